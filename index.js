@@ -1,0 +1,174 @@
+'use strict';
+
+const cluster = require('cluster');
+const { commands, isObject, define } = require('./lib/commands');
+const { unknownCommand } = require('./lib/errors');
+const { LRUCache } = require('./lib/lru-cache');
+const { readOptions } = require('./lib/options');
+
+// A process is one or the other for life; it loads only the side it is.
+const primary = cluster.isWorker ? undefined : require('./lib/primary');
+const Door = primary ? primary.LocalDoor : require('./lib/worker').MessageDoor;
+
+/** Where an instance keeps the door its calls go through. */
+const DOOR = Symbol('door');
+
+/**
+ * One LRU cache per namespace, in the primary of a cluster, shared by all workers through Promises.
+ * `index.d.ts` documents every member.
+ */
+class LRUCacheForClustersAsPromised {
+  constructor(options) {
+    const read = readOptions(options);
+    this.namespace = read.namespace;
+    this.timeout = read.timeout;
+    this.failsafe = read.failsafe;
+    this.parse = read.parse;
+    this.stringify = read.stringify;
+    Object.defineProperty(this, DOOR, { value: new Door(read, this) });
+  }
+
+  static init() {
+    return true;
+  }
+
+  static async getInstance(options) {
+    const instance = new LRUCacheForClustersAsPromised(options);
+    await instance[DOOR].ready;
+    return instance;
+  }
+
+  static getAllCaches() {
+    if (!primary) {
+      throw new Error(
+        'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.',
+      );
+    }
+    return primary.allCaches();
+  }
+
+  getCache() {
+    return LRUCacheForClustersAsPromised.getAllCaches()[this.namespace];
+  }
+
+  async execute(name, ...args) {
+    const command = commands[name];
+    if (!command) throw unknownCommand(name);
+    return this[DOOR].call(command, ...args);
+  }
+
+  set(key, value, maxAge) {
+    return this[DOOR].call(commands.set, key, value, maxAge);
+  }
+
+  get(key) {
+    return this[DOOR].call(commands.get, key);
+  }
+
+  async setObject(key, value, maxAge) {
+    return this.set(key, this.stringify(value), maxAge);
+  }
+
+  async getObject(key) {
+    const value = await this.get(key);
+    return value ? this.parse(value) : undefined;
+  }
+
+  del(key) {
+    return this[DOOR].call(commands.del, key);
+  }
+
+  mGet(keys) {
+    return this[DOOR].call(commands.mGet, keys);
+  }
+
+  mSet(pairs, maxAge) {
+    return this[DOOR].call(commands.mSet, pairs, maxAge);
+  }
+
+  async mGetObjects(keys) {
+    const pairs = await this.mGet(keys);
+    const objects = {};
+    for (const key of Object.keys(pairs ?? {})) define(objects, key, this.parse(pairs[key]));
+    return objects;
+  }
+
+  async mSetObjects(pairs, maxAge) {
+    const texts = {};
+    if (isObject(pairs)) {
+      for (const key of Object.keys(pairs)) define(texts, key, this.stringify(pairs[key]));
+    }
+    return this.mSet(texts, maxAge);
+  }
+
+  mDel(keys) {
+    return this[DOOR].call(commands.mDel, keys);
+  }
+
+  peek(key) {
+    return this[DOOR].call(commands.peek, key);
+  }
+
+  has(key) {
+    return this[DOOR].call(commands.has, key);
+  }
+
+  incr(key, amount, maxAge) {
+    return this[DOOR].call(commands.incr, key, amount, maxAge);
+  }
+
+  decr(key, amount, maxAge) {
+    return this[DOOR].call(commands.decr, key, amount, maxAge);
+  }
+
+  reset() {
+    return this[DOOR].call(commands.reset);
+  }
+
+  keys() {
+    return this[DOOR].call(commands.keys);
+  }
+
+  values() {
+    return this[DOOR].call(commands.values);
+  }
+
+  dump() {
+    return this[DOOR].call(commands.dump);
+  }
+
+  prune() {
+    return this[DOOR].call(commands.prune);
+  }
+
+  length() {
+    return this[DOOR].call(commands.length);
+  }
+
+  itemCount() {
+    return this[DOOR].call(commands.itemCount);
+  }
+
+  stale(stale) {
+    return this.allowStale(stale);
+  }
+
+  allowStale(stale) {
+    return this[DOOR].call(commands.allowStale, stale);
+  }
+
+  max(max) {
+    return this[DOOR].call(commands.max, max);
+  }
+
+  maxAge(maxAge) {
+    return this[DOOR].call(commands.maxAge, maxAge);
+  }
+}
+
+primary?.listen();
+
+module.exports = LRUCacheForClustersAsPromised;
+module.exports.default = LRUCacheForClustersAsPromised;
+module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
+module.exports.LRUCache = LRUCache;

@@ -1,0 +1,90 @@
+'use strict';
+
+/**
+ * Keys and values on their way between a worker and the primary. The form is described at the head of
+ * `src/protocol.rs`, which is the other side.
+ */
+
+const v8 = require('v8');
+const { makeError } = require('./errors');
+const { numberJson } = require('./options');
+
+const KIND = { JSON: 0, UNDEFINED: 1, SPECIAL: 2, CLONE: 3, ERROR: 4, MISS: 5 };
+
+/** Text of a key. `undefined` travels as `null`, as in JSON: in a worker they are one key. */
+function encodeKey(key) {
+  switch (typeof key) {
+    case 'string':
+      return JSON.stringify(key);
+    case 'number':
+      return numberJson(key);
+    case 'boolean':
+      return String(key);
+    case 'bigint':
+      return `{"i":"${key}"}`;
+    case 'undefined':
+      return 'null';
+    default:
+      if (key === null) return 'null';
+      throw makeError([
+        'TypeError',
+        'a key must be a string, number, bigint, boolean, null or undefined, ' +
+          `got ${typeof key === 'object' ? 'an' : 'a'} ${typeof key}`,
+        'ERR_INVALID_ARG_TYPE',
+      ]);
+  }
+}
+
+/** Text of a list of keys; an empty one for what is no array. */
+function encodeKeys(keys) {
+  return Array.isArray(keys) ? `[${Array.from(keys, encodeKey).join(',')}]` : '[]';
+}
+
+/** A key as the primary wrote it. */
+function decodeKey(key) {
+  if (key === null || typeof key !== 'object') return key;
+  if ('n' in key) return Number(key.n);
+  return 'i' in key ? BigInt(key.i) : undefined;
+}
+
+/**
+ * Text of a value: two elements, kind and payload.
+ *
+ * @param {boolean} advanced whether objects travel as structured clones rather than as JSON
+ */
+function encodeValue(value, advanced) {
+  switch (typeof value) {
+    case 'undefined':
+      return '1,0';
+    case 'number':
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? `0,${value}`
+        : `2,"${Object.is(value, -0) ? '-0' : value}"`;
+    case 'string':
+      return `0,${JSON.stringify(value)}`;
+    case 'boolean':
+      return value ? '0,true' : '0,false';
+    default:
+      if (value === null) return '0,null';
+      // JSON has no form for a function or a symbol: as an argument the 1.x API sent null.
+      return advanced
+        ? `3,"${v8.serialize(value).toString('base64')}"`
+        : `0,${JSON.stringify(value) ?? 'null'}`;
+  }
+}
+
+/** A value as the primary wrote it; `undefined` for a miss. */
+function decodeValue(kind, payload) {
+  switch (kind) {
+    case KIND.JSON:
+      return payload;
+    case KIND.SPECIAL:
+      return Number(payload);
+    case KIND.CLONE:
+      return v8.deserialize(Buffer.from(payload, 'base64'));
+    default:
+      return undefined;
+  }
+}
+
+module.exports = { KIND, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue };

@@ -1,0 +1,229 @@
+'use strict';
+
+/**
+ * Every command of the 1.x API, once: what it does on a cache of this process (`local`), and how it travels
+ * as a message (`encode` gives the text of its arguments, `decode` reads the answer).
+ *
+ * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
+ * payload of the answer, and the arguments of the call.
+ */
+
+const { KIND, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue } = require('./codec');
+const { makeError } = require('./errors');
+const { bulk, MISSING } = require('./lru-cache');
+const { numberJson, optionJson } = require('./options');
+
+const nothing = () => undefined;
+const plain = (kind, payload) => payload;
+const noArguments = () => '';
+const oneKey = (advanced, key) => encodeKey(key);
+
+/** An age as an argument; what is no number is left to the primary to refuse. Falsy values count as none. */
+const age = (maxAge) => (maxAge ? optionJson(maxAge) : 'null');
+
+/** An amount as an argument. */
+const amountOf = (amount) => (amount === undefined ? 'null' : optionJson(amount));
+
+/** Whether pairs can be read from it: any object, an array too. */
+const isObject = (pairs) =>
+  (typeof pairs === 'object' && pairs !== null) || typeof pairs === 'function';
+
+/** Sets an own property, `__proto__` like any other. */
+function define(target, key, value) {
+  if (key === '__proto__') {
+    Object.defineProperty(target, key, {
+      value,
+      configurable: true,
+      enumerable: true,
+      writable: true,
+    });
+  } else {
+    target[key] = value;
+  }
+}
+
+/** `{ key: value }` of a list of values in the order of the keys; a miss has no property. */
+function pairsOf(keys, values) {
+  const pairs = {};
+  for (let index = 0; index < keys.length; index += 1) {
+    if (values[index] !== MISSING) define(pairs, String(keys[index]), values[index]);
+  }
+  return pairs;
+}
+
+/** Values of an answer: kind and payload in turn. */
+function decodeValues(list) {
+  const values = new Array(list.length / 2);
+  for (let index = 0; index < values.length; index += 1) {
+    const kind = list[2 * index];
+    values[index] = kind === KIND.MISS ? MISSING : decodeValue(kind, list[2 * index + 1]);
+  }
+  return values;
+}
+
+/** Reads or changes one of the cache's settings; a call without a value changes nothing. */
+function setting(property) {
+  return {
+    local(cache, value) {
+      if (value !== undefined && value !== null) cache[property] = value;
+      return cache[property];
+    },
+    encode: (advanced, value) =>
+      optionJson(
+        property === 'allowStale' && value !== undefined && value !== null ? Boolean(value) : value,
+      ),
+    decode: decodeValue,
+  };
+}
+
+/** Reads a number of entries. */
+const count = {
+  local: (cache) => cache.length,
+  encode: noArguments,
+  decode: plain,
+};
+
+/** A command that needs a function, which no message can carry. */
+function visitor(name) {
+  return {
+    local: (cache, fn, thisp) => cache[name](fn, thisp),
+    encode() {
+      throw makeError([
+        'TypeError',
+        `${name} calls a function, which cannot be sent to the primary: use dump() there`,
+        'ERR_INVALID_ARG_TYPE',
+      ]);
+    },
+    decode: nothing,
+  };
+}
+
+const commands = {
+  __proto__: null,
+
+  get: { local: (cache, key) => cache.get(key), encode: oneKey, decode: decodeValue },
+  peek: { local: (cache, key) => cache.peek(key), encode: oneKey, decode: decodeValue },
+  has: { local: (cache, key) => cache.has(key), encode: oneKey, decode: plain },
+  set: {
+    local: (cache, key, value, maxAge) => cache.set(key, value, maxAge),
+    encode: (advanced, key, value, maxAge) =>
+      `${encodeKey(key)},${encodeValue(value, advanced)},${age(maxAge)}`,
+    decode: plain,
+  },
+  del: { local: (cache, key) => cache.del(key), encode: oneKey, decode: nothing },
+
+  incr: {
+    local: (cache, key, amount, maxAge) => bulk.incr(cache, key, amount, maxAge),
+    encode: (advanced, key, amount, maxAge) =>
+      `${encodeKey(key)},${amountOf(amount)},${age(maxAge)}`,
+    decode: decodeValue,
+  },
+  decr: {
+    local: (cache, key, amount, maxAge) =>
+      bulk.incr(cache, key, typeof amount === 'number' ? -amount : (amount ?? -1), maxAge),
+    encode: (advanced, key, amount, maxAge) =>
+      `${encodeKey(key)},${amountOf(amount)},${age(maxAge)}`,
+    decode: decodeValue,
+  },
+
+  mGet: {
+    local: (cache, keys) => (Array.isArray(keys) ? pairsOf(keys, bulk.getMany(cache, keys)) : {}),
+    encode: (advanced, keys) => encodeKeys(keys),
+    decode: (kind, payload, keys) =>
+      Array.isArray(keys) ? pairsOf(keys, decodeValues(payload)) : {},
+  },
+  mSet: {
+    local(cache, pairs, maxAge) {
+      if (isObject(pairs)) bulk.setMany(cache, Object.keys(pairs), Object.values(pairs), maxAge);
+      return true;
+    },
+    encode(advanced, pairs, maxAge) {
+      const entries = isObject(pairs) ? Object.entries(pairs) : [];
+      const text = entries.map(
+        ([key, value]) => `${encodeKey(key)},${encodeValue(value, advanced)}`,
+      );
+      return `[${text.join(',')}],${age(maxAge)}`;
+    },
+    decode: plain,
+  },
+  mDel: {
+    local(cache, keys) {
+      if (Array.isArray(keys)) bulk.delMany(cache, keys);
+      return true;
+    },
+    encode: (advanced, keys) => encodeKeys(keys),
+    decode: plain,
+  },
+
+  reset: { local: (cache) => cache.reset(), encode: noArguments, decode: nothing },
+  prune: { local: (cache) => cache.prune(), encode: noArguments, decode: nothing },
+  keys: {
+    local: (cache) => cache.keys(),
+    encode: noArguments,
+    decode: (kind, payload) => payload.map(decodeKey),
+  },
+  values: {
+    local: (cache) => cache.values(),
+    encode: noArguments,
+    decode: (kind, payload) => decodeValues(payload),
+  },
+  dump: {
+    local: (cache) => cache.dump(),
+    encode: noArguments,
+    decode(kind, payload) {
+      const entries = [];
+      for (let at = 0; at < payload.length; at += 4) {
+        const v = decodeValue(payload[at + 1], payload[at + 2]);
+        entries.push({ k: decodeKey(payload[at]), v, e: payload[at + 3] });
+      }
+      return entries;
+    },
+  },
+  load: {
+    local: (cache, entries) => cache.load(entries),
+    encode(advanced, entries) {
+      if (!Array.isArray(entries)) {
+        throw makeError([
+          'TypeError',
+          `load needs an array of entries as dump() gives them, got ${optionJson(entries)}`,
+          'ERR_INVALID_ARG_TYPE',
+        ]);
+      }
+      const text = Array.from(
+        entries,
+        ({ k, v, e }) =>
+          `${encodeKey(k)},${encodeValue(v, advanced)},${numberJson(Number(e) || 0)}`,
+      );
+      return `[${text.join(',')}]`;
+    },
+    decode: nothing,
+  },
+  pop: {
+    local: (cache) => cache.pop(),
+    encode: noArguments,
+    decode(kind, payload) {
+      if (payload === null) return null;
+      const [key, valueKind, value, now, maxAge] = payload;
+      return {
+        key: decodeKey(key),
+        value: decodeValue(valueKind, value),
+        length: 1,
+        now,
+        maxAge,
+      };
+    },
+  },
+  forEach: visitor('forEach'),
+  rforEach: visitor('rforEach'),
+
+  length: count,
+  itemCount: count,
+  max: setting('max'),
+  maxAge: setting('maxAge'),
+  allowStale: setting('allowStale'),
+  stale: setting('allowStale'),
+};
+
+for (const name of Object.keys(commands)) commands[name] = { name, ...commands[name] };
+
+module.exports = { commands, isObject, define };

@@ -1,0 +1,319 @@
+'use strict';
+
+const v8 = require('v8');
+const native = require('./native');
+const { makeError } = require('./errors');
+const { optionJson, storeOptions } = require('./options');
+
+/** What is in a table's `state`; see `src/addon/caches.rs`. */
+const OUTCOME = 0;
+const SLOT = 1;
+const FREED = 2;
+const FREED_SLOTS = 3;
+const STATE_LENGTH = 64;
+
+/** What a call's result is; see `Outcome` in `src/addon/caches.rs`. */
+const IS = { MISS: 0, SLOT: 1, VALUE: 2, JSON: 3, CLONE: 4, ERROR: 5, SPLIT: 6 };
+
+/** The JavaScript values of some caches. Rust says which slot is whose, and when one is free. */
+class Table {
+  values = [];
+  state = new Int32Array(new ArrayBuffer(STATE_LENGTH * Int32Array.BYTES_PER_ELEMENT));
+
+  /** The value that the last call gave. */
+  value(result) {
+    const { state } = this;
+    switch (state[OUTCOME]) {
+      case IS.SLOT:
+        return this.values[state[SLOT]];
+      case IS.MISS:
+        return undefined;
+      case IS.ERROR:
+        throw makeError(result);
+      default:
+        return decode(state[OUTCOME], result);
+    }
+  }
+
+  /** Any cache of this table: the one through which Rust is asked for more freed slots. */
+  cache = undefined;
+
+  /** Drops the values of freed slots. */
+  release() {
+    const { state, values } = this;
+    while (state[FREED] > 0) {
+      const last = FREED_SLOTS + state[FREED];
+      for (let at = FREED_SLOTS; at < last && at < STATE_LENGTH; at += 1) {
+        values[state[at]] = undefined;
+      }
+      if (last <= STATE_LENGTH) return;
+      native.release(this.cache);
+    }
+  }
+}
+
+/** A value that lies in Rust. */
+function decode(outcome, payload) {
+  if (outcome === IS.JSON) return JSON.parse(payload);
+  return outcome === IS.CLONE ? v8.deserialize(payload) : payload;
+}
+
+const isString = (key) => typeof key === 'string';
+
+/** A cache of the registry, to be wrapped. */
+class Opened {
+  constructor(owner, table) {
+    this.owner = owner;
+    this.table = table;
+  }
+}
+
+/** A cache of its own. */
+function create(options) {
+  const table = new Table();
+  const given = typeof options === 'number' ? { max: options } : (options ?? {});
+  const owner = native.createCache(table.state, storeOptions({ ...given, prune: undefined }));
+  if (Array.isArray(owner)) throw makeError(owner);
+  return new Opened(owner, table);
+}
+
+/** Calls that the promised API has and the synchronous class has not. */
+let bulk;
+
+/**
+ * A synchronous LRU cache: what the primary holds per namespace, and what `new LRUCache()` makes. Its calls
+ * and their results are those of `lru-cache` 6.
+ */
+class LRUCache {
+  /** Keeps the cache alive in Rust. */
+  #owner;
+  #cache;
+  #table;
+
+  constructor(options) {
+    const opened = options instanceof Opened ? options : create(options);
+    this.#owner = opened.owner;
+    this.#cache = opened.owner.id;
+    this.#table = opened.table;
+    this.#table.cache ??= this.#cache;
+  }
+
+  /** Finishes a call: an error is thrown, freed values are dropped. */
+  #finish(result) {
+    const table = this.#table;
+    const { state } = table;
+    if (state[FREED] > 0) table.release();
+    if (state[OUTCOME] === IS.ERROR) throw makeError(result);
+    return result;
+  }
+
+  get(key) {
+    const table = this.#table;
+    const value = table.value(native.get(this.#cache, key, Date.now()));
+    if (table.state[FREED] > 0) table.release();
+    return value;
+  }
+
+  peek(key) {
+    const table = this.#table;
+    const value = table.value(native.peek(this.#cache, key, Date.now()));
+    if (table.state[FREED] > 0) table.release();
+    return value;
+  }
+
+  has(key) {
+    return this.#finish(native.has(this.#cache, key, Date.now()));
+  }
+
+  set(key, value, maxAge) {
+    const { state, values } = this.#table;
+    const stored = native.set(this.#cache, key, value, maxAge, Date.now());
+    if (state[OUTCOME] === IS.SLOT) values[state[SLOT]] = value;
+    return this.#finish(stored);
+  }
+
+  del(key) {
+    this.#finish(native.del(this.#cache, key));
+  }
+
+  reset() {
+    this.#finish(native.reset(this.#cache));
+  }
+
+  prune() {
+    this.#finish(native.prune(this.#cache, Date.now()));
+  }
+
+  keys() {
+    return Array.from(this.#finish(native.keys(this.#cache)));
+  }
+
+  values() {
+    const places = new Int32Array(this.length);
+    const [, values] = native.entries(this.#cache, 0, places);
+    return this.#read(places, places.length, values);
+  }
+
+  dump() {
+    const places = new Int32Array(this.length);
+    const expires = new Float64Array(places.length);
+    const [keys, values] = native.entries(this.#cache, Date.now(), places, expires);
+    const read = this.#read(places, keys.length, values);
+    return Array.from(keys, (k, index) => ({ k, v: read[index], e: expires[index] }));
+  }
+
+  load(entries) {
+    if (!Array.isArray(entries)) {
+      throw makeError([
+        'TypeError',
+        `load needs an array of entries as dump() gives them, got ${optionJson(entries)}`,
+        'ERR_INVALID_ARG_TYPE',
+      ]);
+    }
+    const places = new Int32Array(entries.length);
+    const values = Array.from(entries, (entry) => entry.v);
+    const result = native.load(
+      this.#cache,
+      Array.from(entries, (entry) => entry.k),
+      values,
+      Float64Array.from(entries, (entry) => entry.e || 0),
+      places,
+      Date.now(),
+    );
+    this.#write(places, values);
+    this.#finish(result);
+  }
+
+  pop() {
+    const place = new Int32Array(1);
+    const popped = native.pop(this.#cache, place);
+    if (popped === undefined) return null;
+    const [key, now, maxAge, values] = popped;
+    const [value] = this.#read(place, 1, values);
+    this.#finish(popped);
+    return { key, value, length: 1, now, maxAge };
+  }
+
+  forEach(fn, thisp) {
+    this.#visit(this.keys(), fn, thisp);
+  }
+
+  rforEach(fn, thisp) {
+    this.#visit(this.keys().reverse(), fn, thisp);
+  }
+
+  get max() {
+    return native.limits(this.#cache)[0];
+  }
+
+  set max(max) {
+    this.#finish(native.setLimit(this.#cache, 'max', optionJson(max)));
+  }
+
+  get maxAge() {
+    return native.limits(this.#cache)[1];
+  }
+
+  set maxAge(maxAge) {
+    this.#finish(native.setLimit(this.#cache, 'maxAge', optionJson(maxAge)));
+  }
+
+  get allowStale() {
+    return native.limits(this.#cache)[2];
+  }
+
+  set allowStale(stale) {
+    this.#finish(native.setLimit(this.#cache, 'stale', optionJson(Boolean(stale))));
+  }
+
+  get length() {
+    return native.length(this.#cache);
+  }
+
+  get itemCount() {
+    return native.length(this.#cache);
+  }
+
+  /** Visits what is there now; an entry that went meanwhile is passed over. */
+  #visit(keys, fn, thisp = this) {
+    const table = this.#table;
+    for (const key of keys) {
+      const result = native.peek(this.#cache, key, Date.now());
+      const found = table.state[OUTCOME] !== IS.MISS;
+      const value = table.value(result);
+      if (table.state[FREED] > 0) table.release();
+      if (found) fn.call(thisp, value, key, this);
+    }
+  }
+
+  /** Passes keys to Rust: as one string if they are strings, which crosses faster than many. */
+  #withKeys(keys, run) {
+    if (keys.length > 0 && keys.every(isString)) {
+      const result = run(keys.join('\0'));
+      if (this.#table.state[OUTCOME] !== IS.SPLIT) return result;
+    }
+    return run(keys);
+  }
+
+  /** The values of a list that Rust gave; a miss is `MISSING`. */
+  #read(places, count, payloads) {
+    const { values } = this.#table;
+    const read = new Array(count);
+    let next = 0;
+    for (let index = 0; index < count; index += 1) {
+      const place = places[index];
+      if (place >= 0) {
+        read[index] = values[place];
+      } else if (place === -1 - IS.MISS) {
+        read[index] = MISSING;
+      } else {
+        read[index] = decode(-1 - place, payloads[next]);
+        next += 1;
+      }
+    }
+    return read;
+  }
+
+  /** Keeps the values that Rust gave a slot. */
+  #write(places, values) {
+    for (let index = 0; index < places.length; index += 1) {
+      if (places[index] >= 0) this.#table.values[places[index]] = values[index];
+    }
+  }
+
+  static {
+    bulk = {
+      getMany(cache, keys) {
+        const places = new Int32Array(keys.length);
+        const now = Date.now();
+        const get = (crossing) => native.getMany(cache.#cache, crossing, places, now);
+        const payloads = cache.#withKeys(keys, get);
+        if (cache.#table.state[OUTCOME] === IS.ERROR) throw makeError(payloads);
+        const read = cache.#read(places, keys.length, payloads);
+        cache.#finish(payloads);
+        return read;
+      },
+      setMany(cache, keys, values, maxAge) {
+        const places = new Int32Array(keys.length).fill(-1);
+        const now = Date.now();
+        const set = (crossing) =>
+          native.setMany(cache.#cache, crossing, values, places, maxAge, now);
+        const result = cache.#withKeys(keys, set);
+        cache.#write(places, values);
+        cache.#finish(result);
+      },
+      delMany(cache, keys) {
+        const del = (crossing) => native.delMany(cache.#cache, crossing, keys.length);
+        cache.#finish(cache.#withKeys(keys, del));
+      },
+      incr(cache, key, amount, maxAge) {
+        return cache.#finish(native.incr(cache.#cache, key, amount, maxAge, Date.now()));
+      },
+    };
+  }
+}
+
+/** Stands for a miss in a list, where `undefined` is a value. */
+const MISSING = Symbol('missing');
+
+module.exports = { LRUCache, Table, Opened, bulk, MISSING };

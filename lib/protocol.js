@@ -1,0 +1,23 @@
+'use strict';
+
+/**
+ * What both sides of the message door agree on, besides the batches themselves (`src/protocol.rs`).
+ *
+ * A message is `{ source, hello }`, `{ source, batch }` (worker to primary) or `{ source, reply }` (primary to
+ * worker). A worker says hello once and sends batches only when the primary has said hello too, which it does
+ * in answer and, to every worker there is, when it loads the package: so nothing is lost on a primary that
+ * does not listen yet.
+ */
+
+/** Tells our messages from those of anything else, the original package's included. */
+const SOURCE = 'lru-cache-for-clusters-as-promised/2';
+
+/** A message grows no further than this many characters, save by one request or answer that is larger. */
+const MESSAGE_LENGTH = 1 << 20;
+
+/** Whether a message is one of ours. */
+function isOurs(message) {
+  return typeof message === 'object' && message !== null && message.source === SOURCE;
+}
+
+module.exports = { SOURCE, MESSAGE_LENGTH, isOurs };

@@ -1,0 +1,411 @@
+//! One call from JavaScript: its arguments, and values to return. The only place that talks to Node-API
+//! directly.
+
+use napi::sys;
+use smallvec::Array;
+use std::{cell::Cell, ffi::c_void, panic, ptr};
+
+use crate::{
+    error::{Error, Result},
+    key::{KeyBytes, KeyList, KeyView, LookupKey},
+    text,
+};
+
+/// A JavaScript value, alive for as long as the call it belongs to.
+pub type JsValue = sys::napi_value;
+
+/// The most arguments that any function here takes.
+const ARGUMENTS: usize = 6;
+
+/// A call that is under way. Lives on the stack of the callback, so what it hands out cannot outlive that.
+pub struct Call {
+    env: sys::napi_env,
+    arguments: [JsValue; ARGUMENTS],
+}
+
+/// The body of a function that JavaScript calls. An `Err` is thrown as it is: a fault of this package's own
+/// JavaScript, never of a user's argument (those are answered as data).
+pub type Body = fn(&Call) -> std::result::Result<JsValue, &'static str>;
+
+/// Adds a function to the addon's exports.
+pub fn export(env: sys::napi_env, exports: JsValue, name: &str, body: &'static Body) -> napi::Result<()> {
+    let mut function = ptr::null_mut();
+    let data = ptr::from_ref(body).cast_mut().cast::<c_void>();
+    // SAFETY: `env` and `exports` are those of the module being registered; `name` is passed with its length;
+    // `data` points to a static.
+    unsafe {
+        napi::check_status!(sys::napi_create_function(
+            env,
+            name.as_ptr().cast(),
+            name.len() as isize,
+            Some(enter),
+            data,
+            &mut function
+        ))?;
+        let mut key = ptr::null_mut();
+        napi::check_status!(sys::napi_create_string_utf8(
+            env,
+            name.as_ptr().cast(),
+            name.len() as isize,
+            &mut key
+        ))?;
+        napi::check_status!(sys::napi_set_property(env, exports, key, function))
+    }
+}
+
+/// What Node calls. No panic leaves it.
+unsafe extern "C" fn enter(env: sys::napi_env, info: sys::napi_callback_info) -> JsValue {
+    let mut arguments = [ptr::null_mut(); ARGUMENTS];
+    let mut count = ARGUMENTS;
+    let mut data = ptr::null_mut();
+    // SAFETY: the pointers are to locals of the right size. Node fills missing arguments with `undefined`.
+    let status = unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            &mut count,
+            arguments.as_mut_ptr(),
+            ptr::null_mut(),
+            &mut data,
+        )
+    };
+    if status != sys::Status::napi_ok || data.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: every function was made by `export`, whose data is a `&'static Body`.
+    let body = unsafe { *data.cast::<Body>() };
+    let call = Call { env, arguments };
+    let message = match panic::catch_unwind(panic::AssertUnwindSafe(|| body(&call))) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(message)) => message,
+        Err(_) => "internal error: the cache's native code panicked",
+    };
+    let mut text = ptr::null_mut();
+    let mut error = ptr::null_mut();
+    // SAFETY: the text is passed with its length; a failure leaves null pointers, which Node refuses.
+    unsafe {
+        sys::napi_create_string_utf8(env, message.as_ptr().cast(), message.len() as isize, &mut text);
+        sys::napi_create_error(env, ptr::null_mut(), text, &mut error);
+        sys::napi_throw(env, error);
+    }
+    ptr::null_mut()
+}
+
+/// The JavaScript types that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    Undefined,
+    Null,
+    Boolean,
+    Number,
+    String,
+    BigInt,
+    Symbol,
+    Function,
+    Object,
+}
+
+impl Call {
+    /// An argument.
+    pub fn argument(&self, index: usize) -> JsValue {
+        self.arguments[index]
+    }
+
+    /// The type of a value.
+    pub fn type_of(&self, value: JsValue) -> Type {
+        let mut kind = sys::ValueType::napi_undefined;
+        // SAFETY: `value` belongs to this call; a failure leaves `undefined`.
+        unsafe { sys::napi_typeof(self.env, value, &mut kind) };
+        match kind {
+            sys::ValueType::napi_null => Type::Null,
+            sys::ValueType::napi_boolean => Type::Boolean,
+            sys::ValueType::napi_number => Type::Number,
+            sys::ValueType::napi_string => Type::String,
+            sys::ValueType::napi_bigint => Type::BigInt,
+            sys::ValueType::napi_symbol => Type::Symbol,
+            sys::ValueType::napi_function => Type::Function,
+            sys::ValueType::napi_object | sys::ValueType::napi_external => Type::Object,
+            _ => Type::Undefined,
+        }
+    }
+
+    /// A number; `NaN` for what is none.
+    pub fn number(&self, value: JsValue) -> f64 {
+        let mut number = f64::NAN;
+        // SAFETY: `value` belongs to this call; a failure leaves `NaN`.
+        unsafe { sys::napi_get_value_double(self.env, value, &mut number) };
+        number
+    }
+
+    /// A small whole number; 0 for what is none.
+    pub fn index(&self, value: JsValue) -> u32 {
+        let mut number = 0;
+        // SAFETY: `value` belongs to this call; a failure leaves 0.
+        unsafe { sys::napi_get_value_uint32(self.env, value, &mut number) };
+        number
+    }
+
+    /// A boolean; `false` for what is none.
+    pub fn bool(&self, value: JsValue) -> bool {
+        let mut flag = false;
+        // SAFETY: `value` belongs to this call; a failure leaves `false`.
+        unsafe { sys::napi_get_value_bool(self.env, value, &mut flag) };
+        flag
+    }
+
+    /// Passes the UTF-16 units of a string to `read`: no unit is lost, lone surrogates included.
+    pub fn utf16<R>(&self, value: JsValue, read: impl FnOnce(&[u16]) -> R) -> R {
+        const IN_PLACE: usize = 128;
+        let mut units = [0u16; IN_PLACE];
+        let mut length = 0;
+        // SAFETY: `units` has the size that is given; Node writes at most that, a terminating 0 included.
+        unsafe {
+            sys::napi_get_value_string_utf16(self.env, value, units.as_mut_ptr(), IN_PLACE, &mut length)
+        };
+        if length + 1 < IN_PLACE {
+            return read(&units[..length]);
+        }
+        // SAFETY: without a buffer Node gives the length alone.
+        unsafe { sys::napi_get_value_string_utf16(self.env, value, ptr::null_mut(), 0, &mut length) };
+        let mut units = vec![0u16; length + 1];
+        // SAFETY: as above.
+        unsafe {
+            sys::napi_get_value_string_utf16(self.env, value, units.as_mut_ptr(), length + 1, &mut length)
+        };
+        read(&units[..length])
+    }
+
+    /// Reads a key, or says why it is none.
+    pub fn key<A: Array<Item = u8>>(&self, value: JsValue) -> Result<KeyBytes<A>> {
+        Ok(match self.type_of(value) {
+            Type::String => self.utf16(value, KeyBytes::utf16),
+            Type::Number => KeyBytes::number(self.number(value)),
+            Type::Boolean => KeyBytes::bool(self.bool(value)),
+            Type::Null => KeyBytes::null(),
+            Type::Undefined => KeyBytes::undefined(),
+            Type::BigInt => self.big_int(value)?,
+            Type::Symbol => return Err(no_key("a symbol")),
+            Type::Function => return Err(no_key("a function")),
+            Type::Object => return Err(no_key("an object")),
+        })
+    }
+
+    fn big_int<A: Array<Item = u8>>(&self, value: JsValue) -> Result<KeyBytes<A>> {
+        let mut text = ptr::null_mut();
+        // SAFETY: `value` belongs to this call; a bigint's own conversion to a string runs no user code.
+        unsafe { sys::napi_coerce_to_string(self.env, value, &mut text) };
+        let digits = self.utf16(text, String::from_utf16_lossy);
+        KeyBytes::big_int(&digits).ok_or_else(|| no_key("a bigint that cannot be read"))
+    }
+
+    /// Reads many keys: an array, or strings joined with `'\0'`, `count` of them. `None` when joined ones must
+    /// come as an array instead. May run code of the user (a proxy's traps), so no lock may be held.
+    pub fn keys(&self, value: JsValue, count: usize) -> Result<Option<KeyList>> {
+        if self.type_of(value) == Type::String {
+            return Ok(self.utf16(value, |units| KeyList::joined(units, count)));
+        }
+        let mut keys = KeyList::default();
+        for index in 0..self.length(value) {
+            let key: LookupKey = self.key(self.element(value, index))?;
+            keys.push(key.as_bytes());
+        }
+        Ok(Some(keys))
+    }
+
+    /// The length of an array; 0 for what is none.
+    pub fn length(&self, array: JsValue) -> u32 {
+        let mut length = 0;
+        // SAFETY: `array` belongs to this call; a failure leaves 0.
+        unsafe { sys::napi_get_array_length(self.env, array, &mut length) };
+        length
+    }
+
+    /// An element of an array.
+    pub fn element(&self, array: JsValue, index: u32) -> JsValue {
+        let mut element = self.undefined();
+        // SAFETY: `array` belongs to this call; a failure leaves `undefined`.
+        unsafe { sys::napi_get_element(self.env, array, index, &mut element) };
+        element
+    }
+
+    /// A text argument of this package's own making.
+    pub fn text(&self, value: JsValue) -> String {
+        self.utf16(value, String::from_utf16_lossy)
+    }
+
+    /// The elements of a typed array that this package's JavaScript made for the call; none for any other
+    /// value.
+    pub fn typed_array<T: Element>(&self, value: JsValue) -> &[Cell<T>] {
+        let mut kind = 0;
+        let (mut length, mut data) = (0, ptr::null_mut());
+        // SAFETY: `value` belongs to this call, all pointers are to locals.
+        let status = unsafe {
+            sys::napi_get_typedarray_info(
+                self.env,
+                value,
+                &mut kind,
+                &mut length,
+                &mut data,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        if status != sys::Status::napi_ok || kind != T::KIND || length == 0 || data.is_null() {
+            return &[];
+        }
+        // SAFETY: Node gave `length` elements of this very type at `data`, aligned as a typed array is. The
+        // array is an argument, so it lives for the call; only this package's JavaScript holds it, so nothing
+        // detaches it; cells allow that two slices of one array overlap.
+        unsafe { std::slice::from_raw_parts(data.cast(), length) }
+    }
+
+    /// `undefined`
+    pub fn undefined(&self) -> JsValue {
+        let mut value = ptr::null_mut();
+        // SAFETY: a pointer to a local.
+        unsafe { sys::napi_get_undefined(self.env, &mut value) };
+        value
+    }
+
+    /// `null`
+    pub fn null(&self) -> JsValue {
+        let mut value = ptr::null_mut();
+        // SAFETY: a pointer to a local.
+        unsafe { sys::napi_get_null(self.env, &mut value) };
+        value
+    }
+
+    /// A boolean for JavaScript.
+    pub fn js_bool(&self, flag: bool) -> JsValue {
+        let mut value = ptr::null_mut();
+        // SAFETY: a pointer to a local.
+        unsafe { sys::napi_get_boolean(self.env, flag, &mut value) };
+        value
+    }
+
+    /// A number for JavaScript.
+    pub fn js_number(&self, number: f64) -> JsValue {
+        let mut value = ptr::null_mut();
+        // SAFETY: a pointer to a local.
+        unsafe { sys::napi_create_double(self.env, number, &mut value) };
+        value
+    }
+
+    /// A string for JavaScript, from WTF-8.
+    pub fn js_string(&self, bytes: &[u8]) -> JsValue {
+        let mut value = ptr::null_mut();
+        // SAFETY: each text is passed with its length.
+        unsafe {
+            if std::str::from_utf8(bytes).is_ok() {
+                sys::napi_create_string_utf8(
+                    self.env,
+                    bytes.as_ptr().cast(),
+                    bytes.len() as isize,
+                    &mut value,
+                );
+            } else {
+                let units = text::to_utf16(bytes);
+                sys::napi_create_string_utf16(self.env, units.as_ptr(), units.len() as isize, &mut value);
+            }
+        }
+        value
+    }
+
+    /// A key for JavaScript, as it came.
+    pub fn js_key(&self, bytes: &[u8]) -> JsValue {
+        match KeyView::of(bytes) {
+            KeyView::String(wtf8) => self.js_string(wtf8),
+            KeyView::Number(number) => self.js_number(number),
+            KeyView::Bool(flag) => self.js_bool(flag),
+            KeyView::Null => self.null(),
+            KeyView::Undefined => self.undefined(),
+            KeyView::BigInt(digits) => self.js_big_int(digits),
+        }
+    }
+
+    fn js_big_int(&self, digits: &str) -> JsValue {
+        let (negative, words) = words(digits);
+        let mut value = ptr::null_mut();
+        // SAFETY: the words are passed with their number.
+        unsafe {
+            sys::napi_create_bigint_words(self.env, negative.into(), words.len(), words.as_ptr(), &mut value)
+        };
+        value
+    }
+
+    /// A copy of bytes as a `Buffer`.
+    pub fn js_buffer(&self, bytes: &[u8]) -> JsValue {
+        let mut value = ptr::null_mut();
+        // SAFETY: Node copies `bytes`, passed with their length.
+        unsafe {
+            sys::napi_create_buffer_copy(
+                self.env,
+                bytes.len(),
+                bytes.as_ptr().cast(),
+                ptr::null_mut(),
+                &mut value,
+            )
+        };
+        value
+    }
+
+    /// An array of values.
+    pub fn array(&self, values: &[JsValue]) -> JsValue {
+        let mut array = ptr::null_mut();
+        // SAFETY: the values belong to this call; a failure leaves a null that the next call refuses.
+        unsafe {
+            sys::napi_create_array_with_length(self.env, values.len(), &mut array);
+            for (index, value) in values.iter().enumerate() {
+                sys::napi_set_element(self.env, array, index as u32, *value);
+            }
+        }
+        array
+    }
+
+    /// An error as data: `[class, message, code]`. JavaScript makes the error, in its own context.
+    pub fn js_error(&self, error: &Error) -> JsValue {
+        self.array(&[
+            self.js_string(error.class.name().as_bytes()),
+            self.js_string(error.message.as_bytes()),
+            self.js_string(error.code.as_bytes()),
+        ])
+    }
+}
+
+fn no_key(what: &str) -> Error {
+    Error::argument(format!(
+        "a key must be a string, number, bigint, boolean, null or undefined, got {what}"
+    ))
+}
+
+/// Sign and 64-bit words, least significant first, of a decimal number.
+fn words(digits: &str) -> (bool, Vec<u64>) {
+    let negative = digits.starts_with('-');
+    let mut words: Vec<u64> = vec![];
+    for digit in digits.bytes().filter(u8::is_ascii_digit) {
+        let mut carry = u128::from(digit - b'0');
+        for word in &mut words {
+            carry += u128::from(*word) * 10;
+            *word = carry as u64;
+            carry >>= 64;
+        }
+        if carry > 0 {
+            words.push(carry as u64);
+        }
+    }
+    (negative, words)
+}
+
+/// Elements of the typed arrays that cross here.
+pub trait Element: Copy {
+    /// Node-API's number for the array type.
+    const KIND: sys::napi_typedarray_type;
+}
+
+impl Element for i32 {
+    const KIND: sys::napi_typedarray_type = sys::TypedarrayType::int32_array;
+}
+
+impl Element for f64 {
+    const KIND: sys::napi_typedarray_type = sys::TypedarrayType::float64_array;
+}

@@ -1,0 +1,264 @@
+//! Keys: every JavaScript primitive but a symbol, told apart by type as a `Map` does, as one run of bytes.
+
+use smallvec::{Array, SmallVec};
+use std::borrow::Borrow;
+
+use crate::text;
+
+/// The first byte of a key's bytes. Part of what is stored; values never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Tag {
+    String = b's',
+    Number = b'n',
+    BigInt = b'i',
+    True = b't',
+    False = b'f',
+    Null = b'0',
+    Undefined = b'u',
+}
+
+/// A key as the caller wrote it. Strings are WTF-8, see [`crate::text`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KeyView<'a> {
+    /// A string, WTF-8.
+    String(&'a [u8]),
+    /// A number; never `-0`, and `NaN` in one form only.
+    Number(f64),
+    /// A bigint, in decimal digits.
+    BigInt(&'a str),
+    /// A boolean.
+    Bool(bool),
+    /// `null`
+    Null,
+    /// `undefined`
+    Undefined,
+}
+
+/// A key's bytes: a tag and the payload. Two keys are the same key exactly when their bytes are equal, so a
+/// store needs nothing but bytes to hash and compare. Up to 15 bytes of payload lie in place.
+///
+/// ```
+/// use lru_cache_for_clusters::key::{Key, KeyView};
+/// assert_ne!(Key::string(b"1"), Key::number(1.0));
+/// assert_eq!(Key::number(-0.0), Key::number(0.0));
+/// assert_eq!(Key::number(7.5).view(), KeyView::Number(7.5));
+/// ```
+pub type Key = KeyBytes<[u8; 16]>;
+
+/// A key that is only looked up, never kept: most are read without an allocation.
+pub type LookupKey = KeyBytes<[u8; 128]>;
+
+/// The bytes of a key; `A` is how many of them lie in place. See [`Key`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyBytes<A: Array<Item = u8>>(SmallVec<A>);
+
+impl<A: Array<Item = u8>> KeyBytes<A> {
+    fn tagged(tag: Tag, payload: &[u8]) -> Self {
+        let mut bytes = SmallVec::with_capacity(payload.len() + 1);
+        bytes.push(tag as u8);
+        bytes.extend_from_slice(payload);
+        Self(bytes)
+    }
+
+    /// A string key from its WTF-8 bytes.
+    pub fn string(wtf8: &[u8]) -> Self {
+        Self::tagged(Tag::String, wtf8)
+    }
+
+    /// A string key from UTF-16 units.
+    pub fn utf16(units: &[u16]) -> Self {
+        let mut bytes = SmallVec::with_capacity(units.len() + 1);
+        bytes.push(Tag::String as u8);
+        text::push_utf16(&mut bytes, units);
+        Self(bytes)
+    }
+
+    /// A number key. `NaN` equals `NaN` and `-0` equals `0`, as in a `Map`.
+    pub fn number(number: f64) -> Self {
+        let canonical = if number.is_nan() { f64::NAN } else { number + 0.0 };
+        Self::tagged(Tag::Number, &canonical.to_bits().to_le_bytes())
+    }
+
+    /// A bigint key from its decimal digits; `None` if these are not the digits of one.
+    pub fn big_int(decimal: &str) -> Option<Self> {
+        let digits = decimal.strip_prefix('-').unwrap_or(decimal);
+        let canonical = digits.bytes().all(|b| b.is_ascii_digit())
+            && (!digits.starts_with('0') || decimal == "0")
+            && !digits.is_empty();
+        canonical.then(|| Self::tagged(Tag::BigInt, decimal.as_bytes()))
+    }
+
+    /// A boolean key.
+    pub fn bool(value: bool) -> Self {
+        Self::tagged(if value { Tag::True } else { Tag::False }, &[])
+    }
+
+    /// The key `null`.
+    pub fn null() -> Self {
+        Self::tagged(Tag::Null, &[])
+    }
+
+    /// The key `undefined`.
+    pub fn undefined() -> Self {
+        Self::tagged(Tag::Undefined, &[])
+    }
+
+    /// The key whose bytes, as [`Key::as_bytes`] gave them, these are.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+
+    /// The bytes that a store hashes, compares and keeps.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key as it came.
+    pub fn view(&self) -> KeyView<'_> {
+        KeyView::of(&self.0)
+    }
+}
+
+/// Many keys in one run of bytes: for bulk calls, which only look them up.
+#[derive(Debug, Default)]
+pub struct KeyList {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl KeyList {
+    /// String keys that JavaScript joined with `'\0'`: one string crosses instead of many. `None` when there
+    /// are not `count` of them, because a key has that character itself.
+    pub fn joined(units: &[u16], count: usize) -> Option<Self> {
+        let mut wtf8 = SmallVec::<[u8; 512]>::new();
+        text::push_utf16(&mut wtf8, units);
+        // Each separator, and one more in front, makes room for the tag that a key's bytes begin with.
+        let mut list = Self {
+            bytes: Vec::with_capacity(wtf8.len() + 1),
+            ends: Vec::with_capacity(count),
+        };
+        for key in wtf8.split(|byte| *byte == 0) {
+            list.bytes.push(Tag::String as u8);
+            list.bytes.extend_from_slice(key);
+            list.ends.push(list.bytes.len());
+        }
+        (list.ends.len() == count).then_some(list)
+    }
+
+    /// Appends a key.
+    pub fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of each key, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.bytes[start..*end])
+    }
+}
+
+impl<'a> KeyView<'a> {
+    /// Reads the bytes of a key. Bytes that no [`Key`] has (a damaged store) read as `undefined`.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        let Some((&tag, payload)) = bytes.split_first() else {
+            return Self::Undefined;
+        };
+        match tag {
+            t if t == Tag::String as u8 => Self::String(payload),
+            t if t == Tag::Number as u8 => payload.try_into().map_or(Self::Undefined, |bits| {
+                Self::Number(f64::from_bits(u64::from_le_bytes(bits)))
+            }),
+            t if t == Tag::BigInt as u8 => std::str::from_utf8(payload).map_or(Self::Undefined, Self::BigInt),
+            t if t == Tag::True as u8 => Self::Bool(true),
+            t if t == Tag::False as u8 => Self::Bool(false),
+            t if t == Tag::Null as u8 => Self::Null,
+            _ => Self::Undefined,
+        }
+    }
+}
+
+/// Lets a map of keys be asked with plain bytes; hash and order are those of the bytes.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_told_apart() {
+        let keys = [
+            Key::string(b"1"),
+            Key::number(1.0),
+            Key::big_int("1").unwrap(),
+            Key::string(b"true"),
+            Key::bool(true),
+            Key::bool(false),
+            Key::null(),
+            Key::undefined(),
+            Key::string(b""),
+        ];
+        for (i, a) in keys.iter().enumerate() {
+            for (j, b) in keys.iter().enumerate() {
+                assert_eq!(a == b, i == j, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_equal_as_in_a_map() {
+        assert_eq!(Key::number(f64::NAN), Key::number(-f64::NAN));
+        assert_eq!(Key::number(0.0), Key::number(-0.0));
+        assert_ne!(Key::number(f64::INFINITY), Key::number(f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn only_canonical_digits_are_a_bigint() {
+        for good in ["0", "-1", "123456789012345678901234567890"] {
+            assert_eq!(Key::big_int(good).unwrap().view(), KeyView::BigInt(good));
+        }
+        for bad in ["", "-", "-0", "01", "1n", "0x1", " 1", "1e3"] {
+            assert_eq!(Key::big_int(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn joined_keys_are_the_keys() {
+        let list = |text: &str, count| KeyList::joined(&text.encode_utf16().collect::<Vec<_>>(), count);
+        let keys = list("a\0\0ü😀", 3).unwrap();
+        let expected = ["a", "", "ü😀"].map(|key| Key::string(key.as_bytes()));
+        assert!(keys.iter().eq(expected.iter().map(Key::as_bytes)));
+        assert!(list("a\0b", 1).is_none());
+        assert_eq!(list("", 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn bytes_of_no_key_read_as_undefined() {
+        for bytes in [&b""[..], b"n123", b"i\xff", b"?"] {
+            assert_eq!(KeyView::of(bytes), KeyView::Undefined);
+        }
+    }
+
+    #[test]
+    fn a_short_string_lies_in_place() {
+        assert!(!Key::string(&[b'x'; 15]).0.spilled());
+        assert_eq!(size_of::<Key>(), 24);
+    }
+}

@@ -1,0 +1,33 @@
+//! One LRU cache in the primary of a Node.js `cluster`, shared by all workers.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cache`] | the rules: ages, recency, bounds, counters |
+//! | [`storage`] | where entries lie |
+//! | [`key`], [`value`], [`text`] | what an entry is made of |
+//! | [`slots`] | values that stay JavaScript values |
+//! | [`options`], [`registry`] | caches by namespace |
+//! | [`prune`] | cron patterns and their scheduler |
+//! | [`protocol`], [`handler`] | what workers send, and what they are answered |
+//! | `addon` | the N-API boundary: conversions only |
+//!
+//! Everything but `addon` builds and tests without Node.
+
+#![warn(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+// Only Node can call it, so a test build, which Node does not load, has no use for it.
+#[cfg(all(feature = "addon", not(test)))]
+mod addon;
+pub mod cache;
+pub mod error;
+pub mod handler;
+pub mod key;
+pub mod options;
+pub mod protocol;
+pub mod prune;
+pub mod registry;
+pub mod slots;
+pub mod storage;
+pub mod text;
+pub mod value;

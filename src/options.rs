@@ -1,0 +1,191 @@
+//! The options of a cache that the store itself knows: checked here for every road they may come by.
+
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    error::{Error, Result},
+    prune::Pattern,
+};
+
+/// What to do about scheduled pruning.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prune {
+    /// Stop a schedule that runs.
+    Off,
+    /// Prune at these times.
+    At(Pattern),
+}
+
+/// Options of one cache. What is `None` was not given, and leaves an existing cache as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// The most entries; 0 for no bound.
+    pub max: Option<f64>,
+    /// The age of entries, in milliseconds; 0 for never.
+    pub max_age: Option<f64>,
+    /// Whether expired entries are returned once.
+    pub stale: Option<bool>,
+    /// Scheduled pruning.
+    pub prune: Option<Prune>,
+}
+
+impl Options {
+    /// Reads options from JSON text. `null` counts as not given.
+    ///
+    /// # Errors
+    /// Names the option and the value.
+    ///
+    /// ```
+    /// use lru_cache_for_clusters::options::Options;
+    /// assert_eq!(Options::parse(r#"{"max":50}"#).unwrap().max, Some(50.0));
+    /// assert_eq!(
+    ///     Options::parse(r#"{"max":-1}"#).unwrap_err().message,
+    ///     "max must be a non-negative number of entries, got -1"
+    /// );
+    /// ```
+    pub fn parse(json: &str) -> Result<Self> {
+        let given: Map<String, Json> = serde_json::from_str(json)
+            .map_err(|_| Error::option(format!("options must be an object, got {}", shorten(json))))?;
+        let get = |name: &str| given.get(name).filter(|value| !value.is_null());
+        Ok(Self {
+            max: get("max").map(max).transpose()?,
+            max_age: get("maxAge").map(max_age).transpose()?,
+            stale: get("stale").map(stale).transpose()?,
+            prune: get("prune").map(prune).transpose()?,
+        })
+    }
+}
+
+/// Checks a `max`: a number of entries, 0 or more.
+pub fn max(value: &Json) -> Result<f64> {
+    number(value)
+        .filter(|max| *max >= 0.0 || max.is_nan())
+        .ok_or_else(|| {
+            Error::option(format!(
+                "max must be a non-negative number of entries, got {}",
+                show(value)
+            ))
+        })
+}
+
+/// Checks a `maxAge`: a number of milliseconds. A negative one is allowed, as in lru-cache 6: what is set with
+/// it expires at once.
+pub fn max_age(value: &Json) -> Result<f64> {
+    number(value).ok_or_else(|| {
+        Error::option(format!(
+            "maxAge must be a number of milliseconds, got {}",
+            show(value)
+        ))
+    })
+}
+
+/// Checks a `stale`.
+pub fn stale(value: &Json) -> Result<bool> {
+    value
+        .as_bool()
+        .ok_or_else(|| Error::option(format!("stale must be a boolean, got {}", show(value))))
+}
+
+fn prune(value: &Json) -> Result<Prune> {
+    match value {
+        Json::Bool(false) => Ok(Prune::Off),
+        Json::String(pattern) => Pattern::parse(pattern)
+            .map(Prune::At)
+            .map_err(|error| Error::option(format!("prune: {error}"))),
+        _ => Err(Error::option(format!(
+            "prune must be false or a cron pattern, got {}",
+            show(value)
+        ))),
+    }
+}
+
+/// A number, or one that JSON cannot write: `{"n":"Infinity"}`.
+pub fn number(value: &Json) -> Option<f64> {
+    match value {
+        Json::Number(number) => number.as_f64(),
+        Json::Object(tagged) if tagged.len() == 1 => special(tagged.get("n")?.as_str()?),
+        _ => None,
+    }
+}
+
+/// The numbers that JSON cannot write, by their JavaScript names.
+pub fn special(name: &str) -> Option<f64> {
+    match name {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        "-0" => Some(-0.0),
+        _ => None,
+    }
+}
+
+fn show(value: &Json) -> String {
+    shorten(&value.to_string())
+}
+
+/// Keeps a hostile value from filling the error that names it.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(json: &str) -> String {
+        Options::parse(json).unwrap_err().message.into_owned()
+    }
+
+    #[test]
+    fn what_is_not_given_stays_open() {
+        assert_eq!(Options::parse("{}"), Ok(Options::default()));
+        assert_eq!(
+            Options::parse(r#"{"max":null,"maxAge":null,"stale":null,"prune":null,"x":1}"#),
+            Ok(Options::default())
+        );
+    }
+
+    #[test]
+    fn each_error_names_option_and_value() {
+        assert_eq!(
+            message(r#"{"max":"x"}"#),
+            r#"max must be a non-negative number of entries, got "x""#
+        );
+        assert_eq!(
+            message(r#"{"max":{"n":"-Infinity"}}"#).split(", got").next(),
+            Some("max must be a non-negative number of entries")
+        );
+        assert_eq!(
+            message(r#"{"maxAge":[1]}"#),
+            "maxAge must be a number of milliseconds, got [1]"
+        );
+        assert_eq!(message(r#"{"stale":5}"#), "stale must be a boolean, got 5");
+        assert_eq!(
+            message(r#"{"prune":true}"#),
+            "prune must be false or a cron pattern, got true"
+        );
+        assert!(
+            message(r#"{"prune":"every day"}"#).starts_with("prune: "),
+            "{}",
+            message(r#"{"prune":"every day"}"#)
+        );
+        assert!(message("[1]").starts_with("options must be an object"));
+    }
+
+    #[test]
+    fn a_long_value_is_shortened() {
+        assert!(message(&format!(r#"{{"max":"{}"}}"#, "ä".repeat(10_000))).len() < 300);
+    }
+
+    #[test]
+    fn numbers_json_cannot_write_are_numbers() {
+        assert_eq!(
+            Options::parse(r#"{"max":{"n":"Infinity"}}"#).unwrap().max,
+            Some(f64::INFINITY)
+        );
+    }
+}

@@ -1,0 +1,498 @@
+//! The form of requests and replies between a worker and the primary. `lib/codec.js` is the other side.
+//!
+//! A batch is text: one request per line, each a JSON array `[id, mode, namespace, command, ...arguments]`.
+//! A line that cannot be read harms no other line. `mode` says how the worker wants JavaScript values of the
+//! primary: 0 as JSON, 1 as a structured clone.
+//!
+//! A reply is a flat JSON array, three elements a request: `id, kind, payload`. A *value* anywhere in either
+//! direction is two elements, `kind, payload`:
+//!
+//! | kind | payload |
+//! |---|---|
+//! | 0 | the value as JSON |
+//! | 1 | `undefined`: 0 |
+//! | 2 | a number that JSON cannot write, by name: `"NaN"`, `"Infinity"`, `"-Infinity"`, `"-0"` |
+//! | 3 | base64 of what `v8.serialize` wrote |
+//! | 4 | in replies: an error, `[class, message, code]` |
+//! | 5 | in replies: no such entry, 0 |
+//!
+//! A key is a JSON string, number, boolean or `null`, or one that JSON cannot write: `{"n":"NaN"}` a number,
+//! `{"i":"123"}` a bigint, `{"u":0}` `undefined`. No key is an object, so these are not ambiguous.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Value as Json, value::RawValue};
+use std::{borrow::Cow, fmt::Write};
+
+use crate::{
+    error::{Error, Result},
+    key::{Key, KeyView},
+    options::{number, special},
+    text::push_json_string,
+    value::{OwnedValue, Value},
+};
+
+/// How a worker wants a JavaScript value of the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As JSON.
+    Json,
+    /// As a structured clone.
+    Advanced,
+}
+
+/// One request, its arguments not yet looked at.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The worker's number for it.
+    pub id: u64,
+    /// How the worker wants JavaScript values.
+    pub mode: Mode,
+    /// The namespace it is for.
+    pub namespace: Cow<'a, str>,
+    /// What to do.
+    pub command: Cow<'a, str>,
+    arguments: Vec<&'a RawValue>,
+}
+
+/// A line that is no request: its id, where it has one, and what is wrong with it.
+#[derive(Debug, PartialEq)]
+pub struct BadRequest {
+    /// The worker's number for it.
+    pub id: Option<u64>,
+    /// What to answer.
+    pub error: Error,
+}
+
+impl<'a> Request<'a> {
+    /// Reads one line of a batch.
+    ///
+    /// # Errors
+    /// A line that is not a request; nothing was done.
+    pub fn parse(line: &'a str) -> std::result::Result<Self, BadRequest> {
+        let mut parts: Vec<&RawValue> = serde_json::from_str(line).map_err(|_| BadRequest {
+            id: None,
+            error: Error::request("a request must be a JSON array"),
+        })?;
+        let id = parts.first().and_then(|id| id.get().parse().ok());
+        let bad = |what| BadRequest {
+            id,
+            error: Error::request(what),
+        };
+        let [raw_id, mode, namespace, command, ..] = parts[..] else {
+            return Err(bad("a request needs an id, a mode, a namespace and a command"));
+        };
+        let mode = match mode.get() {
+            "0" => Mode::Json,
+            "1" => Mode::Advanced,
+            _ => return Err(bad("the mode of a request must be 0 or 1")),
+        };
+        let namespace = utf8(namespace).ok_or_else(|| bad("the namespace of a request must be a string"))?;
+        let command = utf8(command).ok_or_else(|| bad("the command of a request must be a string"))?;
+        let id = id.ok_or_else(|| bad("the id of a request must be an integer"))?;
+        debug_assert_eq!(raw_id.get(), id.to_string());
+        parts.drain(..4);
+        Ok(Self {
+            id,
+            mode,
+            namespace,
+            command,
+            arguments: parts,
+        })
+    }
+
+    /// The argument at `index`, or `None` where it is missing or `null`.
+    fn given(&self, index: usize) -> Option<&'a RawValue> {
+        self.arguments
+            .get(index)
+            .copied()
+            .filter(|raw| raw.get() != "null")
+    }
+
+    /// The argument at `index` as JSON text; `null` where it is missing.
+    pub fn json(&self, index: usize) -> &'a str {
+        self.arguments.get(index).map_or("null", |raw| raw.get())
+    }
+
+    /// The argument at `index` as small JSON, or `None` where it is missing or `null`.
+    ///
+    /// # Errors
+    /// JSON nested too deeply to be meant.
+    pub fn option(&self, index: usize) -> Result<Option<Json>> {
+        self.given(index).map(small).transpose()
+    }
+
+    /// The argument at `index` as a key. A missing one is `null`, as JSON had it in the 1.x API.
+    pub fn key(&self, index: usize) -> Result<Key> {
+        self.given(index).map_or_else(|| Ok(Key::null()), key)
+    }
+
+    /// The arguments at `index` and after it as one value.
+    pub fn value(&self, index: usize) -> Result<Carried<'a>> {
+        match self.arguments.get(index..index + 2) {
+            Some([kind, payload]) => value(kind, payload),
+            _ => Err(Error::request(format!("{} needs a value", self.command))),
+        }
+    }
+
+    /// The argument at `index` as a number, `None` where it is missing or `null`.
+    pub fn number(&self, index: usize, name: &str) -> Result<Option<f64>> {
+        let Some(raw) = self.given(index) else {
+            return Ok(None);
+        };
+        match small(raw).as_ref().map(number) {
+            Ok(Some(number)) => Ok(Some(number)),
+            _ => Err(Error::argument(format!(
+                "{name} must be a number, got {}",
+                shown(raw)
+            ))),
+        }
+    }
+
+    /// The argument at `index` as a list; an empty one where it is anything else.
+    pub fn list(&self, index: usize) -> Vec<&'a RawValue> {
+        self.given(index)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default()
+    }
+}
+
+fn shown(raw: &RawValue) -> String {
+    raw.get().chars().take(80).collect()
+}
+
+fn small(raw: &RawValue) -> Result<Json> {
+    serde_json::from_str(raw.get())
+        .map_err(|error| Error::request(format!("an argument cannot be read: {error}")))
+}
+
+/// The WTF-8 bytes of a JSON string; `None` for any other JSON.
+fn string(raw: &RawValue) -> Option<Cow<'_, [u8]>> {
+    let inside = raw.get().strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    if inside.contains(&b'\\') {
+        let bytes: serde_bytes::ByteBuf = serde_json::from_str(raw.get()).ok()?;
+        Some(Cow::Owned(bytes.into_vec()))
+    } else {
+        Some(Cow::Borrowed(inside))
+    }
+}
+
+/// As [`string`], for names, which have no lone surrogates that matter.
+fn utf8(raw: &RawValue) -> Option<Cow<'_, str>> {
+    Some(match string(raw)? {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    })
+}
+
+/// Reads a key.
+pub fn key(raw: &RawValue) -> Result<Key> {
+    if let Some(bytes) = string(raw) {
+        return Ok(Key::string(&bytes));
+    }
+    let readable = match small(raw)? {
+        Json::Null => Some(Key::null()),
+        Json::Bool(value) => Some(Key::bool(value)),
+        Json::Number(number) => number.as_f64().map(Key::number),
+        Json::Object(tagged) if tagged.len() == 1 => match tagged.iter().next() {
+            Some((tag, Json::String(name))) if tag == "n" => special(name).map(Key::number),
+            Some((tag, Json::String(digits))) if tag == "i" => Key::big_int(digits),
+            Some((tag, _)) if tag == "u" => Some(Key::undefined()),
+            _ => None,
+        },
+        _ => None,
+    };
+    readable.ok_or_else(|| Error::argument(format!("a key must be a primitive, got {}", shown(raw))))
+}
+
+/// A value as a request carries it: borrowed from the request where its bytes are there as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Carried<'a> {
+    /// A string, WTF-8.
+    String(Cow<'a, [u8]>),
+    /// The output of `v8.serialize`.
+    Clone(Vec<u8>),
+    /// Any other value.
+    Plain(Value<'a>),
+}
+
+impl Carried<'_> {
+    /// The value to store.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::String(bytes) => Value::String(bytes),
+            Self::Clone(bytes) => Value::Clone(bytes),
+            Self::Plain(value) => *value,
+        }
+    }
+
+    /// The value, to keep.
+    pub fn into_owned(self) -> OwnedValue {
+        match self {
+            Self::String(bytes) => OwnedValue::String(bytes.into()),
+            Self::Clone(bytes) => OwnedValue::Clone(bytes.into()),
+            Self::Plain(value) => value.to_owned(),
+        }
+    }
+}
+
+/// Reads a value.
+pub fn value<'a>(kind: &RawValue, payload: &'a RawValue) -> Result<Carried<'a>> {
+    let json = payload.get();
+    let read = match kind.get() {
+        "0" => match json.as_bytes().first() {
+            Some(b'"') => string(payload).map(Carried::String),
+            Some(b'{' | b'[') => Some(Carried::Plain(Value::Json(json))),
+            Some(b't') => Some(Carried::Plain(Value::Bool(true))),
+            Some(b'f') => Some(Carried::Plain(Value::Bool(false))),
+            Some(b'n') => Some(Carried::Plain(Value::Null)),
+            _ => json
+                .parse()
+                .ok()
+                .map(|number| Carried::Plain(Value::Number(number))),
+        },
+        "1" => Some(Carried::Plain(Value::Undefined)),
+        "2" => utf8(payload)
+            .and_then(|name| special(&name))
+            .map(|number| Carried::Plain(Value::Number(number))),
+        "3" => utf8(payload)
+            .and_then(|text| BASE64.decode(text.as_bytes()).ok())
+            .map(Carried::Clone),
+        _ => None,
+    };
+    read.ok_or_else(|| Error::request(format!("a value of kind {} cannot be read", shown(kind))))
+}
+
+/// A piece of an answer that JavaScript completes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// Ready text.
+    Text(String),
+    /// The value in this slot, written as the worker wants it: `kind,payload`.
+    Slot(u32, Mode),
+}
+
+/// A part of a reply: whole answers, separated by commas between parts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// Ready answers.
+    Ready(String),
+    /// One answer that holds JavaScript values. If one of them cannot be written, an error takes its place.
+    Pending {
+        /// The request it answers.
+        id: u64,
+        /// To be joined.
+        pieces: Vec<Piece>,
+    },
+}
+
+/// Collects the answers to one batch.
+#[derive(Debug)]
+pub struct Reply {
+    parts: Vec<Part>,
+    /// Answers that wait to become a part; from `start` on, the answer being written.
+    text: String,
+    start: usize,
+    /// The answer being written, as far as it holds JavaScript values.
+    pieces: Vec<Piece>,
+    mode: Mode,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self {
+            parts: vec![],
+            text: String::new(),
+            start: 0,
+            pieces: vec![],
+            mode: Mode::Json,
+        }
+    }
+}
+
+impl Reply {
+    /// Ready answers become a part of their own at this size, so that no message grows without bound.
+    const PART_BYTES: usize = 1 << 20;
+    /// The largest answer, in bytes. V8's longest string has 2^29 units; the channel's JSON may double it.
+    const ANSWER_BYTES: usize = 1 << 28;
+
+    /// Writes the answer to one request: what `write` writes, or the error it returns.
+    pub fn answer(&mut self, id: u64, mode: Mode, write: impl FnOnce(&mut Self) -> Result<()>) {
+        self.mode = mode;
+        self.begin(id);
+        let mut written = write(self);
+        let bytes = self.text.len() - self.start + self.pieces.iter().map(Piece::len).sum::<usize>();
+        if written.is_ok() && bytes > Self::ANSWER_BYTES {
+            written = Err(Error::too_large(bytes));
+        }
+        if let Err(error) = written {
+            self.text.truncate(self.start);
+            self.pieces.clear();
+            self.begin(id);
+            self.error(&error);
+        }
+        if self.pieces.is_empty() {
+            if self.text.len() >= Self::PART_BYTES {
+                self.close_part();
+            }
+        } else {
+            let rest = self.text.split_off(self.start);
+            self.pieces.push(Piece::Text(rest));
+            self.close_part();
+            self.parts.push(Part::Pending {
+                id,
+                pieces: std::mem::take(&mut self.pieces),
+            });
+        }
+    }
+
+    fn begin(&mut self, id: u64) {
+        self.start = self.text.len();
+        if self.start > 0 {
+            self.text.push(',');
+        }
+        let _ = write!(self.text, "{id},");
+    }
+
+    fn close_part(&mut self) {
+        if !self.text.is_empty() {
+            self.parts.push(Part::Ready(std::mem::take(&mut self.text)));
+        }
+        self.start = 0;
+    }
+
+    /// The parts, in the order of the requests.
+    pub fn finish(mut self) -> Vec<Part> {
+        self.close_part();
+        self.parts
+    }
+
+    /// Writes a value.
+    pub fn value(&mut self, value: Value<'_>) {
+        let out = &mut self.text;
+        match value {
+            Value::Undefined => out.push_str("1,0"),
+            Value::Null => out.push_str("0,null"),
+            Value::Bool(value) => out.push_str(if value { "0,true" } else { "0,false" }),
+            Value::Number(number) => push_number(out, number),
+            Value::String(bytes) => {
+                out.push_str("0,");
+                push_json_string(out, bytes);
+            }
+            Value::Json(json) => {
+                out.push_str("0,");
+                out.push_str(json);
+            }
+            Value::Clone(bytes) => {
+                out.push_str("3,\"");
+                BASE64.encode_string(bytes, out);
+                out.push('"');
+            }
+            Value::Slot(slot) => {
+                // Until now the answer being written lay in `text`; what is ready of it moves to `pieces`.
+                let ready = out.split_off(self.start);
+                let separator = self.pieces.is_empty() && ready.starts_with(',');
+                self.pieces
+                    .push(Piece::Text(if separator { ready[1..].to_owned() } else { ready }));
+                self.pieces.push(Piece::Slot(slot, self.mode));
+            }
+        }
+    }
+
+    /// Writes that there is no such entry.
+    pub fn miss(&mut self) {
+        let _ = write!(self.text, "5,0");
+    }
+
+    /// Writes a result that is no stored value.
+    pub fn json(&mut self, json: &str) {
+        self.text.push_str("0,");
+        self.text.push_str(json);
+    }
+
+    /// Writes a list; `each` writes its elements.
+    pub fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut Self, T)) {
+        self.text.push_str("0,[");
+        for (index, item) in items.into_iter().enumerate() {
+            if index > 0 {
+                self.text.push(',');
+            }
+            each(self, item);
+        }
+        self.text.push(']');
+    }
+
+    /// Writes one element of a list: a key.
+    pub fn key(&mut self, bytes: &[u8]) {
+        let out = &mut self.text;
+        let _ = match KeyView::of(bytes) {
+            KeyView::String(bytes) => {
+                push_json_string(out, bytes);
+                Ok(())
+            }
+            KeyView::Number(number) => match special_name(number) {
+                Some(name) => write!(out, "{{\"n\":\"{name}\"}}"),
+                None => push_finite(out, number),
+            },
+            KeyView::BigInt(digits) => write!(out, "{{\"i\":\"{digits}\"}}"),
+            KeyView::Bool(bool) => write!(out, "{bool}"),
+            KeyView::Null => write!(out, "null"),
+            KeyView::Undefined => write!(out, "{{\"u\":0}}"),
+        };
+    }
+
+    /// Writes one element of a list: a number, `null` where JSON has no form for it, as the 1.x API sent it.
+    pub fn number(&mut self, number: f64) {
+        let _ = if number.is_finite() {
+            push_finite(&mut self.text, number)
+        } else {
+            write!(self.text, "null")
+        };
+    }
+
+    /// Writes a separator between elements.
+    pub fn comma(&mut self) {
+        self.text.push(',');
+    }
+
+    fn error(&mut self, error: &Error) {
+        let _ = write!(self.text, "4,[\"{}\",", error.class.name());
+        push_json_string(&mut self.text, error.message.as_bytes());
+        let _ = write!(self.text, ",\"{}\"]", error.code);
+    }
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Slot(..) => 0,
+        }
+    }
+}
+
+fn special_name(number: f64) -> Option<&'static str> {
+    match number {
+        n if n.is_nan() => Some("NaN"),
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        n if n == 0.0 && n.is_sign_negative() => Some("-0"),
+        _ => None,
+    }
+}
+
+fn push_number(out: &mut String, number: f64) {
+    let _ = match special_name(number) {
+        Some(name) => write!(out, "2,\"{name}\""),
+        None => write!(out, "0,").and_then(|()| push_finite(out, number)),
+    };
+}
+
+/// Shortest digits that read back as the same number; an exponent where it would be long.
+fn push_finite(out: &mut String, number: f64) -> std::fmt::Result {
+    let plain = number == 0.0 || (1e-6..1e21).contains(&number.abs());
+    if plain {
+        write!(out, "{number}")
+    } else {
+        write!(out, "{number:e}")
+    }
+}

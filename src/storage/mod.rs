@@ -1,0 +1,95 @@
+//! Where entries lie. A [`Storage`] knows keys, values, stamps and recency; what an age or a bound *means* is
+//! decided in [`crate::cache`] alone.
+
+pub mod heap;
+
+use crate::{error::Result, value::Value};
+
+/// When an entry was set and how long it may live, in milliseconds. Interpreted by [`crate::cache`] only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stamp {
+    /// Milliseconds since the epoch, or 0 when no age applied at that time.
+    pub set_at: f64,
+    /// The entry's own age in milliseconds, or 0 for none.
+    pub max_age: f64,
+}
+
+/// What bounds a cache. Kept in the storage, so that whoever shares the storage shares the bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The most entries it holds; infinite when there is no bound.
+    pub max: f64,
+    /// The age in milliseconds of an entry that has none of its own; 0 for never.
+    pub max_age: f64,
+    /// Whether an expired entry is returned once, when it is found and removed.
+    pub allow_stale: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max: f64::INFINITY,
+            max_age: 0.0,
+            allow_stale: false,
+        }
+    }
+}
+
+/// One entry as it lies in a storage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry<'a> {
+    /// The bytes of its [`crate::key::Key`].
+    pub key: &'a [u8],
+    /// Its value.
+    pub value: Value<'a>,
+    /// When it was set and for how long.
+    pub stamp: Stamp,
+}
+
+/// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
+pub trait Storage {
+    /// The bounds that hold now.
+    fn limits(&self) -> Limits;
+
+    /// Changes the bounds; removes nothing.
+    fn set_limits(&mut self, limits: Limits);
+
+    /// The number of entries, expired ones included.
+    fn len(&self) -> usize;
+
+    /// Whether there is no entry.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Finds an entry and makes it the most recent.
+    fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)>;
+
+    /// Finds an entry and leaves its recency alone.
+    fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)>;
+
+    /// The entry that goes next.
+    fn least_recent(&self) -> Option<Entry<'_>>;
+
+    /// Stores a copy of the value as the most recent entry, in place of one under the same key. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// There is no memory for it; what was stored before is still there.
+    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool>;
+
+    /// Removes an entry. Returns whether there was one.
+    fn remove(&mut self, key: &[u8]) -> bool;
+
+    /// Removes the entry that goes next. Returns whether there was one.
+    fn remove_least_recent(&mut self) -> bool;
+
+    /// Removes every entry.
+    fn clear(&mut self);
+
+    /// Every entry, most recent first.
+    fn iter(&self) -> impl Iterator<Item = Entry<'_>>;
+
+    /// Removes every entry that `keep` declines.
+    fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool);
+}

@@ -1,0 +1,76 @@
+//! Values as a store sees them: small ones in place, the rest as bytes tagged with their kind.
+
+/// A borrowed value. Strings are WTF-8, see [`crate::text`]; nothing here is ever wrapped in JSON that was
+/// not JSON when it came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `undefined`
+    Undefined,
+    /// `null`
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number, with what JSON would lose: `NaN`, the infinities, `-0`.
+    Number(f64),
+    /// A string, WTF-8.
+    String(&'a [u8]),
+    /// The JSON text of an object or array: carried, never parsed here.
+    Json(&'a str),
+    /// What `v8.serialize` wrote: carried, never parsed here.
+    Clone(&'a [u8]),
+    /// A value that stays a JavaScript value; this is its place in the table of the process that set it.
+    Slot(u32),
+}
+
+/// A value that a store owns. See [`Value`] for the kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OwnedValue {
+    /// `undefined`
+    Undefined,
+    /// `null`
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number.
+    Number(f64),
+    /// WTF-8 bytes of a string.
+    String(Box<[u8]>),
+    /// JSON text.
+    Json(Box<str>),
+    /// The output of `v8.serialize`.
+    Clone(Box<[u8]>),
+    /// A place in the table of JavaScript values.
+    Slot(u32),
+}
+
+impl Value<'_> {
+    /// A copy that a store can keep.
+    pub fn to_owned(self) -> OwnedValue {
+        match self {
+            Self::Undefined => OwnedValue::Undefined,
+            Self::Null => OwnedValue::Null,
+            Self::Bool(value) => OwnedValue::Bool(value),
+            Self::Number(value) => OwnedValue::Number(value),
+            Self::String(value) => OwnedValue::String(value.into()),
+            Self::Json(value) => OwnedValue::Json(value.into()),
+            Self::Clone(value) => OwnedValue::Clone(value.into()),
+            Self::Slot(value) => OwnedValue::Slot(value),
+        }
+    }
+}
+
+impl OwnedValue {
+    /// The value, borrowed.
+    pub fn as_ref(&self) -> Value<'_> {
+        match self {
+            Self::Undefined => Value::Undefined,
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(value) => Value::Number(*value),
+            Self::String(value) => Value::String(value),
+            Self::Json(value) => Value::Json(value),
+            Self::Clone(value) => Value::Clone(value),
+            Self::Slot(value) => Value::Slot(*value),
+        }
+    }
+}
