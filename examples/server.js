@@ -1,0 +1,94 @@
+'use strict';
+
+/**
+ * A clustered HTTP server whose workers share one cache.
+ *
+ *   node examples/server.js
+ *   curl -i http://127.0.0.1:3000/products/42
+ *
+ * Ask twice: the second answer says `x-cache: hit`, whichever worker gives it.
+ * Settings from the environment: PORT (3000), WORKERS (4), CACHE_MAX (1000 entries).
+ */
+
+const cluster = require('node:cluster');
+const http = require('node:http');
+// In your project: require('lru-cache-for-clusters-as-promised')
+const LRUCache = require('..');
+const { findProduct } = require('./source');
+
+const PORT = Number(process.env.PORT ?? 3000);
+const WORKERS = Number(process.env.WORKERS ?? 4);
+const CACHE_MAX = Number(process.env.CACHE_MAX ?? 1000);
+
+if (cluster.isPrimary) primary();
+else worker();
+
+function primary() {
+  // The cache lives in this process. Call init() before the first fork: from then on the primary
+  // answers the workers.
+  LRUCache.init();
+  for (let n = 0; n < WORKERS; n += 1) cluster.fork();
+
+  const served = new Set(); // ids of the workers that came as far as listening
+  cluster.on('listening', (worker, { address, port }) => {
+    served.add(worker.id);
+    if (served.size === WORKERS) console.log(`Listening on http://${address}:${port}/products/1`);
+  });
+  cluster.on('exit', (worker, code, signal) => {
+    if (worker.exitedAfterDisconnect) return;
+    console.error(`Worker ${worker.id} ended: ${signal ?? `exit code ${code}`}`);
+    // A worker that dies takes nothing out of the cache: the next one finds it warm. One that
+    // never listened would fail again.
+    if (served.has(worker.id)) cluster.fork();
+    else process.exit(1);
+  });
+}
+
+async function worker() {
+  // Every worker that names the same namespace uses the same entries.
+  const cache = await LRUCache.getInstance({
+    namespace: 'products',
+    max: CACHE_MAX, // entries; the least recently used one goes first
+    maxAge: 60_000, // ms; a product is asked for anew after a minute
+    timeout: 200, // ms; when the primary is that late, get() resolves to undefined: a miss
+  });
+
+  /** The product as JSON text, and whether the cache had it; `body` undefined: no such product. */
+  async function productJson(id) {
+    const cached = await cache.get(id);
+    if (cached !== undefined) return { body: cached, from: 'hit' };
+    const product = await findProduct(id);
+    if (product === undefined) return { body: undefined, from: 'miss' };
+    const body = JSON.stringify(product);
+    await cache.set(id, body);
+    return { body, from: 'miss' };
+  }
+
+  async function answer(req, res) {
+    const [, id] = /^\/products\/(\d+)$/.exec(req.url) ?? [];
+    const { body, from } = id === undefined ? {} : await productJson(Number(id));
+    if (body === undefined) {
+      res.writeHead(404).end();
+      return;
+    }
+    res.writeHead(200, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      'x-cache': from,
+    });
+    res.end(body);
+  }
+
+  const server = http.createServer((req, res) => {
+    answer(req, res).catch((error) => {
+      console.error(error);
+      if (!res.headersSent) res.writeHead(500);
+      res.end();
+    });
+  });
+  server.on('error', (error) => {
+    console.error(`Cannot listen: ${error.message}`);
+    process.exit(1);
+  });
+  server.listen(PORT, '127.0.0.1'); // the workers share the port; leave the address out to serve all
+}
