@@ -1,7 +1,8 @@
 'use strict';
 
 const cluster = require('cluster');
-const { commands, isObject, define } = require('./lib/commands');
+const { commands, isObject } = require('./lib/commands');
+const { define } = require('./lib/define');
 const { unknownCommand } = require('./lib/errors');
 const { LRUCache } = require('./lib/lru-cache');
 const { readOptions } = require('./lib/options');
@@ -172,3 +173,7 @@ module.exports = LRUCacheForClustersAsPromised;
 module.exports.default = LRUCacheForClustersAsPromised;
 module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
 module.exports.LRUCache = LRUCache;
+// The statics are there as the class's own; said again, they are found by `import { init } from …` as well.
+module.exports.init = LRUCacheForClustersAsPromised.init;
+module.exports.getInstance = LRUCacheForClustersAsPromised.getInstance;
+module.exports.getAllCaches = LRUCacheForClustersAsPromised.getAllCaches;

@@ -10,7 +10,8 @@
 
 const { KIND, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue } = require('./codec');
 const { makeError } = require('./errors');
-const { bulk, MISSING } = require('./lru-cache');
+const { define } = require('./define');
+const { bulk } = require('./lru-cache');
 const { numberJson, optionJson } = require('./options');
 
 const nothing = () => undefined;
@@ -28,37 +29,11 @@ const amountOf = (amount) => (amount === undefined ? 'null' : optionJson(amount)
 const isObject = (pairs) =>
   (typeof pairs === 'object' && pairs !== null) || typeof pairs === 'function';
 
-/** Sets an own property, `__proto__` like any other. */
-function define(target, key, value) {
-  if (key === '__proto__') {
-    Object.defineProperty(target, key, {
-      value,
-      configurable: true,
-      enumerable: true,
-      writable: true,
-    });
-  } else {
-    target[key] = value;
-  }
-}
-
-/** `{ key: value }` of a list of values in the order of the keys; a miss has no property. */
-function pairsOf(keys, values) {
-  const pairs = {};
-  for (let index = 0; index < keys.length; index += 1) {
-    if (values[index] !== MISSING) define(pairs, String(keys[index]), values[index]);
-  }
-  return pairs;
-}
-
 /** Values of an answer: kind and payload in turn. */
 function decodeValues(list) {
-  const values = new Array(list.length / 2);
-  for (let index = 0; index < values.length; index += 1) {
-    const kind = list[2 * index];
-    values[index] = kind === KIND.MISS ? MISSING : decodeValue(kind, list[2 * index + 1]);
-  }
-  return values;
+  return Array.from({ length: list.length / 2 }, (_, index) =>
+    decodeValue(list[2 * index], list[2 * index + 1]),
+  );
 }
 
 /** Reads or changes one of the cache's settings; a call without a value changes nothing. */
@@ -127,10 +102,18 @@ const commands = {
   },
 
   mGet: {
-    local: (cache, keys) => (Array.isArray(keys) ? pairsOf(keys, bulk.getMany(cache, keys)) : {}),
+    local: (cache, keys) => (Array.isArray(keys) ? bulk.getMany(cache, keys) : {}),
     encode: (advanced, keys) => encodeKeys(keys),
-    decode: (kind, payload, keys) =>
-      Array.isArray(keys) ? pairsOf(keys, decodeValues(payload)) : {},
+    // The answer has the values alone, in the order of the keys.
+    decode(kind, payload, keys) {
+      const pairs = {};
+      for (let at = 0; at < payload.length; at += 2) {
+        if (payload[at] !== KIND.MISS) {
+          define(pairs, keys[at / 2], decodeValue(payload[at], payload[at + 1]));
+        }
+      }
+      return pairs;
+    },
   },
   mSet: {
     local(cache, pairs, maxAge) {
@@ -226,4 +209,4 @@ const commands = {
 
 for (const name of Object.keys(commands)) commands[name] = { name, ...commands[name] };
 
-module.exports = { commands, isObject, define };
+module.exports = { commands, isObject };

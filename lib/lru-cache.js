@@ -2,6 +2,7 @@
 
 const v8 = require('v8');
 const native = require('./native');
+const { define } = require('./define');
 const { makeError } = require('./errors');
 const { optionJson, storeOptions } = require('./options');
 
@@ -15,10 +16,21 @@ const STATE_LENGTH = 64;
 /** What a call's result is; see `Outcome` in `src/addon/caches.rs`. */
 const IS = { MISS: 0, SLOT: 1, VALUE: 2, JSON: 3, CLONE: 4, ERROR: 5, SPLIT: 6 };
 
+/** Says of a list's value that there is none. */
+const MISS = -1 - IS.MISS;
+
 /** The JavaScript values of some caches. Rust says which slot is whose, and when one is free. */
 class Table {
   values = [];
   state = new Int32Array(new ArrayBuffer(STATE_LENGTH * Int32Array.BYTES_PER_ELEMENT));
+
+  #places = new Int32Array(128);
+
+  /** Room in which Rust says where the values of one list lie; good until the next list. */
+  places(count) {
+    if (this.#places.length < count) this.#places = new Int32Array(2 * count);
+    return this.#places.subarray(0, count);
+  }
 
   /** The value that the last call gave. */
   value(result) {
@@ -255,7 +267,7 @@ class LRUCache {
     return run(keys);
   }
 
-  /** The values of a list that Rust gave; a miss is `MISSING`. */
+  /** The values of a list that Rust gave. */
   #read(places, count, payloads) {
     const { values } = this.#table;
     const read = new Array(count);
@@ -264,8 +276,6 @@ class LRUCache {
       const place = places[index];
       if (place >= 0) {
         read[index] = values[place];
-      } else if (place === -1 - IS.MISS) {
-        read[index] = MISSING;
       } else {
         read[index] = decode(-1 - place, payloads[next]);
         next += 1;
@@ -283,15 +293,27 @@ class LRUCache {
 
   static {
     bulk = {
+      /** `{ key: value }`; a miss has no property. */
       getMany(cache, keys) {
-        const places = new Int32Array(keys.length);
+        const table = cache.#table;
+        const places = table.places(keys.length);
         const now = Date.now();
         const get = (crossing) => native.getMany(cache.#cache, crossing, places, now);
         const payloads = cache.#withKeys(keys, get);
-        if (cache.#table.state[OUTCOME] === IS.ERROR) throw makeError(payloads);
-        const read = cache.#read(places, keys.length, payloads);
+        if (table.state[OUTCOME] === IS.ERROR) throw makeError(payloads);
+        const pairs = {};
+        let next = 0;
+        for (let index = 0; index < keys.length; index += 1) {
+          const place = places[index];
+          if (place >= 0) {
+            define(pairs, keys[index], table.values[place]);
+          } else if (place !== MISS) {
+            define(pairs, keys[index], decode(-1 - place, payloads[next]));
+            next += 1;
+          }
+        }
         cache.#finish(payloads);
-        return read;
+        return pairs;
       },
       setMany(cache, keys, values, maxAge) {
         const places = new Int32Array(keys.length).fill(-1);
@@ -313,7 +335,4 @@ class LRUCache {
   }
 }
 
-/** Stands for a miss in a list, where `undefined` is a value. */
-const MISSING = Symbol('missing');
-
-module.exports = { LRUCache, Table, Opened, bulk, MISSING };
+module.exports = { LRUCache, Table, Opened, bulk };

@@ -144,7 +144,7 @@ impl<S: Storage> Cache<S> {
             max_age,
         };
         if limits.max < 1.0 {
-            self.refuse(key, value)?;
+            self.storage.decline(value);
             return Ok(false);
         }
         let replaced = self.storage.put(key, value, stamp)?;
@@ -154,20 +154,6 @@ impl<S: Storage> Cache<S> {
         }
         self.trim();
         Ok(true)
-    }
-
-    /// Stores what cannot stay, so that its value is let go the same way as any other.
-    fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
-        self.storage.put(
-            key,
-            value,
-            Stamp {
-                set_at: 0.0,
-                max_age: 0.0,
-            },
-        )?;
-        self.storage.remove(key);
-        Ok(())
     }
 
     /// Removes an entry.
@@ -248,7 +234,7 @@ impl<S: Storage> Cache<S> {
             } else if remaining > 0.0 {
                 self.set(key.as_bytes(), value.as_ref(), Some(remaining), now)?;
             } else {
-                self.refuse(key.as_bytes(), value.as_ref())?;
+                self.storage.decline(value.as_ref());
             }
         }
         Ok(())

@@ -36,9 +36,9 @@ impl HeapStorage {
         }
     }
 
-    /// The one way out for a stored value: a slot it held is freed.
-    fn discard(&self, stored: &Stored) {
-        if let OwnedValue::Slot(slot) = stored.value {
+    /// The one way out for a value: a slot it held is freed.
+    fn discard(&self, value: Value<'_>) {
+        if let Value::Slot(slot) = value {
             self.slots.free(slot);
         }
     }
@@ -92,7 +92,7 @@ impl Storage for HeapStorage {
         match self.entries.get_mut(key) {
             Some(place) => {
                 let old = std::mem::replace(place, stored);
-                self.discard(&old);
+                self.discard(old.value.as_ref());
                 Ok(true)
             }
             None => {
@@ -102,20 +102,27 @@ impl Storage for HeapStorage {
         }
     }
 
+    fn decline(&mut self, value: Value<'_>) {
+        self.discard(value);
+    }
+
     fn remove(&mut self, key: &[u8]) -> bool {
-        self.entries.pop(key).inspect(|old| self.discard(old)).is_some()
+        self.entries
+            .pop(key)
+            .inspect(|old| self.discard(old.value.as_ref()))
+            .is_some()
     }
 
     fn remove_least_recent(&mut self) -> bool {
         self.entries
             .pop_lru()
-            .inspect(|(_, old)| self.discard(old))
+            .inspect(|(_, old)| self.discard(old.value.as_ref()))
             .is_some()
     }
 
     fn clear(&mut self) {
         for (_, old) in &self.entries {
-            self.discard(old);
+            self.discard(old.value.as_ref());
         }
         // A new map, not `clear()`: the table's memory goes back too.
         self.entries = LruCache::unbounded();

@@ -78,6 +78,9 @@ pub trait Storage {
     /// There is no memory for it; what was stored before is still there.
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool>;
 
+    /// Lets go of a value that was meant for an entry and is not stored.
+    fn decline(&mut self, value: Value<'_>);
+
     /// Removes an entry. Returns whether there was one.
     fn remove(&mut self, key: &[u8]) -> bool;
 

@@ -1,0 +1,309 @@
+// Every call, option and static, as code under `strict` sees them.
+import Cache, { LRUCache } from 'lru-cache-for-clusters-as-promised';
+import type {
+  Commands,
+  DumpEntry,
+  Entry,
+  Key,
+  LRUCacheOptions,
+  Options,
+  TimeoutError,
+} from 'lru-cache-for-clusters-as-promised';
+import { exact } from './assert.js';
+
+interface User {
+  name: string;
+}
+declare const user: User;
+declare const text: string;
+/** All members of a type, written out. */
+type Members<T> = { [K in keyof T]: T[K] };
+
+// --- options -------------------------------------------------------------------------------------------------------
+exact<{
+  namespace?: string | undefined;
+  timeout?: number | undefined;
+  failsafe?: 'resolve' | 'reject' | undefined;
+  max?: number | undefined;
+  maxAge?: number | undefined;
+  stale?: boolean | undefined;
+  prune?: false | string | undefined;
+  parse?: ((stored: any) => any) | undefined;
+  stringify?: ((value: any) => any) | undefined;
+  serialization?: 'json' | 'advanced' | undefined;
+}>()({} as Members<Options>);
+// undefined leaves an option as it is, also under exactOptionalPropertyTypes
+new Cache<User>({} as Record<keyof Options, undefined>);
+new Cache<User>();
+new Cache<User>({});
+new Cache<User>({ parse: JSON.parse, stringify: JSON.stringify });
+// @ts-expect-error
+new Cache<User>({ maxage: 50 });
+// @ts-expect-error
+new Cache<User>('users');
+
+// --- statics -------------------------------------------------------------------------------------------------------
+exact<() => true>()(Cache.init);
+exact<() => Record<string, LRUCache>>()(Cache.getAllCaches);
+exact<Promise<Cache<User>>>()(Cache.getInstance<User>({ max: 50 }));
+exact<Promise<Cache<User, string, number, boolean>>>()(
+  Cache.getInstance<User, string, number, boolean>(),
+);
+exact<Promise<Cache>>()(Cache.getInstance());
+// @ts-expect-error
+Cache.getInstance({ max: '50' });
+
+// --- the value type ------------------------------------------------------------------------------------------------
+declare const users: Cache<User>;
+declare const untyped: Cache;
+declare const four: Members<Cache<User, string, number, Date>>;
+exact<Members<Cache<User | string | number | Date>>>()(four);
+
+async function values() {
+  exact<any>()(await untyped.get('k'));
+  await untyped.set('k', user);
+  const name: string = (await untyped.get('k')).name;
+  const typed: Cache<User> = new Cache();
+  const opened: Cache<User> = await Cache.getInstance();
+  const anyCache: Cache = users;
+  // @ts-expect-error
+  const others: Cache<Date> = users;
+  // @ts-expect-error
+  (await users.get('k')).name;
+  // @ts-expect-error
+  (await users.mGet(['k'])).k.name;
+  // @ts-expect-error
+  await users.set('k', 'not a user');
+  // @ts-expect-error
+  await users.set('k', { name: 'n', age: 1 });
+  // @ts-expect-error
+  await users.set(new Date(), user);
+  return [name, typed, opened, anyCache, others];
+}
+
+// --- calls ---------------------------------------------------------------------------------------------------------
+type Users = { [key: string]: User | undefined };
+type Pairs = { readonly [key: string]: User };
+
+exact<string | number | bigint | boolean | null | undefined>()({} as Key);
+exact<(key: Key, value: User, maxAge?: number) => Promise<boolean>>()(users.set);
+exact<(key: Key) => Promise<User | undefined>>()(users.get);
+exact<(key: Key, value: User, maxAge?: number) => Promise<boolean>>()(users.setObject);
+exact<(key: Key) => Promise<User | undefined>>()(users.getObject);
+exact<(key: Key) => Promise<void>>()(users.del);
+exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGet);
+exact<(pairs: Pairs, maxAge?: number) => Promise<void>>()(users.mSet);
+exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGetObjects);
+exact<(pairs: Pairs, maxAge?: number) => Promise<void>>()(users.mSetObjects);
+exact<(keys: readonly Key[]) => Promise<void>>()(users.mDel);
+exact<(key: Key) => Promise<User | undefined>>()(users.peek);
+exact<(key: Key) => Promise<boolean>>()(users.has);
+exact<(key: Key, amount?: number, maxAge?: number) => Promise<number>>()(users.incr);
+exact<(key: Key, amount?: number, maxAge?: number) => Promise<number>>()(users.decr);
+exact<() => Promise<void>>()(users.reset);
+exact<<K extends Key = string>() => Promise<K[]>>()(users.keys);
+exact<Promise<string[]>>()(users.keys());
+exact<Promise<Array<string | number>>>()(users.keys<string | number>());
+exact<() => Promise<User[]>>()(users.values);
+exact<() => Promise<Array<DumpEntry<User>>>>()(users.dump);
+exact<() => Promise<void>>()(users.prune);
+exact<() => Promise<number>>()(users.length);
+exact<() => Promise<number>>()(users.itemCount);
+exact<(stale?: boolean) => Promise<boolean>>()(users.stale);
+exact<(stale?: boolean) => Promise<boolean>>()(users.allowStale);
+exact<(max?: number) => Promise<number>>()(users.max);
+exact<(maxAge?: number) => Promise<number>>()(users.maxAge);
+// literal arrays, tuples and frozen arrays are all lists of keys
+users.mGet(['k', 1]);
+users.mGet(['k', 1] as const);
+// @ts-expect-error
+users.mGet('k');
+// @ts-expect-error
+users.mSet(null);
+
+// --- execute -------------------------------------------------------------------------------------------------------
+exact<{
+  set: (key: Key, value: User, maxAge?: number) => boolean;
+  get: (key: Key) => User | undefined;
+  peek: (key: Key) => User | undefined;
+  has: (key: Key) => boolean;
+  del: (key: Key) => void;
+  reset: () => void;
+  keys: () => Key[];
+  values: () => User[];
+  dump: () => Array<DumpEntry<User>>;
+  load: (entries: ReadonlyArray<DumpEntry<User>>) => void;
+  pop: () => Entry<User> | null;
+  prune: () => void;
+  mSet: (pairs: Pairs, maxAge?: number) => true;
+  mGet: (keys: readonly Key[]) => Users;
+  mDel: (keys: readonly Key[]) => true;
+  incr: (key: Key, amount?: number, maxAge?: number) => number;
+  decr: (key: Key, amount?: number, maxAge?: number) => number;
+  length: () => number;
+  itemCount: () => number;
+  max: (max?: number) => number;
+  maxAge: (maxAge?: number) => number;
+  allowStale: (stale?: boolean) => boolean;
+  stale: (stale?: boolean) => boolean;
+}>()({} as Members<Commands<User>>);
+exact<Members<Commands<any>>>()({} as Members<Commands>);
+exact<Promise<boolean>>()(users.execute('set', 'k', user, 1000));
+exact<Promise<User | undefined>>()(users.execute('get', 'k'));
+exact<Promise<Entry<User> | null>>()(users.execute('pop'));
+exact<Promise<void>>()(users.execute('load', [{ k: 'k', v: user, e: 0 }]));
+exact<Promise<any>>()(users.execute('another', 1, text));
+exact<Promise<any>>()(users.execute('forEach', () => {}));
+exact<Promise<any>>()(users.execute(text, 1, text));
+exact<Promise<any>>()(untyped.execute('get', 'k'));
+declare const two: Cache<User, Date>;
+exact<Promise<boolean>>()(two.execute('set', 'k', new Date()));
+exact<Promise<User | Date | undefined>>()(two.execute('get', 'k'));
+// @ts-expect-error
+users.execute('get');
+// @ts-expect-error
+users.execute('get', {});
+// @ts-expect-error
+users.execute('set', 'k', 'not a user');
+// @ts-expect-error
+users.execute();
+
+// --- properties ----------------------------------------------------------------------------------------------------
+exact<string>()(users.namespace);
+exact<number>()(users.timeout);
+exact<'resolve' | 'reject'>()(users.failsafe);
+exact<(stored: any) => any>()(users.parse);
+exact<(value: any) => any>()(users.stringify);
+users.timeout = 500;
+users.failsafe = 'reject';
+// @ts-expect-error
+users.namespace = 'others';
+
+// --- an error, an interface, a subclass, a stand-in ----------------------------------------------------------------
+users.get('k').catch((error: TimeoutError) => {
+  exact<'ETIMEDOUT'>()(error.code);
+  exact<string>()(error.namespace);
+  exact<string>()(error.command);
+  exact<string>()(error.message);
+});
+
+interface Store {
+  get(key: string): Promise<User | undefined>;
+  set(key: string, value: User): Promise<unknown>;
+  del(key: string): Promise<void>;
+  keys(): Promise<string[]>;
+}
+const store: Store = users;
+
+class Prefixed extends Cache<User> {
+  constructor() {
+    super({ namespace: 'users' });
+  }
+  async get(key: string) {
+    return super.get(`user:${key}`);
+  }
+  set(key: string, value: User) {
+    return super.set(`user:${key}`, value);
+  }
+}
+exact<Promise<User | undefined>>()(new Prefixed().get('k'));
+
+const standIn: Pick<Cache<User>, 'get' | 'set'> = {
+  get: async () => undefined,
+  set: async () => true,
+};
+
+// --- the synchronous cache -----------------------------------------------------------------------------------------
+exact<() => LRUCache<Key, User>>()(users.getCache);
+exact<LRUCache<Key, any>>()(untyped.getCache());
+
+exact<{
+  max?: number | undefined;
+  maxAge?: number | undefined;
+  stale?: boolean | undefined;
+}>()({} as Members<LRUCacheOptions>);
+new LRUCache(10);
+new LRUCache({ max: 10 });
+new LRUCache({} as Record<keyof LRUCacheOptions, undefined>);
+// @ts-expect-error
+new LRUCache('10');
+exact<LRUCache<any, any>>()(new LRUCache());
+// @ts-expect-error
+new LRUCache({ namespace: 'users' });
+// @ts-expect-error
+new LRUCache<Date, User>();
+
+declare const lru: LRUCache<string, User>;
+exact<(key: string, value: User, maxAge?: number) => boolean>()(lru.set);
+exact<(key: string) => User | undefined>()(lru.get);
+exact<(key: string) => User | undefined>()(lru.peek);
+exact<(key: string) => boolean>()(lru.has);
+exact<(key: string) => void>()(lru.del);
+exact<() => void>()(lru.reset);
+exact<() => string[]>()(lru.keys);
+exact<() => User[]>()(lru.values);
+exact<() => Array<DumpEntry<User, string>>>()(lru.dump);
+exact<(entries: ReadonlyArray<DumpEntry<User, string>>) => void>()(lru.load);
+exact<() => Entry<User, string> | null>()(lru.pop);
+exact<() => void>()(lru.prune);
+lru.forEach(function (value, key, cache) {
+  exact<User>()(value);
+  exact<string>()(key);
+  exact<LRUCache<string, User>>()(cache);
+  exact<LRUCache<string, User>>()(this);
+});
+lru.forEach(function () {
+  exact<Date>()(this);
+}, new Date());
+lru.rforEach(function (value, key, cache) {
+  exact<User>()(value);
+  exact<string>()(key);
+  exact<LRUCache<string, User>>()(cache);
+  exact<LRUCache<string, User>>()(this);
+});
+lru.rforEach(function () {
+  exact<Date>()(this);
+}, new Date());
+exact<void>()(lru.forEach(() => {}));
+exact<void>()(lru.rforEach(() => {}));
+// @ts-expect-error
+lru.forEach();
+// @ts-expect-error
+lru.rforEach();
+
+exact<number>()(lru.max);
+exact<number>()(lru.maxAge);
+exact<boolean>()(lru.allowStale);
+exact<number>()(lru.length);
+exact<number>()(lru.itemCount);
+lru.max = 10;
+lru.maxAge = 10;
+lru.allowStale = true;
+// @ts-expect-error
+lru.length = 0;
+// @ts-expect-error
+lru.itemCount = 0;
+// @ts-expect-error
+lru.max = '10';
+// @ts-expect-error
+lru.maxAge = '10';
+// @ts-expect-error
+lru.allowStale = 1;
+// @ts-expect-error
+for (const entry of lru) entry;
+
+// --- entries -------------------------------------------------------------------------------------------------------
+exact<{ k: Key; v: User; e: number }>()({} as Members<DumpEntry<User>>);
+exact<{ k: Key; v: any; e: number }>()({} as Members<DumpEntry>);
+exact<{ key: string; value: User; length: number; now: number; maxAge: number }>()(
+  {} as Members<Entry<User, string>>,
+);
+exact<{ key: Key; value: any; length: number; now: number; maxAge: number }>()(
+  {} as Members<Entry>,
+);
+// @ts-expect-error
+exact<Entry<User, Date>>();
+// @ts-expect-error
+exact<DumpEntry<User, Date>>();
+
+export { values, store, standIn };

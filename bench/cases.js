@@ -1,0 +1,207 @@
+'use strict';
+
+/**
+ * The calls that are measured, and the data they work on. A case is the same code for every
+ * implementation, and checks every answer: an implementation that answers wrongly fails, it never wins.
+ */
+
+const assert = require('node:assert');
+const { inspect } = require('node:util');
+
+/** Keys in rotation in each case. */
+const KEYS = 1000;
+/** Calls under way at once in the "in flight" cases, and keys in one `mGet`. */
+const WAVE = 100;
+
+/** A value whose JSON is exactly 99 bytes. `n` < 9 000 000 tells values apart, `rev` (0 or 1) versions of one. */
+function smallValue(n, rev = 0) {
+  const id = 1000000 + n;
+  return { id, rev, name: `Ada ${id}`, mail: `u${id}@example.com`, tags: ['a'], hits: 12345 };
+}
+
+/** A value whose JSON is exactly 10 000 bytes: a list of 50 small values and a text. */
+function largeValue(n, rev = 0) {
+  const rows = Array.from({ length: 50 }, (_, row) => smallValue(n * 50 + row, rev));
+  const value = { id: 1000000 + n, rev, rows, html: '' };
+  const sentence = '<p>Sphinx of black quartz, judge my vow.</p>\n';
+  const missing = 10000 - JSON.stringify(value).length;
+  while (JSON.stringify(value.html).length - 2 < missing) value.html += sentence;
+  // A line break is two bytes of JSON: cut at a sentence's end and fill up with spaces.
+  value.html = value.html.slice(0, value.html.lastIndexOf('<p>'));
+  value.html += ' '.repeat(10000 - JSON.stringify(value).length);
+  return value;
+}
+
+assert.strictEqual(JSON.stringify(smallValue(0)).length, 99);
+assert.strictEqual(JSON.stringify(largeValue(0)).length, 10000);
+
+/** The cheap check inside a measured loop; `deepCheck` is the thorough one, outside. */
+function check(got, expected) {
+  if (
+    got === null ||
+    typeof got !== 'object' ||
+    got.id !== expected.id ||
+    got.rev !== expected.rev
+  ) {
+    throw new Error(`expected value ${expected.id}/${expected.rev}, got ${inspect(got)}`);
+  }
+}
+
+function checkIs(got, expected) {
+  if (got !== expected) throw new Error(`expected ${expected}, got ${inspect(got)}`);
+}
+
+async function deepCheck(cache, keys, values) {
+  for (let i = 0; i < keys.length; i++) {
+    assert.deepStrictEqual(await cache.get(keys[i]), values[i], `wrong value at ${keys[i]}`);
+  }
+}
+
+async function fill(cache, keys, values) {
+  for (let i = 0; i < keys.length; i++) await cache.set(keys[i], values[i]);
+}
+
+const keysOf = (prefix) => Array.from({ length: KEYS }, (_, i) => `${prefix}:${1000 + i}`);
+const valuesOf = (make, rev) => Array.from({ length: KEYS }, (_, i) => make(i, rev));
+
+/** Reads existing entries; `width` calls are under way at once. */
+function gets(make, width) {
+  return (cache, prefix) => {
+    const keys = keysOf(prefix);
+    const values = valuesOf(make, 0);
+    let at = 0;
+    return {
+      setup: () => fill(cache, keys, values),
+      async batch() {
+        if (width === 1) {
+          for (let n = 0; n < WAVE; n++, at = (at + 1) % KEYS) {
+            check(await cache.get(keys[at]), values[at]);
+          }
+        } else {
+          const wave = new Array(width);
+          for (let n = 0; n < width; n++) wave[n] = cache.get(keys[(at + n) % KEYS]);
+          const got = await Promise.all(wave);
+          for (let n = 0; n < width; n++) check(got[n], values[(at + n) % KEYS]);
+          at = (at + width) % KEYS;
+        }
+        return WAVE;
+      },
+      verify: () => deepCheck(cache, keys, values),
+    };
+  };
+}
+
+/** Overwrites entries, with the other version of the value on each pass over the keys. */
+function sets(make, width) {
+  return (cache, prefix) => {
+    const keys = keysOf(prefix);
+    const versions = [valuesOf(make, 0), valuesOf(make, 1)];
+    const written = versions[0].slice();
+    let at = 0;
+    let version = 1;
+    const next = () => {
+      const i = at;
+      written[i] = versions[version][i];
+      at = (at + 1) % KEYS;
+      if (at === 0) version = 1 - version;
+      return i;
+    };
+    return {
+      setup: () => fill(cache, keys, written),
+      async batch() {
+        if (width === 1) {
+          for (let n = 0; n < WAVE; n++) {
+            const i = next();
+            checkIs(await cache.set(keys[i], written[i]), true);
+          }
+        } else {
+          const wave = new Array(width);
+          for (let n = 0; n < width; n++) {
+            const i = next();
+            wave[n] = cache.set(keys[i], written[i]);
+          }
+          for (const result of await Promise.all(wave)) checkIs(result, true);
+        }
+        return WAVE;
+      },
+      verify: () => deepCheck(cache, keys, written),
+    };
+  };
+}
+
+function increments(cache, prefix) {
+  const keys = keysOf(prefix);
+  const counts = new Array(KEYS).fill(0);
+  let at = 0;
+  return {
+    setup: async () => {},
+    async batch() {
+      for (let n = 0; n < WAVE; n++, at = (at + 1) % KEYS) {
+        checkIs(await cache.incr(keys[at]), ++counts[at]);
+      }
+      return WAVE;
+    },
+    verify: async () => {
+      for (let i = 0; i < KEYS; i++) checkIs(await cache.get(keys[i]), counts[i] || undefined);
+    },
+  };
+}
+
+/** One `mGet` of 100 keys counts as one call. */
+function bulkGets(cache, prefix) {
+  const keys = keysOf(prefix);
+  const values = valuesOf(smallValue, 0);
+  let at = 0;
+  return {
+    setup: () => fill(cache, keys, values),
+    async batch() {
+      for (let n = 0; n < 10; n++, at = (at + WAVE) % KEYS) {
+        const got = await cache.mGet(keys.slice(at, at + WAVE));
+        for (let i = at; i < at + WAVE; i++) check(got[keys[i]], values[i]);
+      }
+      return 10;
+    },
+    verify: async () => {
+      assert.deepStrictEqual(
+        { ...(await cache.mGet(keys)) },
+        Object.fromEntries(keys.map((key, i) => [key, values[i]])),
+      );
+    },
+  };
+}
+
+/** A timeout rejects (failsafe 'reject'), so `undefined` is really the cache's answer. */
+function misses(cache, prefix) {
+  const keys = keysOf(prefix);
+  let at = 0;
+  return {
+    setup: async () => {},
+    async batch() {
+      for (let n = 0; n < WAVE; n++, at = (at + 1) % KEYS) {
+        checkIs(await cache.get(keys[at]), undefined);
+      }
+      return WAVE;
+    },
+    verify: async () => {
+      for (const key of keys) checkIs(await cache.has(key), false);
+    },
+  };
+}
+
+/**
+ * Title of the row and the case. `start(cache, prefix)` gives `setup()`, called once; `batch()`, the
+ * measured code, which resolves to the number of calls it made; `verify()`, called after each sample.
+ */
+const cases = {
+  get: { title: 'get, one after another', start: gets(smallValue, 1) },
+  set: { title: 'set, one after another', start: sets(smallValue, 1) },
+  incr: { title: 'incr, one after another', start: increments },
+  get100: { title: 'get, 100 in flight', start: gets(smallValue, WAVE) },
+  set100: { title: 'set, 100 in flight', start: sets(smallValue, WAVE) },
+  get10k: { title: 'get of a 10 kB value', start: gets(largeValue, 1) },
+  set10k: { title: 'set of a 10 kB value', start: sets(largeValue, 1) },
+  mGet: { title: 'mGet of 100 keys', start: bulkGets },
+  miss: { title: 'get of a missing key', start: misses },
+};
+
+module.exports = { cases, check, deepCheck, fill, keysOf, smallValue };

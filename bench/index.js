@@ -1,0 +1,288 @@
+'use strict';
+
+/** `npm run bench`: see README.md beside this file, or `node bench/index.js --help`. */
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+const { cases } = require('./cases');
+const { Host } = require('./host');
+const { environment, printSection, summarize } = require('./report');
+
+const USAGE = `usage: npm run bench -- [options]
+  --only SECTIONS   single, messages, memory, busy (comma-separated; default: all)
+  --quick           a short, rough run
+  --rounds N        rounds per section, each with new processes
+  --package PATH    race an installed copy of this package (its folder) instead of the checkout
+  --json FILE       write all figures to FILE
+`;
+
+const ORIGINAL = 'lru-cache-for-clusters';
+const SMALL_CACHE = { namespace: 'bench', max: 20_000, timeout: 5000, failsafe: 'reject' };
+
+/** Workers of this package speak to the primary in messages only, whatever doors a version has. */
+const MESSAGES_ONLY = { LRU_CACHE_SHARED: '0' };
+
+/**
+ * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part;
+ * `rounds`, `samples` (per case and round), `ms` (length of one sample), `entries`: a full run's, then a quick run's.
+ * Rows of another door to the primary: one more entry, which differs in `title` and `env` alone.
+ */
+const sections = {
+  single: {
+    title: 'Single process',
+    unit: 'µs per call',
+    measure: sampleCases,
+    cluster: false,
+    inProcess: true,
+    env: {},
+    rounds: [5, 1],
+    samples: [6, 2],
+    ms: [80, 60],
+  },
+  messages: {
+    title: 'Worker, by messages to the primary',
+    unit: 'µs per call',
+    measure: sampleCases,
+    cluster: true,
+    env: MESSAGES_ONLY,
+    rounds: [5, 1],
+    samples: [4, 2],
+    ms: [200, 80],
+  },
+  memory: {
+    title: 'Memory of the primary, entries of a 99-byte JSON set by a worker',
+    unit: 'bytes per entry',
+    measure: measureMemory,
+    cluster: true,
+    env: MESSAGES_ONLY,
+    rounds: [3, 1],
+    entries: [1_000_000, 100_000],
+  },
+  busy: {
+    title: "A worker's get while the primary computes 20 ms of every 40",
+    unit: 'µs',
+    measure: measureBusy,
+    cluster: true,
+    env: MESSAGES_ONLY,
+    rounds: [5, 1],
+    ms: [5000, 2000],
+  },
+};
+
+/** Runs `task` for each implementation in turn; who begins moves on by one each time. */
+let turn = 0;
+async function inTurn(implementations, task) {
+  turn += 1;
+  for (let n = 0; n < implementations.length; n++) {
+    await task(implementations[(turn + n) % implementations.length]);
+  }
+}
+
+/** Starts one host for each implementation, all idle but the one that runs, and stops them after `task`. */
+async function withHosts(race, implementations, options, task) {
+  const hosts = new Map();
+  try {
+    for (const { name, kind, path } of implementations) {
+      const spec = { kind, path, options, cluster: race.section.cluster };
+      try {
+        hosts.set(name, await Host.start(spec, race.section.env));
+      } catch (error) {
+        race.fail(name, 'start', error);
+      }
+    }
+    await task(hosts);
+  } finally {
+    for (const host of hosts.values()) await host.stop();
+  }
+}
+
+/** One round: every case, its samples taken in turn. */
+async function sampleCases(race, round) {
+  const ms = race.setting('ms');
+  const samples = race.setting('samples');
+  const to = race.section.cluster ? 'worker' : 'primary';
+  await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
+    for (const [name, { title }] of Object.entries(cases)) {
+      for (let n = 0; n < samples; n++) {
+        race.progress(`round ${round + 1}, ${title}`);
+        await inTurn(race.implementations, (implementation) =>
+          race.record(name, title, `${round}.${n}`, implementation.name, hosts, (host) =>
+            host.run(to, 'sample', { name, ms }),
+          ),
+        );
+      }
+    }
+  });
+}
+
+/** One round: each implementation is filled and read in processes of its own, alone on the machine. */
+async function measureMemory(race, round) {
+  const entries = race.setting('entries');
+  const options = { namespace: 'bench', max: entries, timeout: 60_000, failsafe: 'reject' };
+  await inTurn(race.implementations, (implementation) =>
+    withHosts(race, [implementation], options, async (hosts) => {
+      race.progress(`round ${round + 1}, ${entries} entries in ${implementation.label}`);
+      let used;
+      await race.attempt(implementation.name, 'memory', hosts, async (host) => {
+        const before = await host.run('primary', 'memory');
+        await host.run('worker', 'fillEntries', { entries });
+        const after = await host.run('primary', 'memory');
+        await host.run('worker', 'checkEntries', { entries });
+        used = {
+          heap: (after.heap - before.heap) / entries,
+          rss: (after.rss - before.rss) / entries,
+        };
+      });
+      if (!used) return;
+      const count = entries.toLocaleString('en');
+      race.add('heap', `V8 heap, ${count} entries`, round, implementation.name, used.heap);
+      race.add('rss', `resident (RSS), ${count} entries`, round, implementation.name, used.rss);
+    }),
+  );
+}
+
+/** One round: latencies of each implementation in turn. */
+async function measureBusy(race, round) {
+  const ms = race.setting('ms');
+  await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
+    await inTurn(race.implementations, async ({ name, label }) => {
+      race.progress(`round ${round + 1}, ${label}`);
+      await race.attempt(name, 'busy', hosts, async (host) => {
+        await host.run('primary', 'busy', { busy: 20, period: 40 });
+        const { p50, p99 } = await host.run('worker', 'latencies', { ms });
+        await host.run('primary', 'busy', { busy: 0 });
+        race.add('p50', 'get, median', round, name, p50);
+        race.add('p99', 'get, 99th percentile', round, name, p99);
+      });
+    });
+  });
+}
+
+/** Collects the figures of one section. `samples` of a row: name of the implementation → pair → figure. */
+class Race {
+  constructor(section, implementations, quick) {
+    Object.assign(this, { section, implementations, quick, rows: new Map(), failures: [] });
+  }
+
+  setting(name) {
+    return this.section[name][this.quick ? 1 : 0];
+  }
+
+  /** `pair`: figures of the same pair were taken right after one another, and are compared. */
+  add(name, title, pair, implementation, figure) {
+    if (!this.rows.has(name)) this.rows.set(name, { name, title, samples: {} });
+    const { samples } = this.rows.get(name);
+    (samples[implementation] ||= {})[pair] = figure;
+  }
+
+  fail(implementation, where, error) {
+    this.failures.push({ implementation, where, error: error.message.split('\n', 1)[0] });
+  }
+
+  /** Runs `task` with the implementation's host; what goes wrong is a failure of that implementation. */
+  async attempt(implementation, where, hosts, task) {
+    const host = hosts.get(implementation);
+    if (!host) return; // its start failed and was recorded
+    try {
+      await task(host);
+    } catch (error) {
+      this.fail(implementation, where, error);
+    }
+  }
+
+  record(name, title, pair, implementation, hosts, task) {
+    return this.attempt(implementation, title, hosts, async (host) => {
+      this.add(name, title, pair, implementation, await task(host));
+    });
+  }
+
+  progress(text) {
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${this.section.title}: ${text}`);
+  }
+}
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      package: { type: 'string', default: path.join(__dirname, '..') },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const only = values.only ? values.only.split(',') : Object.keys(sections);
+  for (const name of only) {
+    if (!Object.hasOwn(sections, name)) throw new Error(`--only: no section '${name}'`);
+  }
+  const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) {
+    throw new Error(`--rounds: '${values.rounds}' is not a positive whole number`);
+  }
+  return { ...values, only, rounds };
+}
+
+/** The version in the package.json of `folder`. */
+function versionOf(folder) {
+  return JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).version;
+}
+
+/** The original, installed under an alias; a range in package.json could have brought another version. */
+function original(version) {
+  const file = require.resolve(`${ORIGINAL}-${version}`);
+  const installed = versionOf(path.dirname(file));
+  if (installed !== version) throw new Error(`${ORIGINAL}-${version} is ${installed}: pin it`);
+  return { name: version, label: version, kind: 'shared', path: file };
+}
+
+function findImplementations(folder) {
+  const ours = path.resolve(folder);
+  if (!fs.existsSync(path.join(ours, 'package.json'))) {
+    throw new Error(`--package: no package.json in '${folder}'`);
+  }
+  const version = versionOf(ours);
+  return [
+    { name: 'ours', label: `this ${version}`, version, kind: 'shared', path: ours },
+    original('1.7.4'),
+    original('1.5.24'),
+    {
+      name: 'lru-cache',
+      label: 'lru-cache 11',
+      kind: 'lru-cache',
+      path: require.resolve('lru-cache'),
+    },
+  ];
+}
+
+async function main() {
+  const options = readOptions();
+  if (options.help) return void process.stdout.write(USAGE);
+  const implementations = findImplementations(options.package);
+  const result = {
+    ...environment(),
+    quick: options.quick,
+    version: implementations[0].version,
+    implementations: Object.fromEntries(implementations.map(({ name, label }) => [name, label])),
+    sections: [],
+  };
+  for (const name of options.only) {
+    const section = sections[name];
+    const entrants = implementations.filter((one) => one.kind === 'shared' || section.inProcess);
+    const race = new Race(section, entrants, options.quick);
+    const rounds = options.rounds || race.setting('rounds');
+    for (let round = 0; round < rounds; round++) await section.measure(race, round);
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    const summary = { name, title: section.title, unit: section.unit, ...summarize(race) };
+    result.sections.push(summary);
+    printSection(summary, entrants);
+    if (options.json) fs.writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
+  }
+  if (result.sections.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
+}
+
+main().catch((error) => {
+  process.stderr.write(`${error.message}\n${USAGE}`);
+  process.exitCode = 2;
+});

@@ -1,0 +1,200 @@
+'use strict';
+
+/**
+ * What runs in the processes under test: `node subject.js '{"kind","path","options","cluster"}'`. With
+ * `cluster` the process is a primary that forks one worker with this same file. Each runs the commands
+ * that `host.js` sends, one at a time; those for the worker pass through the primary.
+ */
+
+const cluster = require('node:cluster');
+const fs = require('node:fs');
+const { performance } = require('node:perf_hooks');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { cases, check, deepCheck, fill, keysOf, smallValue } = require('./cases');
+
+const spec = JSON.parse(process.argv[2]);
+
+async function openCache() {
+  if (spec.kind === 'lru-cache') return inProcess();
+  const LRUCache = require(spec.path);
+  // 1.5.24 has no getInstance; its messages are answered in order, so nothing can overtake the creation.
+  return LRUCache.getInstance ? LRUCache.getInstance(spec.options) : new LRUCache(spec.options);
+}
+
+/** `lru-cache` 11 with the calls of the cases; it holds references and shares with nobody. */
+function inProcess() {
+  const { LRUCache } = require(spec.path);
+  const store = new LRUCache({ max: spec.options.max });
+  return {
+    get: (key) => store.get(key),
+    has: (key) => store.has(key),
+    set: (key, value) => (store.set(key, value), true),
+    incr: (key) => {
+      const count = (store.get(key) || 0) + 1;
+      store.set(key, count);
+      return count;
+    },
+    mGet: (keys) => {
+      const found = {};
+      for (const key of keys) found[key] = store.get(key);
+      return found;
+    },
+  };
+}
+
+let cache;
+const started = new Map();
+
+async function runFor(test, ms) {
+  let calls = 0;
+  let elapsed;
+  const start = performance.now();
+  do {
+    calls += await test.batch();
+    elapsed = performance.now() - start;
+  } while (elapsed < ms);
+  return (elapsed * 1000) / calls;
+}
+
+/** Resident bytes of this process. */
+function residentBytes() {
+  try {
+    const rollup = fs.readFileSync('/proc/self/smaps_rollup', 'utf8');
+    return Number(/^Rss:\s+(\d+) kB/m.exec(rollup)[1]) * 1024;
+  } catch {
+    return process.memoryUsage().rss;
+  }
+}
+
+let busyTimer;
+
+const commands = {
+  /** Runs a case for `ms` milliseconds; microseconds per call. The first time it sets up and warms up. */
+  async sample({ name, ms }) {
+    let test = started.get(name);
+    if (!test) {
+      test = cases[name].start(cache, name);
+      started.set(name, test);
+      await test.setup();
+      await runFor(test, ms);
+    }
+    global.gc();
+    const microseconds = await runFor(test, ms);
+    await test.verify();
+    return microseconds;
+  },
+
+  /** Sets the entries 0 to `entries`, in batches of 1000. */
+  async fillEntries({ entries }) {
+    for (let from = 0; from < entries; from += 1000) {
+      const pairs = {};
+      for (let i = from; i < Math.min(from + 1000, entries); i++)
+        pairs[`entry:${i}`] = smallValue(i);
+      await cache.mSet(pairs);
+    }
+    const length = await cache.length();
+    if (length !== entries) throw new Error(`expected ${entries} entries, found ${length}`);
+  },
+
+  /** Reads 1000 of the entries, spread over all. */
+  async checkEntries({ entries }) {
+    const indexes = Array.from({ length: 1000 }, (_, n) => Math.floor((n * entries) / 1000));
+    await deepCheck(
+      cache,
+      indexes.map((i) => `entry:${i}`),
+      indexes.map((i) => smallValue(i)),
+    );
+  },
+
+  /** Bytes in use once what the transport left behind is collected and given back. */
+  async memory() {
+    for (let n = 0; n < 10; n++) {
+      global.gc();
+      await sleep(100);
+    }
+    return { heap: process.memoryUsage().heapUsed, rss: residentBytes() };
+  },
+
+  /** From now on this process computes for `busy` of every `period` milliseconds; `busy: 0` ends it. */
+  async busy({ busy, period }) {
+    clearTimeout(busyTimer);
+    if (busy === 0) return;
+    let next = performance.now();
+    (function compute() {
+      const end = performance.now() + busy;
+      while (performance.now() < end);
+      next = Math.max(next + period, end);
+      busyTimer = setTimeout(compute, next - performance.now());
+    })();
+  },
+
+  /**
+   * Gets started at random moments 1–3 ms apart for `ms` milliseconds, whether the one before was
+   * answered or not, as requests of users are: waiting for the answer first would leave out most of
+   * those that meet a busy primary. Gives the median and the 99th percentile in microseconds.
+   */
+  async latencies({ ms }) {
+    const keys = keysOf('busy');
+    const values = keys.map((_, i) => smallValue(i));
+    await fill(cache, keys, values);
+    const microseconds = [];
+    const timed = async (i) => {
+      const start = performance.now();
+      const got = await cache.get(keys[i]);
+      microseconds.push((performance.now() - start) * 1000);
+      check(got, values[i]);
+    };
+    const run = async (duration) => {
+      const calls = [];
+      const end = performance.now() + duration;
+      for (let n = 0; performance.now() < end; n++) {
+        calls.push(timed(n % keys.length));
+        await sleep(1 + 2 * Math.random());
+      }
+      await Promise.all(calls);
+    };
+    await run(ms / 4); // warm-up
+    microseconds.length = 0;
+    await run(ms);
+    microseconds.sort((a, b) => a - b);
+    const percentile = (p) => microseconds[Math.floor(p * (microseconds.length - 1))];
+    return { p50: percentile(0.5), p99: percentile(0.99) };
+  },
+};
+
+async function answer(message) {
+  try {
+    process.send({ bench: 'done', result: await commands[message.command](message) });
+  } catch (error) {
+    process.send({ bench: 'failed', error: String((error && error.message) || error) });
+  }
+}
+
+async function main() {
+  let worker;
+  process.on('message', (message) => {
+    if (!message || message.bench !== 'run') return; // a message of the cache under test
+    if (message.to !== 'worker' || cluster.isWorker) return answer(message);
+    global.gc();
+    worker.send(message);
+  });
+  // Nobody is left behind when the bench is stopped.
+  process.on('disconnect', () => process.exit());
+  if (spec.cluster && cluster.isPrimary) {
+    require(spec.path); // the original must be loaded before the fork
+    worker = cluster.fork();
+    worker.on('message', (message) => {
+      if (message && message.bench) process.send(message);
+    });
+    worker.on('exit', (code, signal) => {
+      process.send({ bench: 'failed', error: `the worker ended (${signal || code})` });
+    });
+  } else {
+    cache = await openCache();
+    process.send({ bench: 'done' });
+  }
+}
+
+main().catch((error) => {
+  process.send({ bench: 'failed', error: error.message }, () => process.exit(1));
+});

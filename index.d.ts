@@ -1,0 +1,487 @@
+/**
+ * One LRU cache per namespace, held by the primary of a Node.js cluster and shared by all workers through Promises.
+ * In a process without a cluster the same calls act on a cache of that process.
+ *
+ * @remarks
+ * Every result type is that of a call that was answered. With `failsafe: 'resolve'`, the default, a worker's call that
+ * is not answered within `timeout` resolves with `undefined` instead, whatever its type says. Where that matters use
+ * `failsafe: 'reject'`, or write the type yourself: `const hits: number | undefined = await cache.incr('hits')`.
+ *
+ * The value type is the union of the type arguments, `any` when there is none. It is a statement of yours and is not
+ * checked at run time: a value that a worker sets is what JSON makes of it (a `Date` arrives as a string, see
+ * {@link LRUCacheForClustersAsPromised.Options.serialization}).
+ *
+ * @example
+ * ```ts
+ * const users = new LRUCacheForClustersAsPromised<User>({ namespace: 'users', max: 1000, maxAge: 60_000 });
+ * await users.set('ann', { name: 'Ann' });
+ * const ann = await users.get('ann'); // User | undefined
+ *
+ * const mixed = new LRUCacheForClustersAsPromised<User, string, number>(); // User | string | number
+ * ```
+ */
+declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = never> {
+  /**
+   * Opens the cache of `options.namespace`, creating it when there is none. The options `max`, `maxAge`, `stale` and
+   * `prune` that are given also change a cache that exists; those left out leave it as it is.
+   *
+   * In a worker the cache is created by a message that nobody waits for; {@link getInstance} waits.
+   *
+   * @throws TypeError or Error naming the option and the value, when an option is invalid and this is the primary. In a
+   * worker each later call rejects with that error.
+   */
+  constructor(options?: LRUCacheForClustersAsPromised.Options);
+
+  /** The namespace: instances that name the same one, in any process of the cluster, share one cache. */
+  readonly namespace: string;
+
+  /** Milliseconds that a worker's call waits for its answer. */
+  timeout: number;
+
+  /** What a worker's call does that is not answered within `timeout`. */
+  failsafe: 'resolve' | 'reject';
+
+  /** Makes an object of what {@link stringify} returned, for the calls named `…Object` and `…Objects`. */
+  parse: (stored: any) => any;
+
+  /** Makes what is stored of an object, for the calls named `…Object` and `…Objects`. */
+  stringify: (value: any) => any;
+
+  /**
+   * Does nothing but return `true`. Loading the package in the primary is what makes it answer workers; calling `init()`
+   * there says so.
+   */
+  static init(): true;
+
+  /**
+   * Opens a cache as the constructor does and waits until it exists in the primary.
+   *
+   * @returns A Promise of the instance. It rejects when an option is invalid, with an error that names it.
+   */
+  static getInstance<A = any, B = never, C = never, D = never>(
+    options?: LRUCacheForClustersAsPromised.Options,
+  ): Promise<LRUCacheForClustersAsPromised<A, B, C, D>>;
+
+  /**
+   * All caches of this process by namespace. Primary only.
+   *
+   * @throws Error in a worker.
+   */
+  static getAllCaches(): Record<string, LRUCacheForClustersAsPromised.LRUCache>;
+
+  /**
+   * The synchronous cache behind this instance. Primary only.
+   *
+   * @throws Error in a worker.
+   */
+  getCache(): LRUCacheForClustersAsPromised.LRUCache<
+    LRUCacheForClustersAsPromised.Key,
+    A | B | C | D
+  >;
+
+  /**
+   * Calls a method of the cache by its name and resolves with what it returns. It also reaches methods that have no call
+   * of their own here, such as `pop` and `load`.
+   *
+   * @returns A Promise that rejects with an Error, `LRUCache.NAME() is not a valid function`, when there is no such method.
+   */
+  execute<N extends keyof LRUCacheForClustersAsPromised.Commands>(
+    command: N,
+    ...args: Parameters<LRUCacheForClustersAsPromised.Commands<A | B | C | D>[N]>
+  ): Promise<ReturnType<LRUCacheForClustersAsPromised.Commands<A | B | C | D>[N]>>;
+  /** Calls a method whose name is known only when the program runs, or that these types do not list. */
+  execute<N extends string>(
+    command: N extends keyof LRUCacheForClustersAsPromised.Commands ? never : N,
+    ...args: any[]
+  ): Promise<any>;
+
+  /**
+   * Stores a value and makes its entry the most recent. A value stored before under the key goes, with its age.
+   *
+   * @param maxAge - The entry's own age limit in milliseconds; 0 or none: the cache's.
+   * @returns `true`; `false` when the entry can never fit.
+   */
+  set(
+    key: LRUCacheForClustersAsPromised.Key,
+    value: A | B | C | D,
+    maxAge?: number,
+  ): Promise<boolean>;
+
+  /**
+   * The value of a key, whose entry becomes the most recent.
+   *
+   * An entry that has expired is removed; when the cache allows stale values, its value is returned that once.
+   *
+   * @returns The value, or `undefined` on a miss.
+   */
+  get(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+
+  /** As {@link set}, storing what this instance's {@link stringify} makes of the value. */
+  setObject(
+    key: LRUCacheForClustersAsPromised.Key,
+    value: A | B | C | D,
+    maxAge?: number,
+  ): Promise<boolean>;
+
+  /**
+   * As {@link get}, passing what is stored through this instance's {@link parse}.
+   *
+   * @returns The value, or `undefined` on a miss and when what is stored is falsy (`''`, 0, …). It rejects with the error
+   * that `parse` throws.
+   */
+  getObject(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+
+  /** Removes the entry of a key, if there is one. */
+  del(key: LRUCacheForClustersAsPromised.Key): Promise<void>;
+
+  /**
+   * Gets several values, each as {@link get} does.
+   *
+   * @returns An object by key; a miss has no property. A key that is not a string is answered under its string form.
+   */
+  mGet(
+    keys: readonly LRUCacheForClustersAsPromised.Key[],
+  ): Promise<{ [key: string]: A | B | C | D | undefined }>;
+
+  /**
+   * Stores several values, in the order of the object's own enumerable string keys.
+   *
+   * @param maxAge - The age limit of these entries in milliseconds; 0 or none: the cache's.
+   */
+  mSet(pairs: { readonly [key: string]: A | B | C | D }, maxAge?: number): Promise<void>;
+
+  /** As {@link mGet}, passing what is stored through this instance's {@link parse}. */
+  mGetObjects(
+    keys: readonly LRUCacheForClustersAsPromised.Key[],
+  ): Promise<{ [key: string]: A | B | C | D | undefined }>;
+
+  /** As {@link mSet}, storing what this instance's {@link stringify} makes of each value. */
+  mSetObjects(pairs: { readonly [key: string]: A | B | C | D }, maxAge?: number): Promise<void>;
+
+  /** Removes the entries of several keys. */
+  mDel(keys: readonly LRUCacheForClustersAsPromised.Key[]): Promise<void>;
+
+  /** As {@link get}, but leaves the entry where it is in the order of recency. */
+  peek(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+
+  /** Whether a key has an entry that has not expired. Removes nothing and leaves the order of recency. */
+  has(key: LRUCacheForClustersAsPromised.Key): Promise<boolean>;
+
+  /**
+   * Adds to a number in one step: no other process's call comes between reading and writing it. A missing value and one
+   * that is not a number count as 0.
+   *
+   * @param amount - What to add; 1 when left out.
+   * @param maxAge - Milliseconds, counted from the call that creates the counter: later calls leave that window running.
+   * Without it the entry takes the cache's `maxAge` and its age starts anew with each call.
+   * @returns The new number.
+   */
+  incr(key: LRUCacheForClustersAsPromised.Key, amount?: number, maxAge?: number): Promise<number>;
+
+  /** As {@link incr}, taking `amount` away. */
+  decr(key: LRUCacheForClustersAsPromised.Key, amount?: number, maxAge?: number): Promise<number>;
+
+  /** Removes all entries. */
+  reset(): Promise<void>;
+
+  /**
+   * All keys, most recent first, those of expired entries included that have not been removed yet.
+   *
+   * @typeParam K - The types of key that you use, which is not checked: `keys<number>()`; `string` when left out.
+   */
+  keys<K extends LRUCacheForClustersAsPromised.Key = string>(): Promise<K[]>;
+
+  /** All values, most recent first, those of expired entries included that have not been removed yet. */
+  values(): Promise<Array<A | B | C | D>>;
+
+  /** All entries that have not expired, most recent first, in the form that `load` takes (`execute('load', entries)`). */
+  dump(): Promise<Array<LRUCacheForClustersAsPromised.DumpEntry<A | B | C | D>>>;
+
+  /** Removes every expired entry. */
+  prune(): Promise<void>;
+
+  /** The number of entries, those included that have expired and have not been removed yet. */
+  length(): Promise<number>;
+
+  /** As {@link length}. */
+  itemCount(): Promise<number>;
+
+  /**
+   * The cache's `allowStale`, set first when an argument is given.
+   *
+   * @deprecated Use {@link allowStale}.
+   */
+  stale(stale?: boolean): Promise<boolean>;
+
+  /** Whether an expired value is returned once, when it is removed; set first when an argument is given. */
+  allowStale(stale?: boolean): Promise<boolean>;
+
+  /**
+   * The greatest number of entries, set first when an argument is given; `Infinity` is no bound, and so is 0 as an argument.
+   * Lowering it removes the least recent entries at once.
+   */
+  max(max?: number): Promise<number>;
+
+  /** The cache's age limit in milliseconds, 0 for none; set first when an argument is given. */
+  maxAge(maxAge?: number): Promise<number>;
+}
+
+// Inside the namespace the class's own name would mean the export of that name.
+import Self = LRUCacheForClustersAsPromised;
+
+declare namespace LRUCacheForClustersAsPromised {
+  export { Self as LRUCacheForClustersAsPromised, Self as default };
+
+  /**
+   * What names an entry. Keys are told apart by type, as a `Map` does (`1` is not `'1'`), and `keys()` gives them back as
+   * they came; from a worker `undefined` and `null` are one key. Any other type is a TypeError.
+   */
+  export type Key = string | number | bigint | boolean | null | undefined;
+
+  /** The bounds of a cache. */
+  export interface LRUCacheOptions {
+    /**
+     * The greatest number of entries; beyond it the least recent one goes. 0 or none: no bound.
+     *
+     * @defaultValue `0`
+     */
+    max?: number | undefined;
+
+    /**
+     * Milliseconds after which an entry that has no `maxAge` of its own expires. 0: never.
+     *
+     * @defaultValue `0`
+     */
+    maxAge?: number | undefined;
+
+    /**
+     * Whether an expired value is returned once, when it is removed, instead of `undefined`.
+     *
+     * @defaultValue `false`
+     */
+    stale?: boolean | undefined;
+  }
+
+  /** The options of the constructor and of `getInstance`. */
+  export interface Options extends LRUCacheOptions {
+    /**
+     * The name of the cache: instances with the same name share one cache.
+     *
+     * @defaultValue `'default'`
+     */
+    namespace?: string | undefined;
+
+    /**
+     * Milliseconds that a worker's call waits for its answer.
+     *
+     * @defaultValue `100`
+     */
+    timeout?: number | undefined;
+
+    /**
+     * What a worker's call does that is not answered within `timeout`: resolve with `undefined`, whatever its type
+     * says, or reject with a {@link TimeoutError}.
+     *
+     * @defaultValue `'resolve'`
+     */
+    failsafe?: 'resolve' | 'reject' | undefined;
+
+    /**
+     * When the primary removes expired entries by itself: a cron pattern as the npm package `cron` takes it, in local
+     * time, with six fields, seconds first, or five without; or `false` for never. `'0 * * * * *'` is once a minute.
+     *
+     * @defaultValue `false`
+     */
+    prune?: false | string | undefined;
+
+    /**
+     * Makes an object of what `stringify` returned.
+     *
+     * @defaultValue `JSON.parse`
+     */
+    parse?: ((stored: any) => any) | undefined;
+
+    /**
+     * Makes what is stored, usually a string, of an object.
+     *
+     * @defaultValue `JSON.stringify`
+     */
+    stringify?: ((value: any) => any) | undefined;
+
+    /**
+     * How a worker's values travel: as JSON, or as structured clone, which also carries `Date`, `Map`, `Set`, `bigint`,
+     * `Buffer`, typed arrays and circular objects.
+     *
+     * @defaultValue What `cluster.setupPrimary` was given, or else `'json'`.
+     */
+    serialization?: 'json' | 'advanced' | undefined;
+  }
+
+  /** What a call rejects with that was not answered in time, with `failsafe: 'reject'`. */
+  export interface TimeoutError extends Error {
+    code: 'ETIMEDOUT';
+    /** The namespace of the cache that was called. */
+    namespace: string;
+    /** The name of the call, such as `'get'`. */
+    command: string;
+  }
+
+  /** An entry as `dump` gives and `load` takes it. */
+  export interface DumpEntry<V = any, K extends Key = Key> {
+    /** The key. */
+    k: K;
+    /** The value. */
+    v: V;
+    /** When the entry expires, in milliseconds since 1970; 0 when neither it nor the cache had a `maxAge` when it was set. */
+    e: number;
+  }
+
+  /** An entry as `pop` gives it, with the fields of an entry of lru-cache 6. */
+  export interface Entry<V = any, K extends Key = Key> {
+    key: K;
+    value: V;
+    /** What the entry counts for towards `max`: 1. */
+    length: number;
+    /** When the value was set, in milliseconds since 1970; 0 when neither the entry nor the cache had a `maxAge` then. */
+    now: number;
+    /** The age limit in milliseconds that the entry was set with; 0: none. */
+    maxAge: number;
+  }
+
+  /**
+   * What `execute` calls by name, with arguments and results. `forEach` and `rforEach` are not among them: they work in
+   * the primary alone, as a function cannot be sent.
+   */
+  export interface Commands<V = any> {
+    set(key: Key, value: V, maxAge?: number): boolean;
+    get(key: Key): V | undefined;
+    peek(key: Key): V | undefined;
+    has(key: Key): boolean;
+    del(key: Key): void;
+    mSet(pairs: { readonly [key: string]: V }, maxAge?: number): true;
+    mGet(keys: readonly Key[]): { [key: string]: V | undefined };
+    mDel(keys: readonly Key[]): true;
+    incr(key: Key, amount?: number, maxAge?: number): number;
+    decr(key: Key, amount?: number, maxAge?: number): number;
+    reset(): void;
+    prune(): void;
+    keys(): Key[];
+    values(): V[];
+    dump(): Array<DumpEntry<V>>;
+    /** As {@link LRUCache.load}. */
+    load(entries: ReadonlyArray<DumpEntry<V>>): void;
+    /** As {@link LRUCache.pop}. */
+    pop(): Entry<V> | null;
+    length(): number;
+    itemCount(): number;
+    max(max?: number): number;
+    maxAge(maxAge?: number): number;
+    allowStale(stale?: boolean): boolean;
+    /** @deprecated Use `allowStale`. */
+    stale(stale?: boolean): boolean;
+  }
+
+  /**
+   * The synchronous cache, with the order and ages of lru-cache 6: what {@link LRUCacheForClustersAsPromised.getCache}
+   * returns in the primary, and a cache of its own when made with `new`.
+   */
+  export class LRUCache<K extends Key = any, V = any> {
+    /**
+     * @param options - The bounds, or `max` alone.
+     * @throws TypeError naming the option and the value, when one is invalid.
+     */
+    constructor(options?: number | LRUCacheOptions);
+
+    /**
+     * The greatest number of entries, `Infinity` when there is no bound; setting 0 means none. Lowering it removes the
+     * least recent entries at once.
+     *
+     * @throws TypeError when set to anything but a number of at least 0.
+     */
+    get max(): number;
+    set max(max: number);
+
+    /**
+     * The age limit in milliseconds of entries that have none of their own; 0: none.
+     *
+     * @throws TypeError when set to anything but a number.
+     */
+    get maxAge(): number;
+    set maxAge(maxAge: number);
+
+    /** Whether an expired value is returned once, when it is removed, instead of `undefined`. */
+    get allowStale(): boolean;
+    set allowStale(allowStale: boolean);
+
+    /** The number of entries, those included that have expired and have not been removed yet. */
+    get length(): number;
+
+    /** As {@link length}. */
+    get itemCount(): number;
+
+    /**
+     * Stores a value and makes its entry the most recent. A value stored before under the key goes, with its age.
+     *
+     * @param maxAge - The entry's own age limit in milliseconds; 0 or none: the cache's.
+     * @returns `true`; `false` when the entry can never fit.
+     * @throws TypeError naming the type of a key that cannot be one, or of a `maxAge` that is not a number.
+     */
+    set(key: K, value: V, maxAge?: number): boolean;
+
+    /**
+     * The value of a key, whose entry becomes the most recent; `undefined` on a miss.
+     *
+     * An entry that has expired is removed; with `allowStale` its value is returned that once.
+     */
+    get(key: K): V | undefined;
+
+    /** As {@link get}, but leaves the entry where it is in the order of recency. */
+    peek(key: K): V | undefined;
+
+    /** Whether a key has an entry that has not expired. Removes nothing and leaves the order of recency. */
+    has(key: K): boolean;
+
+    /** Removes the entry of a key, if there is one. */
+    del(key: K): void;
+
+    /** Removes all entries. */
+    reset(): void;
+
+    /** All keys, most recent first, those of expired entries included that have not been removed yet. */
+    keys(): K[];
+
+    /** All values, most recent first, those of expired entries included that have not been removed yet. */
+    values(): V[];
+
+    /** All entries that have not expired, most recent first, in the form that {@link load} takes. */
+    dump(): Array<DumpEntry<V, K>>;
+
+    /** Removes all entries, then restores those of a {@link dump} with their order and remaining ages; expired ones stay away. */
+    load(entries: ReadonlyArray<DumpEntry<V, K>>): void;
+
+    /** Removes the least recent entry and returns it, expired or not; `null` when there is none. */
+    pop(): Entry<V, K> | null;
+
+    /** Removes every expired entry. */
+    prune(): void;
+
+    /**
+     * Calls a function for each entry, most recent first. Expired entries are removed on the way, and passed once with
+     * `allowStale`.
+     *
+     * @param thisArg - What `this` is in the function; the cache when left out.
+     */
+    forEach<T = this>(
+      callback: (this: T, value: V, key: K, cache: this) => void,
+      thisArg?: T,
+    ): void;
+
+    /** As {@link forEach}, least recent first. */
+    rforEach<T = this>(
+      callback: (this: T, value: V, key: K, cache: this) => void,
+      thisArg?: T,
+    ): void;
+  }
+}
+
+export = LRUCacheForClustersAsPromised;
