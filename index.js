@@ -14,6 +14,14 @@ const Door = primary ? primary.LocalDoor : require('./lib/worker').MessageDoor;
 /** Where an instance keeps the door its calls go through. */
 const DOOR = Symbol('door');
 
+/** What only the primary has; the text of the error is that of 1.x. */
+function requirePrimary() {
+  if (primary) return primary;
+  throw new Error(
+    'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.',
+  );
+}
+
 /**
  * One LRU cache per namespace, in the primary of a cluster, shared by all workers through Promises.
  * `index.d.ts` documents every member.
@@ -40,16 +48,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   static getAllCaches() {
-    if (!primary) {
-      throw new Error(
-        'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.',
-      );
-    }
-    return primary.allCaches();
+    return requirePrimary().allCaches();
   }
 
   getCache() {
-    return LRUCacheForClustersAsPromised.getAllCaches()[this.namespace];
+    return requirePrimary().cacheOf(this.namespace);
   }
 
   async execute(name, ...args) {

@@ -22,6 +22,7 @@ const caches = new Map();
 /** The cache of a namespace, made if there is none; `options` is the JSON of those that are given. */
 function openCache(namespace, options) {
   const wrong = registry.open(namespace, options);
+  table.release();
   if (wrong) throw makeError(wrong);
   let cache = caches.get(namespace);
   if (!cache) {
@@ -33,12 +34,17 @@ function openCache(namespace, options) {
 
 /** Called when the schedule of a namespace says so. */
 function prune(namespace) {
-  openCache(namespace, '{}').prune();
+  cacheOf(namespace).prune();
+}
+
+/** The synchronous cache of an instance's namespace. */
+function cacheOf(namespace) {
+  return openCache(namespace, '{}');
 }
 
 /** `{ namespace: LRUCache }` of all that exist. */
 function allCaches() {
-  return Object.fromEntries(registry.names().map((name) => [name, openCache(name, '{}')]));
+  return Object.fromEntries(registry.names().map((name) => [name, cacheOf(name)]));
 }
 
 /** The door of an instance in this process: calls go straight to the cache. */
@@ -65,23 +71,40 @@ function send(worker, message) {
 /** Identifies this copy of the package to workers. */
 const hello = randomUUID();
 
-/** An answer with JavaScript values in it, completed; an error if one of them cannot be written. */
-function completeAnswer([id, pieces]) {
+/** A part of a reply with the values that are in it: their slots may be free by now. */
+function fetchValues(part) {
+  if (typeof part === 'string') return part;
+  const [id, pieces] = part;
+  const fetched = pieces.map((piece) =>
+    typeof piece === 'string' ? piece : { value: table.values[piece[0]], advanced: piece[1] === 1 },
+  );
+  return { id, pieces: fetched };
+}
+
+/** The text of a part of a reply; an error in its place if one of its values cannot be written. */
+function completePart(part) {
+  if (typeof part === 'string') return part;
   try {
-    return pieces
+    return part.pieces
       .map((piece) =>
-        typeof piece === 'string' ? piece : encodeValue(table.values[piece[0]], piece[1] === 1),
+        typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced),
       )
       .join('');
   } catch (error) {
-    return errorAnswer(id, error);
+    return errorAnswer(part.id, error);
   }
 }
 
+/** An answer that says what was thrown, whatever that is: user code may have thrown it. */
 function errorAnswer(id, error) {
-  const name = typeof error?.name === 'string' ? error.name : 'Error';
-  const message = typeof error?.message === 'string' ? error.message : String(error);
-  return `${id},4,${JSON.stringify([name, message, error?.code ?? ''])}`;
+  let data;
+  try {
+    const { name = 'Error', message = error, code = '' } = Object(error);
+    data = [String(name), String(message), String(code)];
+  } catch {
+    data = ['Error', 'the value cannot be written', ''];
+  }
+  return `${id},4,${JSON.stringify(data)}`;
 }
 
 /** Sends answers, in as few messages as their size allows. */
@@ -115,14 +138,13 @@ function receive(worker, message) {
   if (typeof message.batch !== 'string') return;
   const reply = registry.handle(message.batch, Date.now());
   if (typeof reply === 'string') {
+    table.release();
     sendReply(worker, reply);
-  } else {
-    sendAnswers(
-      worker,
-      reply.map((part) => (typeof part === 'string' ? part : completeAnswer(part))),
-    );
+    return;
   }
+  const parts = reply.map(fetchValues);
   table.release();
+  sendAnswers(worker, parts.map(completePart));
 }
 
 function listen() {
@@ -131,4 +153,4 @@ function listen() {
     send(worker, { source: SOURCE, hello });
 }
 
-module.exports = { LocalDoor, allCaches, listen };
+module.exports = { LocalDoor, allCaches, cacheOf, listen };

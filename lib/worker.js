@@ -135,7 +135,7 @@ class Channel {
   #flushing = false;
   /** The primary's hello, once there was one. */
   #primary;
-  /** JSON of the options of every namespace, in the order they were given. */
+  /** The options of every namespace, as given so far. */
   #created = new Map();
 
   constructor() {
@@ -146,8 +146,8 @@ class Channel {
 
   /** Makes a cache in the primary. Resolves when it exists. */
   create(door) {
-    const options = this.#created.get(door.namespace) ?? [];
-    if (!options.includes(door.store)) this.#created.set(door.namespace, [...options, door.store]);
+    const options = { ...this.#created.get(door.namespace), ...JSON.parse(door.store) };
+    this.#created.set(door.namespace, options);
     return this.call(door, CREATE, door.store);
   }
 
@@ -248,25 +248,21 @@ class Channel {
 
   #greet(primary) {
     if (primary === this.#primary) return;
-    const replaced = this.#primary !== undefined;
     this.#primary = primary;
-    if (replaced) this.#createAgain();
+    this.#createAll();
     this.#send();
   }
 
-  /** A copy of the package that has just been loaded in the primary knows no namespace yet. */
-  #createAgain() {
-    const lines = [];
-    for (const [namespace, options] of this.#created) {
-      for (const store of options) {
-        const id = this.#nextId;
-        this.#nextId += 1;
-        const line = `[${id},0,${JSON.stringify(namespace)},"()",${store}]`;
-        lines.push(new Call(id, undefined, CREATE, line));
-      }
-    }
-    this.#outbox.unshift(...lines);
-    this.#clocked += lines.length;
+  /** A primary that is new to us, or has loaded the package anew, may know no namespace yet. */
+  #createAll() {
+    const calls = Array.from(this.#created, ([namespace, options]) => {
+      const id = this.#nextId;
+      this.#nextId += 1;
+      const line = `[${id},0,${JSON.stringify(namespace)},"()",${JSON.stringify(options)}]`;
+      return new Call(id, undefined, CREATE, line);
+    });
+    this.#outbox.unshift(...calls);
+    this.#clocked += calls.length;
   }
 
   #answer(call, kind, payload) {
@@ -292,11 +288,10 @@ class Channel {
     call.resolve = undefined;
   }
 
-  /** The time of some calls is over. Those not sent yet are never sent, save what makes a cache. */
+  /** The time of some calls is over. Those not sent yet are never sent. */
   #expire(calls) {
     for (const call of calls) this.#giveUp(call);
-    const kept = (call) => call.resolve || call.command === CREATE;
-    const clocked = this.#outbox.slice(0, this.#clocked).filter(kept);
+    const clocked = this.#outbox.slice(0, this.#clocked).filter((call) => call.resolve);
     this.#outbox = [...clocked, ...this.#outbox.slice(this.#clocked)];
     this.#clocked = clocked.length;
   }

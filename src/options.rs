@@ -45,7 +45,7 @@ impl Options {
     /// ```
     pub fn parse(json: &str) -> Result<Self> {
         let given: Map<String, Json> = serde_json::from_str(json)
-            .map_err(|_| Error::option(format!("options must be an object, got {}", shorten(json))))?;
+            .map_err(|_| Error::option(format!("options must be an object, got {}", shorten(json, 80))))?;
         let get = |name: &str| given.get(name).filter(|value| !value.is_null());
         Ok(Self {
             max: get("max").map(max).transpose()?,
@@ -91,7 +91,7 @@ fn prune(value: &Json) -> Result<Prune> {
         Json::Bool(false) => Ok(Prune::Off),
         Json::String(pattern) => Pattern::parse(pattern)
             .map(Prune::At)
-            .map_err(|error| Error::option(format!("prune: {error}"))),
+            .map_err(|error| Error::option(shorten(&format!("prune: {error}"), 250))),
         _ => Err(Error::option(format!(
             "prune must be false or a cron pattern, got {}",
             show(value)
@@ -120,13 +120,12 @@ pub fn special(name: &str) -> Option<f64> {
 }
 
 fn show(value: &Json) -> String {
-    shorten(&value.to_string())
+    shorten(&value.to_string(), 80)
 }
 
 /// Keeps a hostile value from filling the error that names it.
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 80;
-    match text.char_indices().nth(LONGEST) {
+fn shorten(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }

@@ -496,3 +496,347 @@ fn push_finite(out: &mut String, number: f64) -> std::fmt::Result {
         write!(out, "{number:e}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn read_key(json: &str) -> Result<Key> {
+        key(&raw(json))
+    }
+
+    fn read_value(kind: &str, payload: &str) -> Result<OwnedValue> {
+        value(&raw(kind), &raw(payload)).map(Carried::into_owned)
+    }
+
+    /// What a worker reads after one answer with these parts, slots as `0,null`.
+    fn text(parts: &[Part]) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Slot(..) => "0,null".into(),
+        };
+        let part = |part: &Part| match part {
+            Part::Ready(text) => text.clone(),
+            Part::Pending { pieces, .. } => pieces.iter().map(piece).collect(),
+        };
+        format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
+    }
+
+    #[test]
+    fn keys_are_read_by_their_type() {
+        let good = [
+            (r#""""#, Key::string(b"")),
+            (r#""1""#, Key::string(b"1")),
+            (r#""a\u0000\n\"\u00e9""#, Key::string("a\0\n\"é".as_bytes())),
+            (r#""\ud83d\ude00""#, Key::string("😀".as_bytes())),
+            (r#""\ud83d""#, Key::utf16(&[0xD83D])),
+            (r#""\ude00\ud83d""#, Key::utf16(&[0xDE00, 0xD83D])),
+            (r#""\ud83dx""#, Key::utf16(&[0xD83D, 0x78])),
+            (r#""\ud83d\n""#, Key::utf16(&[0xD83D, 10])),
+            (r#""\ud83d\ud83d\ude00""#, Key::utf16(&[0xD83D, 0xD83D, 0xDE00])),
+            ("1", Key::number(1.0)),
+            ("-0", Key::number(0.0)),
+            ("1e3", Key::number(1000.0)),
+            ("9007199254740993", Key::number(9007199254740992.0)),
+            ("18446744073709551616", Key::number(18446744073709551616.0)),
+            ("true", Key::bool(true)),
+            ("false", Key::bool(false)),
+            ("null", Key::null()),
+            (r#"{"n":"NaN"}"#, Key::number(f64::NAN)),
+            (r#"{"n":"-Infinity"}"#, Key::number(f64::NEG_INFINITY)),
+            (r#"{"n":"-0"}"#, Key::number(0.0)),
+            (r#"{"i":"-12"}"#, Key::big_int("-12").unwrap()),
+            (r#"{"u":0}"#, Key::undefined()),
+        ];
+        for (json, expected) in good {
+            assert_eq!(read_key(json), Ok(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_named() {
+        for json in [
+            "[]",
+            "{}",
+            r#"{"n":1}"#,
+            r#"{"n":"1"}"#,
+            r#"{"i":"1n"}"#,
+            r#"{"i":1}"#,
+            r#"{"u":0,"n":"NaN"}"#,
+        ] {
+            let error = read_key(json).unwrap_err();
+            assert_eq!(
+                error,
+                Error::argument(format!("a key must be a primitive, got {json}"))
+            );
+        }
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(read_key(&deep).is_err());
+        assert!(read_key(&format!("{{\"u\":{deep}}}")).is_err());
+        assert!(read_key("1e999").is_err());
+    }
+
+    #[test]
+    fn a_long_key_is_shortened_in_its_error() {
+        let long = format!("[\"{}\"]", "x".repeat(100_000));
+        assert!(read_key(&long).unwrap_err().message.len() < 200);
+    }
+
+    #[test]
+    fn values_are_read_by_their_kind() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let good = [
+            ("0", "null", OwnedValue::Null),
+            ("0", "true", OwnedValue::Bool(true)),
+            ("0", "false", OwnedValue::Bool(false)),
+            ("0", "-1.5e2", OwnedValue::Number(-150.0)),
+            ("0", "1e999", OwnedValue::Number(f64::INFINITY)),
+            ("0", r#""a\u0000""#, OwnedValue::String(b"a\0"[..].into())),
+            (
+                "0",
+                r#""\udc00""#,
+                OwnedValue::String([0xED, 0xB0, 0x80][..].into()),
+            ),
+            (
+                "0",
+                r#"{"a":"\ud800"}"#,
+                OwnedValue::Json(r#"{"a":"\ud800"}"#.into()),
+            ),
+            ("0", &deep, OwnedValue::Json(deep.as_str().into())),
+            ("1", "0", OwnedValue::Undefined),
+            ("2", r#""-Infinity""#, OwnedValue::Number(f64::NEG_INFINITY)),
+            ("3", r#""AP8=""#, OwnedValue::Clone([0, 255][..].into())),
+            ("3", r#""""#, OwnedValue::Clone([][..].into())),
+        ];
+        for (kind, payload, expected) in good {
+            assert_eq!(read_value(kind, payload), Ok(expected), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_is_an_error() {
+        let bad = [
+            ("2", r#""1""#),
+            ("2", "1"),
+            ("3", r#""***""#),
+            ("3", r#""AP8""#),
+            ("3", "[1]"),
+            ("4", r#"["Error","x",""]"#),
+            ("5", "0"),
+            ("-1", "0"),
+            ("0.0", "1"),
+            (r#""0""#, "1"),
+            ("null", "1"),
+            ("[]", "1"),
+        ];
+        for (kind, payload) in bad {
+            assert_eq!(
+                read_value(kind, payload).unwrap_err().code,
+                "ERR_BAD_REQUEST",
+                "{kind} {payload}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_the_same_number_in_both_directions(bits in any::<u64>(), short in any::<i32>()) {
+            for number in [f64::from_bits(bits), f64::from(short), f64::from(short) / 10.0] {
+                let mut reply = Reply::default();
+                reply.answer(1, Mode::Json, |reply| {
+                    reply.key(Key::number(number).as_bytes());
+                    reply.comma();
+                    reply.value(Value::Number(number));
+                    Ok(())
+                });
+                let text = text(&reply.finish());
+                let [_, key, kind, payload] = serde_json::from_str::<[&RawValue; 4]>(&text).unwrap();
+                prop_assert_eq!(read_key(key.get()), Ok(Key::number(number)));
+                let OwnedValue::Number(read) = read_value(kind.get(), payload.get()).unwrap() else { panic!("{text}") };
+                prop_assert!(read.to_bits() == number.to_bits() || (read.is_nan() && number.is_nan()));
+                // JavaScript's own shortest form of a number reads back as that number, too.
+                if number.is_finite() {
+                    prop_assert_eq!(read_key(&format!("{number:?}")), Ok(Key::number(number)));
+                }
+            }
+        }
+
+        #[test]
+        fn a_string_is_the_same_string_in_both_directions(units in prop::collection::vec(
+            prop_oneof![any::<u16>(), 0xD7F0u16..0xE010, 0u16..0x80], 0..20)) {
+            let key = Key::utf16(&units);
+            let mut reply = Reply::default();
+            reply.answer(1, Mode::Json, |reply| {
+                reply.key(key.as_bytes());
+                Ok(())
+            });
+            let text = text(&reply.finish());
+            let [_, json] = serde_json::from_str::<[&RawValue; 2]>(&text).unwrap();
+            prop_assert_eq!(read_key(json.get()), Ok(key));
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_integer_id_cannot_be_answered() {
+        for line in [
+            "",
+            "1",
+            "{}",
+            "[",
+            "[1",
+            "[]",
+            "[-1,0,\"n\",\"get\"]",
+            "[1.5,0,\"n\",\"get\"]",
+            "[\"1\",0,\"n\",\"get\"]",
+            "[null,0,\"n\",\"get\"]",
+            "[1e3,0,\"n\",\"get\"]",
+            "[18446744073709551616,0,\"n\",\"get\"]",
+            "[01,0,\"n\",\"get\"]",
+        ] {
+            assert_eq!(Request::parse(line).unwrap_err().id, None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_an_id_is_told_what_is_wrong() {
+        let bad = [
+            ("[7]", "a request needs an id, a mode, a namespace and a command"),
+            (
+                r#"[7,0,"n"]"#,
+                "a request needs an id, a mode, a namespace and a command",
+            ),
+            (r#"[7,2,"n","get"]"#, "the mode of a request must be 0 or 1"),
+            (r#"[7,"0","n","get"]"#, "the mode of a request must be 0 or 1"),
+            (
+                r#"[7,0,null,"get"]"#,
+                "the namespace of a request must be a string",
+            ),
+            (r#"[7,0,"n",{}]"#, "the command of a request must be a string"),
+        ];
+        for (line, what) in bad {
+            let error = Request::parse(line).unwrap_err();
+            assert_eq!(
+                error,
+                BadRequest {
+                    id: Some(7),
+                    error: Error::request(what)
+                },
+                "{line}"
+            );
+        }
+        assert_eq!(
+            Request::parse(r#"[ 9007199254740993 , 1,"n" ,"get"]"#)
+                .unwrap()
+                .id,
+            9007199254740993
+        );
+    }
+
+    #[test]
+    fn answers_are_triples_in_order() {
+        let mut reply = Reply::default();
+        reply.answer(1, Mode::Json, |reply| {
+            reply.value(Value::Undefined);
+            Ok(())
+        });
+        reply.answer(2, Mode::Json, |_| Err(Error::command("a\"b")));
+        reply.answer(3, Mode::Json, |reply| {
+            reply.miss();
+            Ok(())
+        });
+        let parts = reply.finish();
+        assert_eq!(
+            text(&parts),
+            r#"[1,1,0,2,4,["Error","LRUCache.a\"b() is not a valid function","ERR_UNKNOWN_COMMAND"],3,5,0]"#
+        );
+        assert_eq!(parts.len(), 1);
+    }
+
+    #[test]
+    fn an_error_takes_the_place_of_what_was_written() {
+        let mut reply = Reply::default();
+        for id in [1, 2] {
+            reply.answer(id, Mode::Json, |reply| {
+                reply.json("[");
+                reply.value(Value::Slot(4));
+                reply.json("half");
+                Err(Error::request("no"))
+            });
+        }
+        let parts = reply.finish();
+        assert_eq!(
+            text(&parts),
+            r#"[1,4,["Error","no","ERR_BAD_REQUEST"],2,4,["Error","no","ERR_BAD_REQUEST"]]"#
+        );
+        assert_eq!(parts.len(), 1, "nothing of it is left to complete");
+    }
+
+    #[test]
+    fn javascript_values_are_pieces_between_ready_answers() {
+        let mut reply = Reply::default();
+        let json = |json: &'static str| {
+            move |reply: &mut Reply| {
+                reply.json(json);
+                Ok(())
+            }
+        };
+        reply.answer(1, Mode::Json, json("true"));
+        reply.answer(2, Mode::Advanced, |reply| {
+            reply.list([3, 4], |reply, slot| reply.value(Value::Slot(slot)));
+            Ok(())
+        });
+        reply.answer(3, Mode::Json, |reply| {
+            reply.value(Value::Slot(5));
+            Ok(())
+        });
+        reply.answer(4, Mode::Json, json("false"));
+        let piece = |text: &str| Piece::Text(text.to_owned());
+        assert_eq!(
+            reply.finish(),
+            [
+                Part::Ready("1,0,true".into()),
+                Part::Pending {
+                    id: 2,
+                    pieces: vec![
+                        piece("2,0,["),
+                        Piece::Slot(3, Mode::Advanced),
+                        piece(","),
+                        Piece::Slot(4, Mode::Advanced),
+                        piece("]"),
+                    ],
+                },
+                Part::Pending {
+                    id: 3,
+                    pieces: vec![piece("3,"), Piece::Slot(5, Mode::Json), piece("")]
+                },
+                Part::Ready("4,0,false".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn ready_answers_become_a_part_at_a_size() {
+        let long = "x".repeat(Reply::PART_BYTES / 2);
+        let mut reply = Reply::default();
+        for id in 0..5 {
+            reply.answer(id, Mode::Json, |reply| {
+                reply.value(Value::String(long.as_bytes()));
+                Ok(())
+            });
+        }
+        let parts = reply.finish();
+        assert_eq!(parts.len(), 3);
+        assert!(text(&parts).starts_with("[0,0,\"x"));
+        assert_eq!(
+            serde_json::from_str::<Vec<&RawValue>>(&text(&parts))
+                .unwrap()
+                .len(),
+            15
+        );
+    }
+}

@@ -65,6 +65,8 @@ impl NativeRegistry {
     #[napi(catch_unwind)]
     pub fn open(&self, namespace: String, options: String) -> Option<ErrorData> {
         let opened = Options::parse(&options).and_then(|options| self.registry.open(&namespace, options));
+        // A lower `max` has evicted what is over it.
+        self.table.release();
         opened.err().map(data)
     }
 

@@ -152,3 +152,94 @@ impl Drop for HeapStorage {
         self.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp = Stamp {
+        set_at: 1.0,
+        max_age: 2.0,
+    };
+
+    /// Entries `n` with the value `n`, the highest the most recent.
+    fn numbered(count: u32) -> HeapStorage {
+        let mut storage = HeapStorage::new(Slots::default());
+        for n in 0..count {
+            storage
+                .put(&n.to_le_bytes(), Value::Number(n.into()), STAMP)
+                .unwrap();
+        }
+        storage
+    }
+
+    fn order(storage: &HeapStorage) -> Vec<u32> {
+        let key = |entry: Entry<'_>| u32::from_le_bytes(entry.key.try_into().unwrap());
+        storage.iter().map(key).collect()
+    }
+
+    #[test]
+    fn entries_lie_in_order_of_recency() {
+        let mut storage = numbered(4);
+        assert_eq!(order(&storage), [3, 2, 1, 0]);
+        assert_eq!(
+            storage.touch(&1u32.to_le_bytes()),
+            Some((Value::Number(1.0), STAMP))
+        );
+        storage.peek(&0u32.to_le_bytes());
+        assert!(storage.put(&2u32.to_le_bytes(), Value::Null, STAMP).unwrap());
+        assert_eq!(order(&storage), [2, 1, 3, 0]);
+        assert_eq!(
+            storage.least_recent().map(|entry| entry.value),
+            Some(Value::Number(0.0))
+        );
+        assert!(storage.remove_least_recent());
+        assert_eq!(order(&storage), [2, 1, 3]);
+    }
+
+    #[test]
+    fn retain_keeps_the_order_of_what_stays() {
+        let mut storage = numbered(5);
+        storage.retain(|entry| entry.key[0] % 2 == 0);
+        assert_eq!(order(&storage), [4, 2, 0]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found_and_not_removed() {
+        let mut storage = numbered(0);
+        assert_eq!(storage.touch(b"x"), None);
+        assert_eq!((storage.peek(b"x"), storage.least_recent()), (None, None));
+        assert!(!storage.remove(b"x") && !storage.remove_least_recent());
+        storage.clear();
+        assert!(storage.is_empty());
+    }
+
+    #[test]
+    fn a_slot_is_freed_once_by_each_way_out() {
+        let slots = Slots::default();
+        let mut storage = HeapStorage::new(slots.clone());
+        let mut taken = vec![];
+        let mut put = |storage: &mut HeapStorage, key: &[u8]| {
+            taken.push(slots.take());
+            storage
+                .put(key, Value::Slot(taken[taken.len() - 1]), STAMP)
+                .unwrap();
+        };
+        for key in [b"a", b"a", b"b", b"c", b"d", b"e"] {
+            put(&mut storage, key);
+        }
+        assert_eq!(slots.in_use(), 5, "the first `a` was replaced");
+        storage.remove(b"a");
+        storage.remove_least_recent();
+        storage.retain(|entry| entry.key != b"c");
+        assert_eq!(slots.in_use(), 2);
+        storage.clear();
+        assert_eq!(slots.in_use(), 0);
+        put(&mut storage, b"f");
+        drop(storage);
+        let mut freed = vec![];
+        slots.release(usize::MAX, |slot| freed.push(slot));
+        freed.sort();
+        assert_eq!(freed, taken);
+    }
+}
