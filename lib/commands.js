@@ -88,7 +88,7 @@ const commands = {
   del: { local: (cache, key) => cache.del(key), encode: oneKey, decode: nothing },
 
   incr: {
-    local: (cache, key, amount, maxAge) => bulk.incr(cache, key, amount, maxAge),
+    local: (cache, key, amount = 1, maxAge = 0) => bulk.incr(cache, key, amount, maxAge),
     encode: (advanced, key, amount, maxAge) =>
       `${encodeKey(key)},${amountOf(amount)},${age(maxAge)}`,
     decode: decodeValue,

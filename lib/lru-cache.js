@@ -2,6 +2,10 @@
 
 const v8 = require('v8');
 const native = require('./native');
+
+// The calls that must be fast: a constant is, a property of the addon's exports is not.
+const { get, getMany, has, incr, keep, peek, set, setMany } = native;
+
 const { define } = require('./define');
 const { makeError } = require('./errors');
 const { optionJson, storeOptions } = require('./options');
@@ -70,6 +74,26 @@ function decode(outcome, payload) {
   return outcome === IS.CLONE ? v8.deserialize(payload) : payload;
 }
 
+/** The clock of the system, which Rust can read itself. Something else may stand there under a test suite. */
+const systemClock = String(Date.now).includes('[native code]') ? Date.now : undefined;
+
+/** The time for a call: `NaN` leaves it to Rust to ask the system, where an age is at stake. */
+function now() {
+  return Date.now === systemClock ? NaN : Date.now();
+}
+
+/** Whether a value is kept by reference; the others lie in Rust. */
+function staysHere(value) {
+  switch (typeof value) {
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return false;
+    default:
+      return value !== null;
+  }
+}
+
 const isString = (key) => typeof key === 'string';
 
 /** A cache of the registry, to be wrapped. */
@@ -121,27 +145,29 @@ class LRUCache {
 
   get(key) {
     const table = this.#table;
-    const value = table.value(native.get(this.#cache, key, Date.now()));
+    const value = table.value(get(this.#cache, key, now()));
     if (table.state[FREED] > 0) table.release();
     return value;
   }
 
   peek(key) {
     const table = this.#table;
-    const value = table.value(native.peek(this.#cache, key, Date.now()));
+    const value = table.value(peek(this.#cache, key, now()));
     if (table.state[FREED] > 0) table.release();
     return value;
   }
 
   has(key) {
-    return this.#finish(native.has(this.#cache, key, Date.now()));
+    return this.#finish(has(this.#cache, key, now()));
   }
 
   set(key, value, maxAge) {
     const { state, values } = this.#table;
-    const stored = native.set(this.#cache, key, value, maxAge, Date.now());
+    const store = staysHere(value) ? keep : set;
+    const result = store(this.#cache, key, value, maxAge, now());
     if (state[OUTCOME] === IS.SLOT) values[state[SLOT]] = value;
-    return this.#finish(stored);
+    this.#finish(result);
+    return state[OUTCOME] !== IS.MISS;
   }
 
   del(key) {
@@ -153,7 +179,7 @@ class LRUCache {
   }
 
   prune() {
-    this.#finish(native.prune(this.#cache, Date.now()));
+    this.#finish(native.prune(this.#cache, now()));
   }
 
   keys() {
@@ -169,7 +195,7 @@ class LRUCache {
   dump() {
     const places = new Int32Array(this.length);
     const expires = new Float64Array(places.length);
-    const [keys, values] = native.entries(this.#cache, Date.now(), places, expires);
+    const [keys, values] = native.entries(this.#cache, now(), places, expires);
     const read = this.#read(places, keys.length, values);
     return Array.from(keys, (k, index) => ({ k, v: read[index], e: expires[index] }));
   }
@@ -190,7 +216,7 @@ class LRUCache {
       values,
       Float64Array.from(entries, (entry) => entry.e || 0),
       places,
-      Date.now(),
+      now(),
     );
     this.#write(places, values);
     this.#finish(result);
@@ -250,7 +276,7 @@ class LRUCache {
   #visit(keys, fn, thisp = this) {
     const table = this.#table;
     for (const key of keys) {
-      const result = native.peek(this.#cache, key, Date.now());
+      const result = peek(this.#cache, key, now());
       const found = table.state[OUTCOME] !== IS.MISS;
       const value = table.value(result);
       if (table.state[FREED] > 0) table.release();
@@ -297,9 +323,9 @@ class LRUCache {
       getMany(cache, keys) {
         const table = cache.#table;
         const places = table.places(keys.length);
-        const now = Date.now();
-        const get = (crossing) => native.getMany(cache.#cache, crossing, places, now);
-        const payloads = cache.#withKeys(keys, get);
+        const time = now();
+        const run = (crossing) => getMany(cache.#cache, crossing, places, time);
+        const payloads = cache.#withKeys(keys, run);
         if (table.state[OUTCOME] === IS.ERROR) throw makeError(payloads);
         const pairs = {};
         let next = 0;
@@ -317,10 +343,9 @@ class LRUCache {
       },
       setMany(cache, keys, values, maxAge) {
         const places = new Int32Array(keys.length).fill(-1);
-        const now = Date.now();
-        const set = (crossing) =>
-          native.setMany(cache.#cache, crossing, values, places, maxAge, now);
-        const result = cache.#withKeys(keys, set);
+        const time = now();
+        const run = (crossing) => setMany(cache.#cache, crossing, values, places, maxAge, time);
+        const result = cache.#withKeys(keys, run);
         cache.#write(places, values);
         cache.#finish(result);
       },
@@ -329,7 +354,7 @@ class LRUCache {
         cache.#finish(cache.#withKeys(keys, del));
       },
       incr(cache, key, amount, maxAge) {
-        return cache.#finish(native.incr(cache.#cache, key, amount, maxAge, Date.now()));
+        return cache.#finish(incr(cache.#cache, key, amount, maxAge, now()));
       },
     };
   }

@@ -14,6 +14,19 @@ use crate::{
     value::{OwnedValue, Value},
 };
 
+/// Where the time comes from, in milliseconds since the epoch. Asked only where an age is at stake; a number
+/// is a clock that stands still.
+pub trait Clock: Copy {
+    /// The time.
+    fn now(self) -> f64;
+}
+
+impl Clock for f64 {
+    fn now(self) -> f64 {
+        self
+    }
+}
+
 /// A cache over some storage.
 ///
 /// ```
@@ -93,7 +106,7 @@ impl<S: Storage> Cache<S> {
 
     /// Reads an entry and makes it the most recent. An expired one is removed, and read only where stale
     /// entries are allowed. `None` when there is nothing to read.
-    pub fn get<R>(&mut self, key: &[u8], now: f64, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+    pub fn get<R>(&mut self, key: &[u8], now: impl Clock, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
@@ -107,7 +120,7 @@ impl<S: Storage> Cache<S> {
     }
 
     /// As [`Cache::get`], and leaves recency alone.
-    pub fn peek<R>(&mut self, key: &[u8], now: f64, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+    pub fn peek<R>(&mut self, key: &[u8], now: impl Clock, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
@@ -121,7 +134,7 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Whether there is an entry that has not expired. Changes nothing.
-    pub fn has(&self, key: &[u8], now: f64) -> bool {
+    pub fn has(&self, key: &[u8], now: impl Clock) -> bool {
         let max_age = self.limits().max_age;
         self.storage
             .peek(key)
@@ -133,14 +146,17 @@ impl<S: Storage> Cache<S> {
     ///
     /// # Errors
     /// The storage has no memory for it; nothing has changed.
-    pub fn set(&mut self, key: &[u8], value: Value<'_>, max_age: Option<f64>, now: f64) -> Result<bool> {
+    pub fn set(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        max_age: Option<f64>,
+        now: impl Clock,
+    ) -> Result<bool> {
         let limits = self.limits();
-        let max_age = match max_age {
-            Some(own) if non_nan(own) != 0.0 => own,
-            _ => limits.max_age,
-        };
+        let max_age = given(max_age).unwrap_or(limits.max_age);
         let stamp = Stamp {
-            set_at: if max_age == 0.0 { 0.0 } else { now },
+            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         };
         if limits.max < 1.0 {
@@ -168,9 +184,12 @@ impl<S: Storage> Cache<S> {
     ///
     /// # Errors
     /// As [`Cache::set`].
-    pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: f64) -> Result<f64> {
+    pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
         let limits = self.limits();
-        let running = self.storage.peek(key).map(|(_, stamp)| stamp);
+        let max_age = given(max_age);
+        let running = max_age
+            .and_then(|_| self.storage.peek(key))
+            .map(|(_, stamp)| stamp);
         let current = self.get(key, now, |value| {
             if let Value::Number(number) = value {
                 Some(number)
@@ -197,7 +216,7 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Removes every expired entry.
-    pub fn prune(&mut self, now: f64) {
+    pub fn prune(&mut self, now: impl Clock) {
         let max_age = self.limits().max_age;
         self.storage.retain(|entry| !expired(entry.stamp, max_age, now));
     }
@@ -208,7 +227,7 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Every entry that has not expired, most recent first, with the time at which it will.
-    pub fn dump(&self, now: f64) -> impl Iterator<Item = DumpEntry<Value<'_>>> {
+    pub fn dump(&self, now: impl Clock) -> impl Iterator<Item = DumpEntry<Value<'_>>> {
         let max_age = self.limits().max_age;
         self.storage
             .iter()
@@ -225,10 +244,10 @@ impl<S: Storage> Cache<S> {
     ///
     /// # Errors
     /// As [`Cache::set`]; what was loaded until then is there.
-    pub fn load(&mut self, entries: &[DumpEntry<OwnedValue>], now: f64) -> Result<()> {
+    pub fn load(&mut self, entries: &[DumpEntry<OwnedValue>], now: impl Clock) -> Result<()> {
         self.reset();
         for DumpEntry { key, value, expires } in entries.iter().rev() {
-            let remaining = expires - now;
+            let remaining = expires - now.now();
             if non_nan(*expires) == 0.0 {
                 self.set(key.as_bytes(), value.as_ref(), None, now)?;
             } else if remaining > 0.0 {
@@ -254,13 +273,18 @@ impl<S: Storage> Cache<S> {
 }
 
 /// The one rule of age: see the head of this module.
-fn expired(stamp: Stamp, cache_max_age: f64, now: f64) -> bool {
+fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     let max_age = if stamp.max_age == 0.0 {
         cache_max_age
     } else {
         stamp.max_age
     };
-    max_age != 0.0 && now - stamp.set_at > max_age
+    max_age != 0.0 && now.now() - stamp.set_at > max_age
+}
+
+/// The age that a caller gave, unless it is one that means none: 0 or `NaN`.
+fn given(max_age: Option<f64>) -> Option<f64> {
+    max_age.filter(|age| non_nan(*age) != 0.0)
 }
 
 fn non_nan(number: f64) -> f64 {
@@ -619,8 +643,10 @@ mod tests {
         assert!(has(&cache, "a", 100.0));
     }
 
+    type WayOut = (&'static str, fn(&mut HeapCache));
+
     /// Ways for an entry to go, each from a cache that holds `a`, set at time 0 with an age of 10.
-    fn ways_out() -> Vec<(&'static str, fn(&mut HeapCache))> {
+    fn ways_out() -> Vec<WayOut> {
         vec![
             ("del", |cache| cache.del(key("a").as_bytes())),
             ("overwriting", |cache| {

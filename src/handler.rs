@@ -214,3 +214,296 @@ fn dump_entry(
         expires: expires.get().parse().unwrap_or(0.0),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{protocol::Piece, slots::Slots, value::Value};
+    use std::sync::Arc;
+
+    fn registry() -> Registry {
+        let registry = Registry::new(Slots::default(), Arc::new(|_| {}));
+        assert_eq!(text(&registry, r#"[0,0,"n","()",{}]"#, 0.0), "0,0,true");
+        registry
+    }
+
+    /// The reply to a batch that asks for no JavaScript values.
+    fn text(registry: &Registry, batch: &str, now: f64) -> String {
+        match &handle(registry, batch, now)[..] {
+            [Part::Ready(text)] => text.clone(),
+            parts => panic!("{parts:?}"),
+        }
+    }
+
+    /// Sends requests to the namespace `n` at time 100, one by one: each is its part after the namespace,
+    /// with the kind and the payload of its answer.
+    fn converse(registry: &Registry, exchanges: &[(&str, &str)]) {
+        for (request, expected) in exchanges {
+            let answer = text(registry, &format!(r#"[7,0,"n",{request}]"#), 100.0);
+            assert_eq!(answer, format!("7,{expected}"), "{request}");
+        }
+    }
+
+    #[test]
+    fn one_entry() {
+        converse(
+            &registry(),
+            &[
+                (r#""get","a""#, "5,0"),
+                (r#""set","a",0,{"x":[1, 2]}"#, "0,true"),
+                (r#""get","a""#, r#"0,{"x":[1, 2]}"#),
+                (r#""peek","a""#, r#"0,{"x":[1, 2]}"#),
+                (r#""has","a""#, "0,true"),
+                (r#""has","b""#, "0,false"),
+                (r#""peek","b""#, "5,0"),
+                (r#""del","a""#, "0,null"),
+                (r#""get","a""#, "5,0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_kind_of_value_comes_back_as_it_went() {
+        let values = [
+            "0,null",
+            "0,true",
+            "0,1.5",
+            "0,1e300",
+            "0,\"x\"",
+            "0,[]",
+            "1,0",
+            "2,\"NaN\"",
+            "2,\"-0\"",
+            "3,\"AP8=\"",
+        ];
+        let registry = registry();
+        for value in values {
+            converse(
+                &registry,
+                &[
+                    (&format!("\"set\",\"a\",{value}"), "0,true"),
+                    (r#""get","a""#, value),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_null() {
+        converse(
+            &registry(),
+            &[
+                (r#""set",null,0,1"#, "0,true"),
+                (r#""get""#, "0,1"),
+                (r#""keys""#, "0,[null]"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_age_of_its_own() {
+        let registry = registry();
+        converse(
+            &registry,
+            &[
+                (r#""set","a",0,1,5.5"#, "0,true"),
+                (r#""set","b",0,1,null"#, "0,true"),
+            ],
+        );
+        let has = "[1,0,\"n\",\"has\",\"a\"]\n[2,0,\"n\",\"has\",\"b\"]";
+        assert_eq!(text(&registry, has, 105.5), "1,0,true,2,0,true");
+        assert_eq!(text(&registry, has, 105.75), "1,0,false,2,0,true");
+        assert_eq!(text(&registry, r#"[3,0,"n","length"]"#, 105.75), "3,0,2");
+        assert_eq!(text(&registry, r#"[4,0,"n","prune"]"#, 105.75), "4,0,null");
+        assert_eq!(text(&registry, r#"[5,0,"n","itemCount"]"#, 105.75), "5,0,1");
+    }
+
+    #[test]
+    fn counters() {
+        converse(
+            &registry(),
+            &[
+                (r#""incr","a""#, "0,1"),
+                (r#""incr","a",null"#, "0,2"),
+                (r#""incr","a",0"#, "0,2"),
+                (r#""incr","a",0.5,1000"#, "0,2.5"),
+                (r#""decr","a""#, "0,1.5"),
+                (r#""decr","a",10"#, "0,-8.5"),
+                (r#""incr","a",{"n":"Infinity"}"#, r#"2,"Infinity""#),
+                (r#""decr","a",{"n":"Infinity"}"#, r#"2,"NaN""#),
+                (r#""set","b",0,"5""#, "0,true"),
+                (r#""incr","b",2"#, "0,2"),
+            ],
+        );
+    }
+
+    #[test]
+    fn many_entries() {
+        converse(
+            &registry(),
+            &[
+                (r#""mSet",["a",0,1,"b",1,0,"__proto__",0,"x"],5"#, "0,true"),
+                (
+                    r#""mGet",["a","miss","__proto__","b"]"#,
+                    r#"0,[0,1,5,0,0,"x",1,0]"#,
+                ),
+                (r#""keys""#, r#"0,["b","__proto__","a"]"#),
+                (r#""values""#, r#"0,[1,0,0,"x",0,1]"#),
+                (
+                    r#""dump""#,
+                    r#"0,["b",1,0,105,"__proto__",0,"x",105,"a",0,1,105]"#,
+                ),
+                (r#""mDel",["a","miss","b"]"#, "0,true"),
+                (r#""keys""#, r#"0,["__proto__"]"#),
+                (r#""reset""#, "0,null"),
+                (r#""keys""#, "0,[]"),
+                (r#""values""#, "0,[]"),
+                (r#""dump""#, "0,[]"),
+                (r#""mGet",[]"#, "0,[]"),
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_come_back_as_they_came() {
+        converse(
+            &registry(),
+            &[
+                (
+                    r#""mSet",[1,0,0,"1",0,0,true,0,0,null,0,0,{"u":0},0,0,{"i":"1"},0,0,{"n":"NaN"},0,0,-0,0,0]"#,
+                    "0,true",
+                ),
+                (
+                    r#""keys""#,
+                    r#"0,[0,{"n":"NaN"},{"i":"1"},{"u":0},null,true,"1",1]"#,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_dump_can_be_loaded() {
+        converse(
+            &registry(),
+            &[
+                (r#""set","old",0,1"#, "0,true"),
+                (r#""load",["b",0,2,150,"expired",0,3,99,"a",1,0,0]"#, "0,null"),
+                (r#""dump""#, r#"0,["b",0,2,150,"a",1,0,0]"#),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_least_recent_entry_is_popped() {
+        converse(
+            &registry(),
+            &[
+                (r#""mSet",["a",0,1,"b",0,[2]],5"#, "0,true"),
+                (r#""pop""#, r#"0,["a",0,1,100,5]"#),
+                (r#""pop""#, r#"0,["b",0,[2],100,5]"#),
+                (r#""pop""#, "0,null"),
+            ],
+        );
+    }
+
+    #[test]
+    fn settings_are_read_and_changed() {
+        converse(
+            &registry(),
+            &[
+                (r#""max""#, r#"2,"Infinity""#),
+                (r#""max",2"#, "0,2"),
+                (r#""max",null"#, "0,2"),
+                (r#""max",0"#, r#"2,"Infinity""#),
+                (r#""maxAge""#, "0,0"),
+                (r#""maxAge",1500.5"#, "0,1500.5"),
+                (r#""maxAge",0"#, "0,0"),
+                (r#""allowStale""#, "0,false"),
+                (r#""allowStale",true"#, "0,true"),
+                (r#""stale""#, "0,true"),
+                (r#""stale",false"#, "0,false"),
+                (r#""()",{"max":5,"maxAge":null,"stale":true}"#, "0,true"),
+                (r#""max""#, "0,5"),
+                (r#""maxAge""#, "0,0"),
+                (r#""stale""#, "0,true"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_lower_max_trims_and_an_entry_that_never_fits_is_refused() {
+        converse(
+            &registry(),
+            &[
+                (r#""mSet",["a",0,1,"b",0,2,"c",0,3]"#, "0,true"),
+                (r#""max",2"#, "0,2"),
+                (r#""keys""#, r#"0,["c","b"]"#),
+                (r#""max",0.5"#, "0,0.5"),
+                (r#""set","a",0,1"#, "0,false"),
+                (r#""length""#, "0,0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_bad_request_of_many_entries_is_not_done_at_all() {
+        let registry = registry();
+        converse(&registry, &[(r#""mSet",["a",0,1,"b",0,2]"#, "0,true")]);
+        for request in [
+            r#""mSet",["a",0,9,"new",9,9]"#,
+            r#""mSet",["a",0,9,"new"]"#,
+            r#""mSet",["a",0,9,[],0,9]"#,
+            r#""mSet",["a",0,9],"x""#,
+            r#""load",["a",0,9,0,"new",9,9,0]"#,
+            r#""mDel",["a",[]]"#,
+            r#""mGet",["a",[]]"#,
+        ] {
+            let answer = text(&registry, &format!(r#"[7,0,"n",{request}]"#), 0.0);
+            assert!(answer.starts_with("7,4,["), "{answer}");
+            converse(&registry, &[(r#""dump""#, r#"0,["b",0,2,0,"a",0,1,0]"#)]);
+        }
+    }
+
+    #[test]
+    fn namespaces_are_caches_of_their_own() {
+        let registry = registry();
+        let batch = "[1,0,\"n\",\"set\",\"a\",0,1]\n[2,0,\"other\",\"get\",\"a\"]\n[3,0,\"other\",\"()\",{}]\n\
+                     [4,0,\"other\",\"get\",\"a\"]";
+        assert_eq!(
+            text(&registry, batch, 0.0),
+            "1,0,true,2,4,[\"Error\",\"no cache exists in the namespace \\\"other\\\": its creation failed or never \
+             arrived\",\"ERR_NO_NAMESPACE\"],3,0,true,4,5,0"
+        );
+    }
+
+    #[test]
+    fn a_javascript_value_is_asked_for_as_the_worker_wants_it() {
+        let slots = Slots::default();
+        let registry = Registry::new(slots.clone(), Arc::new(|_| {}));
+        let cache = registry.open("n", Options::default()).unwrap();
+        let slot = slots.take();
+        cache
+            .lock()
+            .set(Key::string(b"a").as_bytes(), Value::Slot(slot), None, 0.0)
+            .unwrap();
+        let pending = |id, before: &str, mode, after: &str| Part::Pending {
+            id,
+            pieces: vec![
+                Piece::Text(before.into()),
+                Piece::Slot(slot, mode),
+                Piece::Text(after.into()),
+            ],
+        };
+        let batch = "[1,0,\"n\",\"get\",\"a\"]\n[2,1,\"n\",\"mGet\",[1,\"a\",2]]\n[3,0,\"n\",\"dump\"]\n[4,1,\"n\",\"pop\"]";
+        assert_eq!(
+            handle(&registry, batch, 0.0),
+            [
+                pending(1, "1,", protocol::Mode::Json, ""),
+                pending(2, "2,0,[5,0,", protocol::Mode::Advanced, ",5,0]"),
+                pending(3, "3,0,[\"a\",", protocol::Mode::Json, ",0]"),
+                pending(4, "4,0,[\"a\",", protocol::Mode::Advanced, ",0,0]"),
+            ]
+        );
+        assert_eq!(slots.in_use(), 0, "popped");
+    }
+}

@@ -131,19 +131,26 @@ impl KeyList {
     /// String keys that JavaScript joined with `'\0'`: one string crosses instead of many. `None` when there
     /// are not `count` of them, because a key has that character itself.
     pub fn joined(units: &[u16], count: usize) -> Option<Self> {
-        let mut wtf8 = SmallVec::<[u8; 512]>::new();
-        text::push_utf16(&mut wtf8, units);
-        // Each separator, and one more in front, makes room for the tag that a key's bytes begin with.
-        let mut list = Self {
-            bytes: Vec::with_capacity(wtf8.len() + 1),
-            ends: Vec::with_capacity(count),
-        };
-        for key in wtf8.split(|byte| *byte == 0) {
-            list.bytes.push(Tag::String as u8);
-            list.bytes.extend_from_slice(key);
-            list.ends.push(list.bytes.len());
+        // A separator's place becomes that of the tag with which the next key's bytes begin.
+        let mut bytes = Vec::with_capacity(units.len() + 1);
+        bytes.push(0);
+        if units.iter().all(|unit| *unit < 0x80) {
+            bytes.extend(units.iter().map(|unit| *unit as u8));
+        } else {
+            let mut wtf8 = SmallVec::<[u8; 0]>::new();
+            text::push_utf16(&mut wtf8, units);
+            bytes.extend_from_slice(&wtf8);
         }
-        (list.ends.len() == count).then_some(list)
+        let mut starts = Vec::with_capacity(count + 1);
+        for (at, byte) in bytes.iter_mut().enumerate().filter(|(_, byte)| **byte == 0) {
+            *byte = Tag::String as u8;
+            starts.push(at);
+        }
+        starts.push(bytes.len());
+        (starts.len() == count + 1).then(|| Self {
+            bytes,
+            ends: starts.split_off(1),
+        })
     }
 
     /// Appends a key.
@@ -190,6 +197,22 @@ impl<'a> KeyView<'a> {
         }
     }
 }
+
+/// The bytes of a string key of ASCII, written into `buffer`: the short way for most keys. `None` where the
+/// string has other characters or does not fit.
+pub fn ascii<'a>(units: &[u16], buffer: &'a mut [u8; ASCII_BYTES]) -> Option<&'a [u8]> {
+    let key = buffer.get_mut(..=units.len())?;
+    key[0] = Tag::String as u8;
+    let mut seen = 0;
+    for (byte, unit) in key[1..].iter_mut().zip(units) {
+        *byte = *unit as u8;
+        seen |= unit;
+    }
+    (seen < 0x80).then_some(key)
+}
+
+/// The room that [`ascii`] has.
+pub const ASCII_BYTES: usize = 128;
 
 /// Lets a map of keys be asked with plain bytes; hash and order are those of the bytes.
 impl Borrow<[u8]> for Key {
@@ -240,12 +263,29 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_gives_the_same_bytes() {
+        let short = |text: &str| {
+            let units: Vec<_> = text.encode_utf16().collect();
+            ascii(&units, &mut [0; ASCII_BYTES]).map(<[u8]>::to_vec)
+        };
+        for text in ["", "a", "key:1\0", &"x".repeat(ASCII_BYTES - 1)] {
+            assert_eq!(
+                short(text).as_deref(),
+                Some(Key::string(text.as_bytes()).as_bytes())
+            );
+        }
+        assert_eq!(short("ü"), None);
+        assert_eq!(short(&"x".repeat(ASCII_BYTES)), None);
+    }
+
+    #[test]
     fn joined_keys_are_the_keys() {
         let list = |text: &str, count| KeyList::joined(&text.encode_utf16().collect::<Vec<_>>(), count);
         let keys = list("a\0\0ü😀", 3).unwrap();
         let expected = ["a", "", "ü😀"].map(|key| Key::string(key.as_bytes()));
         assert!(keys.iter().eq(expected.iter().map(Key::as_bytes)));
         assert!(list("a\0b", 1).is_none());
+        assert!(list("a\0b", 3).is_none());
         assert_eq!(list("", 1).unwrap().len(), 1);
     }
 

@@ -294,6 +294,10 @@ pub struct Reply {
     start: usize,
     /// The answer being written, as far as it holds JavaScript values.
     pieces: Vec<Piece>,
+    /// Bytes in `pieces`.
+    pieces_bytes: usize,
+    /// Bytes in `parts`.
+    parts_bytes: usize,
     mode: Mode,
 }
 
@@ -304,6 +308,8 @@ impl Default for Reply {
             text: String::new(),
             start: 0,
             pieces: vec![],
+            pieces_bytes: 0,
+            parts_bytes: 0,
             mode: Mode::Json,
         }
     }
@@ -314,15 +320,21 @@ impl Reply {
     const PART_BYTES: usize = 1 << 20;
     /// The largest answer, in bytes. V8's longest string has 2^29 units; the channel's JSON may double it.
     const ANSWER_BYTES: usize = 1 << 28;
+    /// The most bytes that a batch is answered with; what it asks for beyond them is refused. A short request
+    /// can ask for a long value, and do so a million times.
+    const REPLY_BYTES: usize = 1 << 30;
 
     /// Writes the answer to one request: what `write` writes, or the error it returns.
     pub fn answer(&mut self, id: u64, mode: Mode, write: impl FnOnce(&mut Self) -> Result<()>) {
         self.mode = mode;
         self.begin(id);
-        let mut written = write(self);
-        let bytes = self.text.len() - self.start + self.pieces.iter().map(Piece::len).sum::<usize>();
-        if written.is_ok() && bytes > Self::ANSWER_BYTES {
-            written = Err(Error::too_large(bytes));
+        let mut written = if self.parts_bytes < Self::REPLY_BYTES {
+            write(self)
+        } else {
+            Err(Error::too_large(self.parts_bytes))
+        };
+        if written.is_ok() && self.is_too_large() {
+            written = Err(Error::too_large(self.bytes()));
         }
         if let Err(error) = written {
             self.text.truncate(self.start);
@@ -336,6 +348,7 @@ impl Reply {
             }
         } else {
             let rest = self.text.split_off(self.start);
+            self.parts_bytes += self.pieces_bytes + rest.len();
             self.pieces.push(Piece::Text(rest));
             self.close_part();
             self.parts.push(Part::Pending {
@@ -347,6 +360,7 @@ impl Reply {
 
     fn begin(&mut self, id: u64) {
         self.start = self.text.len();
+        self.pieces_bytes = 0;
         if self.start > 0 {
             self.text.push(',');
         }
@@ -355,9 +369,19 @@ impl Reply {
 
     fn close_part(&mut self) {
         if !self.text.is_empty() {
+            self.parts_bytes += self.text.len();
             self.parts.push(Part::Ready(std::mem::take(&mut self.text)));
         }
         self.start = 0;
+    }
+
+    /// The bytes of the answer being written.
+    fn bytes(&self) -> usize {
+        self.text.len() - self.start + self.pieces_bytes
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.bytes() > Self::ANSWER_BYTES
     }
 
     /// The parts, in the order of the requests.
@@ -390,6 +414,7 @@ impl Reply {
             Value::Slot(slot) => {
                 // Until now the answer being written lay in `text`; what is ready of it moves to `pieces`.
                 let ready = out.split_off(self.start);
+                self.pieces_bytes += ready.len();
                 let separator = self.pieces.is_empty() && ready.starts_with(',');
                 self.pieces
                     .push(Piece::Text(if separator { ready[1..].to_owned() } else { ready }));
@@ -409,10 +434,13 @@ impl Reply {
         self.text.push_str(json);
     }
 
-    /// Writes a list; `each` writes its elements.
+    /// Writes a list; `each` writes its elements. One that grows too large is left: `answer` refuses it.
     pub fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut Self, T)) {
         self.text.push_str("0,[");
         for (index, item) in items.into_iter().enumerate() {
+            if self.is_too_large() {
+                break;
+            }
             if index > 0 {
                 self.text.push(',');
             }
@@ -458,15 +486,6 @@ impl Reply {
         let _ = write!(self.text, "4,[\"{}\",", error.class.name());
         push_json_string(&mut self.text, error.message.as_bytes());
         let _ = write!(self.text, ",\"{}\"]", error.code);
-    }
-}
-
-impl Piece {
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Slot(..) => 0,
-        }
     }
 }
 
@@ -837,6 +856,71 @@ mod tests {
                 .unwrap()
                 .len(),
             15
+        );
+    }
+
+    #[test]
+    fn a_list_is_left_when_it_is_too_large_for_a_message() {
+        let value = "[0]".repeat(1 << 20);
+        let mut reply = Reply::default();
+        reply.answer(1, Mode::Json, |reply| {
+            // Without an end: a request can name one key as often as it likes.
+            reply.list(0.., |reply, _| reply.value(Value::Json(&value)));
+            Ok(())
+        });
+        reply.answer(2, Mode::Json, |reply| {
+            reply.miss();
+            Ok(())
+        });
+        let text = text(&reply.finish());
+        assert!(
+            text.starts_with("[1,4,[\"RangeError\"") && text.ends_with(",2,5,0]"),
+            "{}",
+            text.len()
+        );
+    }
+
+    #[test]
+    fn what_a_batch_asks_for_beyond_all_measure_is_refused_undone() {
+        let mut reply = Reply {
+            parts_bytes: Reply::REPLY_BYTES,
+            ..Reply::default()
+        };
+        reply.answer(1, Mode::Json, |_| panic!("done in spite of the refusal"));
+        assert!(text(&reply.finish()).starts_with("[1,4,[\"RangeError\""));
+    }
+
+    #[test]
+    fn the_bytes_of_every_part_count() {
+        let mut reply = Reply::default();
+        for slot in [false, true, false] {
+            reply.answer(1, Mode::Json, |reply| {
+                reply.list(0..2, |reply, n| {
+                    reply.value(if slot { Value::Slot(n) } else { Value::Null })
+                });
+                Ok(())
+            });
+        }
+        reply.close_part();
+        let bytes = |part: &Part| match part {
+            Part::Ready(text) => text.len(),
+            Part::Pending { pieces, .. } => pieces
+                .iter()
+                .map(|piece| {
+                    if let Piece::Text(text) = piece {
+                        text.len()
+                    } else {
+                        0
+                    }
+                })
+                .sum(),
+        };
+        let total: usize = reply.parts.iter().map(bytes).sum();
+        // A separator that stood before a pending answer went with it.
+        assert!(
+            (total..=total + 1).contains(&reply.parts_bytes),
+            "{total} {}",
+            reply.parts_bytes
         );
     }
 }

@@ -3,11 +3,17 @@
 
 use napi::sys;
 use smallvec::Array;
-use std::{cell::Cell, ffi::c_void, panic, ptr};
+use std::{
+    cell::Cell,
+    ffi::c_void,
+    panic, ptr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
+    cache::Clock,
     error::{Error, Result},
-    key::{KeyBytes, KeyList, KeyView, LookupKey},
+    key::{self, ASCII_BYTES, KeyBytes, KeyList, KeyView},
     text,
 };
 
@@ -91,6 +97,22 @@ unsafe extern "C" fn enter(env: sys::napi_env, info: sys::napi_callback_info) ->
     ptr::null_mut()
 }
 
+/// The clock that a call came with. JavaScript's `Date.now` is asked only where something has replaced it, as
+/// test suites do; else the system's clock is read here, if an age is at stake at all.
+#[derive(Clone, Copy)]
+pub struct JsClock(f64);
+
+impl Clock for JsClock {
+    fn now(self) -> f64 {
+        if !self.0.is_nan() {
+            return self.0;
+        }
+        // Whole milliseconds, as `Date.now()` has them.
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        since_epoch.as_millis() as f64
+    }
+}
+
 /// The JavaScript types that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -129,12 +151,22 @@ impl Call {
         }
     }
 
+    /// A number, if it is one.
+    pub fn try_number(&self, value: JsValue) -> Option<f64> {
+        let mut number = 0.0;
+        // SAFETY: `value` belongs to this call, `number` is a local.
+        let status = unsafe { sys::napi_get_value_double(self.env, value, &mut number) };
+        (status == sys::Status::napi_ok).then_some(number)
+    }
+
     /// A number; `NaN` for what is none.
     pub fn number(&self, value: JsValue) -> f64 {
-        let mut number = f64::NAN;
-        // SAFETY: `value` belongs to this call; a failure leaves `NaN`.
-        unsafe { sys::napi_get_value_double(self.env, value, &mut number) };
-        number
+        self.try_number(value).unwrap_or(f64::NAN)
+    }
+
+    /// The time, as JavaScript gives it: `NaN` says that its clock is the system's.
+    pub fn clock(&self, value: JsValue) -> JsClock {
+        JsClock(self.number(value))
     }
 
     /// A small whole number; 0 for what is none.
@@ -175,6 +207,25 @@ impl Call {
         read(&units[..length])
     }
 
+    /// Passes the bytes of a key to `run`, or says why it is none. Most keys need no allocation.
+    pub fn with_key<R>(&self, value: JsValue, run: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
+        let mut units = [0u16; ASCII_BYTES];
+        let mut length = 0;
+        // SAFETY: `units` has the size that is given; Node writes at most that, a terminating 0 included.
+        let status = unsafe {
+            sys::napi_get_value_string_utf16(self.env, value, units.as_mut_ptr(), ASCII_BYTES, &mut length)
+        };
+        let mut bytes = [0; ASCII_BYTES];
+        // One less than the room may be a string that goes on.
+        if status == sys::Status::napi_ok
+            && length + 1 < ASCII_BYTES
+            && let Some(key) = key::ascii(&units[..length], &mut bytes)
+        {
+            return run(key);
+        }
+        run(self.key::<[u8; 16]>(value)?.as_bytes())
+    }
+
     /// Reads a key, or says why it is none.
     pub fn key<A: Array<Item = u8>>(&self, value: JsValue) -> Result<KeyBytes<A>> {
         Ok(match self.type_of(value) {
@@ -206,8 +257,10 @@ impl Call {
         }
         let mut keys = KeyList::default();
         for index in 0..self.length(value) {
-            let key: LookupKey = self.key(self.element(value, index))?;
-            keys.push(key.as_bytes());
+            self.with_key(self.element(value, index), |key| {
+                keys.push(key);
+                Ok(())
+            })?;
         }
         Ok(Some(keys))
     }

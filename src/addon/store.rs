@@ -17,19 +17,21 @@ use super::{
 use crate::{
     cache::DumpEntry,
     error::{Error, Result},
-    key::{Key, LookupKey},
+    key::Key,
     options,
+    storage::Storage,
     value::{OwnedValue, Value},
 };
 
 type Answer = std::result::Result<JsValue, &'static str>;
 
 /// Every function here, by the name JavaScript calls it.
-static FUNCTIONS: [(&str, Body); 19] = [
+static FUNCTIONS: [(&str, Body); 20] = [
     ("get", get),
     ("peek", peek),
     ("has", has),
     ("set", set),
+    ("keep", keep),
     ("del", del),
     ("incr", incr),
     ("getMany", get_many),
@@ -55,6 +57,14 @@ pub fn register(exports: Object, env: Env) -> napi::Result<()> {
     Ok(())
 }
 
+/// No value beside the outcome: `undefined`.
+const NOTHING: JsValue = std::ptr::null_mut();
+
+/// As [`on_cache`], with the second argument as a key.
+fn on_key(call: &Call, run: impl FnOnce(&Held, &[u8]) -> Result<JsValue>) -> Answer {
+    on_cache(call, |held| call.with_key(call.argument(1), |key| run(held, key)))
+}
+
 /// Runs a call on its cache: an error becomes data, freed slots are handed over.
 fn on_cache(call: &Call, run: impl FnOnce(&Held) -> Result<JsValue>) -> Answer {
     let held = held(call, call.argument(0))?;
@@ -65,80 +75,87 @@ fn on_cache(call: &Call, run: impl FnOnce(&Held) -> Result<JsValue>) -> Answer {
 
 /// `get(cache, key, now)`
 fn get(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        let key: LookupKey = call.key(call.argument(1))?;
-        let now = call.number(call.argument(2));
+    on_key(call, |held, key| {
+        let now = call.clock(call.argument(2));
         let found = held
             .cache
             .lock()
-            .get(key.as_bytes(), now, |value| held.table.show(call, value));
-        Ok(found.unwrap_or_else(|| held.table.outcome(Outcome::Miss, std::ptr::null_mut())))
+            .get(key, now, |value| held.table.show(call, value));
+        Ok(found.unwrap_or_else(|| held.table.outcome(Outcome::Miss, NOTHING)))
     })
 }
 
 /// `peek(cache, key, now)`
 fn peek(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        let key: LookupKey = call.key(call.argument(1))?;
-        let now = call.number(call.argument(2));
+    on_key(call, |held, key| {
+        let now = call.clock(call.argument(2));
         let found = held
             .cache
             .lock()
-            .peek(key.as_bytes(), now, |value| held.table.show(call, value));
-        Ok(found.unwrap_or_else(|| held.table.outcome(Outcome::Miss, std::ptr::null_mut())))
+            .peek(key, now, |value| held.table.show(call, value));
+        Ok(found.unwrap_or_else(|| held.table.outcome(Outcome::Miss, NOTHING)))
     })
 }
 
 /// `has(cache, key, now)`
 fn has(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        let key: LookupKey = call.key(call.argument(1))?;
-        let found = held
-            .cache
-            .lock()
-            .has(key.as_bytes(), call.number(call.argument(2)));
+    on_key(call, |held, key| {
+        let found = held.cache.lock().has(key, call.clock(call.argument(2)));
         Ok(held.table.outcome(Outcome::Value, call.js_bool(found)))
     })
 }
 
-/// `set(cache, key, value, maxAge, now)`: `true`, or `false` when the entry can never fit. The outcome is
-/// `Slot` where JavaScript has to keep the value.
+/// `set(cache, key, value, maxAge, now)` of a value that is no object: the outcome is a miss when the entry
+/// can never fit.
 fn set(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        let key: LookupKey = call.key(call.argument(1))?;
-        let max_age = max_age(call, call.argument(3))?;
-        let now = call.number(call.argument(4));
-        let value = in_place(call, call.argument(2)).unwrap_or_else(|| Value::Slot(held.table.slots.take()));
-        let stored = held.cache.lock().set(key.as_bytes(), value, max_age, now)?;
-        if stored {
-            held.table.convert(call, value);
-        }
-        let outcome = if stored && matches!(value, Value::Slot(_)) {
-            Outcome::Slot
-        } else {
-            Outcome::Value
-        };
-        Ok(held.table.outcome(outcome, call.js_bool(stored)))
+    on_key(call, |held, key| {
+        let value = in_place(call, call.argument(2)).unwrap_or(Value::Undefined);
+        store(call, held, key, value)
     })
+}
+
+/// `keep(cache, key, undefined, maxAge, now)` of a value that stays with JavaScript: the outcome is the slot to
+/// keep it in, or a miss when the entry can never fit.
+fn keep(call: &Call) -> Answer {
+    on_key(call, |held, key| {
+        // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
+        let slot = match held.cache.lock().storage().peek(key) {
+            Some((Value::Slot(slot), _)) => slot,
+            _ => held.table.slots.take(),
+        };
+        store(call, held, key, Value::Slot(slot))
+    })
+}
+
+fn store(call: &Call, held: &Held, key: &[u8], value: Value<'_>) -> Result<JsValue> {
+    let max_age = max_age(call, call.argument(3))?;
+    let stored = held
+        .cache
+        .lock()
+        .set(key, value, max_age, call.clock(call.argument(4)))?;
+    let outcome = match value {
+        _ if !stored => Outcome::Miss,
+        Value::Slot(_) => held.table.convert(call, value).0,
+        _ => Outcome::Value,
+    };
+    Ok(held.table.outcome(outcome, NOTHING))
 }
 
 /// `del(cache, key)`
 fn del(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        let key: LookupKey = call.key(call.argument(1))?;
-        held.cache.lock().del(key.as_bytes());
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+    on_key(call, |held, key| {
+        held.cache.lock().del(key);
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
 /// `incr(cache, key, amount, maxAge, now)`: the new number.
 fn incr(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        let key: LookupKey = call.key(call.argument(1))?;
+    on_key(call, |held, key| {
         let amount = number(call, call.argument(2), "amount")?.unwrap_or(1.0);
         let max_age = max_age(call, call.argument(3))?;
-        let now = call.number(call.argument(4));
-        let sum = held.cache.lock().incr(key.as_bytes(), amount, max_age, now)?;
+        let now = call.clock(call.argument(4));
+        let sum = held.cache.lock().incr(key, amount, max_age, now)?;
         Ok(held.table.outcome(Outcome::Value, call.js_number(sum)))
     })
 }
@@ -150,7 +167,7 @@ fn get_many(call: &Call) -> Answer {
         let Some(keys) = call.keys(call.argument(1), count)? else {
             return Ok(split(held));
         };
-        let now = call.number(call.argument(3));
+        let now = call.clock(call.argument(3));
         let mut list = List::new(call, held, call.argument(2));
         let mut cache = held.cache.lock();
         for key in keys.iter() {
@@ -170,14 +187,14 @@ fn set_many(call: &Call) -> Answer {
             return Ok(split(held));
         };
         let max_age = max_age(call, call.argument(4))?;
-        let now = call.number(call.argument(5));
+        let now = call.clock(call.argument(5));
         let values = take_values(call, held, call.argument(2), keys.len());
         let mut cache = held.cache.lock();
         for (index, (key, value)) in keys.iter().zip(values).enumerate() {
             cache.set(key, value, max_age, now)?;
             place(places, index, value);
         }
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
@@ -192,7 +209,7 @@ fn del_many(call: &Call) -> Answer {
         for key in keys.iter() {
             cache.del(key);
         }
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
@@ -200,15 +217,15 @@ fn del_many(call: &Call) -> Answer {
 fn reset(call: &Call) -> Answer {
     on_cache(call, |held| {
         held.cache.lock().reset();
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
 /// `prune(cache, now)`
 fn prune(call: &Call) -> Answer {
     on_cache(call, |held| {
-        held.cache.lock().prune(call.number(call.argument(1)));
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+        held.cache.lock().prune(call.clock(call.argument(1)));
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
@@ -237,7 +254,7 @@ fn keys(call: &Call) -> Answer {
 /// what has not expired, and the times at which it will.
 fn entries(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let now = call.number(call.argument(1));
+        let now = call.clock(call.argument(1));
         let expires = call.typed_array::<f64>(call.argument(3));
         let mut list = List::new(call, held, call.argument(2));
         let cache = held.cache.lock();
@@ -271,7 +288,7 @@ fn load(call: &Call) -> Answer {
         };
         let expires = call.typed_array::<f64>(call.argument(3));
         let places = call.typed_array::<i32>(call.argument(4));
-        let now = call.number(call.argument(5));
+        let now = call.clock(call.argument(5));
         let values = take_values(call, held, call.argument(2), keys.len());
         let entries: Vec<DumpEntry<OwnedValue>> = keys
             .iter()
@@ -288,7 +305,7 @@ fn load(call: &Call) -> Answer {
             })
             .collect();
         held.cache.lock().load(&entries, now)?;
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
@@ -306,7 +323,7 @@ fn pop(call: &Call) -> Answer {
         });
         let [key, set_at, max_age] = match popped {
             Some(fields) => fields,
-            None => return Ok(held.table.outcome(Outcome::Miss, std::ptr::null_mut())),
+            None => return Ok(held.table.outcome(Outcome::Miss, NOTHING)),
         };
         Ok(held
             .table
@@ -338,25 +355,25 @@ fn set_limit(call: &Call) -> Answer {
             "maxAge" => cache.set_max_age(options::max_age(&value)?),
             _ => cache.set_allow_stale(options::stale(&value)?),
         }
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
 
 /// `release(cache)`: hands over more freed slots.
 fn release(call: &Call) -> Answer {
-    on_cache(call, |held| {
-        Ok(held.table.outcome(Outcome::Value, std::ptr::null_mut()))
-    })
+    on_cache(call, |held| Ok(held.table.outcome(Outcome::Value, NOTHING)))
 }
 
 /// A value that Rust keeps itself; `None` for one that stays with JavaScript. (A string stays there: no copy
 /// is made of it, and none when it is read.)
 fn in_place(call: &Call, value: JsValue) -> Option<Value<'static>> {
+    if let Some(number) = call.try_number(value) {
+        return Some(Value::Number(number));
+    }
     match call.type_of(value) {
         Type::Undefined => Some(Value::Undefined),
         Type::Null => Some(Value::Null),
         Type::Boolean => Some(Value::Bool(call.bool(value))),
-        Type::Number => Some(Value::Number(call.number(value))),
         _ => None,
     }
 }
@@ -374,7 +391,7 @@ fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Vec<Va
 
 /// Asks for keys one by one, where joined ones could not be told apart.
 fn split(held: &Held) -> JsValue {
-    held.table.outcome(Outcome::Split, std::ptr::null_mut())
+    held.table.outcome(Outcome::Split, NOTHING)
 }
 
 fn place(places: &[Cell<i32>], index: usize, value: Value<'_>) {
@@ -389,6 +406,9 @@ fn place(places: &[Cell<i32>], index: usize, value: Value<'_>) {
 
 /// An age that a caller gave for one entry; falsy values count as none, as in lru-cache 6.
 fn max_age(call: &Call, value: JsValue) -> Result<Option<f64>> {
+    if let Some(age) = call.try_number(value) {
+        return Ok(Some(age));
+    }
     match call.type_of(value) {
         Type::Boolean if !call.bool(value) => Ok(None),
         Type::String if call.text(value).is_empty() => Ok(None),
@@ -397,9 +417,11 @@ fn max_age(call: &Call, value: JsValue) -> Result<Option<f64>> {
 }
 
 fn number(call: &Call, value: JsValue, name: &str) -> Result<Option<f64>> {
+    if let Some(number) = call.try_number(value) {
+        return Ok(Some(number));
+    }
     match call.type_of(value) {
         Type::Undefined | Type::Null => Ok(None),
-        Type::Number => Ok(Some(call.number(value))),
         other => {
             let shown = if other == Type::String {
                 format!(

@@ -92,7 +92,12 @@ impl Storage for HeapStorage {
         match self.entries.get_mut(key) {
             Some(place) => {
                 let old = std::mem::replace(place, stored);
-                self.discard(old.value.as_ref());
+                // An entry that is set again may keep its slot.
+                let same =
+                    matches!((&old.value, value), (OwnedValue::Slot(old), Value::Slot(new)) if *old == new);
+                if !same {
+                    self.discard(old.value.as_ref());
+                }
                 Ok(true)
             }
             None => {

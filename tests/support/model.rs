@@ -1,0 +1,177 @@
+//! The rules once more, the plain way: a list, most recent first, searched from its start.
+
+use lru_cache_for_clusters::{
+    storage::{Limits, Stamp},
+    value::OwnedValue,
+};
+
+use super::js::JsKey;
+
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub key: JsKey,
+    pub value: OwnedValue,
+    pub stamp: Stamp,
+}
+
+/// An entry as `dump` gives it, and when it expires.
+#[derive(Clone, Debug)]
+pub struct Dumped {
+    pub key: JsKey,
+    pub value: OwnedValue,
+    pub expires: f64,
+}
+
+#[derive(Debug, Default)]
+pub struct Model {
+    pub entries: Vec<Kept>,
+    pub limits: Limits,
+}
+
+impl Model {
+    fn find(&self, key: &JsKey) -> Option<usize> {
+        self.entries.iter().position(|kept| kept.key == *key)
+    }
+
+    fn is_expired(&self, kept: &Kept, now: f64) -> bool {
+        let Stamp { set_at, max_age: own } = kept.stamp;
+        let age = [own, self.limits.max_age].into_iter().find(|age| *age != 0.0);
+        age.is_some_and(|age| now - set_at > age)
+    }
+
+    fn look_up(&mut self, key: &JsKey, now: f64, used: bool) -> Option<OwnedValue> {
+        let at = self.find(key)?;
+        let value = self.entries[at].value.clone();
+        if self.is_expired(&self.entries[at], now) {
+            self.entries.remove(at);
+            return self.limits.allow_stale.then_some(value);
+        }
+        if used {
+            let kept = self.entries.remove(at);
+            self.entries.insert(0, kept);
+        }
+        Some(value)
+    }
+
+    pub fn get(&mut self, key: &JsKey, now: f64) -> Option<OwnedValue> {
+        self.look_up(key, now, true)
+    }
+
+    pub fn peek(&mut self, key: &JsKey, now: f64) -> Option<OwnedValue> {
+        self.look_up(key, now, false)
+    }
+
+    pub fn has(&self, key: &JsKey, now: f64) -> bool {
+        self.find(key)
+            .is_some_and(|at| !self.is_expired(&self.entries[at], now))
+    }
+
+    pub fn set(&mut self, key: &JsKey, value: OwnedValue, max_age: Option<f64>, now: f64) -> bool {
+        if self.limits.max < 1.0 {
+            self.del(key);
+            return false;
+        }
+        let max_age = max_age
+            .filter(|age| *age != 0.0 && !age.is_nan())
+            .unwrap_or(self.limits.max_age);
+        let set_at = if max_age == 0.0 { 0.0 } else { now };
+        let kept = Kept {
+            key: key.canonical(),
+            value,
+            stamp: Stamp { set_at, max_age },
+        };
+        match self.find(key) {
+            Some(at) => {
+                self.entries[at] = kept;
+                // Looked up again, it becomes the most recent, or goes: with a negative age it has expired.
+                self.get(key, now);
+            }
+            None => self.entries.insert(0, kept),
+        }
+        self.trim();
+        true
+    }
+
+    pub fn del(&mut self, key: &JsKey) {
+        self.entries.retain(|kept| kept.key != *key);
+    }
+
+    pub fn incr(&mut self, key: &JsKey, amount: f64, max_age: Option<f64>, now: f64) -> f64 {
+        let window = self
+            .find(key)
+            .map(|at| self.entries[at].clone())
+            .filter(|kept| !self.is_expired(kept, now));
+        let before = match self.get(key, now) {
+            Some(OwnedValue::Number(number)) => Some(number),
+            _ => None,
+        };
+        let sum = before.unwrap_or(0.0) + amount;
+        match window {
+            // An age of 0 or NaN is none, as in `set`.
+            Some(running) if before.is_some() && max_age.is_some_and(|age| age != 0.0 && !age.is_nan()) => {
+                // `get` brought it to the front.
+                self.entries[0] = Kept {
+                    value: OwnedValue::Number(sum),
+                    ..running
+                };
+            }
+            _ => {
+                self.set(key, OwnedValue::Number(sum), max_age, now);
+            }
+        }
+        sum
+    }
+
+    pub fn reset(&mut self) {
+        self.entries.clear();
+    }
+
+    pub fn prune(&mut self, now: f64) {
+        for kept in self.entries.clone() {
+            if self.is_expired(&kept, now) {
+                self.del(&kept.key);
+            }
+        }
+    }
+
+    pub fn dump(&self, now: f64) -> Vec<Dumped> {
+        let fresh = self.entries.iter().filter(|kept| !self.is_expired(kept, now));
+        fresh
+            .map(|Kept { key, value, stamp }| Dumped {
+                key: key.clone(),
+                value: value.clone(),
+                expires: stamp.set_at + stamp.max_age,
+            })
+            .collect()
+    }
+
+    pub fn load(&mut self, entries: &[Dumped], now: f64) {
+        self.reset();
+        for Dumped { key, value, expires } in entries.iter().rev() {
+            if *expires == 0.0 {
+                self.set(key, value.clone(), None, now);
+            } else if expires - now > 0.0 {
+                self.set(key, value.clone(), Some(expires - now), now);
+            }
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Kept> {
+        self.entries.pop()
+    }
+
+    pub fn set_max(&mut self, max: f64) {
+        self.limits.max = if max > 0.0 { max } else { f64::INFINITY };
+        self.trim();
+    }
+
+    pub fn set_max_age(&mut self, max_age: f64) {
+        self.limits.max_age = if max_age.is_nan() { 0.0 } else { max_age };
+    }
+
+    fn trim(&mut self) {
+        while self.entries.len() as f64 > self.limits.max {
+            self.entries.pop();
+        }
+    }
+}
