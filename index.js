@@ -93,7 +93,9 @@ class LRUCacheForClustersAsPromised {
   async mGetObjects(keys) {
     const pairs = await this.mGet(keys);
     const objects = {};
-    for (const key of Object.keys(pairs ?? {})) define(objects, key, this.parse(pairs[key]));
+    for (const [key, text] of Object.entries(pairs ?? {})) {
+      if (text !== undefined) define(objects, key, this.parse(text));
+    }
     return objects;
   }
 

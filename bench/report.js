@@ -4,6 +4,8 @@ const os = require('node:os');
 
 /** Figures are compared with these, pair by pair. */
 const BASELINES = ['1.7.4', '1.5.24'];
+/** Rows without a ratio: a store outside the V8 heap has next to none there, and resident memory covers both. */
+const UNCOMPARED = ['heap'];
 
 function quantile(figures, q) {
   const sorted = [...figures].sort((a, b) => a - b);
@@ -46,7 +48,7 @@ function summarize({ rows, failures, implementations }) {
       }
       const ratios = {};
       for (const baseline of BASELINES) {
-        if (!(medians.ours > 0 && medians[baseline] > 0)) continue;
+        if (UNCOMPARED.includes(name) || !(medians.ours > 0 && medians[baseline] > 0)) continue;
         const pairs = Object.keys(samples.ours).filter((pair) => pair in samples[baseline]);
         const ratio = pairs.map((pair) => samples[baseline][pair] / samples.ours[pair]);
         ratios[baseline] = {

@@ -47,12 +47,19 @@ function decodeKey(key) {
   return 'i' in key ? BigInt(key.i) : undefined;
 }
 
+/** What stands for a value that JSON has no form for (a function, a symbol) among arguments: null. */
+const NULL = '0,null';
+
+/** What stands for it in an answer: nothing, as for a miss. */
+const NOTHING = '5,0';
+
 /**
  * Text of a value: two elements, kind and payload.
  *
  * @param {boolean} advanced whether objects travel as structured clones rather than as JSON
+ * @param {string} [formless] what stands for a value that JSON has no form for
  */
-function encodeValue(value, advanced) {
+function encodeValue(value, advanced, formless = NULL) {
   switch (typeof value) {
     case 'undefined':
       return '1,0';
@@ -65,12 +72,14 @@ function encodeValue(value, advanced) {
     case 'boolean':
       return value ? '0,true' : '0,false';
     default:
-      if (value === null) return '0,null';
-      // JSON has no form for a function or a symbol: as an argument the 1.x API sent null.
-      return advanced
-        ? `3,"${v8.serialize(value).toString('base64')}"`
-        : `0,${JSON.stringify(value) ?? 'null'}`;
+      if (value === null) return NULL;
+      if (advanced) return `3,"${v8.serialize(value).toString('base64')}"`;
+      return encodeJson(JSON.stringify(value), formless);
   }
+}
+
+function encodeJson(json, formless) {
+  return json === undefined ? formless : `0,${json}`;
 }
 
 /** A value as the primary wrote it; `undefined` for a miss. */
@@ -87,4 +96,4 @@ function decodeValue(kind, payload) {
   }
 }
 
-module.exports = { KIND, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue };
+module.exports = { KIND, NOTHING, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue };

@@ -8,7 +8,15 @@
  * payload of the answer, and the arguments of the call.
  */
 
-const { KIND, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue } = require('./codec');
+const {
+  KIND,
+  NOTHING,
+  encodeKey,
+  encodeKeys,
+  decodeKey,
+  encodeValue,
+  decodeValue,
+} = require('./codec');
 const { makeError } = require('./errors');
 const { define } = require('./define');
 const { bulk } = require('./lru-cache');
@@ -22,8 +30,12 @@ const oneKey = (advanced, key) => encodeKey(key);
 /** An age as an argument; what is no number is left to the primary to refuse. Falsy values count as none. */
 const age = (maxAge) => (maxAge ? optionJson(maxAge) : 'null');
 
-/** An amount as an argument. */
-const amountOf = (amount) => (amount === undefined ? 'null' : optionJson(amount));
+/** The amount of a counter: falsy values but 0 count as 1 and numbers as text are read, as in 1.x. */
+function amountOf(amount) {
+  if (amount === 0) return 0;
+  if (!amount || amount === true) return 1;
+  return typeof amount === 'string' && Number.isFinite(Number(amount)) ? Number(amount) : amount;
+}
 
 /** Whether pairs can be read from it: any object, an array too. */
 const isObject = (pairs) =>
@@ -36,20 +48,32 @@ function decodeValues(list) {
   );
 }
 
-/** Reads or changes one of the cache's settings; a call without a value changes nothing. */
-function setting(property) {
+/** Whether a setting is given a value: as in 1.x nothing, `NaN` and the empty string are none. */
+const isGiven = (value) =>
+  value !== undefined && value !== null && value !== '' && !Number.isNaN(value);
+
+/** Reads or changes a number among the cache's settings; a call without a value changes nothing. */
+function numberSetting(property) {
+  const isNumber = (value) => isGiven(value) && value !== false;
   return {
     local(cache, value) {
-      if (value !== undefined && value !== null) cache[property] = value;
+      if (isNumber(value)) cache[property] = value;
       return cache[property];
     },
-    encode: (advanced, value) =>
-      optionJson(
-        property === 'allowStale' && value !== undefined && value !== null ? Boolean(value) : value,
-      ),
+    encode: (advanced, value) => (isNumber(value) ? optionJson(value) : 'null'),
     decode: decodeValue,
   };
 }
+
+/** Reads or changes whether stale entries are returned. */
+const staleSetting = {
+  local(cache, value) {
+    if (isGiven(value)) cache.allowStale = value;
+    return cache.allowStale;
+  },
+  encode: (advanced, value) => (isGiven(value) ? String(Boolean(value)) : 'null'),
+  decode: decodeValue,
+};
 
 /** Reads a number of entries. */
 const count = {
@@ -88,16 +112,18 @@ const commands = {
   del: { local: (cache, key) => cache.del(key), encode: oneKey, decode: nothing },
 
   incr: {
-    local: (cache, key, amount = 1, maxAge = 0) => bulk.incr(cache, key, amount, maxAge),
+    local: (cache, key, amount, maxAge) => bulk.incr(cache, key, amountOf(amount), maxAge || 0),
     encode: (advanced, key, amount, maxAge) =>
-      `${encodeKey(key)},${amountOf(amount)},${age(maxAge)}`,
+      `${encodeKey(key)},${optionJson(amountOf(amount))},${age(maxAge)}`,
     decode: decodeValue,
   },
   decr: {
-    local: (cache, key, amount, maxAge) =>
-      bulk.incr(cache, key, typeof amount === 'number' ? -amount : (amount ?? -1), maxAge),
+    local(cache, key, amount, maxAge) {
+      const by = amountOf(amount);
+      return bulk.incr(cache, key, typeof by === 'number' ? -by : by, maxAge || 0);
+    },
     encode: (advanced, key, amount, maxAge) =>
-      `${encodeKey(key)},${amountOf(amount)},${age(maxAge)}`,
+      `${encodeKey(key)},${optionJson(amountOf(amount))},${age(maxAge)}`,
     decode: decodeValue,
   },
 
@@ -109,7 +135,8 @@ const commands = {
       const pairs = {};
       for (let at = 0; at < payload.length; at += 2) {
         if (payload[at] !== KIND.MISS) {
-          define(pairs, keys[at / 2], decodeValue(payload[at], payload[at + 1]));
+          // `undefined` has travelled as `null`, and is the same key.
+          define(pairs, keys[at / 2] ?? null, decodeValue(payload[at], payload[at + 1]));
         }
       }
       return pairs;
@@ -122,9 +149,11 @@ const commands = {
     },
     encode(advanced, pairs, maxAge) {
       const entries = isObject(pairs) ? Object.entries(pairs) : [];
-      const text = entries.map(
-        ([key, value]) => `${encodeKey(key)},${encodeValue(value, advanced)}`,
-      );
+      // JSON leaves out of an object what it has no form for.
+      const text = entries
+        .filter(([, value]) => advanced || value !== undefined)
+        .map(([key, value]) => [encodeKey(key), encodeValue(value, advanced, NOTHING)])
+        .filter(([, value]) => value !== NOTHING);
       return `[${text.join(',')}],${age(maxAge)}`;
     },
     decode: plain,
@@ -201,10 +230,10 @@ const commands = {
 
   length: count,
   itemCount: count,
-  max: setting('max'),
-  maxAge: setting('maxAge'),
-  allowStale: setting('allowStale'),
-  stale: setting('allowStale'),
+  max: numberSetting('max'),
+  maxAge: numberSetting('maxAge'),
+  allowStale: staleSetting,
+  stale: staleSetting,
 };
 
 for (const name of Object.keys(commands)) commands[name] = { name, ...commands[name] };

@@ -47,7 +47,8 @@ function invalid(message) {
 function readOptions(given) {
   const options = given ?? {};
   const read = {
-    namespace: String(options.namespace || 'default'),
+    // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
+    namespace: Buffer.from(String(options.namespace || 'default')).toString(),
     timeout: options.timeout || 100,
     failsafe: options.failsafe === 'reject' ? 'reject' : 'resolve',
     parse: options.parse || JSON.parse,

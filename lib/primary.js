@@ -8,7 +8,7 @@
 const cluster = require('cluster');
 const { randomUUID } = require('crypto');
 const { NativeRegistry } = require('./native');
-const { encodeValue } = require('./codec');
+const { NOTHING, encodeValue } = require('./codec');
 const { makeError } = require('./errors');
 const { LRUCache, Opened, Table } = require('./lru-cache');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
@@ -87,7 +87,7 @@ function completePart(part) {
   try {
     return part.pieces
       .map((piece) =>
-        typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced),
+        typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced, NOTHING),
       )
       .join('');
   } catch (error) {
@@ -147,7 +147,11 @@ function receive(worker, message) {
   sendAnswers(worker, parts.map(completePart));
 }
 
+/** Begins to answer workers, and tells those that were there before. */
 function listen() {
+  // Each copy of the package adds one listener; a test runner may load many.
+  const limit = cluster.getMaxListeners();
+  if (limit > 0) cluster.setMaxListeners(limit + 1);
   cluster.on('message', receive);
   for (const worker of Object.values(cluster.workers ?? {}))
     send(worker, { source: SOURCE, hello });

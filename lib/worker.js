@@ -63,9 +63,11 @@ class Deadline {
   #turns = [];
   #timer;
 
-  constructor(timeout, expire) {
+  /** `expire` ends calls; `idle` is called when none is left to watch over. */
+  constructor(timeout, expire, idle) {
     this.timeout = Number(timeout);
     this.expire = expire;
+    this.idle = idle;
   }
 
   /** Starts the clock of a turn. */
@@ -97,6 +99,7 @@ class Deadline {
       this.expire(this.#turns.shift().calls);
     }
     if (this.#turns.length > 0) this.#wait(Math.max(1, this.#turns[0].due - now));
+    else this.idle();
   }
 }
 
@@ -190,7 +193,8 @@ class Channel {
   #deadline(timeout) {
     let deadline = this.#deadlines.get(timeout);
     if (!deadline) {
-      deadline = new Deadline(timeout, (calls) => this.#expire(calls));
+      const expire = (calls) => this.#expire(calls);
+      deadline = new Deadline(timeout, expire, () => this.#deadlines.delete(timeout));
       this.#deadlines.set(timeout, deadline);
     }
     return deadline;
@@ -214,13 +218,13 @@ class Channel {
   }
 
   #sendCalls(calls) {
-    let batch = '';
-    for (const call of calls) {
-      batch += `${call.line}\n`;
-      call.line = undefined;
-      if (call.resolve) this.#pending.set(call.id, call);
-    }
+    for (const call of calls) if (call.resolve) this.#pending.set(call.id, call);
     try {
+      let batch = '';
+      for (const call of calls) {
+        batch += `${call.line}\n`;
+        call.line = undefined;
+      }
       this.#post({ source: SOURCE, batch }, (error) => {
         if (error) for (const call of calls) this.#giveUp(call);
       });

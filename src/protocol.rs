@@ -344,6 +344,13 @@ impl Reply {
         }
         if self.pieces.is_empty() {
             if self.text.len() >= Self::PART_BYTES {
+                // The answer that is one too many may be large: it travels alone, and if the channel refuses
+                // it, fails alone.
+                let separator = usize::from(self.start > 0);
+                let alone = self.text.split_off(self.start + separator);
+                self.text.truncate(self.start);
+                self.close_part();
+                self.text = alone;
                 self.close_part();
             }
         } else {

@@ -257,7 +257,7 @@ impl Call {
         }
         let mut keys = KeyList::default();
         for index in 0..self.length(value) {
-            self.with_key(self.element(value, index), |key| {
+            self.with_key(self.element(value, index)?, |key| {
                 keys.push(key);
                 Ok(())
             })?;
@@ -274,11 +274,19 @@ impl Call {
     }
 
     /// An element of an array.
-    pub fn element(&self, array: JsValue, index: u32) -> JsValue {
-        let mut element = self.undefined();
-        // SAFETY: `array` belongs to this call; a failure leaves `undefined`.
-        unsafe { sys::napi_get_element(self.env, array, index, &mut element) };
-        element
+    ///
+    /// # Errors
+    /// Code of the user (a getter, a proxy's trap) threw: what it threw is pending, and JavaScript gets it
+    /// whatever is answered here.
+    pub fn element(&self, array: JsValue, index: u32) -> Result<JsValue> {
+        let mut element = ptr::null_mut();
+        // SAFETY: `array` belongs to this call, `element` is a local.
+        let status = unsafe { sys::napi_get_element(self.env, array, index, &mut element) };
+        if status == sys::Status::napi_ok {
+            Ok(element)
+        } else {
+            Err(Error::argument("the array cannot be read"))
+        }
     }
 
     /// A text argument of this package's own making.

@@ -188,7 +188,7 @@ fn set_many(call: &Call) -> Answer {
         };
         let max_age = max_age(call, call.argument(4))?;
         let now = call.clock(call.argument(5));
-        let values = take_values(call, held, call.argument(2), keys.len());
+        let values = take_values(call, held, call.argument(2), keys.len())?;
         let mut cache = held.cache.lock();
         for (index, (key, value)) in keys.iter().zip(values).enumerate() {
             cache.set(key, value, max_age, now)?;
@@ -289,7 +289,7 @@ fn load(call: &Call) -> Answer {
         let expires = call.typed_array::<f64>(call.argument(3));
         let places = call.typed_array::<i32>(call.argument(4));
         let now = call.clock(call.argument(5));
-        let values = take_values(call, held, call.argument(2), keys.len());
+        let values = take_values(call, held, call.argument(2), keys.len())?;
         let entries: Vec<DumpEntry<OwnedValue>> = keys
             .iter()
             .zip(values)
@@ -379,14 +379,14 @@ fn in_place(call: &Call, value: JsValue) -> Option<Value<'static>> {
 }
 
 /// The values of an array, each with a slot where it needs one. Reads them all before a slot is taken.
-fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Vec<Value<'static>> {
-    let values: Vec<_> = (0..count as u32)
-        .map(|index| in_place(call, call.element(array, index)))
-        .collect();
-    values
+fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Result<Vec<Value<'static>>> {
+    let read = |index| Ok(in_place(call, call.element(array, index)?));
+    let values: Vec<_> = (0..count as u32).map(read).collect::<Result<_>>()?;
+    let slot = || Value::Slot(held.table.slots.take());
+    Ok(values
         .into_iter()
-        .map(|value| value.unwrap_or_else(|| Value::Slot(held.table.slots.take())))
-        .collect()
+        .map(|value| value.unwrap_or_else(slot))
+        .collect())
 }
 
 /// Asks for keys one by one, where joined ones could not be told apart.

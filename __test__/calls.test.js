@@ -1,0 +1,736 @@
+'use strict';
+
+// Every call of the class, once in a process without workers and once from a worker: same calls, same results.
+
+const assert = require('node:assert/strict');
+const Cache = require('..');
+const { fakeClock, processes, unique } = require('./helpers');
+
+/** Calls that set entries up; an age below 0 makes one that has expired already. */
+const abc = (cache) => cache.mSet({ a: 1, b: 2, c: 3 });
+const expired = (cache) => cache.set('old', 'value', -1);
+
+/** What a call gives: [title, calls, result, options]. */
+const results = [
+  ['set gives true', (c) => c.set('k', 'v'), true],
+  [
+    'get gives the value',
+    async (c) => (await c.set('k', { n: [1, null] }), c.get('k')),
+    { n: [1, null] },
+  ],
+  ['get of a missing key gives undefined', (c) => c.get('k'), undefined],
+  [
+    'get gives the value that was set last',
+    async (c) => (await c.set('k', 1), await c.set('k', 2), c.get('k')),
+    2,
+  ],
+  [
+    'get of an expired entry gives undefined',
+    async (c) => (await expired(c), c.get('old')),
+    undefined,
+  ],
+  [
+    'get removes an expired entry',
+    async (c) => (await expired(c), await c.get('old'), c.length()),
+    0,
+  ],
+  [
+    'get gives an expired value with stale',
+    async (c) => (await expired(c), c.get('old')),
+    'value',
+    { stale: true },
+  ],
+  [
+    'get gives an expired value once',
+    async (c) => (await expired(c), await c.get('old'), c.get('old')),
+    undefined,
+    { stale: true },
+  ],
+  ['peek gives the value', async (c) => (await abc(c), c.peek('a')), 1],
+  ['peek of a missing key gives undefined', (c) => c.peek('k'), undefined],
+  [
+    'peek of an expired entry gives undefined',
+    async (c) => (await expired(c), c.peek('old')),
+    undefined,
+  ],
+  [
+    'peek removes an expired entry',
+    async (c) => (await expired(c), await c.peek('old'), c.length()),
+    0,
+  ],
+  [
+    'peek gives an expired value with stale',
+    async (c) => (await expired(c), c.peek('old')),
+    'value',
+    { stale: true },
+  ],
+  ['has is true for an entry', async (c) => (await c.set('k', 0), c.has('k')), true],
+  [
+    'has is true for an entry that holds undefined',
+    async (c) => (await c.set('k', undefined), c.has('k')),
+    true,
+  ],
+  ['has is false for a missing key', (c) => c.has('k'), false],
+  ['has is false for an expired entry', async (c) => (await expired(c), c.has('old')), false],
+  [
+    'has is false for an expired entry with stale',
+    async (c) => (await expired(c), c.has('old')),
+    false,
+    { stale: true },
+  ],
+  ['has removes nothing', async (c) => (await expired(c), await c.has('old'), c.length()), 1],
+  ['del gives undefined', async (c) => (await abc(c), c.del('a')), undefined],
+  ['del of a missing key gives undefined', (c) => c.del('k'), undefined],
+  [
+    'del removes the entry and no other',
+    async (c) => (await abc(c), await c.del('b'), c.keys()),
+    ['c', 'a'],
+  ],
+
+  ['mSet gives true', (c) => c.mSet({ a: 1 }), true],
+  ['mSet sets in order', async (c) => (await c.mSet({ b: 1, a: 2 }), c.keys()), ['a', 'b']],
+  [
+    'mSet takes an array as an object',
+    async (c) => (await c.mSet(['x', 'y']), c.dump()),
+    [
+      { k: '1', v: 'y', e: 0 },
+      { k: '0', v: 'x', e: 0 },
+    ],
+  ],
+  [
+    'mSet gives its entries their age',
+    async (c) => (await c.mSet({ a: 1, b: 2 }, -1), c.mGet(['a', 'b'])),
+    {},
+  ],
+  ['mSet evicts over max', async (c) => (await abc(c), c.keys()), ['c', 'b'], { max: 2 }],
+  ...[null, undefined, 'text', 5, true].map((pairs) => [
+    `mSet(${JSON.stringify(pairs)}) gives true and sets nothing`,
+    async (c) => [await c.mSet(pairs), await c.length()],
+    [true, 0],
+  ]),
+  [
+    'mGet gives what is there',
+    async (c) => (await abc(c), c.mGet(['a', 'c', 'x'])),
+    { a: 1, c: 3 },
+  ],
+  ['mGet leaves out an expired entry', async (c) => (await expired(c), c.mGet(['old'])), {}],
+  [
+    'mGet gives an expired value with stale',
+    async (c) => (await expired(c), c.mGet(['old'])),
+    { old: 'value' },
+    { stale: true },
+  ],
+  [
+    'mGet gives a value that is undefined',
+    async (c) => (await c.set('k', undefined), c.mGet(['k'])),
+    { k: undefined },
+  ],
+  [
+    'mGet makes its entries the most recent',
+    async (c) => (await abc(c), await c.mGet(['b', 'a']), c.keys()),
+    ['a', 'b', 'c'],
+  ],
+  [
+    'mGet finds a number and answers under its string',
+    async (c) => (await c.set(1, 'n'), await c.set('2', 's'), c.mGet([1, 2])),
+    { 1: 'n' },
+  ],
+  ['mGet of no keys gives {}', (c) => c.mGet([]), {}],
+  ...[undefined, null, 'a', 1, { 0: 'a', length: 1 }].map((keys) => [
+    `mGet(${JSON.stringify(keys)}) gives {}`,
+    async (c) => (await abc(c), c.mGet(keys)),
+    {},
+  ]),
+  ['mDel gives true', async (c) => (await abc(c), c.mDel(['a'])), true],
+  [
+    'mDel removes its keys and no other',
+    async (c) => (await abc(c), await c.mDel(['a', 'c', 'x']), c.keys()),
+    ['b'],
+  ],
+  ...[undefined, null, 'a', { 0: 'a', length: 1 }].map((keys) => [
+    `mDel(${JSON.stringify(keys)}) gives true and removes nothing`,
+    async (c) => (await abc(c), [await c.mDel(keys), await c.length()]),
+    [true, 3],
+  ]),
+
+  ['setObject gives true', (c) => c.setObject('k', { a: 1 }), true],
+  ['setObject stores JSON', async (c) => (await c.setObject('k', { a: 1 }), c.get('k')), '{"a":1}'],
+  [
+    'setObject takes an age',
+    async (c) => (await c.setObject('k', {}, -1), c.getObject('k')),
+    undefined,
+  ],
+  [
+    'getObject gives the object',
+    async (c) => (await c.setObject('k', { a: [1] }), c.getObject('k')),
+    { a: [1] },
+  ],
+  ['getObject of a missing key gives undefined', (c) => c.getObject('k'), undefined],
+  [
+    'getObject gives a null that was stored',
+    async (c) => (await c.setObject('k', null), c.getObject('k')),
+    null,
+  ],
+  ...['', 0, false, null].map((raw) => [
+    `getObject of the raw value ${JSON.stringify(raw)} gives undefined`,
+    async (c) => (await c.set('k', raw), c.getObject('k')),
+    undefined,
+  ]),
+  ['mSetObjects gives true', (c) => c.mSetObjects({ a: {} }), true],
+  [
+    'mSetObjects stores JSON',
+    async (c) => (await c.mSetObjects({ a: [1], b: null }), c.mGet(['a', 'b'])),
+    { a: '[1]', b: 'null' },
+  ],
+  [
+    'mSetObjects takes an age',
+    async (c) => (await c.mSetObjects({ a: [1] }, -1), c.mGetObjects(['a'])),
+    {},
+  ],
+  [
+    'mGetObjects gives objects, and no property for a miss',
+    async (c) => (await c.mSetObjects({ a: { x: 1 }, b: null }), c.mGetObjects(['a', 'b', 'x'])),
+    { a: { x: 1 }, b: null },
+  ],
+
+  ['incr counts from 0', (c) => c.incr('n'), 1],
+  ['incr counts on', async (c) => (await c.incr('n'), await c.incr('n'), c.incr('n')), 3],
+  ['incr adds an amount', async (c) => (await c.set('n', 40), c.incr('n', 2)), 42],
+  ['incr adds 0', async (c) => (await c.set('n', 40), c.incr('n', 0)), 40],
+  [
+    'incr adds what is below 0 and between',
+    async (c) => (await c.incr('n', -2), c.incr('n', 0.5)),
+    -1.5,
+  ],
+  ['incr counts what is no number as 0', async (c) => (await c.set('n', '7'), c.incr('n', 2)), 2],
+  ['incr counts an expired number as 0', async (c) => (await c.set('n', 7, -1), c.incr('n')), 1],
+  [
+    'incr makes the entry the most recent',
+    async (c) => (await abc(c), await c.incr('a'), c.keys()),
+    ['a', 'c', 'b'],
+  ],
+  ['decr counts from 0', (c) => c.decr('n'), -1],
+  ['decr takes an amount', async (c) => (await c.set('n', 40), c.decr('n', 2)), 38],
+  ['decr takes 0', async (c) => (await c.set('n', 40), c.decr('n', 0)), 40],
+
+  ['reset gives undefined', async (c) => (await abc(c), c.reset()), undefined],
+  ['reset removes all', async (c) => (await abc(c), await c.reset(), c.keys()), []],
+  ['keys are most recent first', async (c) => (await abc(c), c.keys()), ['c', 'b', 'a']],
+  ['keys of an empty cache are []', (c) => c.keys(), []],
+  ['keys include those of expired entries', async (c) => (await expired(c), c.keys()), ['old']],
+  ['values are most recent first', async (c) => (await abc(c), c.values()), [3, 2, 1]],
+  ['values of an empty cache are []', (c) => c.values(), []],
+  ['values include expired ones', async (c) => (await expired(c), c.values()), ['value']],
+  [
+    'dump is most recent first, e 0 for no age',
+    async (c) => (await c.mSet({ a: 1, b: [] }), c.dump()),
+    [
+      { k: 'b', v: [], e: 0 },
+      { k: 'a', v: 1, e: 0 },
+    ],
+  ],
+  [
+    'dump leaves out what has expired',
+    async (c) => (await abc(c), await expired(c), (await c.dump()).length),
+    3,
+  ],
+  ['dump of an empty cache is []', (c) => c.dump(), []],
+  ['prune gives undefined', (c) => c.prune(), undefined],
+  [
+    'prune removes what has expired',
+    async (c) => (await abc(c), await expired(c), await c.prune(), c.keys()),
+    ['c', 'b', 'a'],
+  ],
+  ['length counts expired entries', async (c) => (await abc(c), await expired(c), c.length()), 4],
+  ['itemCount is length', async (c) => (await abc(c), await expired(c), c.itemCount()), 4],
+
+  [
+    'get makes the entry the most recent',
+    async (c) => (await abc(c), await c.get('a'), c.keys()),
+    ['a', 'c', 'b'],
+  ],
+  [
+    'set makes the entry the most recent',
+    async (c) => (await abc(c), await c.set('a', 0), c.keys()),
+    ['a', 'c', 'b'],
+  ],
+  [
+    'peek, has, values and dump leave the order',
+    async (c) => (
+      await abc(c),
+      await c.peek('a'),
+      await c.has('a'),
+      await c.values(),
+      await c.dump(),
+      c.keys()
+    ),
+    ['c', 'b', 'a'],
+  ],
+  [
+    'over max, the least recent entry goes',
+    async (c) => (
+      await c.set('a', 1),
+      await c.set('b', 1),
+      await c.get('a'),
+      await c.set('c', 1),
+      c.keys()
+    ),
+    ['c', 'a'],
+    { max: 2 },
+  ],
+  [
+    'over max, the least recent entry goes though a later one has expired',
+    async (c) => (await c.set('a', 1), await expired(c), await c.set('c', 1), c.keys()),
+    ['c', 'old'],
+    { max: 2 },
+  ],
+  [
+    'set gives false where nothing can ever fit',
+    async (c) => [await c.set('k', 1), await c.length()],
+    [false, 0],
+    { max: 0.5 },
+  ],
+
+  ['max without a bound is Infinity', (c) => c.max(), Infinity],
+  ['max(0) means no bound', async (c) => [await c.max(3), await c.max(0)], [3, Infinity]],
+  [
+    'max(Infinity) means no bound',
+    async (c) => [await c.max(3), await c.max(Infinity)],
+    [3, Infinity],
+  ],
+  ['max lowered evicts at once', async (c) => (await abc(c), await c.max(1), c.keys()), ['c']],
+  ['maxAge is 0 unless given', (c) => c.maxAge(), 0],
+  ['maxAge gives what was set', async (c) => [await c.maxAge(50), await c.maxAge()], [50, 50]],
+  ['maxAge(0) takes the age away', async (c) => [await c.maxAge(50), await c.maxAge(0)], [50, 0]],
+  ['allowStale is false unless given', (c) => c.allowStale(), false],
+  [
+    'allowStale(true), then (false)',
+    async (c) => [
+      await c.allowStale(true),
+      await c.allowStale(),
+      await c.allowStale(false),
+      await c.allowStale(),
+    ],
+    [true, true, false, false],
+  ],
+  [
+    'stale is allowStale',
+    async (c) => [await c.stale(true), await c.allowStale(), await c.stale()],
+    [true, true, true],
+  ],
+  [
+    'max, maxAge and stale are what the options say',
+    async (c) => [await c.max(), await c.maxAge(), await c.stale()],
+    [7, 8, true],
+    { max: 7, maxAge: 8, stale: true },
+  ],
+
+  [
+    'execute gives what the method gives',
+    async (c) => [
+      await c.execute('set', 'k', 5),
+      await c.execute('get', 'k'),
+      await c.execute('has', 'k'),
+      await c.execute('del', 'k'),
+    ],
+    [true, 5, true, undefined],
+  ],
+  [
+    'execute reaches the calls of the class',
+    async (c) => [
+      await c.execute('mSet', { a: 1 }),
+      await c.execute('mGet', ['a']),
+      await c.execute('incr', 'a', 2),
+      await c.execute('max'),
+      await c.execute('length'),
+    ],
+    [true, { a: 1 }, 3, Infinity, 1],
+  ],
+  [
+    'execute pop removes the least recent entry',
+    async (c) => (await abc(c), [await c.execute('pop'), await c.keys()]),
+    [{ key: 'a', value: 1, length: 1, now: 0, maxAge: 0 }, ['c', 'b']],
+  ],
+  ['execute pop of an empty cache gives null', (c) => c.execute('pop'), null],
+  [
+    'execute load restores what dump gave',
+    async (c) => {
+      await abc(c);
+      const dump = await c.dump();
+      await c.reset();
+      return [await c.execute('load', dump), await c.keys(), await c.values()];
+    },
+    [undefined, ['c', 'b', 'a'], [3, 2, 1]],
+  ],
+  [
+    'execute load empties first',
+    async (c) => (await abc(c), await c.execute('load', []), c.keys()),
+    [],
+  ],
+];
+
+/** What a call rejects with: [title, calls, properties of the error]. */
+const failures = [
+  ...[
+    'nothing',
+    'constructor',
+    '__proto__',
+    'toString',
+    'hasOwnProperty',
+    'lengthCalculator',
+    '',
+  ].map((name) => [
+    `execute(${JSON.stringify(name)}) rejects`,
+    (c) => c.execute(name),
+    {
+      name: 'Error',
+      message: `LRUCache.${name}() is not a valid function`,
+      code: 'ERR_UNKNOWN_COMMAND',
+    },
+  ]),
+  [
+    'an object as a key',
+    (c) => c.get({}),
+    { name: 'TypeError', message: /key must be .* an object/ },
+  ],
+  [
+    'an array as a key',
+    (c) => c.set([1], 1),
+    { name: 'TypeError', message: /key must be .* an object/ },
+  ],
+  [
+    'an object among the keys of mGet',
+    (c) => c.mGet(['a', {}]),
+    { name: 'TypeError', message: /an object/ },
+  ],
+  [
+    'an object among the keys of mDel',
+    (c) => c.mDel(['a', {}]),
+    { name: 'TypeError', message: /an object/ },
+  ],
+  [
+    'an age that is no number',
+    (c) => c.set('k', 1, 'soon'),
+    { name: 'TypeError', message: /maxAge must be a number.*soon/ },
+  ],
+  [
+    'an amount that is no number',
+    (c) => c.incr('k', 'many'),
+    { name: 'TypeError', message: /amount must be a number.*many/ },
+  ],
+  ['max(-1)', (c) => c.max(-1), { name: 'TypeError', message: /max must be .*-1/ }],
+  ['max("x")', (c) => c.max('x'), { name: 'TypeError', message: /max must be .*x/ }],
+  ['maxAge("x")', (c) => c.maxAge('x'), { name: 'TypeError', message: /maxAge must be .*x/ }],
+  [
+    'load of what is no array',
+    (c) => c.execute('load', 'dump'),
+    { name: 'TypeError', message: /load.*dump/ },
+  ],
+];
+
+function callTests(open) {
+  describe('results', () => {
+    for (const [title, calls, expected, options] of results) {
+      it(title, async () => {
+        const cache = await open({ ...options, namespace: unique('calls') });
+        assert.deepEqual(await calls(cache), expected);
+      });
+    }
+
+    it("mGet and mSet take '__proto__' as a key like any other", async () => {
+      const cache = await open({ namespace: unique('calls') });
+      await cache.mSet(JSON.parse('{"__proto__":{"polluted":true}}'));
+      const got = await cache.mGet(['__proto__']);
+      assert.deepEqual(Object.keys(got), ['__proto__']);
+      assert.deepEqual(Object.getOwnPropertyDescriptor(got, '__proto__').value, { polluted: true });
+      assert.equal(got.polluted, undefined);
+    });
+  });
+
+  describe('errors', () => {
+    for (const [title, calls, expected] of failures) {
+      it(title, async () => {
+        const cache = await open({ namespace: unique('calls') });
+        await cache.mSet({ a: 1 });
+        await assert.rejects(async () => calls(cache), expected);
+        assert.deepEqual(await cache.keys(), ['a'], 'nothing was changed');
+      });
+    }
+  });
+
+  describe('ages', () => {
+    const clock = fakeClock();
+
+    it('an entry expires when more than its age has passed', async () => {
+      const cache = await open({ namespace: unique('calls'), maxAge: 100 });
+      await cache.set('k', 'v');
+      clock.tick(100);
+      assert.equal(await cache.get('k'), 'v');
+      clock.tick(1);
+      assert.equal(await cache.get('k'), undefined);
+    });
+
+    it("an entry's own age comes before the cache's", async () => {
+      const cache = await open({ namespace: unique('calls'), maxAge: 100 });
+      await cache.set('short', 1, 50);
+      await cache.set('long', 2, 200);
+      clock.tick(51);
+      assert.deepEqual(await cache.mGet(['short', 'long']), { long: 2 });
+      clock.tick(149);
+      assert.equal(await cache.get('long'), 2);
+      clock.tick(1);
+      assert.equal(await cache.get('long'), undefined);
+    });
+
+    it('get leaves the age alone, set starts it anew', async () => {
+      const cache = await open({ namespace: unique('calls'), maxAge: 100 });
+      await cache.mSet({ got: 1, set: 1 });
+      clock.tick(60);
+      await cache.get('got');
+      await cache.set('set', 2);
+      clock.tick(60);
+      assert.deepEqual(await cache.mGet(['got', 'set']), { set: 2 });
+    });
+
+    it('dump says when an entry expires', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      await cache.set('k', 'v', 100);
+      const expires = clock.now + 100;
+      clock.tick(60);
+      assert.deepEqual(await cache.dump(), [{ k: 'k', v: 'v', e: expires }]);
+    });
+
+    it('load restores the age that remains and skips what has expired', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      await cache.set('short', 1, 50);
+      await cache.set('long', 2, 100);
+      const dump = await cache.dump();
+      clock.tick(60);
+      await cache.execute('load', dump);
+      assert.deepEqual(await cache.keys(), ['long']);
+      clock.tick(41);
+      assert.equal(await cache.has('long'), false);
+    });
+
+    it("incr starts the age anew with the cache's", async () => {
+      const cache = await open({ namespace: unique('calls'), maxAge: 100 });
+      await cache.incr('n');
+      clock.tick(60);
+      await cache.incr('n');
+      clock.tick(60);
+      assert.equal(await cache.incr('n'), 3);
+      clock.tick(101);
+      assert.equal(await cache.incr('n'), 1);
+    });
+
+    it('incr with an age leaves the window of the counter running', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      await cache.incr('n', 1, 100);
+      clock.tick(60);
+      assert.equal(await cache.incr('n', 1, 100), 2);
+      clock.tick(40);
+      assert.equal(await cache.decr('n', 5, 100), -3);
+      clock.tick(1);
+      assert.equal(await cache.incr('n', 1, 100), 1);
+    });
+
+    it("an entry that was set without an age takes on the cache's of now, from the beginning of time", async () => {
+      const cache = await open({ namespace: unique('calls') });
+      await cache.set('k', 'v');
+      await cache.maxAge(100);
+      assert.equal(await cache.has('k'), false);
+      await cache.maxAge(0);
+      assert.equal(await cache.has('k'), true);
+    });
+
+    it('pop gives an expired entry too', async () => {
+      const cache = await open({ namespace: unique('calls'), maxAge: 100 });
+      await cache.set('k', 'v');
+      const now = clock.now;
+      clock.tick(101);
+      assert.deepEqual(await cache.execute('pop'), {
+        key: 'k',
+        value: 'v',
+        length: 1,
+        now,
+        maxAge: 100,
+      });
+    });
+  });
+
+  describe('keys', () => {
+    const keys = [
+      '',
+      'text',
+      'ä€😀',
+      '\ud800',
+      'x\udc00y',
+      '\0\n"\\',
+      '__proto__',
+      'constructor',
+      'x'.repeat(10_000),
+    ]
+      .concat([0, 1, -1.5, 1e21, 5e-324, Number.MAX_VALUE, NaN, Infinity, -Infinity])
+      .concat([true, false, null, 0n, -5n, 2n ** 64n, -(10n ** 40n)]);
+
+    it('come back from keys() as they came', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      for (const key of keys) await cache.set(key, 1);
+      assert.deepEqual(await cache.keys(), [...keys].reverse());
+      assert.deepEqual(new Set((await cache.dump()).map((entry) => entry.k)), new Set(keys));
+    });
+
+    it('find each its own value', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      for (const [index, key] of keys.entries()) await cache.set(key, index);
+      for (const [index, key] of keys.entries()) {
+        assert.equal(await cache.get(key), index, String(key).slice(0, 20));
+        assert.equal(await cache.has(key), true);
+      }
+    });
+
+    it('are told apart by type', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      const alike = [1, '1', 1n, true, 'true', null, 'null', 'undefined', ''];
+      for (const [index, key] of alike.entries()) await cache.set(key, index);
+      assert.equal(await cache.length(), alike.length);
+      for (const [index, key] of alike.entries()) assert.equal(await cache.peek(key), index);
+    });
+
+    it('-0 is 0, and NaN is NaN', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      await cache.set(-0, 'zero');
+      await cache.set(NaN, 'nan');
+      assert.deepEqual([await cache.get(0), await cache.get(NaN)], ['zero', 'nan']);
+      assert.ok(Object.is((await cache.keys())[1], 0));
+    });
+
+    it('are removed by their own type', async () => {
+      const cache = await open({ namespace: unique('calls') });
+      for (const key of keys) await cache.set(key, 1);
+      await cache.mDel(keys);
+      assert.deepEqual(await cache.keys(), []);
+    });
+  });
+
+  describe('values', () => {
+    const values = [null, undefined, true, false, 0, -0, 1.5, -1e300, NaN, Infinity, -Infinity, '']
+      .concat(['text', 'ä€😀\ud800', '\0\u001f"\\\u2028', '{"a":1}', 'x'.repeat(100_000)])
+      .concat([[], {}, [1, [2]], { a: { b: [null, false, ''] } }].map((value) => [value]).flat());
+
+    for (const value of values) {
+      const shown = Object.is(value, -0) ? '-0' : String(JSON.stringify(value) ?? value);
+      it(`${shown.slice(0, 30)} comes back`, async () => {
+        const cache = await open({ namespace: unique('calls') });
+        await cache.set('k', value);
+        assert.deepEqual(await cache.get('k'), value);
+        assert.deepEqual(await cache.peek('k'), value);
+        assert.deepEqual(await cache.mGet(['k']), { k: value });
+        assert.deepEqual(await cache.values(), [value]);
+        assert.deepEqual(await cache.dump(), [{ k: 'k', v: value, e: 0 }]);
+      });
+    }
+  });
+}
+
+describe('calls in a process without workers', () => {
+  callTests((options) => Cache.getInstance(options));
+
+  it('undefined and null are two keys', async () => {
+    const cache = await Cache.getInstance({ namespace: unique('calls') });
+    await cache.set(undefined, 'undefined');
+    await cache.set(null, 'null');
+    assert.deepEqual(await cache.keys(), [null, undefined]);
+    assert.equal(await cache.get(undefined), 'undefined');
+  });
+
+  for (const [title, key] of [
+    ['a symbol', Symbol('key')],
+    ['a function', () => {}],
+  ]) {
+    it(`${title} as a key is a TypeError`, async () => {
+      const cache = await Cache.getInstance({ namespace: unique('calls') });
+      await assert.rejects(cache.set(key, 1), { name: 'TypeError', message: new RegExp(title) });
+      assert.equal(await cache.length(), 0);
+    });
+  }
+});
+
+describe('calls from a worker', () => {
+  const { worker: start } = processes();
+  let worker;
+  before(async () => {
+    worker = await start();
+  });
+
+  callTests((options) => worker.open({ timeout: 10_000, failsafe: 'reject', ...options }));
+
+  it('undefined and null are one key', async () => {
+    const cache = await worker.open({ namespace: unique('calls'), timeout: 10_000 });
+    await cache.set(undefined, 'undefined');
+    await cache.set(null, 'null');
+    assert.deepEqual(await cache.keys(), [null]);
+    assert.equal(await cache.get(undefined), 'null');
+  });
+
+  it('a symbol or a function as a key is a TypeError', async () => {
+    const options = { namespace: unique('calls'), timeout: 10_000 };
+    const errors = await worker.run(async ({ Cache }, given) => {
+      const cache = await Cache.getInstance(given);
+      const calls = [cache.set(Symbol('key'), 1), cache.get(() => {})];
+      return (await Promise.allSettled(calls)).map(
+        ({ reason }) => `${reason.name}: ${reason.message}`,
+      );
+    }, options);
+    assert.match(errors[0], /^TypeError: .*a symbol/);
+    assert.match(errors[1], /^TypeError: .*a function/);
+  });
+
+  it('mSet sets own enumerable string keys only', async () => {
+    const keys = await worker.run(
+      async ({ Cache }, options) => {
+        const cache = await Cache.getInstance(options);
+        const pairs = Object.create({ inherited: 1 });
+        Object.defineProperty(pairs, 'hidden', { value: 1 });
+        await cache.mSet(Object.assign(pairs, { own: 1, [Symbol('symbol')]: 1 }));
+        return cache.keys();
+      },
+      { namespace: unique('calls'), timeout: 10_000 },
+    );
+    assert.deepEqual(keys, ['own']);
+  });
+
+  it('forEach and rforEach cannot be sent: a TypeError', async () => {
+    const cache = await worker.open({ namespace: unique('calls'), timeout: 10_000 });
+    for (const name of ['forEach', 'rforEach']) {
+      await assert.rejects(cache.execute(name), { name: 'TypeError', message: new RegExp(name) });
+    }
+  });
+
+  it('getAllCaches and getCache throw', async () => {
+    const message =
+      'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.';
+    const options = { namespace: unique('calls') };
+    await assert.rejects(
+      worker.run(({ Cache }) => Cache.getAllCaches()),
+      { message },
+    );
+    await assert.rejects(
+      worker.run(({ Cache }, given) => new Cache(given).getCache(), options),
+      { message },
+    );
+  });
+
+  it('every get gives an object of its own', async () => {
+    const got = await worker.run(
+      async ({ Cache }, options) => {
+        const cache = await Cache.getInstance(options);
+        await cache.set('k', { list: [1] });
+        (await cache.get('k')).list.push(2);
+        return cache.get('k');
+      },
+      { namespace: unique('calls'), timeout: 10_000 },
+    );
+    assert.deepEqual(got, { list: [1] });
+  });
+});

@@ -1,0 +1,248 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const Cache = require('..');
+const { processes, unique } = require('./helpers');
+
+/** Options that cannot be used: [option, value, how the error's message shows the value]. */
+const bad = [
+  ['max', -1, '-1'],
+  ['max', 'x', '"x"'],
+  ['max', '5', '"5"'],
+  ['max', true, 'true'],
+  ['max', {}, '[object Object]'],
+  ['max', [1], '[object Array]'],
+  ['max', -Infinity, '-Infinity'],
+  ['maxAge', 'x', '"x"'],
+  ['maxAge', false, 'false'],
+  ['maxAge', {}, '[object Object]'],
+  ['prune', true, 'true'],
+  ['prune', 5, '5'],
+  ['prune', {}, '[object Object]'],
+  ['prune', '', '""'],
+  ['prune', 'every day', 'every day'],
+  ['prune', '* * * *', '* * * *'],
+  ['prune', '* * * * * * *', '* * * * * * *'],
+  ['prune', '60 * * * * *', '60'],
+  ['prune', '* * 24 * * *', '24'],
+  ['prune', '* * * 32 * *', '32'],
+  ['prune', '* * * * 13 *', '13'],
+  ['prune', '* * * * * 8', '8'],
+  ['prune', '*/0 * * * * *', '*/0'],
+  ['timeout', -1, '-1'],
+  ['timeout', 'soon', '"soon"'],
+  ['serialization', 'xml', '"xml"'],
+  ['parse', 'JSON', '"JSON"'],
+  ['stringify', {}, '[object Object]'],
+];
+
+const show = (value) => (typeof value === 'number' ? String(value) : JSON.stringify(value));
+
+function assertNames(error, option, shown) {
+  assert.ok(['TypeError', 'Error'].includes(error.name), error.name);
+  assert.ok(error.message.includes(option), `${error.message} names ${option}`);
+  assert.ok(error.message.includes(shown), `${error.message} shows ${shown}`);
+}
+
+/** Defaults: [title, options, properties of the instance]. */
+const defaults = [
+  [undefined, { namespace: 'default', timeout: 100, failsafe: 'resolve' }],
+  [{}, { namespace: 'default', timeout: 100, failsafe: 'resolve' }],
+  [null, { namespace: 'default', timeout: 100, failsafe: 'resolve' }],
+  [{ namespace: '' }, { namespace: 'default' }],
+  [{ namespace: 'constructor' }, { namespace: 'constructor' }],
+  [{ timeout: 0 }, { timeout: 100 }],
+  [{ timeout: 250 }, { timeout: 250 }],
+  [{ failsafe: 'reject' }, { failsafe: 'reject' }],
+  [{ failsafe: 'anything' }, { failsafe: 'resolve' }],
+];
+
+describe('options in the primary', () => {
+  for (const [option, value, shown] of bad) {
+    it(`${option} ${show(value)} is refused by an error that says so`, async () => {
+      const namespace = unique('options');
+      const options = { namespace, [option]: value };
+      assert.throws(
+        () => new Cache(options),
+        (error) => {
+          assert.ok(error instanceof Error);
+          assertNames(error, option, shown);
+          return true;
+        },
+      );
+      await assert.rejects(Cache.getInstance(options));
+      assert.ok(!(namespace in Cache.getAllCaches()), 'no cache was made');
+    });
+  }
+
+  for (const [options, expected] of defaults) {
+    it(`${JSON.stringify(options)} makes ${JSON.stringify(expected)}`, () => {
+      const cache = new Cache(options);
+      for (const [name, value] of Object.entries(expected)) assert.equal(cache[name], value);
+    });
+  }
+
+  it('parse and stringify are those of JSON unless given', () => {
+    const cache = new Cache();
+    assert.equal(cache.parse, JSON.parse);
+    assert.equal(cache.stringify, JSON.stringify);
+  });
+
+  it('max, maxAge and stale have the defaults of an unbounded cache', () => {
+    const { max, maxAge, allowStale } = new Cache({ namespace: unique('options') }).getCache();
+    assert.deepEqual({ max, maxAge, allowStale }, { max: Infinity, maxAge: 0, allowStale: false });
+  });
+
+  for (const max of [0, undefined, null, Infinity, NaN]) {
+    it(`max ${max} is no bound`, () => {
+      const cache = new Cache({ namespace: unique('options'), max }).getCache();
+      assert.equal(cache.max, Infinity);
+    });
+  }
+
+  it('later options change a cache that exists, those left out leave it', () => {
+    const namespace = unique('options');
+    const cache = new Cache({ namespace, max: 5, maxAge: 100, stale: true }).getCache();
+    const read = () => [cache.max, cache.maxAge, cache.allowStale];
+    new Cache({ namespace });
+    new Cache({ namespace, max: undefined, maxAge: undefined, stale: undefined });
+    assert.deepEqual(read(), [5, 100, true]);
+    new Cache({ namespace, max: 3 });
+    assert.deepEqual(read(), [3, 100, true]);
+    new Cache({ namespace, maxAge: 0, stale: false });
+    assert.deepEqual(read(), [3, 0, false]);
+  });
+
+  it('a later max trims at once', async () => {
+    const namespace = unique('options');
+    const cache = new Cache({ namespace });
+    await cache.mSet({ a: 1, b: 2, c: 3 });
+    new Cache({ namespace, max: 1 });
+    assert.deepEqual(await cache.keys(), ['c']);
+  });
+
+  it('bad options leave a cache that exists as it is', async () => {
+    const namespace = unique('options');
+    const cache = new Cache({ namespace, max: 5 });
+    await cache.set('k', 1);
+    assert.throws(() => new Cache({ namespace, max: 1, maxAge: 'x' }));
+    assert.equal(await cache.max(), 5);
+    assert.equal(await cache.get('k'), 1);
+  });
+
+  it('what a long value does not do is fill the message', () => {
+    assert.throws(
+      () => new Cache({ namespace: unique('options'), max: 'x'.repeat(100_000) }),
+      ({ message }) => message.length < 300 && message.includes('max'),
+    );
+  });
+
+  describe('parse and stringify of an instance', () => {
+    const tagged = () => ({
+      namespace: unique('options'),
+      stringify: (value) => `<${JSON.stringify(value)}>`,
+      parse: (text) => ({ parsed: text }),
+    });
+
+    it('serve setObject and getObject', async () => {
+      const cache = new Cache(tagged());
+      await cache.setObject('k', 5);
+      assert.equal(await cache.get('k'), '<5>');
+      assert.deepEqual(await cache.getObject('k'), { parsed: '<5>' });
+    });
+
+    it('serve mSetObjects and mGetObjects', async () => {
+      const cache = new Cache(tagged());
+      await cache.mSetObjects({ a: 1, b: 2 });
+      assert.deepEqual(await cache.mGet(['a', 'b']), { a: '<1>', b: '<2>' });
+      assert.deepEqual(await cache.mGetObjects(['a', 'x']), { a: { parsed: '<1>' } });
+    });
+
+    it('are not those of another instance of the namespace', async () => {
+      const options = tagged();
+      await new Cache(options).setObject('k', 5);
+      const other = new Cache({ namespace: options.namespace, parse: (text) => text.length });
+      assert.equal(await other.getObject('k'), 3);
+    });
+
+    it('reject with what they throw', async () => {
+      const broken = () => {
+        throw new RangeError('no');
+      };
+      const cache = new Cache({ namespace: unique('options'), parse: broken, stringify: broken });
+      await cache.set('k', 'raw');
+      await assert.rejects(cache.setObject('k', 1), RangeError);
+      await assert.rejects(cache.mSetObjects({ k: 1 }), RangeError);
+      await assert.rejects(cache.getObject('k'), RangeError);
+      await assert.rejects(cache.mGetObjects(['k']), RangeError);
+      assert.equal(await cache.get('k'), 'raw');
+    });
+  });
+});
+
+describe('options in a worker', () => {
+  const { worker: start } = processes();
+  let worker;
+  before(async () => {
+    worker = await start();
+  });
+
+  for (const [option, value, shown] of bad) {
+    it(`${option} ${show(value)}: getInstance and each call reject with an error that says so`, async () => {
+      const namespace = unique('options');
+      const errors = await worker.run(
+        async ({ Cache }, options) => {
+          const calls = [Cache.getInstance(options)];
+          const cache = new Cache(options);
+          calls.push(cache.get('k'), cache.set('k', 1), cache.keys(), cache.execute('pop'));
+          const settled = await Promise.allSettled(calls);
+          return settled.map(({ reason }) => ({ name: reason?.name, message: reason?.message }));
+        },
+        { namespace, [option]: value, timeout: option === 'timeout' ? value : 10_000 },
+      );
+      assert.equal(errors.length, 5);
+      for (const error of errors) assertNames(error, option, shown);
+      assert.ok(!(namespace in Cache.getAllCaches()), 'no cache was made');
+    });
+  }
+
+  for (const [options, expected] of defaults) {
+    it(`${JSON.stringify(options)} makes ${JSON.stringify(expected)}`, async () => {
+      const got = await worker.run(({ Cache }, given) => {
+        const { namespace, timeout, failsafe } = new Cache(given);
+        return { namespace, timeout, failsafe };
+      }, options);
+      for (const [name, value] of Object.entries(expected)) assert.equal(got[name], value);
+    });
+  }
+
+  it('later options change a cache that exists, those left out leave it', async () => {
+    const namespace = unique('options');
+    const primary = new Cache({ namespace, max: 5, maxAge: 100 }).getCache();
+    await worker.open({ namespace, timeout: 10_000 });
+    assert.deepEqual([primary.max, primary.maxAge], [5, 100]);
+    await worker.open({ namespace, timeout: 10_000, max: 3, stale: true });
+    assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 100, true]);
+    await worker.open({ namespace, timeout: 10_000, maxAge: 0, stale: false });
+    assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 0, false]);
+  });
+
+  it('parse and stringify work on this side', async () => {
+    const namespace = unique('options');
+    const got = await worker.run(
+      async ({ Cache }, options) => {
+        const cache = new Cache({
+          ...options,
+          stringify: (value) => `<${value}>`,
+          parse: (text) => `parsed ${text}`,
+        });
+        await cache.setObject('a', 1);
+        await cache.mSetObjects({ b: 2 });
+        return [await cache.getObject('a'), await cache.mGetObjects(['b', 'x'])];
+      },
+      { namespace, timeout: 10_000 },
+    );
+    assert.deepEqual(got, ['parsed <1>', { b: 'parsed <2>' }]);
+    assert.deepEqual(Cache.getAllCaches()[namespace].values(), ['<2>', '<1>']);
+  });
+});
