@@ -11,7 +11,7 @@ const { NativeRegistry } = require('./native');
 const { NOTHING, encodeValue } = require('./codec');
 const { makeError } = require('./errors');
 const { LRUCache, Opened, Table } = require('./lru-cache');
-const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { ANSWER_LENGTH, MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
 
 const table = new Table();
 const registry = new NativeRegistry(table.state, prune);
@@ -82,17 +82,28 @@ function fetchValues(part) {
 }
 
 /** The text of a part of a reply; an error in its place if one of its values cannot be written. */
-function completePart(part) {
+function completePart(part, room) {
   if (typeof part === 'string') return part;
   try {
-    return part.pieces
-      .map((piece) =>
-        typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced, NOTHING),
-      )
-      .join('');
+    let text = '';
+    for (const piece of part.pieces) {
+      text += typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced, NOTHING);
+      if (text.length > room) throw new RangeError('the result is too large for a message');
+    }
+    return text;
   } catch (error) {
     return errorAnswer(part.id, error);
   }
+}
+
+/** All parts of a reply as text. A worker may ask for one large value again and again: not without bound. */
+function complete(parts) {
+  let room = REPLY_LENGTH;
+  return parts.map((part) => {
+    const text = completePart(part, Math.min(room, ANSWER_LENGTH));
+    room -= text.length;
+    return text;
+  });
 }
 
 /** An answer that says what was thrown, whatever that is: user code may have thrown it. */
@@ -144,7 +155,7 @@ function receive(worker, message) {
   }
   const parts = reply.map(fetchValues);
   table.release();
-  sendAnswers(worker, parts.map(completePart));
+  sendAnswers(worker, complete(parts));
 }
 
 /** Begins to answer workers, and tells those that were there before. */

@@ -15,9 +15,13 @@ const SOURCE = 'lru-cache-for-clusters-as-promised/2';
 /** A message grows no further than this many characters, save by one request or answer that is larger. */
 const MESSAGE_LENGTH = 1 << 20;
 
+/** The longest answer, and the longest reply to one batch, in characters; as in `src/protocol.rs`. */
+const ANSWER_LENGTH = 1 << 28;
+const REPLY_LENGTH = 1 << 30;
+
 /** Whether a message is one of ours. */
 function isOurs(message) {
   return typeof message === 'object' && message !== null && message.source === SOURCE;
 }
 
-module.exports = { SOURCE, MESSAGE_LENGTH, isOurs };
+module.exports = { SOURCE, MESSAGE_LENGTH, ANSWER_LENGTH, REPLY_LENGTH, isOurs };

@@ -187,21 +187,20 @@ impl<S: Storage> Cache<S> {
     pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
         let limits = self.limits();
         let max_age = given(max_age);
-        let running = max_age
+        let window = max_age
             .and_then(|_| self.storage.peek(key))
             .map(|(_, stamp)| stamp);
-        let current = self.get(key, now, |value| {
-            if let Value::Number(number) = value {
-                Some(number)
-            } else {
-                None
-            }
+        let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
+        let current = self.get(key, now, |value| match value {
+            Value::Number(number) => Some(number),
+            _ => None,
         });
-        let current = current.flatten();
+        // A window that is over begins anew, even where stale entries are read once more.
+        let current = current.flatten().filter(|_| !over);
         let sum = current.unwrap_or(0.0) + amount;
-        match (max_age, running, current) {
-            (Some(_), Some(stamp), Some(_)) if !expired(stamp, limits.max_age, now) => {
-                self.storage.put(key, Value::Number(sum), stamp)?;
+        match (window, current) {
+            (Some(running), Some(_)) => {
+                self.storage.put(key, Value::Number(sum), running)?;
             }
             _ => {
                 self.set(key, Value::Number(sum), max_age, now)?;
@@ -362,6 +361,15 @@ mod tests {
         assert_eq!(order(&cache), "acb");
         put(&mut cache, "b", 2.0, None, 0.0);
         assert_eq!(order(&cache), "bac");
+    }
+
+    #[test]
+    fn a_counter_whose_window_is_over_begins_anew_even_where_stale_entries_are_read() {
+        let mut cache = cache();
+        cache.set_allow_stale(true);
+        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 0.0), 1.0);
+        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 10.0), 2.0);
+        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 11.0), 1.0);
     }
 
     #[test]

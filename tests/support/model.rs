@@ -97,18 +97,17 @@ impl Model {
     }
 
     pub fn incr(&mut self, key: &JsKey, amount: f64, max_age: Option<f64>, now: f64) -> f64 {
-        let window = self
-            .find(key)
-            .map(|at| self.entries[at].clone())
-            .filter(|kept| !self.is_expired(kept, now));
+        // An age of 0 or NaN is none, as in `set`.
+        let own = max_age.is_some_and(|age| age != 0.0 && !age.is_nan());
+        let there = self.find(key).map(|at| self.entries[at].clone());
+        let over = own && there.as_ref().is_some_and(|kept| self.is_expired(kept, now));
         let before = match self.get(key, now) {
-            Some(OwnedValue::Number(number)) => Some(number),
+            Some(OwnedValue::Number(number)) if !over => Some(number),
             _ => None,
         };
         let sum = before.unwrap_or(0.0) + amount;
-        match window {
-            // An age of 0 or NaN is none, as in `set`.
-            Some(running) if before.is_some() && max_age.is_some_and(|age| age != 0.0 && !age.is_nan()) => {
+        match there {
+            Some(running) if before.is_some() && own => {
                 // `get` brought it to the front.
                 self.entries[0] = Kept {
                     value: OwnedValue::Number(sum),
