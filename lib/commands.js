@@ -4,6 +4,7 @@
  * Every command of the 1.x API, once: what it does on a cache of this process (`local`), and how it travels
  * as a message (`encode` gives the text of its arguments, `decode` reads the answer).
  *
+ * `snapshot`, where there is one, copies the first argument, which the caller may change meanwhile.
  * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
  * payload of the answer, and the arguments of the call.
  */
@@ -41,10 +42,19 @@ function amountOf(amount) {
 const isObject = (pairs) =>
   (typeof pairs === 'object' && pairs !== null) || typeof pairs === 'function';
 
+/** One value of a list: one that cannot be read (a damaged clone) is `undefined`, and hides no other. */
+function decodeListed(kind, payload) {
+  try {
+    return decodeValue(kind, payload);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Values of an answer: kind and payload in turn. */
 function decodeValues(list) {
   return Array.from({ length: list.length / 2 }, (_, index) =>
-    decodeValue(list[2 * index], list[2 * index + 1]),
+    decodeListed(list[2 * index], list[2 * index + 1]),
   );
 }
 
@@ -129,14 +139,15 @@ const commands = {
 
   mGet: {
     local: (cache, keys) => (Array.isArray(keys) ? bulk.getMany(cache, keys) : {}),
+    // The answer has the values alone, in the order of the keys: these are kept until then.
+    snapshot: (keys) => (Array.isArray(keys) ? Array.from(keys) : []),
     encode: (advanced, keys) => encodeKeys(keys),
-    // The answer has the values alone, in the order of the keys.
     decode(kind, payload, keys) {
       const pairs = {};
       for (let at = 0; at < payload.length; at += 2) {
         if (payload[at] !== KIND.MISS) {
           // `undefined` has travelled as `null`, and is the same key.
-          define(pairs, keys[at / 2] ?? null, decodeValue(payload[at], payload[at + 1]));
+          define(pairs, keys[at / 2] ?? null, decodeListed(payload[at], payload[at + 1]));
         }
       }
       return pairs;
@@ -185,7 +196,7 @@ const commands = {
     decode(kind, payload) {
       const entries = [];
       for (let at = 0; at < payload.length; at += 4) {
-        const v = decodeValue(payload[at + 1], payload[at + 2]);
+        const v = decodeListed(payload[at + 1], payload[at + 2]);
         entries.push({ k: decodeKey(payload[at]), v, e: payload[at + 3] });
       }
       return entries;

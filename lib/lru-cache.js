@@ -1,5 +1,6 @@
 'use strict';
 
+const { types } = require('util');
 const v8 = require('v8');
 const native = require('./native');
 
@@ -28,29 +29,6 @@ class Table {
   values = [];
   state = new Int32Array(new ArrayBuffer(STATE_LENGTH * Int32Array.BYTES_PER_ELEMENT));
 
-  #places = new Int32Array(128);
-
-  /** Room in which Rust says where the values of one list lie; good until the next list. */
-  places(count) {
-    if (this.#places.length < count) this.#places = new Int32Array(2 * count);
-    return this.#places.subarray(0, count);
-  }
-
-  /** The value that the last call gave. */
-  value(result) {
-    const { state } = this;
-    switch (state[OUTCOME]) {
-      case IS.SLOT:
-        return this.values[state[SLOT]];
-      case IS.MISS:
-        return undefined;
-      case IS.ERROR:
-        throw makeError(result);
-      default:
-        return decode(state[OUTCOME], result);
-    }
-  }
-
   /** Any cache of this table: the one through which Rust is asked for more freed slots. */
   cache = undefined;
 
@@ -66,6 +44,15 @@ class Table {
       native.release(this.cache);
     }
   }
+}
+
+/** Room in which Rust says where the values of a list lie; taken while it is in use. */
+let spare = new Int32Array(128);
+
+function takePlaces(count) {
+  const places = spare && spare.length >= count ? spare : new Int32Array(2 * count);
+  spare = undefined;
+  return places;
 }
 
 /** A value that lies in Rust. */
@@ -94,7 +81,23 @@ function staysHere(value) {
   }
 }
 
-const isString = (key) => typeof key === 'string';
+/** Keys as one string, which crosses to Rust faster than many; `undefined` where they are not all strings. */
+function join(keys) {
+  if (types.isProxy(keys)) return undefined;
+  for (let index = 0; index < keys.length; index += 1) {
+    if (typeof keys[index] !== 'string') return undefined;
+  }
+  return keys.length > 0 ? keys.join('\0') : undefined;
+}
+
+/** As `decode`, for a list: a value that cannot be read (a damaged clone) is `undefined`, and hides no other. */
+function decodeListed(place, payload) {
+  try {
+    return decode(-1 - place, payload);
+  } catch {
+    return undefined;
+  }
+}
 
 /** A cache of the registry, to be wrapped. */
 class Opened {
@@ -134,40 +137,54 @@ class LRUCache {
     this.#table.cache ??= this.#cache;
   }
 
-  /** Finishes a call: an error is thrown, freed values are dropped. */
+  /** Finishes a call: freed values are dropped, an error is thrown. */
   #finish(result) {
     const table = this.#table;
-    const { state } = table;
-    if (state[FREED] > 0) table.release();
-    if (state[OUTCOME] === IS.ERROR) throw makeError(result);
+    const outcome = table.state[OUTCOME];
+    if (table.state[FREED] > 0) table.release();
+    if (outcome === IS.ERROR) throw makeError(result);
     return result;
   }
 
+  /** Finishes a call that gave a value. */
+  #value(result) {
+    const { state, values } = this.#table;
+    const outcome = state[OUTCOME];
+    const value = outcome === IS.SLOT ? values[state[SLOT]] : result;
+    if (state[FREED] > 0) this.#table.release();
+    switch (outcome) {
+      case IS.SLOT:
+      case IS.VALUE:
+        return value;
+      case IS.MISS:
+        return undefined;
+      case IS.ERROR:
+        throw makeError(result);
+      default:
+        return decode(outcome, result);
+    }
+  }
+
   get(key) {
-    const table = this.#table;
-    const value = table.value(get(this.#cache, key, now()));
-    if (table.state[FREED] > 0) table.release();
-    return value;
+    return this.#value(get(this.#cache, key, now()));
   }
 
   peek(key) {
-    const table = this.#table;
-    const value = table.value(peek(this.#cache, key, now()));
-    if (table.state[FREED] > 0) table.release();
-    return value;
+    return this.#value(peek(this.#cache, key, now()));
   }
 
   has(key) {
     return this.#finish(has(this.#cache, key, now()));
   }
 
-  set(key, value, maxAge) {
+  set(key, value, maxAge = 0) {
     const { state, values } = this.#table;
     const store = staysHere(value) ? keep : set;
     const result = store(this.#cache, key, value, maxAge, now());
-    if (state[OUTCOME] === IS.SLOT) values[state[SLOT]] = value;
+    const outcome = state[OUTCOME];
+    if (outcome === IS.SLOT) values[state[SLOT]] = value;
     this.#finish(result);
-    return state[OUTCOME] !== IS.MISS;
+    return outcome !== IS.MISS;
   }
 
   del(key) {
@@ -278,19 +295,20 @@ class LRUCache {
     for (const key of keys) {
       const result = peek(this.#cache, key, now());
       const found = table.state[OUTCOME] !== IS.MISS;
-      const value = table.value(result);
-      if (table.state[FREED] > 0) table.release();
+      const value = this.#value(result);
       if (found) fn.call(thisp, value, key, this);
     }
   }
 
-  /** Passes keys to Rust: as one string if they are strings, which crosses faster than many. */
+  /** Passes keys to Rust, as one string if that can be. */
   #withKeys(keys, run) {
-    if (keys.length > 0 && keys.every(isString)) {
-      const result = run(keys.join('\0'));
+    const joined = join(keys);
+    if (joined !== undefined) {
+      const result = run(joined, keys.length);
       if (this.#table.state[OUTCOME] !== IS.SPLIT) return result;
     }
-    return run(keys);
+    const copy = Array.from(keys);
+    return run(copy, copy.length);
   }
 
   /** The values of a list that Rust gave. */
@@ -303,7 +321,7 @@ class LRUCache {
       if (place >= 0) {
         read[index] = values[place];
       } else {
-        read[index] = decode(-1 - place, payloads[next]);
+        read[index] = decodeListed(place, payloads[next]);
         next += 1;
       }
     }
@@ -321,23 +339,39 @@ class LRUCache {
     bulk = {
       /** `{ key: value }`; a miss has no property. */
       getMany(cache, keys) {
+        const id = cache.#cache;
         const table = cache.#table;
-        const places = table.places(keys.length);
+        let joined = join(keys);
+        // What is no plain list of strings is copied: code of the user may run while it is read.
+        if (joined === undefined) keys = Array.from(keys);
+        const count = keys.length;
+        const places = takePlaces(count);
         const time = now();
-        const run = (crossing) => getMany(cache.#cache, crossing, places, time);
-        const payloads = cache.#withKeys(keys, run);
+        let payloads = getMany(id, joined ?? keys, count, places, time);
+        if (table.state[OUTCOME] === IS.SPLIT) {
+          joined = undefined;
+          payloads = getMany(id, keys, count, places, time);
+        }
         if (table.state[OUTCOME] === IS.ERROR) throw makeError(payloads);
         const pairs = {};
+        const { values } = table;
+        const plain = joined !== undefined && !joined.includes('__proto__');
         let next = 0;
-        for (let index = 0; index < keys.length; index += 1) {
+        for (let index = 0; index < count; index += 1) {
           const place = places[index];
+          let value;
           if (place >= 0) {
-            define(pairs, keys[index], table.values[place]);
-          } else if (place !== MISS) {
-            define(pairs, keys[index], decode(-1 - place, payloads[next]));
+            value = values[place];
+          } else if (place === MISS) {
+            continue;
+          } else {
+            value = decodeListed(place, payloads[next]);
             next += 1;
           }
+          if (plain) pairs[keys[index]] = value;
+          else define(pairs, keys[index], value);
         }
+        spare = places;
         cache.#finish(payloads);
         return pairs;
       },
@@ -350,7 +384,7 @@ class LRUCache {
         cache.#finish(result);
       },
       delMany(cache, keys) {
-        const del = (crossing) => native.delMany(cache.#cache, crossing, keys.length);
+        const del = (crossing, count) => native.delMany(cache.#cache, crossing, count);
         cache.#finish(cache.#withKeys(keys, del));
       },
       incr(cache, key, amount, maxAge) {

@@ -3,6 +3,9 @@
 const { checkOptions } = require('./native');
 const { makeError } = require('./errors');
 
+/** Milliseconds that a worker's call waits for its answer. */
+const DEFAULT_TIMEOUT = 100;
+
 /** The options that the store knows. What they may be is decided in `src/options.rs`. */
 const STORE_OPTIONS = ['max', 'maxAge', 'stale', 'prune'];
 
@@ -49,7 +52,7 @@ function readOptions(given) {
   const read = {
     // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
     namespace: Buffer.from(String(options.namespace || 'default')).toString(),
-    timeout: options.timeout || 100,
+    timeout: options.timeout || DEFAULT_TIMEOUT,
     failsafe: options.failsafe === 'reject' ? 'reject' : 'resolve',
     parse: options.parse || JSON.parse,
     stringify: options.stringify || JSON.stringify,
@@ -78,4 +81,4 @@ function readOptions(given) {
   return read;
 }
 
-module.exports = { numberJson, optionJson, storeOptions, readOptions };
+module.exports = { DEFAULT_TIMEOUT, numberJson, optionJson, storeOptions, readOptions };

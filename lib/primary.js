@@ -11,7 +11,7 @@ const { NativeRegistry } = require('./native');
 const { NOTHING, encodeValue } = require('./codec');
 const { makeError } = require('./errors');
 const { LRUCache, Opened, Table } = require('./lru-cache');
-const { ANSWER_LENGTH, MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
 
 const table = new Table();
 const registry = new NativeRegistry(table.state, prune);
@@ -87,8 +87,8 @@ function completePart(part, room) {
   try {
     let text = '';
     for (const piece of part.pieces) {
-      text += typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced, NOTHING);
       if (text.length > room) throw new RangeError('the result is too large for a message');
+      text += typeof piece === 'string' ? piece : encodeValue(piece.value, piece.advanced, NOTHING);
     }
     return text;
   } catch (error) {
@@ -100,18 +100,21 @@ function completePart(part, room) {
 function complete(parts) {
   let room = REPLY_LENGTH;
   return parts.map((part) => {
-    const text = completePart(part, Math.min(room, ANSWER_LENGTH));
+    const text = completePart(part, room);
     room -= text.length;
     return text;
   });
 }
+
+/** The most that a worker hears of an error's message, in characters. */
+const LONGEST_MESSAGE = 10_000;
 
 /** An answer that says what was thrown, whatever that is: user code may have thrown it. */
 function errorAnswer(id, error) {
   let data;
   try {
     const { name = 'Error', message = error, code = '' } = Object(error);
-    data = [String(name), String(message), String(code)];
+    data = [String(name), String(message).slice(0, LONGEST_MESSAGE), String(code)];
   } catch {
     data = ['Error', 'the value cannot be written', ''];
   }
@@ -119,13 +122,13 @@ function errorAnswer(id, error) {
 }
 
 /** Sends answers, in as few messages as their size allows. */
-function sendAnswers(worker, answers) {
+function sendAnswers(worker, to, answers) {
   let from = 0;
   let length = 0;
   for (let index = 0; index <= answers.length; index += 1) {
     const next = answers[index]?.length ?? Infinity;
     if (index > from && length + next > MESSAGE_LENGTH) {
-      sendReply(worker, answers.slice(from, index).join(','));
+      sendReply(worker, to, answers.slice(from, index).join(','));
       from = index;
       length = 0;
     }
@@ -133,12 +136,12 @@ function sendAnswers(worker, answers) {
   }
 }
 
-function sendReply(worker, text) {
+function sendReply(worker, to, text) {
   try {
-    send(worker, { source: SOURCE, reply: `[${text}]` });
+    send(worker, { source: SOURCE, to, reply: `[${text}]` });
   } catch (error) {
     // Longer than a string can be, so it is one answer alone: only its caller hears of it.
-    send(worker, { source: SOURCE, reply: `[${errorAnswer(parseInt(text, 10), error)}]` });
+    send(worker, { source: SOURCE, to, reply: `[${errorAnswer(parseInt(text, 10), error)}]` });
   }
 }
 
@@ -150,12 +153,12 @@ function receive(worker, message) {
   const reply = registry.handle(message.batch, Date.now());
   if (typeof reply === 'string') {
     table.release();
-    sendReply(worker, reply);
+    sendReply(worker, message.from, reply);
     return;
   }
   const parts = reply.map(fetchValues);
   table.release();
-  sendAnswers(worker, complete(parts));
+  sendAnswers(worker, message.from, complete(parts));
 }
 
 /** Begins to answer workers, and tells those that were there before. */

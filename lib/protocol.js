@@ -3,8 +3,8 @@
 /**
  * What both sides of the message door agree on, besides the batches themselves (`src/protocol.rs`).
  *
- * A message is `{ source, hello }`, `{ source, batch }` (worker to primary) or `{ source, reply }` (primary to
- * worker). A worker says hello once and sends batches only when the primary has said hello too, which it does
+ * A message is `{ source, hello }`, `{ source, from, batch }` (worker to primary) or `{ source, to, reply }`
+ * (primary to worker; `to` is the batch's `from`). A worker says hello once and sends batches only when the primary has said hello too, which it does
  * in answer and, to every worker there is, when it loads the package: so nothing is lost on a primary that
  * does not listen yet.
  */
@@ -15,13 +15,12 @@ const SOURCE = 'lru-cache-for-clusters-as-promised/2';
 /** A message grows no further than this many characters, save by one request or answer that is larger. */
 const MESSAGE_LENGTH = 1 << 20;
 
-/** The longest answer, and the longest reply to one batch, in characters; as in `src/protocol.rs`. */
-const ANSWER_LENGTH = 1 << 28;
-const REPLY_LENGTH = 1 << 30;
+/** The longest reply to one batch, in characters; as in `src/protocol.rs`. */
+const REPLY_LENGTH = 1 << 28;
 
 /** Whether a message is one of ours. */
 function isOurs(message) {
   return typeof message === 'object' && message !== null && message.source === SOURCE;
 }
 
-module.exports = { SOURCE, MESSAGE_LENGTH, ANSWER_LENGTH, REPLY_LENGTH, isOurs };
+module.exports = { SOURCE, MESSAGE_LENGTH, REPLY_LENGTH, isOurs };

@@ -5,8 +5,10 @@
  * so do their answers.
  */
 
+const { randomUUID } = require('crypto');
 const { makeError } = require('./errors');
 const { KIND } = require('./codec');
+const { DEFAULT_TIMEOUT } = require('./options');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -59,13 +61,14 @@ class Turn {
 
 /** Watches over all calls that have the same timeout, with one timer. */
 class Deadline {
-  /** Turns with open calls, the oldest first; answered ones may lie between them. */
+  /** Turns from `#first` on, the oldest first; answered ones may lie between them. */
   #turns = [];
+  #first = 0;
   #timer;
 
   /** `expire` ends calls; `idle` is called when none is left to watch over. */
   constructor(timeout, expire, idle) {
-    this.timeout = Number(timeout);
+    this.timeout = timeout;
     this.expire = expire;
     this.idle = idle;
   }
@@ -73,10 +76,19 @@ class Deadline {
   /** Starts the clock of a turn. */
   begin() {
     const turn = new Turn(performance.now() + this.timeout);
-    while (this.#turns.length > 0 && this.#turns[0].open === 0) this.#turns.shift();
+    this.#skip((oldest) => oldest.open === 0);
     this.#turns.push(turn);
     if (!this.#timer) this.#wait(this.timeout);
     return turn;
+  }
+
+  /** Passes over the oldest turns for as long as `done` says so. */
+  #skip(done) {
+    while (this.#first < this.#turns.length && done(this.#turns[this.#first])) this.#first += 1;
+    if (this.#first * 2 > this.#turns.length) {
+      this.#turns.splice(0, this.#first);
+      this.#first = 0;
+    }
   }
 
   #wait(time) {
@@ -95,11 +107,18 @@ class Deadline {
   #check() {
     this.#timer = undefined;
     const now = performance.now();
-    while (this.#turns.length > 0 && (this.#turns[0].open === 0 || this.#turns[0].due <= now)) {
-      this.expire(this.#turns.shift().calls);
+    const due = [];
+    this.#skip((oldest) => {
+      if (oldest.open > 0 && oldest.due > now) return false;
+      for (const call of oldest.calls) due.push(call);
+      return true;
+    });
+    if (due.length > 0) this.expire(due);
+    if (this.#first < this.#turns.length) {
+      this.#wait(Math.max(1, this.#turns[this.#first].due - now));
+    } else {
+      this.idle();
     }
-    if (this.#turns.length > 0) this.#wait(Math.max(1, this.#turns[0].due - now));
-    else this.idle();
   }
 }
 
@@ -126,6 +145,8 @@ const probe = Object.defineProperty(
 
 /** The way to the primary that all instances of this process share. */
 class Channel {
+  /** Tells the answers to this copy of the package from those to another in the same process. */
+  #name = randomUUID();
   #nextId = 1;
   /** Calls sent and not answered, by id. */
   #pending = new Map();
@@ -133,6 +154,8 @@ class Channel {
   #outbox = [];
   /** How many of these have their clock running. */
   #clocked = 0;
+  /** How many of these have ended already. */
+  #ended = 0;
   /** By timeout. */
   #deadlines = new Map();
   #flushing = false;
@@ -158,6 +181,7 @@ class Channel {
   call(door, command, a, b, c) {
     return new Promise((resolve, reject) => {
       const mode = door.advanced ?? advanced ?? false;
+      if (command.snapshot) a = command.snapshot(a);
       const encoded = command.encode(mode, a, b, c);
       const id = this.#nextId;
       this.#nextId += 1;
@@ -179,8 +203,8 @@ class Channel {
     for (let index = this.#clocked; index < this.#outbox.length; index += 1) {
       const call = this.#outbox[index];
       if (!call.resolve) continue;
-      if (call.door.instance.timeout !== timeout) {
-        timeout = call.door.instance.timeout;
+      if (!turn || call.door.timeout !== timeout) {
+        timeout = call.door.timeout;
         turn = this.#deadline(timeout).begin();
       }
       turn.add(call);
@@ -201,9 +225,10 @@ class Channel {
   }
 
   #send() {
-    const calls = this.#outbox;
+    const calls = this.#outbox.filter((call) => call.resolve || call.command === CREATE);
     this.#outbox = [];
     this.#clocked = 0;
+    this.#ended = 0;
     let from = 0;
     let length = 0;
     for (let index = 0; index <= calls.length; index += 1) {
@@ -225,12 +250,14 @@ class Channel {
         batch += `${call.line}\n`;
         call.line = undefined;
       }
-      this.#post({ source: SOURCE, batch }, (error) => {
+      this.#post({ source: SOURCE, from: this.#name, batch }, (error) => {
         if (error) for (const call of calls) this.#giveUp(call);
       });
     } catch (error) {
-      // Longer than a string can be, so it is one call alone.
-      for (const call of calls) this.#settle(call, () => call.reject(error));
+      // A call that is longer than a string can be is alone in its message, and hears of it.
+      const end = (call) =>
+        error instanceof RangeError ? call.reject(error) : call.door.fail(call);
+      for (const call of calls) this.#settle(call, () => end(call));
     }
   }
 
@@ -241,7 +268,7 @@ class Channel {
   #receive(message) {
     if (!isOurs(message)) return;
     if (typeof message.hello === 'string') this.#greet(message.hello);
-    if (typeof message.reply !== 'string') return;
+    if (typeof message.reply !== 'string' || message.to !== this.#name) return;
     const answers = JSON.parse(message.reply);
     for (let at = 0; at < answers.length; at += 3) {
       const call = this.#pending.get(answers[at]);
@@ -254,7 +281,7 @@ class Channel {
     if (primary === this.#primary) return;
     this.#primary = primary;
     this.#createAll();
-    this.#send();
+    this.#flush();
   }
 
   /** A primary that is new to us, or has loaded the package anew, may know no namespace yet. */
@@ -272,7 +299,10 @@ class Channel {
   #answer(call, kind, payload) {
     this.#settle(call, () => {
       if (kind === KIND.ERROR) {
-        call.reject(makeError(payload));
+        const error = makeError(payload);
+        // There is no cache for this instance: every later call says so.
+        if (call.command === CREATE) call.door.error = error;
+        call.reject(error);
         return;
       }
       try {
@@ -294,10 +324,16 @@ class Channel {
 
   /** The time of some calls is over. Those not sent yet are never sent. */
   #expire(calls) {
-    for (const call of calls) this.#giveUp(call);
-    const clocked = this.#outbox.slice(0, this.#clocked).filter((call) => call.resolve);
-    this.#outbox = [...clocked, ...this.#outbox.slice(this.#clocked)];
+    for (const call of calls) {
+      if (call.resolve && call.line !== undefined) this.#ended += 1;
+      this.#giveUp(call);
+    }
+    if (this.#ended * 2 <= this.#outbox.length) return;
+    const waits = (call) => call.resolve;
+    const clocked = this.#outbox.slice(0, this.#clocked).filter(waits);
+    this.#outbox = clocked.concat(this.#outbox.slice(this.#clocked));
     this.#clocked = clocked.length;
+    this.#ended = 0;
   }
 
   #giveUp(call) {
@@ -309,6 +345,7 @@ class Channel {
     const calls = [...this.#pending.values(), ...this.#outbox];
     this.#outbox = [];
     this.#clocked = 0;
+    this.#ended = 0;
     for (const call of calls) this.#giveUp(call);
   }
 }
@@ -334,9 +371,14 @@ class MessageDoor {
     channel ??= new Channel();
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
-    this.ready.catch((reason) => {
-      if (reason?.code !== 'ETIMEDOUT') this.error = reason;
-    });
+    // Whoever waits for it hears of a failure; so does whoever makes a call.
+    this.ready.catch(nothing);
+  }
+
+  /** Milliseconds that a call waits. */
+  get timeout() {
+    const timeout = Number(this.instance.timeout);
+    return timeout > 0 ? timeout : DEFAULT_TIMEOUT;
   }
 
   call(command, a, b, c) {

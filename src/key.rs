@@ -80,10 +80,14 @@ impl<A: Array<Item = u8>> KeyBytes<A> {
         Self::tagged(Tag::Number, &canonical.to_bits().to_le_bytes())
     }
 
-    /// A bigint key from its decimal digits; `None` if these are not the digits of one.
+    /// The most digits of a bigint key: reading one takes time that grows with their square.
+    const BIG_INT_DIGITS: usize = 4096;
+
+    /// A bigint key from its decimal digits; `None` if these are not the digits of one, or too many.
     pub fn big_int(decimal: &str) -> Option<Self> {
         let digits = decimal.strip_prefix('-').unwrap_or(decimal);
-        let canonical = digits.bytes().all(|b| b.is_ascii_digit())
+        let canonical = digits.len() <= Self::BIG_INT_DIGITS
+            && digits.bytes().all(|b| b.is_ascii_digit())
             && (!digits.starts_with('0') || decimal == "0")
             && !digits.is_empty();
         canonical.then(|| Self::tagged(Tag::BigInt, decimal.as_bytes()))
@@ -142,9 +146,9 @@ impl KeyList {
             bytes.extend_from_slice(&wtf8);
         }
         let mut starts = Vec::with_capacity(count + 1);
-        for (at, byte) in bytes.iter_mut().enumerate().filter(|(_, byte)| **byte == 0) {
-            *byte = Tag::String as u8;
-            starts.push(at);
+        starts.extend(memchr::memchr_iter(0, &bytes));
+        for start in &starts {
+            bytes[*start] = Tag::String as u8;
         }
         starts.push(bytes.len());
         (starts.len() == count + 1).then(|| Self {

@@ -322,7 +322,7 @@ impl Reply {
     const ANSWER_BYTES: usize = 1 << 28;
     /// The most bytes that a batch is answered with; what it asks for beyond them is refused. A short request
     /// can ask for a long value, and do so a million times.
-    const REPLY_BYTES: usize = 1 << 30;
+    const REPLY_BYTES: usize = Self::ANSWER_BYTES;
 
     /// Writes the answer to one request: what `write` writes, or the error it returns.
     pub fn answer(&mut self, id: u64, mode: Mode, write: impl FnOnce(&mut Self) -> Result<()>) {

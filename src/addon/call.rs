@@ -187,16 +187,7 @@ impl Call {
 
     /// Passes the UTF-16 units of a string to `read`: no unit is lost, lone surrogates included.
     pub fn utf16<R>(&self, value: JsValue, read: impl FnOnce(&[u16]) -> R) -> R {
-        const IN_PLACE: usize = 128;
-        let mut units = [0u16; IN_PLACE];
         let mut length = 0;
-        // SAFETY: `units` has the size that is given; Node writes at most that, a terminating 0 included.
-        unsafe {
-            sys::napi_get_value_string_utf16(self.env, value, units.as_mut_ptr(), IN_PLACE, &mut length)
-        };
-        if length + 1 < IN_PLACE {
-            return read(&units[..length]);
-        }
         // SAFETY: without a buffer Node gives the length alone.
         unsafe { sys::napi_get_value_string_utf16(self.env, value, ptr::null_mut(), 0, &mut length) };
         let mut units = vec![0u16; length + 1];
@@ -246,7 +237,7 @@ impl Call {
         // SAFETY: `value` belongs to this call; a bigint's own conversion to a string runs no user code.
         unsafe { sys::napi_coerce_to_string(self.env, value, &mut text) };
         let digits = self.utf16(text, String::from_utf16_lossy);
-        KeyBytes::big_int(&digits).ok_or_else(|| no_key("a bigint that cannot be read"))
+        KeyBytes::big_int(&digits).ok_or_else(|| no_key("a bigint of too many digits"))
     }
 
     /// Reads many keys: an array, or strings joined with `'\0'`, `count` of them. `None` when joined ones must
@@ -261,6 +252,9 @@ impl Call {
                 keys.push(key);
                 Ok(())
             })?;
+        }
+        if keys.len() != count {
+            return Err(Error::argument("the keys changed while they were read"));
         }
         Ok(Some(keys))
     }

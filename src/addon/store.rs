@@ -118,6 +118,8 @@ fn set(call: &Call) -> Answer {
 /// keep it in, or a miss when the entry can never fit.
 fn keep(call: &Call) -> Answer {
     on_key(call, |held, key| {
+        // Read first: what is wrong with it must not cost a slot.
+        max_age(call, call.argument(3))?;
         // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
         let slot = match held.cache.lock().storage().peek(key) {
             Some((Value::Slot(slot), _)) => slot,
@@ -160,21 +162,23 @@ fn incr(call: &Call) -> Answer {
     })
 }
 
-/// `getMany(cache, keys, places, now)`: the values that lie in no slot. As many keys as places.
+/// `getMany(cache, keys, count, places, now)`: the values that lie in no slot.
 fn get_many(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let count = call.typed_array::<i32>(call.argument(2)).len();
+        let count = call.index(call.argument(2)) as usize;
         let Some(keys) = call.keys(call.argument(1), count)? else {
             return Ok(split(held));
         };
-        let now = call.clock(call.argument(3));
-        let mut list = List::new(call, held, call.argument(2));
+        let now = call.clock(call.argument(4));
+        let mut list = List::new(call, held, call.argument(3));
         let mut cache = held.cache.lock();
         for key in keys.iter() {
             cache
                 .get(key, now, |value| list.push(value))
                 .unwrap_or_else(|| list.miss());
         }
+        // Making an array may run code of the user (a setter on its prototype).
+        drop(cache);
         Ok(list.finish())
     })
 }
@@ -273,6 +277,7 @@ fn entries(call: &Call) -> Answer {
                 list.push(entry.value);
             }
         }
+        drop(cache);
         let values = list.finish();
         Ok(held
             .table
@@ -283,7 +288,8 @@ fn entries(call: &Call) -> Answer {
 /// `load(cache, keys, values, expires, places, now)`, most recent first.
 fn load(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let Some(keys) = call.keys(call.argument(1), 0)? else {
+        let count = call.length(call.argument(1)) as usize;
+        let Some(keys) = call.keys(call.argument(1), count)? else {
             return Ok(split(held));
         };
         let expires = call.typed_array::<f64>(call.argument(3));
