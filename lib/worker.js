@@ -16,12 +16,6 @@ const { performance, setImmediate, setTimeout } = globalThis;
 
 const nothing = () => {};
 
-/**
- * A turn that makes many calls sends this many at once: the primary, which may have to wake up, works on them
- * while the next are written. Measured: 100 in flight are 1.5 times as fast as in one message.
- */
-const EAGER_CALLS = 32;
-
 /** The longest that a timer can wait, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -194,9 +188,7 @@ class Channel {
       const head = `[${id},${mode ? 1 : 0},${door.namespaceJson},"${command.name}"`;
       const line = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       this.#outbox.push(new Call(id, door, command, line, a, resolve, reject));
-      if (this.#outbox.length >= EAGER_CALLS && this.#primary) {
-        this.#flush();
-      } else if (!this.#flushing) {
+      if (!this.#flushing) {
         this.#flushing = true;
         setImmediate(() => this.#flush());
       }
