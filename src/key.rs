@@ -1,6 +1,6 @@
 //! Keys: every JavaScript primitive but a symbol, told apart by type as a `Map` does, as one run of bytes.
 
-use smallvec::{Array, SmallVec};
+use smallvec::SmallVec;
 use std::borrow::Borrow;
 
 use crate::text;
@@ -44,16 +44,10 @@ pub enum KeyView<'a> {
 /// assert_eq!(Key::number(-0.0), Key::number(0.0));
 /// assert_eq!(Key::number(7.5).view(), KeyView::Number(7.5));
 /// ```
-pub type Key = KeyBytes<[u8; 16]>;
-
-/// A key that is only looked up, never kept: most are read without an allocation.
-pub type LookupKey = KeyBytes<[u8; 128]>;
-
-/// The bytes of a key; `A` is how many of them lie in place. See [`Key`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyBytes<A: Array<Item = u8>>(SmallVec<A>);
+pub struct Key(SmallVec<[u8; 16]>);
 
-impl<A: Array<Item = u8>> KeyBytes<A> {
+impl Key {
     fn tagged(tag: Tag, payload: &[u8]) -> Self {
         let mut bytes = SmallVec::with_capacity(payload.len() + 1);
         bytes.push(tag as u8);

@@ -2,7 +2,6 @@
 //! directly.
 
 use napi::sys;
-use smallvec::Array;
 use std::{
     cell::Cell,
     ffi::c_void,
@@ -13,7 +12,7 @@ use std::{
 use crate::{
     cache::Clock,
     error::{Error, Result},
-    key::{self, ASCII_BYTES, KeyBytes, KeyList, KeyView},
+    key::{self, ASCII_BYTES, Key, KeyList, KeyView},
     text,
 };
 
@@ -214,17 +213,17 @@ impl Call {
         {
             return run(key);
         }
-        run(self.key::<[u8; 16]>(value)?.as_bytes())
+        run(self.key(value)?.as_bytes())
     }
 
     /// Reads a key, or says why it is none.
-    pub fn key<A: Array<Item = u8>>(&self, value: JsValue) -> Result<KeyBytes<A>> {
+    pub fn key(&self, value: JsValue) -> Result<Key> {
         Ok(match self.type_of(value) {
-            Type::String => self.utf16(value, KeyBytes::utf16),
-            Type::Number => KeyBytes::number(self.number(value)),
-            Type::Boolean => KeyBytes::bool(self.bool(value)),
-            Type::Null => KeyBytes::null(),
-            Type::Undefined => KeyBytes::undefined(),
+            Type::String => self.utf16(value, Key::utf16),
+            Type::Number => Key::number(self.number(value)),
+            Type::Boolean => Key::bool(self.bool(value)),
+            Type::Null => Key::null(),
+            Type::Undefined => Key::undefined(),
             Type::BigInt => self.big_int(value)?,
             Type::Symbol => return Err(no_key("a symbol")),
             Type::Function => return Err(no_key("a function")),
@@ -232,12 +231,12 @@ impl Call {
         })
     }
 
-    fn big_int<A: Array<Item = u8>>(&self, value: JsValue) -> Result<KeyBytes<A>> {
+    fn big_int(&self, value: JsValue) -> Result<Key> {
         let mut text = ptr::null_mut();
         // SAFETY: `value` belongs to this call; a bigint's own conversion to a string runs no user code.
         unsafe { sys::napi_coerce_to_string(self.env, value, &mut text) };
         let digits = self.utf16(text, String::from_utf16_lossy);
-        KeyBytes::big_int(&digits).ok_or_else(|| no_key("a bigint of too many digits"))
+        Key::big_int(&digits).ok_or_else(|| no_key("a bigint of too many digits"))
     }
 
     /// Reads many keys: an array, or strings joined with `'\0'`, `count` of them. `None` when joined ones must
