@@ -66,6 +66,11 @@ impl<S: Storage> Cache<S> {
         &self.storage
     }
 
+    /// The storage, to begin and end what is done to it.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
     /// The number of entries, expired ones included.
     pub fn len(&self) -> usize {
         self.storage.len()
@@ -137,8 +142,8 @@ impl<S: Storage> Cache<S> {
     pub fn has(&self, key: &[u8], now: impl Clock) -> bool {
         let max_age = self.limits().max_age;
         self.storage
-            .peek(key)
-            .is_some_and(|(_, stamp)| !expired(stamp, max_age, now))
+            .stamp(key)
+            .is_some_and(|stamp| !expired(stamp, max_age, now))
     }
 
     /// Stores an entry as the most recent one. `max_age` is its own age in milliseconds; without one (or with
@@ -187,9 +192,7 @@ impl<S: Storage> Cache<S> {
     pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
         let limits = self.limits();
         let max_age = given(max_age);
-        let window = max_age
-            .and_then(|_| self.storage.peek(key))
-            .map(|(_, stamp)| stamp);
+        let window = max_age.and_then(|_| self.storage.stamp(key));
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
         let current = self.get(key, now, |value| match value {
             Value::Number(number) => Some(number),
@@ -217,7 +220,7 @@ impl<S: Storage> Cache<S> {
     /// Removes every expired entry.
     pub fn prune(&mut self, now: impl Clock) {
         let max_age = self.limits().max_age;
-        self.storage.retain(|entry| !expired(entry.stamp, max_age, now));
+        self.storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
     }
 
     /// Every entry, most recent first, expired ones included.

@@ -2,6 +2,7 @@
 //! decided in [`crate::cache`] alone.
 
 pub mod heap;
+pub mod shared;
 
 use crate::{error::Result, value::Value};
 
@@ -68,6 +69,11 @@ pub trait Storage {
     /// Finds an entry and leaves its recency alone.
     fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)>;
 
+    /// The stamp of an entry, without a look at its value.
+    fn stamp(&self, key: &[u8]) -> Option<Stamp> {
+        self.peek(key).map(|(_, stamp)| stamp)
+    }
+
     /// The entry that goes next.
     fn least_recent(&self) -> Option<Entry<'_>>;
 
@@ -95,4 +101,9 @@ pub trait Storage {
 
     /// Removes every entry that `keep` declines.
     fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool);
+
+    /// As [`Storage::retain`], without a look at keys and values, and in any order.
+    fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
+        self.retain(|entry| keep(entry.stamp));
+    }
 }

@@ -1,0 +1,310 @@
+//! Header, row and block, and the words they are made of.
+//!
+//! Shared memory is never seen as a `&[u8]` or a `&u32`: another process may write it at any time, by right or
+//! because it is broken. What is there are atomics, read and written relaxed: the lock orders them between
+//! processes. Only the payload of blocks is not: it is copied, in and out, as plain bytes.
+
+use std::{
+    cell::UnsafeCell,
+    mem::{align_of, offset_of, size_of},
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+        compiler_fence,
+    },
+};
+
+/// The end of a list: row and block 0 are never used.
+pub const NONE: u32 = 0;
+
+/// Set in the link of a block that is free, so that one that is not is never handed out, and one that is
+/// never read.
+pub const FREE_BLOCK: u32 = 1 << 31;
+
+/// Bytes of key and value in a block.
+pub const PAYLOAD: usize = BLOCK - size_of::<Word>();
+
+/// Bytes of a block.
+const BLOCK: usize = 64;
+
+/// Where regions start, and by what they grow: a multiple of every page size.
+pub const ALIGN: usize = 64 * 1024;
+
+/// "LRUCLUST"
+pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
+
+/// Changes with everything here, and with the way a key is hashed.
+pub const VERSION: u32 = 1;
+
+/// What every store into the segment passes: tests stop here, see `tests`.
+#[inline(always)]
+fn step() {
+    #[cfg(test)]
+    super::tests::step();
+}
+
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident, $atomic:ty, $plain:ty, $from:expr, $to:expr) => {
+        $(#[$doc])*
+        #[repr(transparent)]
+        #[derive(Debug)]
+        pub struct $name($atomic);
+
+        impl $name {
+            #[inline(always)]
+            pub fn get(&self) -> $plain {
+                $from(self.0.load(Relaxed))
+            }
+
+            #[inline(always)]
+            pub fn set(&self, value: $plain) {
+                step();
+                self.0.store($to(value), Relaxed);
+            }
+        }
+    };
+}
+
+word!(
+    /// A `u32` in shared memory.
+    Word, AtomicU32, u32, |x| x, |x| x
+);
+word!(
+    /// A `u64` in shared memory.
+    Long, AtomicU64, u64, |x| x, |x| x
+);
+word!(
+    /// An `f64` in shared memory.
+    Float, AtomicU64, f64, f64::from_bits, f64::to_bits
+);
+
+impl Word {
+    /// A store that everything before it must precede and nothing after it may overtake, as this process
+    /// runs: where it is stopped by force, what it stored is exactly what comes before some point of its
+    /// program. Other processes look only once it is gone or has unlocked, so no more is needed.
+    #[inline(always)]
+    pub fn commit(&self, value: u32) {
+        compiler_fence(Release);
+        self.set(value);
+        compiler_fence(Acquire);
+        compiler_fence(Release);
+    }
+
+    /// A store that a process which has not the lock may see, with everything before it.
+    pub fn publish(&self, value: u32) {
+        self.0.store(value, Release);
+    }
+
+    /// Reads what was published.
+    pub fn acquire(&self) -> u32 {
+        self.0.load(Acquire)
+    }
+
+    /// Adds 1 to a count that only people read.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// The head of the segment.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Header {
+    /// `MAGIC`
+    pub magic: Long,
+    /// `VERSION`
+    pub version: Word,
+    /// 1 once everything else is in place.
+    pub ready: Word,
+    /// The geometry.
+    pub buckets_max: Word,
+    pub rows_max: Word,
+    pub blocks_max: Word,
+    _0: Word,
+    /// Of the hash.
+    pub seed: Long,
+    /// The hash of a known key: processes that would hash differently must not meet here.
+    pub hash_check: Long,
+    /// Chosen at random when the segment was made: tells it from any other.
+    pub nonce: [Long; 2],
+
+    /// The lock.
+    pub lock: LockPlace,
+
+    /// 1 while a mutation is under way: where the lock's owner died and left it, the segment is rebuilt.
+    pub dirty: Word,
+    /// 1 when damage was found by a call that could not mend it.
+    pub damaged: Word,
+    /// How often it was rebuilt, and how many entries that cost.
+    pub recoveries: Word,
+    pub dropped: Word,
+    _1: [Word; 12],
+
+    // The bounds.
+    pub max: Float,
+    pub max_age: Float,
+    pub max_size: Float,
+    pub max_entry_size: Float,
+    pub allow_stale: Word,
+    _2: [Word; 7],
+
+    // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
+    // used; below `…_ready` there is memory behind them.
+    /// Entries.
+    pub len: Word,
+    pub buckets: Word,
+    pub rows_used: Word,
+    pub blocks_used: Word,
+    pub buckets_ready: Word,
+    pub rows_ready: Word,
+    pub blocks_ready: Word,
+    /// Blocks on the free list.
+    pub blocks_free: Word,
+    /// Heads of lists.
+    pub free_row: Word,
+    pub free_block: Word,
+    /// Rows whose slots their process has not let go yet.
+    pub released: Word,
+    pub newest: Word,
+    pub oldest: Word,
+    _3: Word,
+    /// The last time of use handed out.
+    pub clock: Long,
+}
+
+/// Room for the mutex, in a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct LockPlace(pub UnsafeCell<[u64; 8]>);
+
+/// An entry, or the place for one. One cache line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Row {
+    /// What it is: see [`State`].
+    pub state: Word,
+    /// Of the key.
+    pub hash: Word,
+    /// In bytes.
+    pub key_len: Word,
+    /// In bytes; 0 where the value lies in the row.
+    pub value_len: Word,
+    /// The first block of key and value.
+    pub first: Word,
+    /// The next row in the bucket; on a list of free or released rows, the next there.
+    pub chain: Word,
+    /// Used next after this one.
+    pub newer: Word,
+    /// Used last before this one.
+    pub older: Word,
+    /// Time of the last use: a number that only rises. The order of recency, where the links are in doubt.
+    pub used: Long,
+    /// As in [`crate::storage::Stamp`].
+    pub set_at: Float,
+    pub max_age: Float,
+    /// A number or a slot.
+    pub inline: Long,
+}
+
+/// The state word of a row: what the row is, the kind of its value, and a generation that changes each time
+/// the row becomes another entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(pub u32);
+
+impl State {
+    /// Free: nothing else in the row means anything. All bits 0, as fresh memory is.
+    pub const FREE: u32 = 0;
+    /// An entry.
+    pub const LIVE: u32 = 1;
+    /// No entry any more, but its slot is still to be let go by the process that holds it.
+    pub const RELEASED: u32 = 2;
+
+    /// What the row is.
+    pub fn is(self) -> u32 {
+        self.0 & 0xFF
+    }
+
+    /// The kind of its value.
+    pub fn kind(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The next generation, as an entry.
+    pub fn live(self, kind: u8) -> Self {
+        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | u32::from(kind) << 8 | Self::LIVE)
+    }
+
+    /// The same generation, as something else.
+    pub fn become_(self, what: u32) -> Self {
+        Self(self.0 & 0xFFFF_FF00 | what)
+    }
+}
+
+/// A block.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Block {
+    pub payload: UnsafeCell<[u8; PAYLOAD]>,
+    /// The next one; `NONE` in the last.
+    pub link: Word,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 320 && size_of::<Header>() <= 4096);
+    assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, dirty) == 128);
+    assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
+    assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == 64 && offset_of!(Block, link) == PAYLOAD);
+};
+
+/// How much is reserved for each region, and where it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// One more than the highest number of a bucket, row, block.
+    pub(super) buckets_max: u32,
+    pub(super) rows_max: u32,
+    pub(super) blocks_max: u32,
+    pub(super) index_at: usize,
+    pub(super) rows_at: usize,
+    pub(super) blocks_at: usize,
+    /// All of it, in bytes.
+    pub(super) len: usize,
+}
+
+impl Geometry {
+    /// Room for `bytes` of values at the least, and for the entries that take them; at most 128 GiB.
+    pub fn for_bytes(bytes: usize) -> Self {
+        // Where addresses have 32 bits, they set the bound.
+        let most = (FREE_BLOCK as usize).min(isize::MAX as usize / (4 * BLOCK));
+        let blocks = (bytes.div_ceil(size_of::<Block>()) + 1).clamp(1024, most) as u32;
+        Self::new(blocks, blocks, blocks).expect("a size within what was clamped")
+    }
+
+    /// Room for these numbers of buckets, rows and blocks; `None` if there is no such size.
+    pub(super) fn new(buckets_max: u32, rows_max: u32, blocks_max: u32) -> Option<Self> {
+        if buckets_max < 16 || rows_max < 2 || !(2..=FREE_BLOCK).contains(&blocks_max) {
+            return None;
+        }
+        let after = |at: usize, count: u32, size: usize| {
+            at.checked_add((count as usize).checked_mul(size)?)?
+                .checked_next_multiple_of(ALIGN)
+        };
+        let index_at = ALIGN;
+        let rows_at = after(index_at, buckets_max, size_of::<Word>())?;
+        let blocks_at = after(rows_at, rows_max, size_of::<Row>())?;
+        let len = after(blocks_at, blocks_max, size_of::<Block>())?;
+        Some(Self {
+            buckets_max,
+            rows_max,
+            blocks_max,
+            index_at,
+            rows_at,
+            blocks_at,
+            len,
+        })
+    }
+
+    /// All that is reserved, in bytes.
+    pub fn reserved(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,214 @@
+//! Anonymous memory that other processes of the same user can map: a `memfd`, found through
+//! `/proc/<pid>/fd/<n>`. It has no name in any directory and goes when the last process that maps it does.
+//!
+//! The file has its full length from the beginning and is sealed against any other, so no address of the
+//! mapping can ever lie beyond its end. It is a hole for the most part: memory is behind a page once it was
+//! asked for with `fallocate`, which says so when there is none.
+
+use rustix::{
+    fs::{self, FallocateFlags, MemfdFlags, Mode, SealFlags, SeekFrom},
+    io::{Errno, retry_on_intr},
+    mm::{MapFlags, ProtFlags},
+    process::{self, Resource},
+};
+use std::{
+    fmt,
+    fs::OpenOptions,
+    num::ParseIntError,
+    ops::Range,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    ptr::{self, NonNull},
+    str::FromStr,
+};
+
+use super::memory::{Memory, OutOfMemory};
+use crate::error::{Error, ErrorClass, Result};
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// A mapped `memfd`.
+#[derive(Debug)]
+pub struct Mapping {
+    file: OwnedFd,
+    base: NonNull<u8>,
+    len: usize,
+}
+
+/// What a process needs to attach the memory of another. It is no secret: whoever may look into the other
+/// process may attach, and nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The process that holds it.
+    pub pid: u32,
+    /// The number of the file there.
+    pub fd: u32,
+    /// The nonce of the segment: process and file numbers come again.
+    pub nonce: [u64; 2],
+}
+
+fn failed(what: &str, why: impl fmt::Display) -> Error {
+    Error {
+        class: ErrorClass::Error,
+        code: "ERR_STORE_MEMORY",
+        message: format!("{what}: {why}").into(),
+    }
+}
+
+impl Mapping {
+    /// Reserves `len` bytes, a whole number of pages.
+    ///
+    /// # Errors
+    /// The system has no `memfd`, or will not reserve that much.
+    pub fn create(len: usize) -> Result<Self> {
+        let no = |why: Errno| failed("no shared memory", why);
+        // A file longer than the limit would end the process by a signal.
+        if process::getrlimit(Resource::Fsize)
+            .current
+            .is_some_and(|most| most < len as u64)
+        {
+            return Err(no(Errno::FBIG));
+        }
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = match fs::memfd_create("lru-cache-for-clusters", flags | MemfdFlags::NOEXEC_SEAL) {
+            // A kernel before 6.3.
+            Err(Errno::INVAL) => fs::memfd_create("lru-cache-for-clusters", flags),
+            made => made,
+        };
+        let file = file.map_err(no)?;
+        fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(no)?;
+        fs::ftruncate(&file, len as u64).map_err(no)?;
+        fs::fcntl_add_seals(&file, SEALS).map_err(no)?;
+        let mapping = Self::map(file, len).map_err(no)?;
+        // A system where holes are not told from data cannot rebuild a segment: it would read all of them.
+        if mapping.written(0..len) != 0 {
+            return Err(no(Errno::NOTSUP));
+        }
+        Ok(mapping)
+    }
+
+    /// Maps the memory that a ticket leads to. What lies in it is not looked at.
+    ///
+    /// # Errors
+    /// There is no such process or file, or it is not ours to map.
+    pub fn attach(ticket: &Ticket) -> Result<Self> {
+        let no = |why: &dyn fmt::Display| failed("cannot attach the shared memory", why);
+        let path = format!("/proc/{}/fd/{}", ticket.pid, ticket.fd);
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path);
+        let file = open.map_err(|why| no(&why))?;
+        let found = file.metadata().map_err(|why| no(&why))?;
+        if found.uid() != process::geteuid().as_raw() {
+            return Err(no(&"it is another user's"));
+        }
+        let sealed = fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
+        let len = usize::try_from(found.len()).ok().filter(|len| sealed && *len > 0);
+        let Some(len) = len else {
+            return Err(no(&"it is no memory of this package"));
+        };
+        Self::map(file.into(), len).map_err(|why| no(&why))
+    }
+
+    fn map(file: OwnedFd, len: usize) -> rustix::io::Result<Self> {
+        let (access, flags) = (
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED | MapFlags::NORESERVE,
+        );
+        // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
+        let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
+        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
+        Ok(Self { file, base, len })
+    }
+
+    /// What leads another process here.
+    pub fn ticket(&self, nonce: [u64; 2]) -> Ticket {
+        Ticket {
+            pid: std::process::id(),
+            fd: self.file.as_raw_fd() as u32,
+            nonce,
+        }
+    }
+
+    /// The bytes of memory behind it, by the kernel's count.
+    pub fn committed(&self) -> u64 {
+        fs::fstat(&self.file).map_or(0, |stat| stat.st_blocks as u64 * 512)
+    }
+}
+
+// SAFETY: `base` is a mapping of `len` bytes, page aligned, until drop. The file is as long and sealed against
+// getting shorter, so each of its pages can be read and written; fresh ones are 0. Only this type maps it.
+unsafe impl Memory for Mapping {
+    fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn commit(&self, range: Range<usize>) -> std::result::Result<(), OutOfMemory> {
+        if range.end > self.len {
+            return Err(OutOfMemory);
+        }
+        let (from, len) = (range.start as u64, range.len() as u64);
+        let all = FallocateFlags::empty();
+        retry_on_intr(|| fs::fallocate(&self.file, all, from, len)).map_err(|_| OutOfMemory)
+    }
+
+    fn release(&self, range: Range<usize>) {
+        let (from, len) = (range.start as u64, range.len() as u64);
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if len > 0 {
+            // Memory that is not given back is used again.
+            retry_on_intr(|| fs::fallocate(&self.file, hole, from, len)).ok();
+        }
+    }
+
+    fn written(&self, range: Range<usize>) -> usize {
+        // Pages that were asked for and never touched count as a hole, too.
+        match fs::seek(&self.file, SeekFrom::Hole(range.start as u64)) {
+            Ok(hole) => (hole as usize).clamp(range.start, range.end) - range.start,
+            Err(_) => range.len(),
+        }
+    }
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `map` with this length; references into it end with `self`.
+        unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len).ok() };
+    }
+}
+
+/// `pid:fd:nonce`, the nonce in hexadecimal digits.
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b] = self.nonce;
+        write!(f, "{}:{}:{a:016x}{b:016x}", self.pid, self.fd)
+    }
+}
+
+impl FromStr for Ticket {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let no = |_: ParseIntError| Error::request("not a ticket");
+        let mut parts = text.splitn(3, ':');
+        let mut part = || parts.next().unwrap_or_default();
+        let (pid, fd) = (part().parse().map_err(no)?, part().parse().map_err(no)?);
+        let nonce = u128::from_str_radix(part(), 16).map_err(no)?;
+        Ok(Self {
+            pid,
+            fd,
+            nonce: [(nonce >> 64) as u64, nonce as u64],
+        })
+    }
+}

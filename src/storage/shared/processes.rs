@@ -1,0 +1,530 @@
+//! The door with real processes: killed at every store, at random, stopped with the lock in their hands.
+
+use rustix::process::{Pid, Signal, getpid, kill_process};
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{
+    door::{Door, Guard},
+    mapping::{Mapping, Ticket},
+    memory::Memory,
+    tests::{Random, watched},
+};
+use crate::{
+    slots::Slots,
+    storage::{Stamp, Storage},
+    value::{OwnedValue, Value},
+};
+
+/// Long enough for anything but a lock that is never given back.
+const PATIENCE: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(1);
+const NONE: Stamp = Stamp {
+    set_at: 0.0,
+    max_age: 0.0,
+};
+
+/// A process that runs one of the roles below. Ended with its handle.
+struct Other(Child);
+
+impl Other {
+    fn start(role: &str, door: &Door, argument: usize) -> Self {
+        let child = Command::new(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "storage::shared::processes::another_process",
+                "--nocapture",
+                "--quiet",
+            ])
+            .env("SHARED_ROLE", format!("{role} {} {argument}", door.ticket()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn output(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.0.stdout.take().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// Whether it ended by itself, and well.
+    fn ended_well(mut self) -> bool {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap().success()
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn line(output: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+/// Waits for a line that the test harness of the other process did not write.
+fn wait_for(output: &mut impl BufRead, wanted: &str) {
+    let mut lines = 0;
+    while !line(output).contains(wanted) {
+        lines += 1;
+        assert!(lines < 100, "the other process never said {wanted:?}");
+    }
+}
+
+/// What other processes do. As a test of its own it is nothing.
+#[test]
+fn another_process() {
+    let Ok(role) = env::var("SHARED_ROLE") else { return };
+    let words: Vec<&str> = role.split(' ').collect();
+    let [role, ticket, argument] = words[..] else {
+        panic!("{role}")
+    };
+    let mut door = Door::attach(&ticket.parse::<Ticket>().unwrap()).unwrap();
+    let argument: usize = argument.parse().unwrap();
+    match role {
+        "mutate" => mutate(&mut door, argument / 10_000, argument % 10_000),
+        "hold" => hold(&mut door),
+        "load" => load(&mut door, argument),
+        "break" => break_lock(&mut door),
+        other => panic!("{other}"),
+    }
+}
+
+// ---- killed before each store ----
+
+const MUTATIONS: usize = 9;
+
+fn mutation(cache: &mut Guard<'_>, number: usize) {
+    let long = vec![b'n'; 40_000];
+    match number {
+        0 => drop(cache.set(b"snew", Value::String(b"new"), None, 1.0)),
+        1 => drop(cache.set(b"s3", Value::Json("{\"replaced\":true}"), Some(9.0), 1.0)),
+        2 => drop(cache.set(b"s4", Value::String(&long), None, 1.0)),
+        3 => drop(cache.get(b"s5", 1.0, |_| ())),
+        4 => cache.del(b"s6"),
+        5 => drop(cache.incr(b"scount", 5.0, None, 1.0)),
+        6 => drop(cache.pop(|_| ())),
+        7 => cache.set_max(15.0),
+        _ => drop(cache.set(b"s7", Value::Slot(1), None, 1.0)),
+    }
+}
+
+/// Makes a mutation and dies before its `at`-th store, with the lock.
+fn mutate(door: &mut Door, number: usize, at: usize) {
+    let mut stores = 0;
+    let die = move || {
+        stores += 1;
+        if stores == at {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+    };
+    let mut cache = door.lock(PATIENCE).unwrap();
+    watched(die, || {
+        mutation(&mut cache, number);
+        drop(cache);
+    });
+}
+
+type Plain = (Vec<u8>, OwnedValue);
+
+fn contents(cache: &Guard<'_>) -> Vec<Plain> {
+    cache
+        .iter()
+        .map(|entry| (entry.key.to_vec(), entry.value.to_owned()))
+        .collect()
+}
+
+fn filled() -> Door {
+    let mut door = Door::create(1 << 26).unwrap();
+    let mut cache = door.lock(PATIENCE).unwrap();
+    for at in 0..16 {
+        cache
+            .set(
+                format!("s{at}").as_bytes(),
+                Value::String(&vec![b'v'; at * 20]),
+                None,
+                1.0,
+            )
+            .unwrap();
+    }
+    cache.set(b"scount", Value::Number(37.0), None, 1.0).unwrap();
+    drop(cache);
+    door
+}
+
+#[test]
+fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_comes_after() {
+    let mut killed = 0;
+    for number in 0..MUTATIONS {
+        let (before, after) = {
+            let mut door = filled();
+            let before = contents(&door.lock(PATIENCE).unwrap());
+            mutation(&mut door.lock(PATIENCE).unwrap(), number);
+            let after = contents(&door.lock(PATIENCE).unwrap());
+            (before, after)
+        };
+        for at in 1.. {
+            let mut door = filled();
+            if Other::start("mutate", &door, number * 10_000 + at).ended_well() {
+                assert_eq!(contents(&door.lock(PATIENCE).unwrap()), after);
+                break;
+            }
+            killed += 1;
+            // The others are neither refused nor do they see anything half done.
+            let cache = door.lock(PATIENCE).unwrap();
+            cache.storage().validate().unwrap();
+            let found = contents(&cache);
+            if number == 7 {
+                // Of several entries to evict it evicted some; whoever came next, the rest.
+                assert!(
+                    found.len() as f64 <= cache.limits().max,
+                    "mutation {number}, store {at}"
+                );
+            }
+            assert!(
+                found == before || found == after,
+                "mutation {number}, store {at}: {found:?}"
+            );
+            drop(cache);
+            assert!(
+                door.lock(PATIENCE)
+                    .unwrap()
+                    .set(b"safter", Value::Null, None, 1.0)
+                    .unwrap()
+            );
+        }
+    }
+    println!("killed {killed} processes");
+    assert!(killed > 150);
+}
+
+// ---- killed at random, under load ----
+
+const KEYS: usize = 40;
+
+/// A value that says itself whether it is whole: a length and as many bytes that follow from it.
+fn sealed(random: &mut Random) -> Vec<u8> {
+    let len = random.below(700) + 2;
+    let seed = random.next();
+    let mut bytes = vec![0; len + 8];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut rest = Random(seed | 1);
+    bytes[8..].iter_mut().for_each(|byte| *byte = rest.next() as u8);
+    bytes
+}
+
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some((seed, rest)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    let mut expected = Random(u64::from_le_bytes(*seed) | 1);
+    rest.iter().all(|byte| *byte == expected.next() as u8)
+}
+
+/// Sets, gets, evicts and counts without end; each count that was done is a byte on the way out.
+fn load(door: &mut Door, number: usize) {
+    let mut out = std::io::stdout();
+    let mut random = Random(number as u64 * 7919 + 1);
+    let own = format!("scount{number}");
+    out.write_all(b"\nready\n").unwrap();
+    loop {
+        let key = format!("sk{}", random.below(KEYS));
+        let mut cache = door.lock(PATIENCE).unwrap();
+        match random.below(10) {
+            0..4 => drop(
+                cache
+                    .set(key.as_bytes(), Value::String(&sealed(&mut random)), None, 1.0)
+                    .unwrap(),
+            ),
+            4..8 => drop(cache.get(key.as_bytes(), 1.0, |value| match value {
+                Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
+                other => panic!("{other:?}"),
+            })),
+            8 => cache.del(key.as_bytes()),
+            _ => {
+                cache.incr(b"sall", 1.0, None, 1.0).unwrap();
+                cache.incr(own.as_bytes(), 1.0, None, 1.0).unwrap();
+                drop(cache);
+                out.write_all(b"+").unwrap();
+                out.flush().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
+    const AT_ONCE: usize = 16;
+    let kills = env::var("KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(24);
+    let mut door = Door::create(1 << 26).unwrap();
+    let mut random = Random(5);
+    let mut running = Vec::new();
+    let (mut acknowledged, mut started) = (0, 0);
+    let finish = |(number, mut other, mut output): (usize, Other, BufReader<ChildStdout>),
+                  door: &mut Door| {
+        other.signal(Signal::KILL);
+        other.0.wait().unwrap();
+        let mut said = Vec::new();
+        output.read_to_end(&mut said).unwrap();
+        let said = said.iter().filter(|byte| **byte == b'+').count();
+        let key = format!("scount{number}");
+        let mut cache = door.lock(PATIENCE).unwrap();
+        cache.storage().validate().unwrap();
+        let count = cache.peek(key.as_bytes(), 1.0, |value| value.to_owned());
+        let Some(OwnedValue::Number(count)) =
+            count.clone().or((said == 0).then_some(OwnedValue::Number(0.0)))
+        else {
+            panic!("{count:?}, and {said} were acknowledged")
+        };
+        // It may have died after a count and before it could say so.
+        assert!(
+            count == said as f64 || count == said as f64 + 1.0,
+            "{count} is not {said}"
+        );
+        said
+    };
+    while started < kills + AT_ONCE {
+        if running.len() == AT_ONCE {
+            let which = random.below(AT_ONCE);
+            // Any moment of its work: as many calls of our own as chance says.
+            for _ in 0..random.below(3_000) {
+                let key = format!("sk{}", random.below(KEYS));
+                let mut cache = door.lock(PATIENCE).unwrap();
+                cache.get(key.as_bytes(), 1.0, |value| match value {
+                    Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
+                    other => panic!("{other:?}"),
+                });
+            }
+            (0..random.below(20_000)).for_each(|_| std::hint::spin_loop());
+            acknowledged += finish(running.swap_remove(which), &mut door);
+        }
+        let mut other = Other::start("load", &door, started);
+        let mut output = other.output();
+        wait_for(&mut output, "ready");
+        running.push((started, other, output));
+        started += 1;
+    }
+    for other in running {
+        acknowledged += finish(other, &mut door);
+    }
+    let cache = door.lock(PATIENCE).unwrap();
+    cache.storage().validate().unwrap();
+    let total = cache.storage().peek(b"sall").map(|(value, _)| value.to_owned());
+    let Some(OwnedValue::Number(total)) = total else {
+        panic!("{total:?}")
+    };
+    let (recoveries, dropped) = cache.storage().recoveries();
+    println!("{started} killed, {acknowledged} counts, {recoveries} rebuilds, {dropped} dropped");
+    assert!(
+        (acknowledged as f64..=(acknowledged + started) as f64).contains(&total),
+        "{total}: {acknowledged}"
+    );
+}
+
+// ---- stopped with the lock in its hands ----
+
+/// Takes the lock and keeps it until its input ends.
+fn hold(door: &mut Door) {
+    let mut cache = door.lock(PATIENCE).unwrap();
+    cache.set(b"sheld", Value::Bool(true), None, 1.0).unwrap();
+    println!("\nheld");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    drop(cache);
+    println!("\ngiven back");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn held(door: &Door) -> (Other, BufReader<ChildStdout>) {
+    let mut other = Other::start("hold", door, 0);
+    let mut output = other.output();
+    wait_for(&mut output, "held");
+    (other, output)
+}
+
+#[test]
+fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
+    let mut door = filled();
+    let (mut other, mut output) = held(&door);
+    other.signal(Signal::STOP);
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(door.lock(SHORT).err(), Some(super::lock::Refused::Busy));
+    }
+    // Not a measurement: the other is stopped for good, so any end at all shows that nobody waits for it.
+    assert!(started.elapsed() < PATIENCE);
+    other.signal(Signal::CONT);
+    drop(other.0.stdin.take());
+    wait_for(&mut output, "given back");
+    let mut cache = door.lock(PATIENCE).unwrap();
+    assert!(cache.has(b"sheld", 1.0));
+    assert_eq!(cache.storage().recoveries(), (0, 0));
+    cache.del(b"sheld");
+    drop(cache);
+
+    // Killed instead, it leaves what it had done whole.
+    let (other, _output) = held(&door);
+    other.signal(Signal::STOP);
+    assert!(door.lock(SHORT).is_err());
+    drop(other);
+    let cache = door.lock(PATIENCE).unwrap();
+    assert!(cache.has(b"sheld", 1.0));
+    assert_eq!(cache.storage().recoveries().0, 1);
+    cache.storage().validate().unwrap();
+}
+
+#[test]
+fn a_lock_that_is_none_is_refused() {
+    // Each byte of it; in a process of its own, as libc may not take it well.
+    let door = filled();
+    assert!(Other::start("break", &door, 0).ended_well());
+}
+
+fn break_lock(door: &mut Door) {
+    let place = door.lock_bytes();
+    let mut random = Random(11);
+    for round in 0..4_000 {
+        // SAFETY: the lock's place, which nobody else uses now.
+        let whole = unsafe { place.read() };
+        let mut broken = whole;
+        for _ in 0..=random.below(3) {
+            broken[random.below(64)] = if round % 2 == 0 {
+                random.next() as u8
+            } else {
+                1 << random.below(8)
+            };
+        }
+        // SAFETY: as above.
+        unsafe { place.write(broken) };
+        drop(door.lock(Duration::ZERO));
+        // SAFETY: as above; the lock is free, or was never taken.
+        unsafe { place.write(whole) };
+        assert!(door.lock(PATIENCE).is_ok(), "the lock as it was works");
+    }
+}
+
+// ---- memory ----
+
+#[test]
+fn what_one_process_does_another_sees() {
+    let mut door = filled();
+    let mut other = Door::attach(&door.ticket().to_string().parse().unwrap()).unwrap();
+    other.lock(PATIENCE).unwrap().set_max(3.0);
+    assert_eq!(door.lock(PATIENCE).unwrap().len(), 3);
+    // The memory outlives the door that made it.
+    drop(door);
+    assert_eq!(other.lock(PATIENCE).unwrap().len(), 3);
+}
+
+#[test]
+fn a_ticket_leads_to_one_store_only() {
+    let door = filled();
+    let ticket = door.ticket();
+    let refused = |ticket: Ticket| Door::attach(&ticket).unwrap_err().message.into_owned();
+    assert!(
+        refused(Ticket {
+            nonce: [1, 2],
+            ..ticket
+        })
+        .contains("not the one")
+    );
+    assert!(refused(Ticket { fd: 0, ..ticket }).contains("cannot attach"));
+    assert!(
+        refused(Ticket {
+            pid: u32::MAX,
+            ..ticket
+        })
+        .contains("cannot attach")
+    );
+    // A memory of ours that is no store yet.
+    let empty = Mapping::create(1 << 26).unwrap();
+    assert!(refused(empty.ticket([1, 2])).contains("not ready"));
+    for text in ["", "1", "1:2", "a:2:3", "1:2:xyz", "1:2:"] {
+        assert!(text.parse::<Ticket>().is_err(), "{text:?}");
+    }
+    assert_eq!(ticket.to_string().parse::<Ticket>().unwrap(), ticket);
+}
+
+#[test]
+fn memory_is_taken_as_it_is_needed_and_given_back() {
+    let mut door = Door::create(1 << 30).unwrap();
+    let empty = door.committed();
+    assert!(empty <= 64 * 1024, "{empty}");
+    let value = vec![b'v'; 1000];
+    for at in 0..5_000 {
+        let mut cache = door.lock(PATIENCE).unwrap();
+        cache
+            .set(format!("s{at}").as_bytes(), Value::String(&value), None, 1.0)
+            .unwrap();
+    }
+    let full = door.committed();
+    assert!((5_000_000..7_500_000).contains(&full), "{full}");
+    assert_eq!(
+        door.lock(PATIENCE).unwrap().storage().recover().unwrap().kept,
+        5_000
+    );
+    assert_eq!(door.committed(), full, "a rebuild takes no memory of the segment");
+    door.lock(PATIENCE).unwrap().reset();
+    assert!(door.committed() <= 4 * 64 * 1024, "{}", door.committed());
+    door.lock(PATIENCE).unwrap().storage().validate().unwrap();
+}
+
+#[test]
+fn nothing_of_a_mapping_can_be_cut_off() {
+    let mapping = Mapping::create(1 << 20).unwrap();
+    let path = format!("/proc/self/fd/{}", mapping.ticket([0, 0]).fd);
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    assert!(file.set_len(0).is_err());
+    assert!(file.set_len(1 << 21).is_err());
+    assert!(mapping.commit(0..(1 << 20) + 1).is_err());
+    assert_eq!(mapping.written(0..1 << 20), 0);
+    mapping.commit(4096..65_536).unwrap();
+    assert_eq!(mapping.committed(), 65_536 - 4096);
+    assert_eq!(mapping.written(4096..1 << 20), 0, "asked for is not yet written");
+    // SAFETY: inside the mapping, which nobody else uses.
+    unsafe { mapping.base().add(4096).write(1) };
+    assert_eq!(mapping.written(4096..1 << 20), 4096);
+    assert_eq!(mapping.written(0..1 << 20), 0);
+    mapping.release(4096..65_536);
+    assert_eq!((mapping.committed(), mapping.written(4096..1 << 20)), (0, 0));
+}
+
+#[test]
+fn a_door_that_goes_takes_its_slots_along() {
+    let slots = Slots::default();
+    let mut owner = Door::create(1 << 26).unwrap().with_slots(slots.clone());
+    let mut other = Door::attach(&owner.ticket()).unwrap();
+    for key in [b"sa", b"sb"] {
+        owner
+            .lock(PATIENCE)
+            .unwrap()
+            .storage_mut()
+            .put(key, Value::Slot(slots.take()), NONE)
+            .unwrap();
+    }
+    other.lock(PATIENCE).unwrap().del(b"sa");
+    assert_eq!(slots.in_use(), 2, "the owner has not looked yet");
+    drop(owner.lock(PATIENCE).unwrap());
+    assert_eq!(slots.in_use(), 1);
+    drop(owner);
+    assert_eq!(slots.in_use(), 0);
+    assert_eq!(other.lock(PATIENCE).unwrap().len(), 0);
+}

@@ -1,0 +1,670 @@
+//! The segment on plain memory: against a plain model, stopped at every single store, and damaged at random.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex},
+    thread,
+    time::Instant,
+};
+
+use super::{
+    Geometry, Segment,
+    memory::{Memory, PlainMemory},
+    segment::Identity,
+};
+use crate::{
+    cache::Cache,
+    slots::Slots,
+    storage::{Limits, Stamp, Storage},
+    value::{OwnedValue, Value},
+};
+
+type Hook = Box<dyn FnMut()>;
+
+thread_local! {
+    static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+}
+
+/// Called before each single store into a segment.
+pub fn step() {
+    HOOK.with(|hook| {
+        // While the hook runs it is taken out: what it does itself is not watched.
+        let taken = hook.borrow_mut().take();
+        if let Some(mut run) = taken {
+            run();
+            *hook.borrow_mut() = Some(run);
+        }
+    });
+}
+
+/// Runs something and calls `hook` before each store it makes.
+pub fn watched<R>(hook: impl FnMut() + 'static, run: impl FnOnce() -> R) -> R {
+    HOOK.with(|place| *place.borrow_mut() = Some(Box::new(hook)));
+    let result = run();
+    HOOK.with(|place| place.borrow_mut().take());
+    result
+}
+
+/// Numbers that are the same in every run (xorshift64*).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 11) as usize % end
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+}
+
+const IDENTITY: Identity = Identity {
+    seed: 42,
+    nonce: [1, 2],
+};
+
+fn create(geometry: Geometry) -> Segment<PlainMemory> {
+    let segment = Segment::create(PlainMemory::new(geometry.reserved()), geometry, IDENTITY).unwrap();
+    segment.publish();
+    segment
+}
+
+fn attach(memory: PlainMemory) -> Segment<PlainMemory> {
+    Segment::attach(memory, IDENTITY.nonce).unwrap()
+}
+
+fn small() -> Geometry {
+    Geometry::new(256, 600, 900).unwrap()
+}
+
+/// An entry, to compare.
+type Plain = (Vec<u8>, OwnedValue, Stamp);
+
+/// Most recent first.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Model(Vec<Plain>);
+
+impl Model {
+    fn at(&self, key: &[u8]) -> Option<usize> {
+        self.0.iter().position(|(k, ..)| k == key)
+    }
+
+    fn of<M: Memory>(segment: &Segment<M>) -> Self {
+        Self(
+            segment
+                .iter()
+                .map(|entry| (entry.key.to_vec(), entry.value.to_owned(), entry.stamp))
+                .collect(),
+        )
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Call {
+    Put(Vec<u8>, OwnedValue, Stamp),
+    Touch(Vec<u8>),
+    Remove(Vec<u8>),
+    RemoveLeastRecent,
+    Retain(u64),
+    RetainStamps(u64),
+    Clear,
+}
+
+fn key(random: &mut Random, keys: usize) -> Vec<u8> {
+    let number = random.below(keys);
+    // Some longer than a block.
+    let mut key = format!("s{number}").into_bytes();
+    key.resize(
+        key.len()
+            + if number.is_multiple_of(5) {
+                40 * (number % 7)
+            } else {
+                0
+            },
+        b'k',
+    );
+    key
+}
+
+fn value(random: &mut Random) -> OwnedValue {
+    let number = random.next();
+    let text = |random: &mut Random| {
+        let len = if random.one_in(6) {
+            random.below(1500)
+        } else {
+            random.below(130)
+        };
+        (0..len)
+            .map(|at| b'a' + ((number as usize + at) % 26) as u8)
+            .collect::<Vec<u8>>()
+    };
+    match random.below(9) {
+        0 => OwnedValue::Undefined,
+        1 => OwnedValue::Null,
+        2 => OwnedValue::Bool(number.is_multiple_of(2)),
+        3 => OwnedValue::Number(number as f64),
+        4 => OwnedValue::Slot(number as u32),
+        5 => OwnedValue::String(text(random).into()),
+        6 => OwnedValue::Clone(text(random).into()),
+        _ => OwnedValue::Json(format!("{{\"é\":\"{}\"}}", String::from_utf8(text(random)).unwrap()).into()),
+    }
+}
+
+fn call(random: &mut Random, keys: usize) -> Call {
+    match random.below(100) {
+        0..50 => {
+            let stamp = Stamp {
+                set_at: random.below(1000) as f64,
+                max_age: random.below(3) as f64,
+            };
+            Call::Put(key(random, keys), value(random), stamp)
+        }
+        50..70 => Call::Touch(key(random, keys)),
+        70..88 => Call::Remove(key(random, keys)),
+        88..97 => Call::RemoveLeastRecent,
+        97 => Call::Retain(random.next()),
+        98 => Call::RetainStamps(random.next()),
+        _ => Call::Clear,
+    }
+}
+
+/// Makes a call on both, and compares what it says.
+fn apply<M: Memory>(segment: &mut Segment<M>, model: &mut Model, call: &Call) {
+    match call {
+        Call::Put(key, value, stamp) => {
+            let put = segment.put(key, value.as_ref(), *stamp);
+            let at = model.at(key);
+            match put {
+                Ok(replaced) => {
+                    assert_eq!(replaced, at.is_some());
+                    if let Some(at) = at {
+                        model.0.remove(at);
+                    }
+                    model.0.insert(0, (key.clone(), value.clone(), *stamp));
+                }
+                Err(error) => assert_eq!(error.code, "ERR_OUT_OF_MEMORY"),
+            }
+        }
+        Call::Touch(key) => {
+            let found = segment.touch(key).map(|(value, stamp)| (value.to_owned(), stamp));
+            let kept = model.at(key).map(|at| model.0.remove(at));
+            assert_eq!(
+                found,
+                kept.as_ref().map(|(_, value, stamp)| (value.clone(), *stamp))
+            );
+            if let Some(kept) = kept {
+                model.0.insert(0, kept);
+            }
+        }
+        Call::Remove(key) => {
+            assert_eq!(
+                segment.remove(key),
+                model
+                    .at(key)
+                    .is_some_and(|at| model.0.drain(at..=at).count() == 1)
+            );
+        }
+        Call::RemoveLeastRecent => assert_eq!(segment.remove_least_recent(), model.0.pop().is_some()),
+        Call::Retain(mask) => {
+            let keep = |key: &[u8]| mask >> ((key.len() + usize::from(key[1])) % 64) & 1 == 1;
+            segment.retain(|entry| keep(entry.key));
+            model.0.retain(|(key, ..)| keep(key));
+        }
+        Call::RetainStamps(mask) => {
+            let keep = |stamp: Stamp| mask >> (stamp.set_at as u64 % 64) & 1 == 1;
+            segment.retain_stamps(keep);
+            model.0.retain(|(.., stamp)| keep(*stamp));
+        }
+        Call::Clear => {
+            segment.clear();
+            model.0.clear();
+        }
+    }
+}
+
+fn check<M: Memory>(segment: &Segment<M>, model: &Model) {
+    segment.validate().unwrap();
+    assert_eq!(Model::of(segment), *model);
+    assert_eq!(segment.len(), model.0.len());
+    for (key, value, stamp) in &model.0 {
+        assert_eq!(segment.peek(key), Some((value.as_ref(), *stamp)));
+        assert_eq!(segment.stamp(key), Some(*stamp));
+    }
+    let last = segment.least_recent().map(|entry| entry.key.to_vec());
+    assert_eq!(last, model.0.last().map(|(key, ..)| key.clone()));
+}
+
+#[test]
+fn it_does_what_the_model_does_and_every_structure_holds_after_each_call() {
+    for seed in 1..=12 {
+        let mut random = Random(seed);
+        let mut segment = create(small());
+        let mut model = Model::default();
+        for _ in 0..600 {
+            let call = call(&mut random, 8 << (seed % 4));
+            apply(&mut segment, &mut model, &call);
+            check(&segment, &model);
+        }
+        assert_eq!(segment.recoveries(), (0, 0));
+    }
+}
+
+#[test]
+fn a_put_without_memory_fails_and_leaves_what_was_there() {
+    for seed in 1..=6 {
+        let mut random = Random(seed);
+        let mut segment = create(small());
+        segment.memory().set_limit(4096 * (8 + random.below(10)));
+        let (mut model, mut failed) = (Model::default(), 0);
+        for at in 0..1500 {
+            if at % 500 == 0 {
+                segment.clear();
+                model.0.clear();
+            }
+            let (key, value) = (key(&mut random, 400), value(&mut random));
+            let before = segment.memory().committed();
+            failed += usize::from(
+                segment
+                    .put(
+                        &key,
+                        value.as_ref(),
+                        Stamp {
+                            set_at: 0.0,
+                            max_age: 0.0,
+                        },
+                    )
+                    .is_err(),
+            );
+            if Model::of(&segment) == model {
+                assert!(segment.memory().committed() >= before);
+            }
+            model = Model::of(&segment);
+            segment.validate().unwrap();
+        }
+        assert!(failed > 0, "the limit was never met");
+        assert_eq!(segment.recoveries(), (0, 0));
+    }
+}
+
+#[test]
+fn a_failed_put_keeps_the_old_value() {
+    let mut segment = create(Geometry::new(16, 10, 10).unwrap());
+    let stamp = Stamp {
+        set_at: 1.0,
+        max_age: 2.0,
+    };
+    segment.put(b"sa", Value::String(b"old"), stamp).unwrap();
+    segment.put(b"sb", Value::String(&[b'x'; 250]), stamp).unwrap();
+    let error = segment
+        .put(b"sa", Value::String(&[b'y'; 400]), stamp)
+        .unwrap_err();
+    assert_eq!(error.code, "ERR_OUT_OF_MEMORY");
+    assert_eq!(segment.peek(b"sa"), Some((Value::String(b"old"), stamp)));
+    segment.validate().unwrap();
+    // What can never fit, too.
+    assert!(
+        segment
+            .put(b"sa", Value::String(&vec![b'z'; 100_000]), stamp)
+            .is_err()
+    );
+    assert_eq!(segment.peek(b"sa"), Some((Value::String(b"old"), stamp)));
+}
+
+/// The heart of it: whatever store a process was stopped before, a rebuild gives the state before the call or
+/// the one after it; and a rebuild that is stopped itself can be begun again.
+#[test]
+fn stopped_before_any_store_it_recovers_to_before_or_after_the_call() {
+    let mut stops = 0;
+    for seed in 1..=5 {
+        let mut random = Random(seed * 77);
+        let mut segment = create(small());
+        let mut model = Model::default();
+        for _ in 0..220 {
+            let call = call(&mut random, 24);
+            let before = model.clone();
+            let snapshots = Arc::new(Mutex::new(Vec::new()));
+            segment.begin().unwrap();
+            let (memory, taken) = (segment.memory().clone(), snapshots.clone());
+            watched(
+                move || taken.lock().unwrap().push(memory.snapshot()),
+                || {
+                    apply(&mut segment, &mut model, &call);
+                    segment.end();
+                },
+            );
+            for snapshot in snapshots.lock().unwrap().drain(..) {
+                stops += 1;
+                let twice = random.one_in(20).then(|| snapshot.snapshot());
+                let mut found = attach(snapshot);
+                found.begin().unwrap();
+                let state = Model::of(&found);
+                match call {
+                    // These take entries out one by one.
+                    Call::Clear | Call::Retain(_) | Call::RetainStamps(_) => {
+                        found.validate().unwrap();
+                        assert!(state.0.iter().all(|entry| before.0.contains(entry)));
+                        assert!(model.0.iter().all(|entry| state.0.contains(entry)));
+                    }
+                    _ => {
+                        let expected = if state == before { &before } else { &model };
+                        check(&found, expected);
+                    }
+                }
+                found.end();
+                assert!(!found.begin().unwrap(), "it is whole now");
+                if let Some(twice) = twice {
+                    stop_recovery(&twice, &state);
+                }
+            }
+        }
+        check(&segment, &model);
+    }
+    println!("stopped before {stops} stores");
+    assert!(stops > 10_000);
+}
+
+fn stop_recovery(memory: &PlainMemory, expected: &Model) {
+    let snapshots = Arc::new(Mutex::new(Vec::new()));
+    let (watch, taken) = (memory.clone(), snapshots.clone());
+    let mut segment = attach(memory.clone());
+    watched(
+        move || taken.lock().unwrap().push(watch.snapshot()),
+        || segment.begin().unwrap(),
+    );
+    for snapshot in snapshots.lock().unwrap().drain(..) {
+        let mut found = attach(snapshot);
+        found.begin().unwrap();
+        check(&found, expected);
+    }
+}
+
+#[test]
+fn a_slot_is_freed_once_wherever_its_process_was_stopped() {
+    let slots = Slots::default();
+    let mut owner = create(small()).with_slots(slots.clone());
+    let stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    for key in [b"sa", b"sb", b"sc"] {
+        owner.put(key, Value::Slot(slots.take()), stamp).unwrap();
+    }
+    // Another process takes entries out: the slots wait for the owner.
+    let mut other = attach(owner.memory().clone());
+    other.put(b"sa", Value::Null, stamp).unwrap();
+    other.remove(b"sb");
+    other.end();
+    assert_eq!(slots.in_use(), 3);
+    assert!(!owner.begin().unwrap());
+    assert_eq!(slots.in_use(), 1);
+    other.clear();
+    other.end();
+    owner.begin().unwrap();
+    assert_eq!(slots.in_use(), 0);
+    owner.validate().unwrap();
+}
+
+#[test]
+fn the_slots_of_a_process_that_goes_go_with_it() {
+    let slots = Slots::default();
+    let mut owner = create(small()).with_slots(slots.clone());
+    let stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    owner.put(b"sa", Value::Slot(slots.take()), stamp).unwrap();
+    owner.put(b"sb", Value::Null, stamp).unwrap();
+    let other = attach(owner.memory().clone());
+    drop(owner);
+    assert_eq!(slots.in_use(), 0);
+    assert_eq!((other.len(), other.peek(b"sa")), (1, None));
+    other.validate().unwrap();
+}
+
+#[test]
+fn it_gives_memory_back_and_takes_it_again() {
+    let mut segment = create(Geometry::for_bytes(32 << 20));
+    let stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    let empty = segment.memory().committed();
+    let mut full = 0;
+    for round in 0..4 {
+        for at in 0..20_000 {
+            segment
+                .put(format!("s{at}").as_bytes(), Value::String(&[b'v'; 200]), stamp)
+                .unwrap();
+        }
+        let committed = segment.memory().committed();
+        assert!(
+            round == 0 || committed.abs_diff(full) < full / 20,
+            "{committed} is not about {full}"
+        );
+        full = committed;
+        // Emptied one by one it keeps its memory and uses it again.
+        if round % 2 == 0 {
+            while segment.remove_least_recent() {}
+            assert_eq!(segment.memory().committed(), full);
+        } else {
+            segment.clear();
+            assert!(segment.memory().committed() <= empty + 3 * 65_536);
+        }
+        assert_eq!((segment.len(), segment.size()), (0, 0));
+        segment.validate().unwrap();
+    }
+}
+
+/// Bytes change at random while calls go on. Whatever they say, they end, and a rebuild makes it whole.
+#[test]
+fn damage_ends_in_misses_and_a_rebuild() {
+    let rounds = std::env::var("DAMAGE_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(150);
+    let (mut mended, mut kept) = (0, 0);
+    for seed in 1..=rounds {
+        let mut random = Random(seed);
+        let mut segment = create(small());
+        let mut model = Model::default();
+        for _ in 0..150 {
+            let call = call(&mut random, 64);
+            if !matches!(call, Call::Clear) {
+                apply(&mut segment, &mut model, &call);
+            }
+        }
+        for _ in 0..40 {
+            damage(&segment, &mut random);
+            for _ in 0..4 {
+                segment.begin().unwrap();
+                segment.set_limits(Limits::default());
+                any_call(&mut segment, &mut random);
+                segment.end();
+            }
+            if random.one_in(8) {
+                mended += 1;
+                segment.recover().unwrap();
+                segment
+                    .validate()
+                    .unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+                kept += segment.len();
+            }
+        }
+        segment.clear();
+        segment.validate().unwrap();
+        assert_eq!(segment.len(), 0);
+        // And it is as good as new.
+        let mut model = Model::default();
+        for _ in 0..20 {
+            let call = call(&mut random, 64);
+            apply(&mut segment, &mut model, &call);
+            check(&segment, &model);
+        }
+    }
+    println!("rebuilt {mended} times, {kept} entries kept");
+}
+
+/// Changes some bytes that are in use, of any region but of the first 128 bytes: what the segment is, and its
+/// lock.
+fn damage(segment: &Segment<PlainMemory>, random: &mut Random) {
+    let geometry = segment.geometry;
+    let base = segment.memory().base();
+    for _ in 0..=random.below(4) {
+        let (from, len) = match random.below(5) {
+            0 => (128, 192),
+            1 => (
+                geometry.index_at,
+                segment.header().buckets.get().min(256) as usize * 4,
+            ),
+            2 | 3 => (
+                geometry.rows_at,
+                segment.header().rows_used.get().min(600) as usize * 64,
+            ),
+            _ => (
+                geometry.blocks_at,
+                segment.header().blocks_used.get().min(900) as usize * 64,
+            ),
+        };
+        let at = from + random.below(len.max(1));
+        let byte = match random.below(4) {
+            0 => 0,
+            1 => 0xFF,
+            2 => 1 << random.below(8),
+            _ => random.next() as u8,
+        };
+        // SAFETY: within the regions; the test is alone with the memory.
+        unsafe { base.add(at).write(byte) };
+        if random.one_in(3) {
+            // A whole word that looks like a link.
+            let link = random.below(300) as u32;
+            // SAFETY: as above; at most 3 bytes before `at`, and regions begin at a multiple of 4.
+            unsafe { base.add(at & !3).cast::<u32>().write(link) };
+        }
+    }
+}
+
+fn any_call(segment: &mut Segment<PlainMemory>, random: &mut Random) {
+    match random.below(12) {
+        0 => drop(segment.iter().count()),
+        1 => drop(segment.least_recent()),
+        2 => drop(segment.peek(&key(random, 64))),
+        _ => match call(random, 64) {
+            Call::Put(key, value, stamp) => drop(segment.put(&key, value.as_ref(), stamp)),
+            Call::Touch(key) => drop(segment.touch(&key)),
+            Call::Remove(key) => drop(segment.remove(&key)),
+            Call::RemoveLeastRecent => drop(segment.remove_least_recent()),
+            Call::Retain(mask) => segment.retain(|entry| mask >> (entry.key.len() % 64) & 1 == 1),
+            Call::RetainStamps(mask) => {
+                segment.retain_stamps(|stamp| mask >> (stamp.set_at as u64 % 64) & 1 == 1);
+            }
+            Call::Clear => {}
+        },
+    }
+}
+
+#[test]
+fn nothing_else_is_attached() {
+    let code = |memory: PlainMemory, nonce| Segment::attach(memory, nonce).unwrap_err().message.into_owned();
+    let fresh = || create(small()).memory().clone();
+    let unready = Segment::create(PlainMemory::new(small().reserved()), small(), IDENTITY).unwrap();
+    let poke = |at: usize, byte: u8| {
+        let memory = fresh();
+        // SAFETY: in the header; nobody else uses the memory.
+        unsafe { memory.base().add(at).write(byte) };
+        memory
+    };
+    assert!(Segment::attach(fresh(), IDENTITY.nonce).is_ok());
+    assert!(code(unready.memory().clone(), IDENTITY.nonce).contains("not ready"));
+    assert!(code(PlainMemory::new(1), IDENTITY.nonce).contains("not ready"));
+    assert!(code(fresh(), [9, 9]).contains("not the one"));
+    assert!(code(poke(0, 0), IDENTITY.nonce).contains("not a store"));
+    assert!(code(poke(8, 77), IDENTITY.nonce).contains("version"));
+    assert!(code(poke(19, 0x40), IDENTITY.nonce).contains("size"));
+    assert!(code(poke(32, 77), IDENTITY.nonce).contains("hashes"));
+}
+
+#[test]
+fn threads_with_a_lock_between_them_lose_no_count() {
+    const THREADS: usize = 4;
+    const COUNTS: usize = 3_000;
+    let first = create(Geometry::for_bytes(1 << 20));
+    // Built with the crate, so that ThreadSanitizer sees what it orders.
+    let lock = Arc::new(parking_lot::Mutex::new(()));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (memory, lock) = (first.memory().clone(), lock.clone());
+            thread::spawn(move || {
+                let mut cache = Cache::new(attach(memory));
+                for at in 0..COUNTS {
+                    let _held = lock.lock();
+                    cache.storage_mut().begin().unwrap();
+                    cache.incr(b"shits", 1.0, None, 0.0).unwrap();
+                    let key = format!("s{thread}-{}", at % 50);
+                    cache
+                        .set(key.as_bytes(), Value::String(&[thread as u8; 150]), None, 0.0)
+                        .unwrap();
+                    assert_eq!(
+                        cache.get(key.as_bytes(), 0.0, |value| value
+                            == Value::String(&[thread as u8; 150])),
+                        Some(true)
+                    );
+                    cache.storage_mut().end();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let total = first.peek(b"shits").map(|(value, _)| value.to_owned());
+    assert_eq!(total, Some(OwnedValue::Number((THREADS * COUNTS) as f64)));
+    assert_eq!(first.len(), THREADS * 50 + 1);
+    first.validate().unwrap();
+}
+
+/// A 99-byte JSON object.
+pub fn object() -> String {
+    let object = format!(
+        r#"{{"id":12345,"name":"some name","mail":"{}","tags":["a","b"]}}"#,
+        "m".repeat(41)
+    );
+    assert_eq!(object.len(), 99);
+    object
+}
+
+#[test]
+fn a_million_entries_of_a_small_object_take_220_bytes_each() {
+    const ENTRIES: usize = if cfg!(debug_assertions) {
+        200_000
+    } else {
+        1_000_000
+    };
+    let mut segment = create(Geometry::for_bytes(512 << 20));
+    let (object, stamp) = (
+        object(),
+        Stamp {
+            set_at: 1.0,
+            max_age: 0.0,
+        },
+    );
+    for at in 0..ENTRIES {
+        segment
+            .put(format!("skey:{at:06}").as_bytes(), Value::Json(&object), stamp)
+            .unwrap();
+    }
+    let each = segment.memory().committed() as f64 / ENTRIES as f64;
+    println!(
+        "{each:.1} bytes of memory an entry, {:.1} counted",
+        segment.size() as f64 / ENTRIES as f64
+    );
+    assert!(each <= 220.0, "{each}");
+    let started = Instant::now();
+    segment.recover().unwrap();
+    println!("rebuilt in {:?}", started.elapsed());
+    assert_eq!(segment.len(), ENTRIES);
+}
