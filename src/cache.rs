@@ -6,6 +6,9 @@
 //!   none, than the cache's age of this moment;
 //! - an expired entry still counts, and still has its place in the order, until a call removes it;
 //! - `get` and `set` make an entry the most recent; nothing else does.
+//!
+//! Bounds are kept by evicting least recent entries. An entry that would not fit in an empty cache is not
+//! stored and evicts nothing, and the key's old value goes: nobody reads what was meant to be replaced.
 
 use crate::{
     error::Result,
@@ -88,9 +91,30 @@ impl<S: Storage> Cache<S> {
 
     /// Sets the most entries (0 or `NaN`: no bound) and evicts at once what is over it.
     pub fn set_max(&mut self, max: f64) {
-        let max = if max > 0.0 { max } else { f64::INFINITY };
-        self.storage.set_limits(Limits { max, ..self.limits() });
+        self.storage.set_limits(Limits {
+            max: bound(max),
+            ..self.limits()
+        });
         self.trim();
+    }
+
+    /// Sets the most bytes that all entries take, as [`Storage::size`] counts them (0 or `NaN`: no bound), and
+    /// evicts at once what is over it.
+    pub fn set_max_size(&mut self, max_size: f64) {
+        self.storage.set_limits(Limits {
+            max_size: bound(max_size),
+            ..self.limits()
+        });
+        self.trim();
+    }
+
+    /// Sets the most bytes that an entry takes, as [`Storage::entry_size`] counts them (0 or `NaN`: no bound).
+    /// Larger ones that are there stay.
+    pub fn set_max_entry_size(&mut self, max_entry_size: f64) {
+        self.storage.set_limits(Limits {
+            max_entry_size: bound(max_entry_size),
+            ..self.limits()
+        });
     }
 
     /// Sets the age, in milliseconds, of entries that have none of their own (0 or `NaN`: they never expire).
@@ -150,7 +174,7 @@ impl<S: Storage> Cache<S> {
     /// 0) it takes the cache's. Returns `false`, and leaves no entry under the key, when it can never fit.
     ///
     /// # Errors
-    /// The storage has no memory for it; nothing has changed.
+    /// The storage has no memory for it; nothing has changed, and the value was declined.
     pub fn set(
         &mut self,
         key: &[u8],
@@ -158,17 +182,29 @@ impl<S: Storage> Cache<S> {
         max_age: Option<f64>,
         now: impl Clock,
     ) -> Result<bool> {
-        let limits = self.limits();
-        let max_age = given(max_age).unwrap_or(limits.max_age);
+        let max_age = given(max_age).unwrap_or(self.limits().max_age);
         let stamp = Stamp {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         };
-        if limits.max < 1.0 {
-            self.storage.decline(value);
+        self.store(key, value, stamp, now)
+    }
+
+    /// The one way in for an entry, and so where bounds are kept. Results as those of [`Cache::set`].
+    fn store(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, now: impl Clock) -> Result<bool> {
+        let limits = self.limits();
+        let size = self.storage.entry_size(key, value);
+        if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
+            self.refuse(key, value);
             return Ok(false);
         }
-        let replaced = self.storage.put(key, value, stamp)?;
+        let replaced = match self.storage.put(key, value, stamp) {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                self.storage.decline(value);
+                return Err(error);
+            }
+        };
         if replaced && expired(stamp, limits.max_age, now) {
             // lru-cache 6 looks a replaced entry up again, and so drops one whose age is negative.
             self.storage.remove(key);
@@ -177,12 +213,24 @@ impl<S: Storage> Cache<S> {
         Ok(true)
     }
 
+    /// Lets go of an entry that can never fit, and of the one under its key.
+    fn refuse(&mut self, key: &[u8], value: Value<'_>) {
+        // A JavaScript value that is set again may keep its slot: that is let go once.
+        let same =
+            matches!(value, Value::Slot(_)) && self.storage.peek(key).is_some_and(|(old, _)| old == value);
+        self.storage.remove(key);
+        if !same {
+            self.storage.decline(value);
+        }
+    }
+
     /// Removes an entry.
     pub fn del(&mut self, key: &[u8]) {
         self.storage.remove(key);
     }
 
     /// Adds `amount` to a number and returns the sum; a missing value, or one that is no number, counts as 0.
+    /// A counter that can never fit is not kept, as in [`Cache::set`]: the next call begins at 0.
     ///
     /// The entry becomes the most recent and its age starts anew with the cache's. With a `max_age` of its
     /// own, that age starts when the counter is created, and later calls leave it running.
@@ -203,7 +251,7 @@ impl<S: Storage> Cache<S> {
         let sum = current.unwrap_or(0.0) + amount;
         match (window, current) {
             (Some(running), Some(_)) => {
-                self.storage.put(key, Value::Number(sum), running)?;
+                self.store(key, Value::Number(sum), running, now)?;
             }
             _ => {
                 self.set(key, Value::Number(sum), max_age, now)?;
@@ -248,17 +296,21 @@ impl<S: Storage> Cache<S> {
     /// As [`Cache::set`]; what was loaded until then is there.
     pub fn load(&mut self, entries: &[DumpEntry<OwnedValue>], now: impl Clock) -> Result<()> {
         self.reset();
-        for DumpEntry { key, value, expires } in entries.iter().rev() {
+        let mut entries = entries.iter().rev();
+        let done = entries.try_for_each(|DumpEntry { key, value, expires }| {
             let remaining = expires - now.now();
-            if non_nan(*expires) == 0.0 {
-                self.set(key.as_bytes(), value.as_ref(), None, now)?;
+            let max_age = if non_nan(*expires) == 0.0 {
+                None
             } else if remaining > 0.0 {
-                self.set(key.as_bytes(), value.as_ref(), Some(remaining), now)?;
+                Some(remaining)
             } else {
                 self.storage.decline(value.as_ref());
-            }
-        }
-        Ok(())
+                return Ok(());
+            };
+            self.set(key.as_bytes(), value.as_ref(), max_age, now).map(drop)
+        });
+        entries.for_each(|entry| self.storage.decline(entry.value.as_ref()));
+        done
     }
 
     /// Removes the least recent entry, expired or not, and reads it.
@@ -268,9 +320,12 @@ impl<S: Storage> Cache<S> {
         popped
     }
 
-    fn trim(&mut self) {
-        let max = self.limits().max;
-        while self.storage.len() as f64 > max && self.storage.remove_least_recent() {}
+    /// Evicts what is over the bounds, the least recent entry first.
+    pub fn trim(&mut self) {
+        let Limits { max, max_size, .. } = self.limits();
+        while (self.storage.len() as f64 > max || self.storage.size() > max_size)
+            && self.storage.remove_least_recent()
+        {}
     }
 }
 
@@ -287,6 +342,11 @@ fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
 /// The age that a caller gave, unless it is one that means none: 0 or `NaN`.
 fn given(max_age: Option<f64>) -> Option<f64> {
     max_age.filter(|age| non_nan(*age) != 0.0)
+}
+
+/// A bound that a caller gave; 0 and `NaN` mean none.
+fn bound(given: f64) -> f64 {
+    if given > 0.0 { given } else { f64::INFINITY }
 }
 
 fn non_nan(number: f64) -> f64 {
@@ -410,6 +470,122 @@ mod tests {
         cache.set_max(0.5);
         assert!(!put(&mut cache, "d", 1.0, None, 0.0));
         assert!(cache.is_empty());
+    }
+
+    /// The size of an entry whose name has one letter and whose value is a number.
+    fn unit() -> f64 {
+        cache()
+            .storage()
+            .entry_size(key("a").as_bytes(), Value::Number(1.0))
+    }
+
+    fn put_text(cache: &mut HeapCache, name: &str, length: usize) -> bool {
+        let text = "x".repeat(length);
+        cache
+            .set(key(name).as_bytes(), Value::String(text.as_bytes()), None, 0.0)
+            .unwrap()
+    }
+
+    #[test]
+    fn the_size_is_that_of_all_keys_values_and_overheads() {
+        let mut cache = abc();
+        assert_eq!(cache.storage().size(), 3.0 * unit());
+        put_text(&mut cache, "a", 10);
+        put_text(&mut cache, "bb", 100);
+        assert_eq!(cache.storage().size(), 4.0 * unit() + 10.0 + 101.0);
+        put_text(&mut cache, "a", 7);
+        assert_eq!(cache.storage().size(), 4.0 * unit() + 7.0 + 101.0);
+        cache.reset();
+        assert_eq!(cache.storage().size(), 0.0);
+    }
+
+    #[test]
+    fn over_max_size_least_recent_entries_go_until_it_fits() {
+        let mut cache = abc();
+        cache.set_max_size(4.0 * unit());
+        put(&mut cache, "d", 1.0, None, 0.0);
+        assert_eq!(order(&cache), "dcba", "just as much is not over it");
+        assert!(put_text(&mut cache, "a", 2 * unit() as usize));
+        assert_eq!(order(&cache), "ad");
+        assert!(put_text(&mut cache, "e", 1));
+        assert_eq!(order(&cache), "e", "what was set last is what stays");
+    }
+
+    #[test]
+    fn lowering_max_size_trims_at_once() {
+        let mut cache = abc();
+        cache.set_max_size(3.0 * unit() - 1.0);
+        assert_eq!(order(&cache), "cb");
+        cache.set_max_size(1.0);
+        assert_eq!(order(&cache), "");
+        for none in [0.0, f64::NAN, f64::INFINITY] {
+            cache.set_max_size(5.0);
+            cache.set_max_size(none);
+            cache.set_max_entry_size(5.0);
+            cache.set_max_entry_size(none);
+            assert_eq!(cache.limits(), Limits::default());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_never_fits_evicts_nothing_and_its_old_value_goes() {
+        for bound in [HeapCache::set_max_size, HeapCache::set_max_entry_size] {
+            let mut cache = abc();
+            bound(&mut cache, 3.0 * unit());
+            assert!(!put_text(&mut cache, "d", 3 * unit() as usize));
+            assert_eq!(order(&cache), "cba");
+            assert!(!put_text(&mut cache, "b", 3 * unit() as usize));
+            assert_eq!(order(&cache), "ca");
+            assert!(put_text(&mut cache, "a", 2 * unit() as usize), "just as much fits");
+        }
+    }
+
+    #[test]
+    fn a_lower_max_entry_size_leaves_what_is_there() {
+        let mut cache = cache();
+        put_text(&mut cache, "a", 100);
+        cache.set_max_entry_size(unit());
+        assert_eq!(order(&cache), "a");
+        assert!(put(&mut cache, "b", 1.0, None, 0.0));
+        assert!(!put_text(&mut cache, "a", 100));
+        assert_eq!(order(&cache), "b");
+    }
+
+    #[test]
+    fn a_counter_keeps_to_the_bounds_with_and_without_an_age_of_its_own() {
+        for max_age in [None, Some(9.0)] {
+            let mut cache = abc();
+            put(&mut cache, "n", 5.0, max_age, 0.0);
+            cache.set_max_size(4.0 * unit());
+            assert_eq!(incr(&mut cache, "new", 1.0, max_age, 0.0), 1.0);
+            assert_eq!(order(&cache), "newnc");
+            assert_eq!(incr(&mut cache, "n", 1.0, max_age, 0.0), 6.0);
+            cache.set_max_entry_size(unit() - 1.0);
+            assert_eq!(incr(&mut cache, "n", 1.0, max_age, 0.0), 7.0);
+            assert_eq!(order(&cache), "newc", "a counter that does not fit is not kept");
+            assert_eq!(incr(&mut cache, "n", 1.0, max_age, 0.0), 1.0);
+        }
+    }
+
+    #[test]
+    fn a_replaced_entry_that_goes_at_once_evicts_nothing() {
+        let mut cache = abc();
+        cache.set_max_size(3.0 * unit());
+        let large = vec![b'x'; unit() as usize];
+        let stored = cache.set(key("a").as_bytes(), Value::String(&large), Some(-1.0), 0.0);
+        assert!(stored.unwrap());
+        assert_eq!(order(&cache), "cb");
+    }
+
+    #[test]
+    fn load_leaves_out_what_never_fits() {
+        let mut source = abc();
+        put_text(&mut source, "b", 1000);
+        let dump = owned(&source, 0.0);
+        let mut target = cache();
+        target.set_max_size(2.0 * unit());
+        target.load(&dump, 0.0).unwrap();
+        assert_eq!(order(&target), "ca");
     }
 
     #[test]
@@ -674,6 +850,11 @@ mod tests {
                 put(cache, "b", 1.0, None, 0.0);
             }),
             ("a lower max", |cache| cache.set_max(0.5)),
+            ("a lower maxSize", |cache| cache.set_max_size(1.0)),
+            ("overwriting with what never fits", |cache| {
+                cache.set_max_entry_size(unit());
+                put_text(cache, "a", 100);
+            }),
             ("get after its time", |cache| {
                 get(cache, "a", 11.0);
             }),
@@ -730,5 +911,24 @@ mod tests {
                 .unwrap()
         );
         assert_eq!(slots.in_use(), 0);
+    }
+
+    #[test]
+    fn a_javascript_value_that_is_set_again_and_never_fits_is_let_go_once() {
+        let slots = Slots::default();
+        let mut cache = Cache::new(HeapStorage::new(slots.clone()));
+        let set = |cache: &mut HeapCache, slot| {
+            cache
+                .set(key("a").as_bytes(), Value::Slot(slot), None, 0.0)
+                .unwrap()
+        };
+        let slot = slots.take();
+        assert!(set(&mut cache, slot));
+        cache.set_max_entry_size(1.0);
+        assert!(!set(&mut cache, slot));
+        assert_eq!((cache.len(), slots.in_use()), (0, 0));
+        let mut dropped = vec![];
+        slots.release(9, |slot| dropped.push(slot));
+        assert_eq!(dropped, [slot]);
     }
 }

@@ -88,6 +88,33 @@ impl Error {
         }
     }
 
+    /// Another process (or thread) holds the lock of a store for longer than the caller would wait.
+    pub fn busy() -> Self {
+        Self {
+            class: ErrorClass::Error,
+            code: "ERR_STORE_BUSY",
+            message: "another process holds the lock of the shared store; try again".into(),
+        }
+    }
+
+    /// A value that only the process which stored it can read: a JavaScript value kept by reference.
+    pub fn elsewhere() -> Self {
+        Self {
+            class: ErrorClass::Error,
+            code: "ERR_STORE_ELSEWHERE",
+            message: "the value is a JavaScript value of the primary, which must be asked for it".into(),
+        }
+    }
+
+    /// This system has no memory that processes share.
+    pub fn no_shared_memory() -> Self {
+        Self {
+            class: ErrorClass::Error,
+            code: "ERR_STORE_MEMORY",
+            message: "caches in shared memory need Linux".into(),
+        }
+    }
+
     /// The operating system refused what a schedule needs.
     pub fn schedule(error: &std::io::Error) -> Self {
         Self {

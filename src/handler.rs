@@ -2,6 +2,7 @@
 //! do more harm than an error answer to the request at fault.
 
 use serde_json::value::RawValue;
+use std::time::Duration;
 
 use crate::{
     cache::{Cache, DumpEntry},
@@ -9,7 +10,7 @@ use crate::{
     key::Key,
     options::{self, Options},
     protocol::{self, Part, Reply, Request},
-    registry::Registry,
+    registry::{PATIENCE, Registry},
     storage::Storage,
     value::OwnedValue,
 };
@@ -26,11 +27,18 @@ use crate::{
 /// ```
 pub fn handle(registry: &Registry, batch: &str, now: f64) -> Vec<Part> {
     let mut reply = Reply::default();
+    // One request may wait for another process. Where that was in vain, the others of the batch do not: the
+    // primary has more to do.
+    let mut patience = PATIENCE;
     for line in batch.lines().filter(|line| !line.is_empty()) {
         match Request::parse(line) {
             Ok(request) => {
                 reply.answer(request.id, request.mode, |reply| {
-                    answer(registry, &request, now, reply)
+                    let answered = answer(registry, &request, now, patience, reply);
+                    if answered == Err(Error::busy()) {
+                        patience = Duration::ZERO;
+                    }
+                    answered
                 });
             }
             Err(bad) => {
@@ -43,16 +51,32 @@ pub fn handle(registry: &Registry, batch: &str, now: f64) -> Vec<Part> {
     reply.finish()
 }
 
-fn answer(registry: &Registry, request: &Request<'_>, now: f64, reply: &mut Reply) -> Result<()> {
+fn answer(
+    registry: &Registry,
+    request: &Request<'_>,
+    now: f64,
+    patience: Duration,
+    reply: &mut Reply,
+) -> Result<()> {
     if request.command == "()" {
-        registry.open(&request.namespace, Options::parse(request.json(0))?)?;
-        reply.json("true");
+        registry.open(&request.namespace, Options::parse(request.json(0))?, patience)?;
+        match request.option(1)? {
+            // It can attach shared memory, and may have some already.
+            Some(wish) => reply.ticket(&request.namespace, wish.as_str()),
+            None => reply.json("true"),
+        }
         return Ok(());
     }
     let cache = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;
-    run(&mut cache.lock(), request, now, reply)
+    let mut cache = cache.lock(patience)?;
+    match &*request.command {
+        "get" | "peek" => cache.readable(Some(request.key(0)?.as_bytes()))?,
+        "mGet" | "values" | "dump" | "pop" => cache.readable(None)?,
+        _ => {}
+    }
+    run(&mut *cache, request, now, reply)
 }
 
 /// One command on one cache. The commands are those of the 1.x API.
@@ -176,6 +200,12 @@ fn run<S: Storage>(cache: &mut Cache<S>, request: &Request<'_>, now: f64, reply:
                 cache.set_max(options::max(&max)?);
             }
             reply.value(crate::value::Value::Number(cache.limits().max));
+        }
+        "maxSize" => {
+            if let Some(max_size) = request.option(0)? {
+                cache.set_max_size(options::max_size(&max_size)?);
+            }
+            reply.value(crate::value::Value::Number(cache.limits().max_size));
         }
         "maxAge" => {
             if let Some(max_age) = request.option(0)? {
@@ -418,6 +448,10 @@ mod tests {
                 (r#""max",2"#, "0,2"),
                 (r#""max",null"#, "0,2"),
                 (r#""max",0"#, r#"2,"Infinity""#),
+                (r#""maxSize""#, r#"2,"Infinity""#),
+                (r#""maxSize",1e6"#, "0,1000000"),
+                (r#""maxSize",null"#, "0,1000000"),
+                (r#""maxSize",0"#, r#"2,"Infinity""#),
                 (r#""maxAge""#, "0,0"),
                 (r#""maxAge",1500.5"#, "0,1500.5"),
                 (r#""maxAge",0"#, "0,0"),
@@ -425,8 +459,12 @@ mod tests {
                 (r#""allowStale",true"#, "0,true"),
                 (r#""stale""#, "0,true"),
                 (r#""stale",false"#, "0,false"),
-                (r#""()",{"max":5,"maxAge":null,"stale":true}"#, "0,true"),
+                (
+                    r#""()",{"max":5,"maxSize":5000,"maxEntrySize":500,"maxAge":null,"stale":true}"#,
+                    "0,true",
+                ),
                 (r#""max""#, "0,5"),
+                (r#""maxSize""#, "0,5000"),
                 (r#""maxAge""#, "0,0"),
                 (r#""stale""#, "0,true"),
             ],
@@ -444,6 +482,25 @@ mod tests {
                 (r#""max",0.5"#, "0,0.5"),
                 (r#""set","a",0,1"#, "0,false"),
                 (r#""length""#, "0,0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_value_that_never_fits_is_refused_and_the_old_one_goes() {
+        let large = "x".repeat(500);
+        converse(
+            &registry(),
+            &[
+                (r#""()",{"maxEntrySize":500}"#, "0,true"),
+                (r#""mSet",["a",0,1,"b",0,2]"#, "0,true"),
+                (&format!(r#""set","a",0,"{large}""#), "0,false"),
+                (r#""keys""#, r#"0,["b"]"#),
+                (&format!(r#""mSet",["b",0,"{large}","c",0,3]"#), "0,true"),
+                (r#""keys""#, r#"0,["c"]"#),
+                (r#""maxSize",500"#, "0,500"),
+                (r#""mSet",["d",0,"x","e",0,"y","f",0,"z"]"#, "0,true"),
+                (r#""keys""#, r#"0,["f","e","d"]"#),
             ],
         );
     }
@@ -483,10 +540,11 @@ mod tests {
     fn a_javascript_value_is_asked_for_as_the_worker_wants_it() {
         let slots = Slots::default();
         let registry = Registry::new(slots.clone(), Arc::new(|_| {}));
-        let cache = registry.open("n", Options::default()).unwrap();
+        let cache = registry.open("n", Options::default(), PATIENCE).unwrap();
         let slot = slots.take();
         cache
-            .lock()
+            .lock(PATIENCE)
+            .unwrap()
             .set(Key::string(b"a").as_bytes(), Value::Slot(slot), None, 0.0)
             .unwrap();
         let pending = |id, before: &str, mode, after: &str| Part::Pending {

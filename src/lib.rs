@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cache`] | the rules: ages, recency, bounds, counters |
 //! | [`storage`] | where entries lie |
+//! | [`store`] | a cache behind its lock, on the heap or shared |
 //! | [`key`], [`value`], [`text`] | what an entry is made of |
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`options`], [`registry`] | caches by namespace |
@@ -29,5 +30,6 @@ pub mod prune;
 pub mod registry;
 pub mod slots;
 pub mod storage;
+pub mod store;
 pub mod text;
 pub mod value;

@@ -21,6 +21,10 @@ pub enum Prune {
 pub struct Options {
     /// The most entries; 0 for no bound.
     pub max: Option<f64>,
+    /// The most bytes that all entries take; 0 for no bound.
+    pub max_size: Option<f64>,
+    /// The most bytes that an entry takes; 0 for no bound.
+    pub max_entry_size: Option<f64>,
     /// The age of entries, in milliseconds; 0 for never.
     pub max_age: Option<f64>,
     /// Whether expired entries are returned once.
@@ -49,6 +53,10 @@ impl Options {
         let get = |name: &str| given.get(name).filter(|value| !value.is_null());
         Ok(Self {
             max: get("max").map(max).transpose()?,
+            max_size: get("maxSize").map(max_size).transpose()?,
+            max_entry_size: get("maxEntrySize")
+                .map(|value| bound("maxEntrySize", "bytes", value))
+                .transpose()?,
             max_age: get("maxAge").map(max_age).transpose()?,
             stale: get("stale").map(stale).transpose()?,
             prune: get("prune").map(prune).transpose()?,
@@ -58,11 +66,20 @@ impl Options {
 
 /// Checks a `max`: a number of entries, 0 or more.
 pub fn max(value: &Json) -> Result<f64> {
+    bound("max", "entries", value)
+}
+
+/// Checks a `maxSize`: a number of bytes, 0 or more.
+pub fn max_size(value: &Json) -> Result<f64> {
+    bound("maxSize", "bytes", value)
+}
+
+fn bound(name: &str, unit: &str, value: &Json) -> Result<f64> {
     number(value)
-        .filter(|max| *max >= 0.0 || max.is_nan())
+        .filter(|bound| *bound >= 0.0 || bound.is_nan())
         .ok_or_else(|| {
             Error::option(format!(
-                "max must be a non-negative number of entries, got {}",
+                "{name} must be a non-negative number of {unit}, got {}",
                 show(value)
             ))
         })
@@ -154,6 +171,12 @@ mod tests {
             message(r#"{"max":"x"}"#),
             r#"max must be a non-negative number of entries, got "x""#
         );
+        for name in ["maxSize", "maxEntrySize"] {
+            assert_eq!(
+                message(&format!(r#"{{"{name}":-1}}"#)),
+                format!("{name} must be a non-negative number of bytes, got -1")
+            );
+        }
         assert_eq!(
             message(r#"{"max":{"n":"-Infinity"}}"#).split(", got").next(),
             Some("max must be a non-negative number of entries")

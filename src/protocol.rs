@@ -269,6 +269,14 @@ pub enum Piece {
     Text(String),
     /// The value in this slot, written as the worker wants it: `kind,payload`.
     Slot(u32, Mode),
+    /// The ticket to a namespace in shared memory, or why there is none: `0,{"ticket":…}` or `0,{"why":…}`.
+    /// JavaScript has the values that move there.
+    Ticket {
+        /// The namespace.
+        namespace: String,
+        /// The ticket to the one that the worker has, where it found no primary.
+        theirs: Option<String>,
+    },
 }
 
 /// A part of a reply: whole answers, separated by commas between parts.
@@ -418,16 +426,26 @@ impl Reply {
                 BASE64.encode_string(bytes, out);
                 out.push('"');
             }
-            Value::Slot(slot) => {
-                // Until now the answer being written lay in `text`; what is ready of it moves to `pieces`.
-                let ready = out.split_off(self.start);
-                self.pieces_bytes += ready.len();
-                let separator = self.pieces.is_empty() && ready.starts_with(',');
-                self.pieces
-                    .push(Piece::Text(if separator { ready[1..].to_owned() } else { ready }));
-                self.pieces.push(Piece::Slot(slot, self.mode));
-            }
+            Value::Slot(slot) => self.piece(Piece::Slot(slot, self.mode)),
         }
+    }
+
+    /// Writes where a namespace can be attached; `theirs` is the ticket to one that the worker has already.
+    pub fn ticket(&mut self, namespace: &str, theirs: Option<&str>) {
+        self.piece(Piece::Ticket {
+            namespace: namespace.to_owned(),
+            theirs: theirs.map(str::to_owned),
+        });
+    }
+
+    fn piece(&mut self, piece: Piece) {
+        // Until now the answer being written lay in `text`; what is ready of it moves to `pieces`.
+        let ready = self.text.split_off(self.start);
+        self.pieces_bytes += ready.len();
+        let separator = self.pieces.is_empty() && ready.starts_with(',');
+        self.pieces
+            .push(Piece::Text(if separator { ready[1..].to_owned() } else { ready }));
+        self.pieces.push(piece);
     }
 
     /// Writes that there is no such entry.
@@ -544,7 +562,7 @@ mod tests {
     fn text(parts: &[Part]) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Slot(..) => "0,null".into(),
+            Piece::Slot(..) | Piece::Ticket { .. } => "0,null".into(),
         };
         let part = |part: &Part| match part {
             Part::Ready(text) => text.clone(),

@@ -1,38 +1,79 @@
 //! The namespaces of one process: which caches there are, and their schedules.
 
-use indexmap::IndexMap;
+use chrono::{Local, TimeZone};
+use indexmap::{IndexMap, map::Entry};
 use parking_lot::Mutex;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+#[cfg(target_os = "linux")]
+use crate::storage::shared::peers;
 use crate::{
     cache::Cache,
     error::{Error, Result},
     options::{Options, Prune},
     prune::{Job, Pattern, Scheduler},
     slots::Slots,
-    storage::heap::HeapStorage,
+    storage::Storage,
+    store::Store,
 };
 
-/// A cache that several hands hold.
-pub type SharedCache = Arc<Mutex<Cache<HeapStorage>>>;
+/// Bytes of address space that a shared cache reserves. It takes no memory before there are entries.
+#[cfg(target_os = "linux")]
+const RESERVED: usize = 64 << 30;
+
+/// How long a call that cannot be put off waits for another process.
+pub const PATIENCE: Duration = Duration::from_millis(1);
 
 /// What a schedule does at its time: called with the namespace, on the scheduler's thread.
 pub type Tick = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The processes that share their namespaces where no primary has them: those with the same parent and the
+/// same identity.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    /// Tells one application from another.
+    pub identity: String,
+    /// The process that started them all.
+    pub parent: u32,
+}
+
+impl Peers {
+    #[cfg(target_os = "linux")]
+    fn open(&self, namespace: &str) -> Result<Store> {
+        peers::open(&self.identity, namespace, self.parent, RESERVED)?
+            .map(Store::shared)
+            .ok_or_else(Error::busy)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open(&self, _: &str) -> Result<Store> {
+        Err(Error::no_shared_memory())
+    }
+}
 
 /// Every namespace of one process (or of one copy of the package in it).
 pub struct Registry {
     namespaces: Mutex<IndexMap<String, Namespace>>,
     slots: Slots,
+    /// With whom the namespaces are shared, where no primary has them.
+    peers: Option<Peers>,
     scheduler: Scheduler,
     tick: Tick,
 }
 
 struct Namespace {
-    cache: SharedCache,
+    cache: Arc<Store>,
     schedule: Option<(Pattern, Job)>,
 }
 
 impl Namespace {
+    fn of(cache: Store) -> Self {
+        Self {
+            cache: Arc::new(cache),
+            schedule: None,
+        }
+    }
+
     /// Whether this schedule runs already.
     fn runs(&self, pattern: &Pattern) -> bool {
         self.schedule
@@ -47,24 +88,30 @@ impl Registry {
         Self {
             namespaces: Mutex::default(),
             slots,
+            peers: None,
             scheduler: Scheduler::new(),
             tick,
         }
     }
 
+    /// Whose caches these are, from now on.
+    pub fn with_peers(mut self, peers: Peers) -> Self {
+        self.peers = Some(peers);
+        self
+    }
+
     /// The cache of a namespace, made if there is none; the options given change one that exists.
     ///
     /// # Errors
-    /// A schedule cannot be started; all else is done.
-    pub fn open(&self, namespace: &str, options: Options) -> Result<SharedCache> {
+    /// Another process has the store at this moment: try again. Or a schedule cannot be started; all else is
+    /// done then.
+    pub fn open(&self, namespace: &str, options: Options, patience: Duration) -> Result<Arc<Store>> {
         let mut namespaces = self.namespaces.lock();
-        let entry = namespaces
-            .entry(namespace.to_owned())
-            .or_insert_with(|| Namespace {
-                cache: new_cache(self.slots.clone()),
-                schedule: None,
-            });
-        apply(&mut entry.cache.lock(), &options);
+        let entry = match namespaces.entry(namespace.to_owned()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(place) => place.insert(Namespace::of(self.make(namespace)?)),
+        };
+        apply(&mut *entry.cache.lock(patience)?, &options);
         match options.prune {
             None => {}
             Some(Prune::Off) => entry.schedule = None,
@@ -78,8 +125,37 @@ impl Registry {
         Ok(entry.cache.clone())
     }
 
+    fn make(&self, namespace: &str) -> Result<Store> {
+        match &self.peers {
+            None => Ok(Store::heap(self.slots.clone())),
+            Some(peers) => peers.open(namespace),
+        }
+    }
+
+    /// Prunes a namespace because its schedule says so. Where several processes run the same schedule, the
+    /// first to come does it. Returns whether it was done here.
+    ///
+    /// # Errors
+    /// Another process has the store at this moment.
+    pub fn scheduled(&self, namespace: &str, now: f64) -> Result<bool> {
+        let namespaces = self.namespaces.lock();
+        let Some(entry) = namespaces.get(namespace) else {
+            return Ok(false);
+        };
+        let mut cache = entry.cache.lock(PATIENCE)?;
+        let due = entry.schedule.as_ref().is_some_and(|(pattern, _)| {
+            cache
+                .storage_mut()
+                .take_tick(now, |last| is_due(pattern, last, now))
+        });
+        if due {
+            cache.prune(now);
+        }
+        Ok(due)
+    }
+
     /// The cache of a namespace, if there is one.
-    pub fn get(&self, namespace: &str) -> Option<SharedCache> {
+    pub fn get(&self, namespace: &str) -> Option<Arc<Store>> {
         self.namespaces
             .lock()
             .get(namespace)
@@ -92,22 +168,103 @@ impl Registry {
     }
 }
 
-/// An empty cache that belongs to no namespace.
-pub fn new_cache(slots: Slots) -> SharedCache {
-    Arc::new(Mutex::new(Cache::new(HeapStorage::new(slots))))
+/// Whether a time of the pattern lies after `last` and not after `now`, both in milliseconds since the epoch.
+fn is_due(pattern: &Pattern, last: f64, now: f64) -> bool {
+    let time = |ms: f64| Local.timestamp_millis_opt(ms as i64).single();
+    let next = time(last).and_then(|last| pattern.next_after(last));
+    next.is_none_or(|next| next.timestamp_millis() as f64 <= now)
 }
 
 /// Applies the options that concern the store itself.
-pub fn apply(cache: &mut Cache<HeapStorage>, options: &Options) {
+pub fn apply<S: Storage>(cache: &mut Cache<S>, options: &Options) {
     if let Some(max_age) = options.max_age {
         cache.set_max_age(max_age);
     }
     if let Some(stale) = options.stale {
         cache.set_allow_stale(stale);
     }
+    if let Some(max_entry_size) = options.max_entry_size {
+        cache.set_max_entry_size(max_entry_size);
+    }
     if let Some(max) = options.max {
         cache.set_max(max);
     }
+    if let Some(max_size) = options.max_size {
+        cache.set_max_size(max_size);
+    }
+}
+
+/// Caches in shared memory. Tickets are text here: they come from other processes.
+#[cfg(target_os = "linux")]
+impl Registry {
+    /// Moves a namespace to memory that other processes can share, see [`Store::share`]; to that of `ticket`
+    /// unless it is empty. Returns the ticket to it.
+    ///
+    /// # Errors
+    /// There is no such namespace, or no such memory: it stays on the heap.
+    pub fn share(
+        &self,
+        namespace: &str,
+        ticket: &str,
+        text: impl FnMut(u32) -> Option<Vec<u8>>,
+    ) -> Result<String> {
+        let store = self.get(namespace).ok_or_else(|| Error::namespace(namespace))?;
+        let ticket = if ticket.is_empty() {
+            store.share(RESERVED, &self.slots, text)
+        } else {
+            store.adopt(&ticket.parse()?, &self.slots, text)
+        };
+        ticket.map(|ticket| ticket.to_string())
+    }
+
+    /// Adds a namespace that another process has, in place of one of that name.
+    ///
+    /// # Errors
+    /// See [`Store::attach`].
+    pub fn attach(&self, namespace: &str, ticket: &str) -> Result<()> {
+        let store = Store::attach(&ticket.parse()?)?;
+        self.namespaces
+            .lock()
+            .insert(namespace.to_owned(), Namespace::of(store));
+        Ok(())
+    }
+
+    /// The ticket to a namespace that is shared.
+    pub fn ticket(&self, namespace: &str) -> Option<String> {
+        Some(self.get(namespace)?.ticket()?.to_string())
+    }
+
+    /// Lets JavaScript values go that other processes have removed.
+    pub fn sweep(&self) {
+        let stores: Vec<_> = self
+            .namespaces
+            .lock()
+            .values()
+            .map(|entry| entry.cache.clone())
+            .collect();
+        for store in stores.iter().filter(|store| store.has_released()) {
+            // Whoever cannot have the lock now has it next time.
+            store.lock(Duration::ZERO).ok();
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(missing_docs)]
+impl Registry {
+    pub fn share(&self, _: &str, _: &str, _: impl FnMut(u32) -> Option<Vec<u8>>) -> Result<String> {
+        Err(Error::no_shared_memory())
+    }
+
+    pub fn attach(&self, _: &str, _: &str) -> Result<()> {
+        Err(Error::no_shared_memory())
+    }
+
+    pub fn ticket(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    pub fn sweep(&self) {}
 }
 
 impl fmt::Debug for Registry {
@@ -133,16 +290,19 @@ mod tests {
     #[test]
     fn one_namespace_is_one_cache_and_later_options_change_it() {
         let registry = registry();
-        let first = registry.open("a", options(r#"{"max":3,"maxAge":5}"#)).unwrap();
+        let first = registry
+            .open("a", options(r#"{"max":3,"maxAge":5}"#), PATIENCE)
+            .unwrap();
         let second = registry
-            .open("a", options(r#"{"maxAge":7,"stale":true}"#))
+            .open("a", options(r#"{"maxAge":7,"stale":true}"#), PATIENCE)
             .unwrap();
         assert!(Arc::ptr_eq(&first, &second));
-        let limits = first.lock().limits();
+        let limits = first.lock(PATIENCE).unwrap().limits();
         assert_eq!((limits.max, limits.max_age, limits.allow_stale), (3.0, 7.0, true));
+        assert_eq!((limits.max_size, limits.max_entry_size), (2e6, 1e6));
         assert!(!Arc::ptr_eq(
             &first,
-            &registry.open("b", Options::default()).unwrap()
+            &registry.open("b", Options::default(), PATIENCE).unwrap()
         ));
     }
 
@@ -155,14 +315,22 @@ mod tests {
                 .as_ref()
                 .map(|(pattern, _)| pattern.as_str().to_owned())
         };
-        registry.open("a", options(r#"{"prune":"0 0 1 1 *"}"#)).unwrap();
-        registry.open("a", options(r#"{"prune":"0 0 1 1 *"}"#)).unwrap();
+        registry
+            .open("a", options(r#"{"prune":"0 0 1 1 *"}"#), PATIENCE)
+            .unwrap();
+        registry
+            .open("a", options(r#"{"prune":"0 0 1 1 *"}"#), PATIENCE)
+            .unwrap();
         assert_eq!(running(&registry).as_deref(), Some("0 0 1 1 *"));
-        registry.open("a", Options::default()).unwrap();
+        registry.open("a", Options::default(), PATIENCE).unwrap();
         assert_eq!(running(&registry).as_deref(), Some("0 0 1 1 *"));
-        registry.open("a", options(r#"{"prune":"0 0 2 1 *"}"#)).unwrap();
+        registry
+            .open("a", options(r#"{"prune":"0 0 2 1 *"}"#), PATIENCE)
+            .unwrap();
         assert_eq!(running(&registry).as_deref(), Some("0 0 2 1 *"));
-        registry.open("a", options(r#"{"prune":false}"#)).unwrap();
+        registry
+            .open("a", options(r#"{"prune":false}"#), PATIENCE)
+            .unwrap();
         assert_eq!(running(&registry), None);
     }
 }

@@ -23,8 +23,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// One more than the highest slot ever handed out.
-    end: u32,
+    /// For each slot ever handed out, whether it holds a value now.
+    taken: Vec<bool>,
     /// Dropped by JavaScript, ready for another value.
     vacant: Vec<u32>,
     /// Freed since JavaScript last asked.
@@ -35,17 +35,27 @@ impl Slots {
     /// A slot for a new value.
     pub fn take(&self) -> u32 {
         let mut table = self.0.table.lock();
-        table.vacant.pop().unwrap_or_else(|| {
-            let slot = table.end;
-            table.end += 1;
-            slot
-        })
+        match table.vacant.pop() {
+            Some(slot) => {
+                table.taken[slot as usize] = true;
+                slot
+            }
+            None => {
+                table.taken.push(true);
+                (table.taken.len() - 1) as u32
+            }
+        }
     }
 
-    /// Says that the entry that held `slot` is gone.
+    /// Says that the entry that held `slot` is gone. One that holds no value is passed over: a damaged segment
+    /// may name any number.
     pub fn free(&self, slot: u32) {
-        self.0.table.lock().freed.push(slot);
-        self.0.any_freed.store(true, Ordering::Release);
+        let mut table = self.0.table.lock();
+        if let Some(taken @ true) = table.taken.get_mut(slot as usize) {
+            *taken = false;
+            table.freed.push(slot);
+            self.0.any_freed.store(true, Ordering::Release);
+        }
     }
 
     /// Passes freed slots to `drop_value`, at most `limit` of them, and makes them vacant. Returns how many
@@ -68,7 +78,7 @@ impl Slots {
     /// How many slots hold a value now.
     pub fn in_use(&self) -> usize {
         let table = self.0.table.lock();
-        table.end as usize - table.vacant.len() - table.freed.len()
+        table.taken.len() - table.vacant.len() - table.freed.len()
     }
 }
 
@@ -88,6 +98,27 @@ mod tests {
         assert_eq!(dropped, [a]);
         assert_eq!(slots.take(), a);
         assert_eq!(slots.in_use(), 3);
+    }
+
+    #[test]
+    fn a_slot_that_holds_no_value_is_not_freed() {
+        let slots = Slots::default();
+        let (a, b) = (slots.take(), slots.take());
+        for slot in [a, a, 2, u32::MAX] {
+            slots.free(slot);
+        }
+        let released = || {
+            let mut released = vec![];
+            slots.release(9, |slot| released.push(slot));
+            released
+        };
+        assert_eq!((released(), slots.in_use()), (vec![a], 1));
+        slots.free(a);
+        assert_eq!((released(), slots.in_use()), (vec![], 1));
+        assert_eq!(slots.take(), a);
+        slots.free(a);
+        slots.free(b);
+        assert_eq!((released().len(), slots.in_use()), (2, 0));
     }
 
     #[test]

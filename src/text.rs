@@ -2,20 +2,19 @@
 //! so its bytes here are WTF-8: UTF-8 in which a lone surrogate has its three-byte form. Every string has
 //! exactly one WTF-8 form, so equal strings are equal bytes.
 
-use smallvec::{Array, SmallVec};
-
 /// Appends the WTF-8 form of `units` to `out`.
-pub fn push_utf16<A: Array<Item = u8>>(out: &mut SmallVec<A>, units: &[u16]) {
-    if units.iter().all(|unit| *unit < 0x80) {
+pub fn push_utf16(out: &mut impl Extend<u8>, units: &[u16]) {
+    // Of all units at once, not up to the first that is none: this way the loop is fast.
+    if units.iter().fold(0, |all, unit| all | unit) < 0x80 {
         out.extend(units.iter().map(|unit| *unit as u8));
         return;
     }
     for decoded in char::decode_utf16(units.iter().copied()) {
         match decoded {
-            Ok(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Ok(c) => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
             Err(lone) => {
                 let unit = lone.unpaired_surrogate();
-                out.extend_from_slice(&[
+                out.extend([
                     0xE0 | (unit >> 12) as u8,
                     0x80 | (unit >> 6 & 0x3F) as u8,
                     0x80 | (unit & 0x3F) as u8,
@@ -23,6 +22,13 @@ pub fn push_utf16<A: Array<Item = u8>>(out: &mut SmallVec<A>, units: &[u16]) {
             }
         }
     }
+}
+
+/// The WTF-8 form of `units`.
+pub fn from_utf16(units: &[u16]) -> Vec<u8> {
+    let mut bytes = vec![];
+    push_utf16(&mut bytes, units);
+    bytes
 }
 
 /// The UTF-16 units of WTF-8 `bytes`. Bytes that are not WTF-8 become U+FFFD.
@@ -125,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn wtf8(units: &[u16]) -> Vec<u8> {
-        let mut out = SmallVec::<[u8; 16]>::new();
+        let mut out = vec![];
         push_utf16(&mut out, units);
         out.to_vec()
     }

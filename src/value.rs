@@ -43,7 +43,16 @@ pub enum OwnedValue {
     Slot(u32),
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The bytes that a storage keeps of it beside its kind and what fits in 8 bytes; none for a slot.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::String(bytes) | Self::Clone(bytes) => bytes,
+            Self::Json(text) => text.as_bytes(),
+            _ => &[],
+        }
+    }
+
     /// A copy that a store can keep.
     pub fn to_owned(self) -> OwnedValue {
         match self {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use lru_cache_for_clusters::{handler::handle, key::Key, value::Value};
+use lru_cache_for_clusters::{handler::handle, key::Key, registry::PATIENCE, value::Value};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::batch::{Answer, Primary, text};
 
@@ -23,7 +23,8 @@ fn primary() -> Primary {
     let slot = Value::Slot(primary.slots.take());
     let cache = primary.registry.get("n").unwrap();
     cache
-        .lock()
+        .lock(PATIENCE)
+        .unwrap()
         .set(Key::string(b"js").as_bytes(), slot, None, 0.0)
         .unwrap();
     primary
@@ -45,7 +46,7 @@ fn unharmed(primary: &Primary) {
 }
 
 fn length(primary: &Primary) -> usize {
-    primary.registry.get("n").unwrap().lock().len()
+    primary.registry.get("n").unwrap().lock(PATIENCE).unwrap().len()
 }
 
 /// The answer to one request on the namespace, `[7,0,"n",` being there already.
@@ -262,7 +263,13 @@ fn options_that_are_refused_change_nothing() {
         refused(&primary, &format!("\"()\",{options}"), OPTION);
     }
     assert_eq!(
-        primary.registry.get("n").unwrap().lock().limits(),
+        primary
+            .registry
+            .get("n")
+            .unwrap()
+            .lock(PATIENCE)
+            .unwrap()
+            .limits(),
         Default::default()
     );
     let answers = primary.send(r#"[1,0,"new","()",{"max":-1}]"#, 0.0);

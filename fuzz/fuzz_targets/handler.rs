@@ -10,7 +10,7 @@ mod validate;
 
 use batch::Primary;
 use libfuzzer_sys::fuzz_target;
-use lru_cache_for_clusters::{key::Key, value::Value};
+use lru_cache_for_clusters::{key::Key, registry::PATIENCE, value::Value};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     let cache = primary.registry.get("kept").expect("a namespace");
     let value = Value::Slot(primary.slots.take());
     cache
-        .lock()
+        .lock(PATIENCE).unwrap()
         .set(Key::string(b"js").as_bytes(), value, None, 0.0)
         .expect("memory");
 
@@ -33,6 +33,6 @@ fuzz_target!(|bytes: &[u8]| {
     let answers = primary.send("[4,0,\"n\",\"()\",{}]\n[5,0,\"n\",\"get\",\"a\"]", 0.0);
     assert_eq!(answers[0].payload, "true");
     if !text.contains("kept") && !text.contains('\\') {
-        assert_eq!(cache.lock().len(), 1, "nobody asked for this namespace");
+        assert_eq!(cache.lock(PATIENCE).unwrap().len(), 1, "nobody asked for this namespace");
     }
 });

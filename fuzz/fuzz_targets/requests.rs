@@ -11,7 +11,7 @@ mod validate;
 use arbitrary::Arbitrary;
 use batch::Primary;
 use libfuzzer_sys::fuzz_target;
-use lru_cache_for_clusters::{key::Key, value::Value};
+use lru_cache_for_clusters::{key::Key, registry::PATIENCE, value::Value};
 use std::fmt::Write;
 
 /// What happens to the primary.
@@ -280,7 +280,7 @@ fuzz_target!(|events: Vec<Event<'_>>| {
                     let slot = primary.slots.take();
                     let key = Key::number((key % 8).into());
                     cache
-                        .lock()
+                        .lock(PATIENCE).unwrap()
                         .set(key.as_bytes(), Value::Slot(slot), Some(100.0), now)
                         .expect("memory");
                 }

@@ -8,10 +8,18 @@ use std::{
     cell::{Cell, RefCell},
     ptr::NonNull,
     rc::Rc,
+    sync::Arc,
 };
 
-use super::call::{Call, JsValue};
-use crate::{error::Error, registry::SharedCache, slots::Slots, value::Value};
+use super::{
+    call::{Call, JsValue},
+    values::{Copied, Read, Values},
+};
+use crate::{
+    error::{Error, Result},
+    slots::Slots,
+    store::Store,
+};
 
 /// What is in the array that Rust and JavaScript share, `state` in `lib/native.js`: what the last call's
 /// result is, the slot that belongs to it, and slots whose values JavaScript is to drop.
@@ -51,6 +59,9 @@ pub struct Table {
     pub slots: Slots,
     state: NonNull<Cell<i32>>,
     length: usize,
+    /// For values on their way, so that most calls allocate nothing.
+    pub values: RefCell<Values>,
+    pub copy: RefCell<Copied>,
     /// Keeps the memory behind `state` alive.
     _array: Int32Array,
 }
@@ -68,6 +79,8 @@ impl Table {
                 slots: Slots::default(),
                 state,
                 length,
+                values: RefCell::default(),
+                copy: RefCell::default(),
                 _array: array,
             })
         })
@@ -97,27 +110,51 @@ impl Table {
         self.set(state::FREED, i32::try_from(written + left).unwrap_or(i32::MAX));
     }
 
-    /// A stored value for JavaScript.
-    pub fn show(&self, call: &Call, value: Value<'_>) -> JsValue {
-        let (outcome, shown) = self.convert(call, value);
-        self.outcome(outcome, shown)
+    /// Passes room for values that are read under a lock to `run`, and shows JavaScript the first of them.
+    pub fn show(&self, call: &Call, run: impl FnOnce(&mut Values) -> Result<()>) -> Result<JsValue> {
+        let mut values = self.values.borrow_mut();
+        values.clear();
+        run(&mut values)?;
+        let (outcome, shown) = values
+            .iter()
+            .next()
+            .map_or((Outcome::Miss, std::ptr::null_mut()), |value| {
+                self.convert(call, value)
+            });
+        Ok(self.outcome(outcome, shown))
     }
 
-    /// As [`Table::show`], without saying what it is.
-    pub fn convert(&self, call: &Call, value: Value<'_>) -> (Outcome, JsValue) {
+    /// A value for JavaScript, and what it is.
+    pub fn convert(&self, call: &Call, value: Read<'_>) -> (Outcome, JsValue) {
         match value {
-            Value::Slot(slot) => {
+            Read::Miss => (Outcome::Miss, std::ptr::null_mut()),
+            Read::Slot(slot) => {
                 self.set(state::SLOT, slot as i32);
                 (Outcome::Slot, std::ptr::null_mut())
             }
-            Value::Undefined => (Outcome::Value, call.undefined()),
-            Value::Null => (Outcome::Value, call.null()),
-            Value::Bool(flag) => (Outcome::Value, call.js_bool(flag)),
-            Value::Number(number) => (Outcome::Value, call.js_number(number)),
-            Value::String(wtf8) => (Outcome::Value, call.js_string(wtf8)),
-            Value::Json(json) => (Outcome::Json, call.js_string(json.as_bytes())),
-            Value::Clone(bytes) => (Outcome::Clone, call.js_buffer(bytes)),
+            Read::Undefined => (Outcome::Value, call.undefined()),
+            Read::Null => (Outcome::Value, call.null()),
+            Read::Bool(flag) => (Outcome::Value, call.js_bool(flag)),
+            Read::Number(number) => (Outcome::Value, call.js_number(number)),
+            Read::String(wtf8) => (Outcome::Value, call.js_string(wtf8)),
+            Read::Json(json) => (Outcome::Json, call.js_string(json)),
+            Read::Clone(bytes) => (Outcome::Clone, call.js_buffer(bytes)),
         }
+    }
+
+    /// Says whether an entry was stored.
+    pub fn stored(&self, stored: bool) -> JsValue {
+        let outcome = if stored { Outcome::Value } else { Outcome::Miss };
+        self.outcome(outcome, std::ptr::null_mut())
+    }
+
+    /// Says in which slot JavaScript is to keep the value of an entry that was stored.
+    pub fn kept(&self, slot: Option<u32>) -> JsValue {
+        let Some(slot) = slot else {
+            return self.stored(false);
+        };
+        self.set(state::SLOT, slot as i32);
+        self.outcome(Outcome::Slot, std::ptr::null_mut())
     }
 
     /// Answers with an error.
@@ -128,7 +165,7 @@ impl Table {
 
 /// A cache with the table in which its JavaScript values lie.
 pub struct Held {
-    pub cache: SharedCache,
+    pub store: Arc<Store>,
     pub table: Rc<Table>,
 }
 
@@ -138,7 +175,7 @@ thread_local! {
 }
 
 /// The cache that a number names. The clone keeps it through the call, whatever the call makes happen.
-pub fn held(call: &Call, value: JsValue) -> Result<Rc<Held>, &'static str> {
+pub fn held(call: &Call, value: JsValue) -> std::result::Result<Rc<Held>, &'static str> {
     CACHES
         .with_borrow(|caches| caches.get(call.index(value) as usize).cloned())
         .ok_or("internal error: no such cache")

@@ -127,6 +127,14 @@ pub enum Type {
 }
 
 impl Call {
+    /// A call of a class of `napi-derive`, which has read its arguments itself.
+    pub fn of(env: sys::napi_env) -> Self {
+        Self {
+            env,
+            arguments: [ptr::null_mut(); ARGUMENTS],
+        }
+    }
+
     /// An argument.
     pub fn argument(&self, index: usize) -> JsValue {
         self.arguments[index]
@@ -195,6 +203,26 @@ impl Call {
             sys::napi_get_value_string_utf16(self.env, value, units.as_mut_ptr(), length + 1, &mut length)
         };
         read(&units[..length])
+    }
+
+    /// As [`Call::utf16`], into room that can be used again.
+    pub fn utf16_into(&self, value: JsValue, units: &mut Vec<u16>) {
+        units.resize(512, 0);
+        let mut length = 0;
+        loop {
+            // SAFETY: the room is passed with its size; Node writes at most that, a terminating 0 included.
+            unsafe {
+                let room = units.as_mut_ptr();
+                sys::napi_get_value_string_utf16(self.env, value, room, units.len(), &mut length)
+            };
+            // One less than the room may be a string that goes on.
+            if length + 1 < units.len() {
+                return units.truncate(length);
+            }
+            // SAFETY: without a buffer Node gives the length alone.
+            unsafe { sys::napi_get_value_string_utf16(self.env, value, ptr::null_mut(), 0, &mut length) };
+            units.resize(length + 2, 0);
+        }
     }
 
     /// Passes the bytes of a key to `run`, or says why it is none. Most keys need no allocation.
@@ -350,7 +378,14 @@ impl Call {
         let mut value = ptr::null_mut();
         // SAFETY: each text is passed with its length.
         unsafe {
-            if std::str::from_utf8(bytes).is_ok() {
+            if bytes.is_ascii() {
+                sys::napi_create_string_latin1(
+                    self.env,
+                    bytes.as_ptr().cast(),
+                    bytes.len() as isize,
+                    &mut value,
+                );
+            } else if std::str::from_utf8(bytes).is_ok() {
                 sys::napi_create_string_utf8(
                     self.env,
                     bytes.as_ptr().cast(),
@@ -454,6 +489,10 @@ fn words(digits: &str) -> (bool, Vec<u64>) {
 pub trait Element: Copy {
     /// Node-API's number for the array type.
     const KIND: sys::napi_typedarray_type;
+}
+
+impl Element for u8 {
+    const KIND: sys::napi_typedarray_type = sys::TypedarrayType::uint8_array;
 }
 
 impl Element for i32 {

@@ -8,3 +8,4 @@ mod caches;
 mod call;
 mod registry;
 mod store;
+mod values;

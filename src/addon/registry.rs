@@ -1,19 +1,25 @@
 //! The registry and the message handler, as JavaScript sees them.
 
+use napi::JsValue as _;
 use napi::{
-    bindgen_prelude::{Either, Function, Int32Array},
+    bindgen_prelude::{Array, Either, Either3, Env, Function, Int32Array},
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
 use napi_derive::napi;
 use std::{rc::Rc, sync::Arc};
 
-use super::caches::{Held, NativeCache, Table};
+use super::{
+    caches::{Held, NativeCache, Table},
+    call::{Call, Type},
+};
 use crate::{
     error::Error,
     handler,
     options::Options,
     protocol::{Mode, Part, Piece},
-    registry::{Registry, apply, new_cache},
+    registry::{PATIENCE, Peers, Registry, apply},
+    store::Store,
+    text,
 };
 
 /// `[class, message, code]`: an error as data, for JavaScript to make in its own context.
@@ -27,8 +33,9 @@ fn data(error: Error) -> ErrorData {
     ]
 }
 
-/// A piece of a reply: text, or a slot whose value JavaScript writes. See `Reply` in `src/protocol.rs`.
-type ReplyPiece = Either<String, Vec<u32>>;
+/// A piece of a reply that JavaScript completes: text, a slot and 1 for a clone of its value, or a namespace
+/// and the worker's ticket to it (empty for none). See `Piece` in `src/protocol.rs`.
+type ReplyPiece = Either3<String, Vec<u32>, Vec<String>>;
 
 /// Ready text, or the id of a request and the pieces of its answer.
 type ReplyPart = Either<String, (f64, Vec<ReplyPiece>)>;
@@ -43,9 +50,15 @@ pub struct NativeRegistry {
 #[napi]
 impl NativeRegistry {
     /// `state` is the array in which Rust reports. `tick` is called on this thread with the namespace whose
-    /// schedule says it is time to prune; it never keeps the process alive.
+    /// schedule says it is time to prune; it never keeps the process alive. With an `identity` the namespaces
+    /// are shared with all processes of this `parent` that have the same.
     #[napi(constructor, catch_unwind)]
-    pub fn new(state: Int32Array, tick: Function<'_, String, ()>) -> napi::Result<Self> {
+    pub fn new(
+        state: Int32Array,
+        tick: Function<'_, String, ()>,
+        identity: Option<String>,
+        parent: Option<u32>,
+    ) -> napi::Result<Self> {
         let tick = tick
             .build_threadsafe_function::<String>()
             .weak::<true>()
@@ -54,17 +67,19 @@ impl NativeRegistry {
             tick.call(namespace.to_owned(), ThreadsafeFunctionCallMode::NonBlocking);
         });
         let table = table(state)?;
-        Ok(Self {
-            registry: Registry::new(table.slots.clone(), tick),
-            table,
-        })
+        let mut registry = Registry::new(table.slots.clone(), tick);
+        if let (Some(identity), Some(parent)) = (identity, parent) {
+            registry = registry.with_peers(Peers { identity, parent });
+        }
+        Ok(Self { registry, table })
     }
 
     /// Makes the cache of a namespace, or applies options (as JSON) to the one there is. An error as data, or
     /// nothing.
     #[napi(catch_unwind)]
     pub fn open(&self, namespace: String, options: String) -> Option<ErrorData> {
-        let opened = Options::parse(&options).and_then(|options| self.registry.open(&namespace, options));
+        let opened =
+            Options::parse(&options).and_then(|options| self.registry.open(&namespace, options, PATIENCE));
         // A lower `max` has evicted what is over it.
         self.table.release();
         opened.err().map(data)
@@ -73,9 +88,9 @@ impl NativeRegistry {
     /// The cache of a namespace, if there is one.
     #[napi(catch_unwind)]
     pub fn cache(&self, namespace: String) -> Option<NativeCache> {
-        let cache = self.registry.get(&namespace)?;
+        let store = self.registry.get(&namespace)?;
         Some(NativeCache::new(Held {
-            cache,
+            store,
             table: self.table.clone(),
         }))
     }
@@ -84,6 +99,54 @@ impl NativeRegistry {
     #[napi(catch_unwind)]
     pub fn names(&self) -> Vec<String> {
         self.registry.names()
+    }
+
+    /// Moves a namespace to shared memory (to that of `ticket`, unless it is empty), whose ticket is returned, or
+    /// an error as data. `values` is the table of JavaScript values.
+    #[napi(catch_unwind)]
+    pub fn share(
+        &self,
+        env: Env,
+        namespace: String,
+        ticket: String,
+        values: Array<'_>,
+    ) -> Either<String, ErrorData> {
+        let call = Call::of(env.raw());
+        let text = |slot| {
+            let value = call.element(values.raw(), slot).ok()?;
+            (call.type_of(value) == Type::String).then(|| call.utf16(value, text::from_utf16))
+        };
+        let shared = self.registry.share(&namespace, &ticket, text);
+        self.table.release();
+        shared.map_or_else(|error| Either::B(data(error)), Either::A)
+    }
+
+    /// Adds a namespace that another process has shared. An error as data, or nothing.
+    #[napi(catch_unwind)]
+    pub fn attach(&self, namespace: String, ticket: String) -> Option<ErrorData> {
+        self.registry.attach(&namespace, &ticket).err().map(data)
+    }
+
+    /// The ticket to a namespace that is shared.
+    #[napi(catch_unwind)]
+    pub fn ticket(&self, namespace: String) -> Option<String> {
+        self.registry.ticket(&namespace)
+    }
+
+    /// Prunes a namespace because its schedule says so, unless another process has done it. Returns whether it
+    /// was done; an error as data where another process has the store.
+    #[napi(catch_unwind)]
+    pub fn scheduled(&self, namespace: String, now: f64) -> Either<bool, ErrorData> {
+        let done = self.registry.scheduled(&namespace, now);
+        self.table.release();
+        done.map_or_else(|error| Either::B(data(error)), Either::A)
+    }
+
+    /// Lets values go whose entries other processes have removed.
+    #[napi(catch_unwind)]
+    pub fn sweep(&self) {
+        self.registry.sweep();
+        self.table.release();
     }
 
     /// Answers a batch of requests: ready text where that is all, parts to complete where JavaScript values
@@ -108,8 +171,9 @@ fn part(part: Part) -> ReplyPart {
 
 fn piece(piece: Piece) -> ReplyPiece {
     match piece {
-        Piece::Text(text) => Either::A(text),
-        Piece::Slot(slot, mode) => Either::B(vec![slot, u32::from(mode == Mode::Advanced)]),
+        Piece::Text(text) => Either3::A(text),
+        Piece::Slot(slot, mode) => Either3::B(vec![slot, u32::from(mode == Mode::Advanced)]),
+        Piece::Ticket { namespace, theirs } => Either3::C(vec![namespace, theirs.unwrap_or_default()]),
     }
 }
 
@@ -121,9 +185,12 @@ pub fn create_cache(state: Int32Array, options: String) -> napi::Result<Either<N
         Err(error) => return Ok(Either::B(data(error))),
     };
     let table = table(state)?;
-    let cache = new_cache(table.slots.clone());
-    apply(&mut cache.lock(), &options);
-    Ok(Either::A(NativeCache::new(Held { cache, table })))
+    let store = Arc::new(Store::heap(table.slots.clone()));
+    match store.lock(PATIENCE) {
+        Ok(mut cache) => apply(&mut *cache, &options),
+        Err(error) => return Ok(Either::B(data(error))),
+    }
+    Ok(Either::A(NativeCache::new(Held { store, table })))
 }
 
 /// Checks options as JSON, as [`NativeRegistry::open`] would: an error as data, or nothing.

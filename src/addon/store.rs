@@ -12,34 +12,40 @@ use std::cell::Cell;
 
 use super::{
     caches::{Held, Outcome, held},
-    call::{self, Body, Call, JsValue, Type},
+    call::{self, Body, Call, JsClock, JsValue, Type},
+    values::{Copied, Read, Values},
 };
 use crate::{
     cache::DumpEntry,
     error::{Error, Result},
-    key::Key,
+    key::{Key, KeyList},
     options,
+    registry::PATIENCE,
     storage::Storage,
+    text,
     value::{OwnedValue, Value},
 };
 
 type Answer = std::result::Result<JsValue, &'static str>;
 
 /// Every function here, by the name JavaScript calls it.
-static FUNCTIONS: [(&str, Body); 20] = [
+static FUNCTIONS: [(&str, Body); 23] = [
     ("get", get),
     ("peek", peek),
     ("has", has),
     ("set", set),
     ("keep", keep),
+    ("put", put),
     ("del", del),
     ("incr", incr),
     ("getMany", get_many),
     ("setMany", set_many),
+    ("putMany", put_many),
     ("delMany", del_many),
     ("reset", reset),
     ("prune", prune),
     ("length", length),
+    ("size", size),
     ("keys", keys),
     ("entries", entries),
     ("load", load),
@@ -77,11 +83,12 @@ fn on_cache(call: &Call, run: impl FnOnce(&Held) -> Result<JsValue>) -> Answer {
 fn get(call: &Call) -> Answer {
     on_key(call, |held, key| {
         let now = call.clock(call.argument(2));
-        let found = held
-            .cache
-            .lock()
-            .get(key, now, |value| held.table.show(call, value));
-        Ok(found.unwrap_or_else(|| held.table.outcome(Outcome::Miss, NOTHING)))
+        held.table.show(call, |values| {
+            let mut cache = held.store.lock(PATIENCE)?;
+            cache.readable(Some(key))?;
+            cache.get(key, now, |value| values.push(value));
+            Ok(())
+        })
     })
 }
 
@@ -89,18 +96,20 @@ fn get(call: &Call) -> Answer {
 fn peek(call: &Call) -> Answer {
     on_key(call, |held, key| {
         let now = call.clock(call.argument(2));
-        let found = held
-            .cache
-            .lock()
-            .peek(key, now, |value| held.table.show(call, value));
-        Ok(found.unwrap_or_else(|| held.table.outcome(Outcome::Miss, NOTHING)))
+        held.table.show(call, |values| {
+            let mut cache = held.store.lock(PATIENCE)?;
+            cache.readable(Some(key))?;
+            cache.peek(key, now, |value| values.push(value));
+            Ok(())
+        })
     })
 }
 
 /// `has(cache, key, now)`
 fn has(call: &Call) -> Answer {
     on_key(call, |held, key| {
-        let found = held.cache.lock().has(key, call.clock(call.argument(2)));
+        let now = call.clock(call.argument(2));
+        let found = held.store.lock(PATIENCE)?.has(key, now);
         Ok(held.table.outcome(Outcome::Value, call.js_bool(found)))
     })
 }
@@ -114,39 +123,71 @@ fn set(call: &Call) -> Answer {
     })
 }
 
-/// `keep(cache, key, undefined, maxAge, now)` of a value that stays with JavaScript: the outcome is the slot to
-/// keep it in, or a miss when the entry can never fit.
+/// `keep(cache, key, value, maxAge, now)` of a value that stays with JavaScript: the outcome is the slot to keep
+/// it in, a value where it did not have to stay, or a miss when the entry can never fit.
 fn keep(call: &Call) -> Answer {
     on_key(call, |held, key| {
         // Read first: what is wrong with it must not cost a slot.
-        max_age(call, call.argument(3))?;
+        let max_age = max_age(call, call.argument(3))?;
+        let now = call.clock(call.argument(4));
+        let mut cache = held.store.lock(PATIENCE)?;
+        if cache.is_shared() {
+            drop(cache);
+            return keep_shared(call, held, key, max_age, now);
+        }
         // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
-        let slot = match held.cache.lock().storage().peek(key) {
+        let slot = match cache.storage().peek(key) {
             Some((Value::Slot(slot), _)) => slot,
             _ => held.table.slots.take(),
         };
-        store(call, held, key, Value::Slot(slot))
+        let stored = cache.set(key, Value::Slot(slot), max_age, now)?;
+        Ok(held.table.kept(stored.then_some(slot)))
+    })
+}
+
+/// As [`keep`], where other processes read the cache: they can read a string.
+fn keep_shared(call: &Call, held: &Held, key: &[u8], max_age: Option<f64>, now: JsClock) -> Result<JsValue> {
+    let value = call.argument(2);
+    if call.type_of(value) == Type::String {
+        let text = call.utf16(value, text::from_utf16);
+        let stored = held
+            .store
+            .lock(PATIENCE)?
+            .set(key, Value::String(&text), max_age, now)?;
+        return Ok(held.table.stored(stored));
+    }
+    let slot = held.table.slots.take();
+    let stored = held
+        .store
+        .lock(PATIENCE)
+        .inspect_err(|_| held.table.slots.free(slot))?
+        .set(key, Value::Slot(slot), max_age, now)?;
+    Ok(held.table.kept(stored.then_some(slot)))
+}
+
+/// `put(cache, key, payload, maxAge, now, kind)` of a value by copy: `kind` is an [`Outcome`] that says whether
+/// the payload is the value itself, its JSON or its clone. The outcome is a miss when the entry can never fit.
+fn put(call: &Call) -> Answer {
+    on_key(call, |held, key| {
+        let payload = call.argument(2);
+        let kind = call.index(call.argument(5)) as i32;
+        let mut copy = held.table.copy.borrow_mut();
+        let value = copy.take(call, payload, kind)?;
+        store(call, held, key, value)
     })
 }
 
 fn store(call: &Call, held: &Held, key: &[u8], value: Value<'_>) -> Result<JsValue> {
     let max_age = max_age(call, call.argument(3))?;
-    let stored = held
-        .cache
-        .lock()
-        .set(key, value, max_age, call.clock(call.argument(4)))?;
-    let outcome = match value {
-        _ if !stored => Outcome::Miss,
-        Value::Slot(_) => held.table.convert(call, value).0,
-        _ => Outcome::Value,
-    };
-    Ok(held.table.outcome(outcome, NOTHING))
+    let now = call.clock(call.argument(4));
+    let stored = held.store.lock(PATIENCE)?.set(key, value, max_age, now)?;
+    Ok(held.table.stored(stored))
 }
 
 /// `del(cache, key)`
 fn del(call: &Call) -> Answer {
     on_key(call, |held, key| {
-        held.cache.lock().del(key);
+        held.store.lock(PATIENCE)?.del(key);
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -157,7 +198,7 @@ fn incr(call: &Call) -> Answer {
         let amount = number(call, call.argument(2), "amount")?.unwrap_or(1.0);
         let max_age = max_age(call, call.argument(3))?;
         let now = call.clock(call.argument(4));
-        let sum = held.cache.lock().incr(key, amount, max_age, now)?;
+        let sum = held.store.lock(PATIENCE)?.incr(key, amount, max_age, now)?;
         Ok(held.table.outcome(Outcome::Value, call.js_number(sum)))
     })
 }
@@ -170,16 +211,16 @@ fn get_many(call: &Call) -> Answer {
             return Ok(split(held));
         };
         let now = call.clock(call.argument(4));
-        let mut list = List::new(call, held, call.argument(3));
-        let mut cache = held.cache.lock();
-        for key in keys.iter() {
-            cache
-                .get(key, now, |value| list.push(value))
-                .unwrap_or_else(|| list.miss());
-        }
-        // Making an array may run code of the user (a setter on its prototype).
-        drop(cache);
-        Ok(list.finish())
+        list(call, held, call.argument(3), |values| {
+            let mut cache = held.store.lock(PATIENCE)?;
+            cache.readable(None)?;
+            for key in keys.iter() {
+                cache
+                    .get(key, now, |value| values.push(value))
+                    .unwrap_or_else(|| values.miss());
+            }
+            Ok(())
+        })
     })
 }
 
@@ -193,10 +234,37 @@ fn set_many(call: &Call) -> Answer {
         let max_age = max_age(call, call.argument(4))?;
         let now = call.clock(call.argument(5));
         let values = take_values(call, held, call.argument(2), keys.len())?;
-        let mut cache = held.cache.lock();
-        for (index, (key, value)) in keys.iter().zip(values).enumerate() {
-            cache.set(key, value, max_age, now)?;
-            place(places, index, value);
+        let mut left = values.iter();
+        let done = held.store.lock(PATIENCE).and_then(|mut cache| {
+            for (index, (key, value)) in keys.iter().zip(&mut left).enumerate() {
+                cache.set(key, value.as_ref(), max_age, now)?;
+                place(places, index, value.as_ref());
+            }
+            Ok(())
+        });
+        done.inspect_err(|_| left.for_each(|value| let_go(held, value)))?;
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
+    })
+}
+
+/// `putMany(cache, keys, payloads, kinds, maxAge, now)`: as [`put`].
+fn put_many(call: &Call) -> Answer {
+    on_cache(call, |held| {
+        let kinds = call.typed_array::<i32>(call.argument(3));
+        let Some(keys) = call.keys(call.argument(1), kinds.len())? else {
+            return Ok(split(held));
+        };
+        let max_age = max_age(call, call.argument(4))?;
+        let now = call.clock(call.argument(5));
+        let mut copy = Copied::default();
+        let read = |(index, kind): (usize, &Cell<i32>)| {
+            let payload = call.element(call.argument(2), index as u32)?;
+            Ok(copy.take(call, payload, kind.get())?.to_owned())
+        };
+        let values: Vec<OwnedValue> = kinds.iter().enumerate().map(read).collect::<Result<_>>()?;
+        let mut cache = held.store.lock(PATIENCE)?;
+        for (key, value) in keys.iter().zip(&values) {
+            cache.set(key, value.as_ref(), max_age, now)?;
         }
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
@@ -209,7 +277,7 @@ fn del_many(call: &Call) -> Answer {
         let Some(keys) = call.keys(call.argument(1), count)? else {
             return Ok(split(held));
         };
-        let mut cache = held.cache.lock();
+        let mut cache = held.store.lock(PATIENCE)?;
         for key in keys.iter() {
             cache.del(key);
         }
@@ -220,7 +288,7 @@ fn del_many(call: &Call) -> Answer {
 /// `reset(cache)`
 fn reset(call: &Call) -> Answer {
     on_cache(call, |held| {
-        held.cache.lock().reset();
+        held.store.lock(PATIENCE)?.reset();
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -228,7 +296,8 @@ fn reset(call: &Call) -> Answer {
 /// `prune(cache, now)`
 fn prune(call: &Call) -> Answer {
     on_cache(call, |held| {
-        held.cache.lock().prune(call.clock(call.argument(1)));
+        let now = call.clock(call.argument(1));
+        held.store.lock(PATIENCE)?.prune(now);
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -236,7 +305,7 @@ fn prune(call: &Call) -> Answer {
 /// `length(cache)`
 fn length(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let length = held.cache.lock().len();
+        let length = held.store.lock(PATIENCE)?.len();
         Ok(held.table.outcome(Outcome::Value, call.js_number(length as f64)))
     })
 }
@@ -244,45 +313,51 @@ fn length(call: &Call) -> Answer {
 /// `keys(cache)`: most recent first.
 fn keys(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let keys: Vec<_> = held
-            .cache
-            .lock()
-            .iter()
-            .map(|entry| call.js_key(entry.key))
-            .collect();
-        Ok(held.table.outcome(Outcome::Value, call.array(&keys)))
+        let mut keys = KeyList::default();
+        let cache = held.store.lock(PATIENCE)?;
+        for entry in cache.iter() {
+            keys.push(entry.key);
+        }
+        drop(cache);
+        Ok(held.table.outcome(Outcome::Value, js_keys(call, &keys)))
     })
 }
 
 /// `entries(cache, now, places, expires)`: `[keys, values]`, most recent first. With an `expires` array, only
-/// what has not expired, and the times at which it will.
+/// what has not expired, and the times at which it will. Where the arrays are too short for the entries there
+/// are, the rest is not written: ask again with longer ones.
 fn entries(call: &Call) -> Answer {
     on_cache(call, |held| {
         let now = call.clock(call.argument(1));
         let expires = call.typed_array::<f64>(call.argument(3));
-        let mut list = List::new(call, held, call.argument(2));
-        let cache = held.cache.lock();
-        let mut keys = vec![];
-        if call.type_of(call.argument(3)) == Type::Object {
-            for (index, entry) in cache.dump(now).enumerate() {
-                keys.push(call.js_key(entry.key.as_bytes()));
-                list.push(entry.value);
-                if let Some(cell) = expires.get(index) {
-                    cell.set(entry.expires);
+        let mut keys = KeyList::default();
+        let values = list(call, held, call.argument(2), |values| {
+            let cache = held.store.lock(PATIENCE)?;
+            cache.readable(None)?;
+            if call.type_of(call.argument(3)) == Type::Object {
+                for (index, entry) in cache.dump(now).enumerate() {
+                    keys.push(entry.key.as_bytes());
+                    values.push(entry.value);
+                    if let Some(cell) = expires.get(index) {
+                        cell.set(entry.expires);
+                    }
+                }
+            } else {
+                for entry in cache.iter() {
+                    keys.push(entry.key);
+                    values.push(entry.value);
                 }
             }
-        } else {
-            for entry in cache.iter() {
-                keys.push(call.js_key(entry.key));
-                list.push(entry.value);
-            }
-        }
-        drop(cache);
-        let values = list.finish();
-        Ok(held
-            .table
-            .outcome(Outcome::Value, call.array(&[call.array(&keys), values])))
+            Ok(())
+        })?;
+        let keys = js_keys(call, &keys);
+        Ok(held.table.outcome(Outcome::Value, call.array(&[keys, values])))
     })
+}
+
+fn js_keys(call: &Call, keys: &KeyList) -> JsValue {
+    let keys: Vec<_> = keys.iter().map(|key| call.js_key(key)).collect();
+    call.array(&keys)
 }
 
 /// `load(cache, keys, values, expires, places, now)`, most recent first.
@@ -301,16 +376,19 @@ fn load(call: &Call) -> Answer {
             .zip(values)
             .enumerate()
             .map(|(index, (key, value))| {
-                place(places, index, value);
+                place(places, index, value.as_ref());
                 let expires = expires.get(index).map_or(0.0, Cell::get);
                 DumpEntry {
                     key: Key::from_bytes(key),
-                    value: value.to_owned(),
+                    value,
                     expires,
                 }
             })
             .collect();
-        held.cache.lock().load(&entries, now)?;
+        held.store
+            .lock(PATIENCE)
+            .inspect_err(|_| entries.iter().for_each(|entry| let_go(held, &entry.value)))?
+            .load(&entries, now)?;
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -318,33 +396,46 @@ fn load(call: &Call) -> Answer {
 /// `pop(cache, places)`: `[key, set at, maxAge, value]` of the least recent entry, or `undefined`.
 fn pop(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let mut list = List::new(call, held, call.argument(1));
-        let popped = held.cache.lock().pop(|entry| {
-            list.push(entry.value);
-            [
-                call.js_key(entry.key),
-                call.js_number(entry.stamp.set_at),
-                call.js_number(entry.stamp.max_age),
-            ]
-        });
-        let [key, set_at, max_age] = match popped {
-            Some(fields) => fields,
-            None => return Ok(held.table.outcome(Outcome::Miss, NOTHING)),
+        let mut popped = None;
+        let values = list(call, held, call.argument(1), |values| {
+            let mut cache = held.store.lock(PATIENCE)?;
+            cache.readable(None)?;
+            popped = cache.pop(|entry| {
+                values.push(entry.value);
+                (Key::from_bytes(entry.key), entry.stamp)
+            });
+            Ok(())
+        })?;
+        let Some((key, stamp)) = popped else {
+            return Ok(held.table.outcome(Outcome::Miss, NOTHING));
         };
-        Ok(held
-            .table
-            .outcome(Outcome::Value, call.array(&[key, set_at, max_age, list.finish()])))
+        let fields = [
+            call.js_key(key.as_bytes()),
+            call.js_number(stamp.set_at),
+            call.js_number(stamp.max_age),
+            values,
+        ];
+        Ok(held.table.outcome(Outcome::Value, call.array(&fields)))
     })
 }
 
-/// `limits(cache)`: `[max, maxAge, allowStale]`.
+/// `size(cache)`: the bytes that all entries take.
+fn size(call: &Call) -> Answer {
+    on_cache(call, |held| {
+        let size = held.store.lock(PATIENCE)?.storage().size();
+        Ok(held.table.outcome(Outcome::Value, call.js_number(size)))
+    })
+}
+
+/// `limits(cache)`: `[max, maxAge, allowStale, maxSize]`.
 fn limits(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let limits = held.cache.lock().limits();
+        let limits = held.store.lock(PATIENCE)?.limits();
         let fields = [
             call.js_number(limits.max),
             call.js_number(limits.max_age),
             call.js_bool(limits.allow_stale),
+            call.js_number(limits.max_size),
         ];
         Ok(held.table.outcome(Outcome::Value, call.array(&fields)))
     })
@@ -355,10 +446,11 @@ fn set_limit(call: &Call) -> Answer {
     on_cache(call, |held| {
         let (name, json) = (call.text(call.argument(1)), call.text(call.argument(2)));
         let value = serde_json::from_str(&json).unwrap_or_default();
-        let mut cache = held.cache.lock();
+        let mut cache = held.store.lock(PATIENCE)?;
         match name.as_str() {
             "max" => cache.set_max(options::max(&value)?),
             "maxAge" => cache.set_max_age(options::max_age(&value)?),
+            "maxSize" => cache.set_max_size(options::max_size(&value)?),
             _ => cache.set_allow_stale(options::stale(&value)?),
         }
         Ok(held.table.outcome(Outcome::Value, NOTHING))
@@ -385,14 +477,32 @@ fn in_place(call: &Call, value: JsValue) -> Option<Value<'static>> {
 }
 
 /// The values of an array, each with a slot where it needs one. Reads them all before a slot is taken.
-fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Result<Vec<Value<'static>>> {
-    let read = |index| Ok(in_place(call, call.element(array, index)?));
+fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Result<Vec<OwnedValue>> {
+    let shared = held.store.lock(PATIENCE)?.is_shared();
+    let read = |index| {
+        let value = call.element(array, index)?;
+        Ok(match in_place(call, value) {
+            Some(value) => Some(value.to_owned()),
+            // Other processes can read it there.
+            None if shared && call.type_of(value) == Type::String => {
+                Some(OwnedValue::String(call.utf16(value, text::from_utf16).into()))
+            }
+            None => None,
+        })
+    };
     let values: Vec<_> = (0..count as u32).map(read).collect::<Result<_>>()?;
-    let slot = || Value::Slot(held.table.slots.take());
+    let slot = || OwnedValue::Slot(held.table.slots.take());
     Ok(values
         .into_iter()
         .map(|value| value.unwrap_or_else(slot))
         .collect())
+}
+
+/// Frees the slot of a value that did not get as far as the cache.
+fn let_go(held: &Held, value: &OwnedValue) {
+    if let OwnedValue::Slot(slot) = value {
+        held.table.slots.free(*slot);
+    }
 }
 
 /// Asks for keys one by one, where joined ones could not be told apart.
@@ -442,52 +552,38 @@ fn number(call: &Call, value: JsValue, name: &str) -> Result<Option<f64>> {
     }
 }
 
-/// A list of values on its way to JavaScript.
-struct List<'a> {
-    call: &'a Call,
-    held: &'a Held,
-    places: &'a [Cell<i32>],
-    length: usize,
-    values: Vec<JsValue>,
-}
-
-impl<'a> List<'a> {
-    fn new(call: &'a Call, held: &'a Held, places: JsValue) -> Self {
-        Self {
-            call,
-            held,
-            places: call.typed_array(places),
-            length: 0,
-            values: vec![],
-        }
-    }
-
-    fn push(&mut self, value: Value<'_>) {
-        if let Value::Slot(slot) = value {
-            return self.write(slot as i32);
-        }
-        let (outcome, shown) = self.held.table.convert(self.call, value);
-        self.values.push(shown);
-        self.write(-1 - outcome as i32);
-    }
-
-    fn miss(&mut self) {
-        self.write(-1 - Outcome::Miss as i32);
-    }
-
-    fn write(&mut self, place: i32) {
-        if let Some(cell) = self.places.get(self.length) {
+/// Reads values under the lock, and writes what they are into `places`. Returns those that lie in no slot.
+fn list(
+    call: &Call,
+    held: &Held,
+    places: JsValue,
+    read: impl FnOnce(&mut Values) -> Result<()>,
+) -> Result<JsValue> {
+    let places = call.typed_array::<i32>(places);
+    let mut values = held.table.values.borrow_mut();
+    values.clear();
+    read(&mut values)?;
+    let mut shown = vec![];
+    for (index, value) in values.iter().enumerate() {
+        let place = match value {
+            Read::Slot(slot) => slot as i32,
+            Read::Miss => -1 - Outcome::Miss as i32,
+            value => {
+                let (outcome, value) = held.table.convert(call, value);
+                shown.push(value);
+                -1 - outcome as i32
+            }
+        };
+        if let Some(cell) = places.get(index) {
             cell.set(place);
         }
-        self.length += 1;
     }
-
-    fn finish(self) -> JsValue {
-        let values = if self.values.is_empty() {
-            std::ptr::null_mut()
-        } else {
-            self.call.array(&self.values)
-        };
-        self.held.table.outcome(Outcome::Value, values)
-    }
+    drop(values);
+    // Making an array may run code of the user (a setter on its prototype).
+    let shown = if shown.is_empty() {
+        NOTHING
+    } else {
+        call.array(&shown)
+    };
+    Ok(held.table.outcome(Outcome::Value, shown))
 }

@@ -17,6 +17,10 @@ struct Stored {
     stamp: Stamp,
 }
 
+/// What an entry takes besides the bytes of its key and value: its node, its share of the table, and what the
+/// allocator adds to each, in bytes. Measured, see `tests/heap_size.rs`.
+const OVERHEAD: usize = 144;
+
 /// Entries on the heap of this process.
 #[derive(Debug)]
 pub struct HeapStorage {
@@ -24,6 +28,8 @@ pub struct HeapStorage {
     entries: LruCache<Key, Stored>,
     limits: Limits,
     slots: Slots,
+    /// Of all entries, see [`Storage::size`].
+    size: usize,
 }
 
 impl HeapStorage {
@@ -33,7 +39,21 @@ impl HeapStorage {
             entries: LruCache::unbounded(),
             limits: Limits::default(),
             slots,
+            size: 0,
         }
+    }
+
+    /// Every entry, least recent first.
+    pub fn oldest_first(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.entries
+            .iter()
+            .rev()
+            .map(|(key, stored)| entry(key.as_bytes(), stored))
+    }
+
+    /// Leaves its slots to somebody else: none is freed any more.
+    pub fn abandon(&mut self) {
+        self.slots = Slots::default();
     }
 
     /// The one way out for a value: a slot it held is freed.
@@ -42,6 +62,16 @@ impl HeapStorage {
             self.slots.free(slot);
         }
     }
+
+    /// Accounts for an entry that was taken out.
+    fn gone(&mut self, key: &Key, old: &Stored) {
+        self.size -= size_of_entry(key.as_bytes(), old.value.as_ref());
+        self.discard(old.value.as_ref());
+    }
+}
+
+fn size_of_entry(key: &[u8], value: Value<'_>) -> usize {
+    OVERHEAD + key.len() + value.bytes().len()
 }
 
 fn entry<'a>(key: &'a [u8], stored: &'a Stored) -> Entry<'a> {
@@ -64,6 +94,14 @@ impl Storage for HeapStorage {
 
     fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    fn size(&self) -> f64 {
+        self.size as f64
+    }
+
+    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
+        size_of_entry(key, value) as f64
     }
 
     fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
@@ -92,6 +130,7 @@ impl Storage for HeapStorage {
         match self.entries.get_mut(key) {
             Some(place) => {
                 let old = std::mem::replace(place, stored);
+                self.size = self.size - old.value.as_ref().bytes().len() + value.bytes().len();
                 // An entry that is set again may keep its slot.
                 let same =
                     matches!((&old.value, value), (OwnedValue::Slot(old), Value::Slot(new)) if *old == new);
@@ -102,6 +141,7 @@ impl Storage for HeapStorage {
             }
             None => {
                 self.entries.put(Key::from_bytes(key), stored);
+                self.size += size_of_entry(key, value);
                 Ok(false)
             }
         }
@@ -112,17 +152,23 @@ impl Storage for HeapStorage {
     }
 
     fn remove(&mut self, key: &[u8]) -> bool {
-        self.entries
-            .pop(key)
-            .inspect(|old| self.discard(old.value.as_ref()))
-            .is_some()
+        match self.entries.pop_entry(key) {
+            Some((key, old)) => {
+                self.gone(&key, &old);
+                true
+            }
+            None => false,
+        }
     }
 
     fn remove_least_recent(&mut self) -> bool {
-        self.entries
-            .pop_lru()
-            .inspect(|(_, old)| self.discard(old.value.as_ref()))
-            .is_some()
+        match self.entries.pop_lru() {
+            Some((key, old)) => {
+                self.gone(&key, &old);
+                true
+            }
+            None => false,
+        }
     }
 
     fn clear(&mut self) {
@@ -131,6 +177,7 @@ impl Storage for HeapStorage {
         }
         // A new map, not `clear()`: the table's memory goes back too.
         self.entries = LruCache::unbounded();
+        self.size = 0;
     }
 
     fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -140,11 +187,16 @@ impl Storage for HeapStorage {
     }
 
     fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
-        let Self { entries, slots, .. } = self;
+        let Self {
+            entries, slots, size, ..
+        } = self;
         entries.retain(|key, stored| {
             let kept = keep(entry(key.as_bytes(), stored));
-            if let (false, OwnedValue::Slot(slot)) = (kept, &stored.value) {
-                slots.free(*slot);
+            if !kept {
+                *size -= size_of_entry(key.as_bytes(), stored.value.as_ref());
+                if let OwnedValue::Slot(slot) = stored.value {
+                    slots.free(slot);
+                }
             }
             kept
         });

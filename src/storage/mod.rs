@@ -20,6 +20,10 @@ pub struct Stamp {
 pub struct Limits {
     /// The most entries it holds; infinite when there is no bound.
     pub max: f64,
+    /// The most bytes all entries take, as [`Storage::size`] counts them; infinite when there is no bound.
+    pub max_size: f64,
+    /// The most bytes one entry takes, as [`Storage::entry_size`] counts them; infinite when there is no bound.
+    pub max_entry_size: f64,
     /// The age in milliseconds of an entry that has none of its own; 0 for never.
     pub max_age: f64,
     /// Whether an expired entry is returned once, when it is found and removed.
@@ -30,6 +34,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max: f64::INFINITY,
+            max_size: f64::INFINITY,
+            max_entry_size: f64::INFINITY,
             max_age: 0.0,
             allow_stale: false,
         }
@@ -62,6 +68,13 @@ pub trait Storage {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The bytes that all entries take: the sum of their [`Storage::entry_size`].
+    fn size(&self) -> f64;
+
+    /// The bytes that an entry takes, or would take: key, value and overhead, as they are stored here. A value
+    /// that stays with JavaScript counts for nothing, as nobody knows its size.
+    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64;
 
     /// Finds an entry and makes it the most recent.
     fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)>;

@@ -3,7 +3,7 @@
 use lru_cache_for_clusters::{
     handler,
     protocol::{Part, Piece},
-    registry::Registry,
+    registry::{PATIENCE, Registry},
     slots::Slots,
 };
 use serde_json::value::RawValue;
@@ -57,7 +57,7 @@ impl Primary {
             .iter()
             .map(|name| self.registry.get(name).expect("a namespace"))
             .collect();
-        let locked: Vec<_> = caches.iter().map(|cache| cache.lock()).collect();
+        let locked: Vec<_> = caches.iter().map(|cache| cache.lock(PATIENCE).unwrap()).collect();
         validate_slots(locked.iter().map(|cache| cache.storage()), &self.slots);
     }
 }
@@ -66,7 +66,7 @@ impl Primary {
 pub fn text(parts: &[Part]) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Text(text) => text.clone(),
-        Piece::Slot(..) => "0,null".into(),
+        Piece::Slot(..) | Piece::Ticket { .. } => "0,null".into(),
     };
     let part = |part: &Part| match part {
         Part::Ready(text) => text.clone(),

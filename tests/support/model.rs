@@ -22,13 +22,24 @@ pub struct Dumped {
     pub expires: f64,
 }
 
-#[derive(Debug, Default)]
+/// The bytes that an entry takes: how many is a storage's own business, and is asked there.
+pub type EntrySize = Box<dyn Fn(&JsKey, &OwnedValue) -> f64>;
+
 pub struct Model {
     pub entries: Vec<Kept>,
     pub limits: Limits,
+    entry_size: EntrySize,
 }
 
 impl Model {
+    pub fn new(entry_size: EntrySize) -> Self {
+        Self {
+            entries: vec![],
+            limits: Limits::default(),
+            entry_size,
+        }
+    }
+
     fn find(&self, key: &JsKey) -> Option<usize> {
         self.entries.iter().position(|kept| kept.key == *key)
     }
@@ -67,7 +78,7 @@ impl Model {
     }
 
     pub fn set(&mut self, key: &JsKey, value: OwnedValue, max_age: Option<f64>, now: f64) -> bool {
-        if self.limits.max < 1.0 {
+        if !self.may_fit(key, &value) {
             self.del(key);
             return false;
         }
@@ -109,10 +120,15 @@ impl Model {
         match there {
             Some(running) if before.is_some() && own => {
                 // `get` brought it to the front.
-                self.entries[0] = Kept {
-                    value: OwnedValue::Number(sum),
-                    ..running
-                };
+                if self.may_fit(key, &OwnedValue::Number(sum)) {
+                    self.entries[0] = Kept {
+                        value: OwnedValue::Number(sum),
+                        ..running
+                    };
+                    self.trim();
+                } else {
+                    self.del(key);
+                }
             }
             _ => {
                 self.set(key, OwnedValue::Number(sum), max_age, now);
@@ -160,17 +176,50 @@ impl Model {
     }
 
     pub fn set_max(&mut self, max: f64) {
-        self.limits.max = if max > 0.0 { max } else { f64::INFINITY };
+        self.limits.max = bound(max);
         self.trim();
+    }
+
+    pub fn set_max_size(&mut self, max_size: f64) {
+        self.limits.max_size = bound(max_size);
+        self.trim();
+    }
+
+    pub fn set_max_entry_size(&mut self, max_entry_size: f64) {
+        self.limits.max_entry_size = bound(max_entry_size);
     }
 
     pub fn set_max_age(&mut self, max_age: f64) {
         self.limits.max_age = if max_age.is_nan() { 0.0 } else { max_age };
     }
 
+    /// Whether a cache that is empty has room for an entry.
+    fn may_fit(&self, key: &JsKey, value: &OwnedValue) -> bool {
+        let Limits {
+            max,
+            max_size,
+            max_entry_size,
+            ..
+        } = self.limits;
+        max >= 1.0 && (self.entry_size)(key, value) <= max_size.min(max_entry_size)
+    }
+
+    fn size(&self) -> f64 {
+        let sizes = self
+            .entries
+            .iter()
+            .map(|kept| (self.entry_size)(&kept.key, &kept.value));
+        sizes.sum()
+    }
+
     fn trim(&mut self) {
-        while self.entries.len() as f64 > self.limits.max {
+        while self.entries.len() as f64 > self.limits.max || self.size() > self.limits.max_size {
             self.entries.pop();
         }
     }
+}
+
+/// 0 and `NaN` are no bound.
+fn bound(given: f64) -> f64 {
+    if given > 0.0 { given } else { f64::INFINITY }
 }

@@ -3,10 +3,12 @@
 use lru_cache_for_clusters::{
     cache::{Cache, DumpEntry},
     handler,
+    options::Options,
     protocol::Part,
-    registry::{Registry, SharedCache},
+    registry::{PATIENCE, Registry},
     slots::Slots,
     storage::Storage,
+    store::{Place, Store},
     value::OwnedValue,
 };
 use proptest::{
@@ -42,10 +44,11 @@ pub enum Call {
     Pop,
     Load(Vec<Dumped>),
     Max(Option<f64>),
+    MaxSize(Option<f64>),
     MaxAge(Option<f64>),
     Stale(Option<bool>),
     /// What a second instance with options does.
-    Open(Option<f64>, Option<f64>, Option<bool>),
+    Open(Options),
     /// Keeps the dump of this moment for a later `LoadKept`.
     KeepDump,
     LoadKept,
@@ -102,6 +105,7 @@ fn values(slots: bool) -> impl Strategy<Value = OwnedValue> {
         1 => Just(OwnedValue::Null),
         1 => any::<bool>().prop_map(OwnedValue::Bool),
         1 => vec(any::<u16>(), 0..4).prop_map(|units| OwnedValue::String(js::wtf8(&units))),
+        2 => (0usize..500).prop_map(|length| OwnedValue::String(vec![b'x'; length].into())),
         1 => json(),
         1 => vec(any::<u8>(), 0..9).prop_map(|bytes| OwnedValue::Clone(bytes.into())),
         // The number comes from the table of slots, when the call is made.
@@ -139,6 +143,32 @@ fn bounds() -> impl Strategy<Value = f64> {
     select(vec![0.0, 0.5, 1.0, 2.0, 3.0, 4.5, 7.0, f64::INFINITY, f64::NAN])
 }
 
+/// Bytes: what no entry takes, what some do, and what takes several entries to fill.
+fn sizes() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        2 => select(vec![0.0, 1.0, f64::INFINITY, f64::NAN]),
+        4 => (100u16..1500).prop_map(f64::from),
+    ]
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let given = (
+        option::of(bounds()),
+        ages(),
+        option::of(any::<bool>()),
+        option::of(sizes()),
+        option::of(sizes()),
+    );
+    given.prop_map(|(max, max_age, stale, max_size, max_entry_size)| Options {
+        max,
+        max_size,
+        max_entry_size,
+        max_age,
+        stale,
+        prune: None,
+    })
+}
+
 fn dumped(slots: bool) -> impl Strategy<Value = Dumped> {
     // Times around the one at which a replay begins.
     let expires = prop_oneof![Just(0.0), (-50i32..50).prop_map(|after| START + f64::from(after))];
@@ -163,9 +193,10 @@ fn calls(slots: bool) -> impl Strategy<Value = Vec<Call>> {
         3 => Just(Call::Pop),
         1 => vec(dumped(slots), 0..6).prop_map(Call::Load),
         3 => option::of(bounds()).prop_map(Call::Max),
+        3 => option::of(sizes()).prop_map(Call::MaxSize),
         3 => ages().prop_map(Call::MaxAge),
         2 => option::of(any::<bool>()).prop_map(Call::Stale),
-        1 => (option::of(bounds()), ages(), option::of(any::<bool>())).prop_map(|(a, b, c)| Call::Open(a, b, c)),
+        2 => options().prop_map(Call::Open),
         1 => Just(Call::KeepDump),
         1 => Just(Call::LoadKept),
         8 => prop_oneof![(0u8..30).prop_map(f64::from), select(vec![0.5, 7.25, 1000.0, -5.0])].prop_map(Call::Pass),
@@ -186,12 +217,12 @@ trait Subject {
 
 /// Runs random calls against the model, on a cache over what `make` makes, which keeps JavaScript values in
 /// the table it is given.
-pub fn check<S: Storage>(make: impl Fn(Slots) -> S) {
+pub fn check<S: Storage + 'static>(make: impl Fn(Slots) -> S) {
     run(true, |slots| Cache::new(make(slots)));
 }
 
 /// As [`check`], for a storage that has no place for JavaScript values.
-pub fn check_without_slots<S: Storage>(make: impl Fn() -> S) {
+pub fn check_without_slots<S: Storage + 'static>(make: impl Fn() -> S) {
     run(false, |_| Cache::new(make()));
 }
 
@@ -200,7 +231,7 @@ pub fn check_messages() {
     run(false, Messages::new);
 }
 
-fn run<T: Subject>(slots: bool, make: impl Fn(Slots) -> T) {
+fn run<T: Subject + 'static>(slots: bool, make: impl Fn(Slots) -> T) {
     // No failure file: the shrunk calls are in the message, and belong into a test of their own.
     let config = Config {
         max_shrink_iters: 20_000,
@@ -210,15 +241,23 @@ fn run<T: Subject>(slots: bool, make: impl Fn(Slots) -> T) {
     let outcome = TestRunner::new(config).run(&calls(slots), |calls| {
         let slots = Slots::default();
         let subject = make(slots.clone());
-        replay(subject, &slots, calls);
+        // Another one tells the model what an entry takes.
+        let like = make(Slots::default());
+        let model = Model::new(Box::new(move |key, value| {
+            like.look(|cache| {
+                cache
+                    .storage()
+                    .entry_size(key.to_key().as_bytes(), value.as_ref())
+            })
+        }));
+        replay(subject, model, &slots, calls);
         assert_eq!(slots.in_use(), 0, "a cache that goes takes its values along");
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-fn replay(mut subject: impl Subject, slots: &Slots, calls: Vec<Call>) {
-    let mut model = Model::default();
+fn replay(mut subject: impl Subject, mut model: Model, slots: &Slots, calls: Vec<Call>) {
     let mut kept = vec![];
     let mut now = START;
     for mut call in calls {
@@ -361,6 +400,12 @@ fn apply(model: &mut Model, call: &Call, now: f64) -> Outcome {
             }
             Outcome::Number(model.limits.max)
         }
+        Call::MaxSize(max_size) => {
+            if let Some(max_size) = *max_size {
+                model.set_max_size(max_size);
+            }
+            Outcome::Number(model.limits.max_size)
+        }
         Call::MaxAge(age) => {
             if let Some(age) = *age {
                 model.set_max_age(age);
@@ -373,15 +418,21 @@ fn apply(model: &mut Model, call: &Call, now: f64) -> Outcome {
             }
             Outcome::Bool(model.limits.allow_stale)
         }
-        Call::Open(max, age, stale) => {
-            if let Some(age) = *age {
+        Call::Open(options) => {
+            if let Some(age) = options.max_age {
                 model.set_max_age(age);
             }
-            if let Some(stale) = *stale {
+            if let Some(stale) = options.stale {
                 model.limits.allow_stale = stale;
             }
-            if let Some(max) = *max {
+            if let Some(max) = options.max {
                 model.set_max(max);
+            }
+            if let Some(max_size) = options.max_size {
+                model.set_max_size(max_size);
+            }
+            if let Some(max_entry_size) = options.max_entry_size {
+                model.set_max_entry_size(max_entry_size);
             }
             Outcome::Bool(true)
         }
@@ -464,6 +515,12 @@ impl<S: Storage> Subject for Cache<S> {
                 }
                 Outcome::Number(self.limits().max)
             }
+            Call::MaxSize(max_size) => {
+                if let Some(max_size) = *max_size {
+                    self.set_max_size(max_size);
+                }
+                Outcome::Number(self.limits().max_size)
+            }
             Call::MaxAge(age) => {
                 if let Some(age) = *age {
                     self.set_max_age(age);
@@ -476,16 +533,8 @@ impl<S: Storage> Subject for Cache<S> {
                 }
                 Outcome::Bool(self.limits().allow_stale)
             }
-            Call::Open(max, age, stale) => {
-                if let Some(age) = *age {
-                    self.set_max_age(age);
-                }
-                if let Some(stale) = *stale {
-                    self.set_allow_stale(stale);
-                }
-                if let Some(max) = *max {
-                    self.set_max(max);
-                }
+            Call::Open(options) => {
+                registry::apply(self, options);
                 Outcome::Bool(true)
             }
             Call::KeepDump | Call::LoadKept | Call::Pass(_) | Call::Release => Outcome::Nothing,
@@ -500,14 +549,14 @@ impl<S: Storage> Subject for Cache<S> {
 /// A namespace reached as a worker reaches it.
 struct Messages {
     registry: Registry,
-    cache: SharedCache,
+    cache: std::sync::Arc<Store>,
     id: u64,
 }
 
 impl Messages {
     fn new(slots: Slots) -> Self {
         let registry = Registry::new(slots, std::sync::Arc::new(|_| {}));
-        let cache = registry.open("n", Default::default()).expect("a cache");
+        let cache = registry.open("n", Default::default(), PATIENCE).expect("a cache");
         Self {
             registry,
             cache,
@@ -582,7 +631,7 @@ impl Messages {
             .collect();
         let length = self.number("length", &[], now);
 
-        let cache = cache.lock();
+        let cache = cache.lock(PATIENCE).unwrap();
         assert_eq!(
             shown(keys),
             shown(cache.iter().map(|entry| JsKey::of(entry.key)).collect::<Vec<_>>())
@@ -622,7 +671,7 @@ fn list_json(elements: impl Iterator<Item = String>) -> String {
 }
 
 impl Subject for Messages {
-    type Storage = lru_cache_for_clusters::storage::heap::HeapStorage;
+    type Storage = Place;
 
     fn apply(&mut self, call: &Call, now: f64) -> Outcome {
         self.check_lists(now);
@@ -686,16 +735,22 @@ impl Subject for Messages {
                 self.nothing("load", &[list_json(entries)], now)
             }
             Call::Max(max) => self.number("max", &[age_json(max)], now),
+            Call::MaxSize(max_size) => self.number("maxSize", &[age_json(max_size)], now),
             Call::MaxAge(age) => self.number("maxAge", &[age_json(age)], now),
             Call::Stale(stale) => {
                 let argument = stale.map_or("null".into(), |stale| stale.to_string());
                 self.bool("stale", &[argument], now)
             }
-            Call::Open(max, age, stale) => {
+            Call::Open(options) => {
+                let number = |name: &str, number: Option<f64>| {
+                    number.map(|number| format!("\"{name}\":{}", js::json_number(number)))
+                };
                 let given = [
-                    max.map(|max| format!("\"max\":{}", js::json_number(max))),
-                    age.map(|age| format!("\"maxAge\":{}", js::json_number(age))),
-                    stale.map(|stale| format!("\"stale\":{stale}")),
+                    number("max", options.max),
+                    number("maxSize", options.max_size),
+                    number("maxEntrySize", options.max_entry_size),
+                    number("maxAge", options.max_age),
+                    options.stale.map(|stale| format!("\"stale\":{stale}")),
                 ];
                 let options = given.into_iter().flatten().collect::<Vec<_>>().join(",");
                 self.bool("()", &[format!("{{{options}}}")], now)
@@ -705,6 +760,6 @@ impl Subject for Messages {
     }
 
     fn look<R>(&self, look: impl FnOnce(&Cache<Self::Storage>) -> R) -> R {
-        look(&self.cache.lock())
+        look(&self.cache.lock(PATIENCE).unwrap())
     }
 }

@@ -18,6 +18,11 @@ pub fn validate<S: Storage>(storage: &S) {
     );
     assert_eq!(entries.is_empty(), storage.is_empty());
 
+    let sizes = entries
+        .iter()
+        .map(|entry| storage.entry_size(entry.key, entry.value));
+    assert_eq!(sizes.sum::<f64>(), storage.size(), "size() is that of all entries");
+
     let mut keys = HashSet::new();
     for entry in &entries {
         assert!(keys.insert(entry.key), "a key is there twice: {:?}", entry.key);

@@ -146,7 +146,10 @@ pub struct Header {
     pub max_size: Float,
     pub max_entry_size: Float,
     pub allow_stale: Word,
-    _2: [Word; 7],
+    _2: Word,
+    /// When a schedule last pruned, in milliseconds since the epoch.
+    pub pruned_at: Float,
+    _3: [Word; 4],
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
     // used; below `…_ready` there is memory behind them.
@@ -167,7 +170,8 @@ pub struct Header {
     pub released: Word,
     pub newest: Word,
     pub oldest: Word,
-    _3: Word,
+    /// Entries whose values are slots.
+    pub slots: Word,
     /// The last time of use handed out.
     pub clock: Long,
 }

@@ -3,7 +3,7 @@
 //!
 //! The file has its full length from the beginning and is sealed against any other, so no address of the
 //! mapping can ever lie beyond its end. It is a hole for the most part: memory is behind a page once it was
-//! asked for with `fallocate`, which says so when there is none.
+//! asked for with `fallocate`, which says so when there is none; and it is asked for where there is [`Room`] only.
 
 use rustix::{
     fs::{self, FallocateFlags, MemfdFlags, Mode, SealFlags, SeekFrom},
@@ -13,19 +13,27 @@ use rustix::{
 };
 use std::{
     fmt,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
+    io,
     num::ParseIntError,
     ops::Range,
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
+    path::Path,
     ptr::{self, NonNull},
     str::FromStr,
 };
 
-use super::memory::{Memory, OutOfMemory};
+use super::{
+    memory::{Memory, OutOfMemory},
+    room::Room,
+};
 use crate::error::{Error, ErrorClass, Result};
+
+/// What the names of all our files begin with.
+pub(super) const NAME: &str = "lru-cache-for-clusters:";
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
@@ -35,6 +43,7 @@ pub struct Mapping {
     file: OwnedFd,
     base: NonNull<u8>,
     len: usize,
+    room: &'static Room,
 }
 
 /// What a process needs to attach the memory of another. It is no secret: whoever may look into the other
@@ -57,12 +66,35 @@ fn failed(what: &str, why: impl fmt::Display) -> Error {
     }
 }
 
+fn unattached(why: &dyn fmt::Display) -> Error {
+    failed("cannot attach the shared memory", why)
+}
+
+fn own_user() -> u32 {
+    process::geteuid().as_raw()
+}
+
+fn open(pid: u32, fd: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(format!("/proc/{pid}/fd/{fd}"))
+}
+
+/// The name of the memory that a link in some `/proc/<pid>/fd` leads to, if it is any of this package's.
+pub(super) fn name_of(link: impl AsRef<Path>) -> Option<String> {
+    let target = link.as_ref().read_link().ok()?;
+    let name = target.to_str()?.strip_prefix("/memfd:")?.strip_prefix(NAME)?;
+    Some(name.strip_suffix(" (deleted)")?.to_owned())
+}
+
 impl Mapping {
-    /// Reserves `len` bytes, a whole number of pages.
+    /// Reserves `len` bytes, a whole number of pages, in a file that shows `name` to whoever looks.
     ///
     /// # Errors
     /// The system has no `memfd`, or will not reserve that much.
-    pub fn create(len: usize) -> Result<Self> {
+    pub fn create(len: usize, name: &str) -> Result<Self> {
         let no = |why: Errno| failed("no shared memory", why);
         // A file longer than the limit would end the process by a signal.
         if process::getrlimit(Resource::Fsize)
@@ -72,9 +104,10 @@ impl Mapping {
             return Err(no(Errno::FBIG));
         }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = match fs::memfd_create("lru-cache-for-clusters", flags | MemfdFlags::NOEXEC_SEAL) {
+        let name = format!("{NAME}{name}");
+        let file = match fs::memfd_create(&name, flags | MemfdFlags::NOEXEC_SEAL) {
             // A kernel before 6.3.
-            Err(Errno::INVAL) => fs::memfd_create("lru-cache-for-clusters", flags),
+            Err(Errno::INVAL) => fs::memfd_create(&name, flags),
             made => made,
         };
         let file = file.map_err(no)?;
@@ -94,24 +127,48 @@ impl Mapping {
     /// # Errors
     /// There is no such process or file, or it is not ours to map.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
-        let no = |why: &dyn fmt::Display| failed("cannot attach the shared memory", why);
-        let path = format!("/proc/{}/fd/{}", ticket.pid, ticket.fd);
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path);
-        let file = open.map_err(|why| no(&why))?;
-        let found = file.metadata().map_err(|why| no(&why))?;
-        if found.uid() != process::geteuid().as_raw() {
-            return Err(no(&"it is another user's"));
+        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&why))?;
+        Self::over(file)
+    }
+
+    /// Maps the file of a process, if it is still there and is our user's memory of that name.
+    ///
+    /// # Errors
+    /// It is, and cannot be mapped.
+    pub(super) fn attach_named(pid: u32, fd: u32, name: &str) -> Result<Option<Self>> {
+        let file = match open(pid, fd) {
+            Ok(file) => file,
+            // Those are about us, any other about what we would open.
+            Err(why)
+                if matches!(
+                    why.raw_os_error(),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+                ) =>
+            {
+                return Err(unattached(&why));
+            }
+            Err(_) => return Ok(None),
+        };
+        // The number may lead to another file than a moment ago.
+        let is_it = name_of(format!("/proc/self/fd/{}", file.as_raw_fd())).as_deref() == Some(name);
+        if is_it && file.metadata().is_ok_and(|found| found.uid() == own_user()) {
+            Self::over(file).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn over(file: File) -> Result<Self> {
+        let found = file.metadata().map_err(|why| unattached(&why))?;
+        if found.uid() != own_user() {
+            return Err(unattached(&"it is another user's"));
         }
         let sealed = fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
         let len = usize::try_from(found.len()).ok().filter(|len| sealed && *len > 0);
         let Some(len) = len else {
-            return Err(no(&"it is no memory of this package"));
+            return Err(unattached(&"it is no memory of this package"));
         };
-        Self::map(file.into(), len).map_err(|why| no(&why))
+        Self::map(file.into(), len).map_err(|why| unattached(&why))
     }
 
     fn map(file: OwnedFd, len: usize) -> rustix::io::Result<Self> {
@@ -122,7 +179,12 @@ impl Mapping {
         // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
         let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { file, base, len })
+        Ok(Self {
+            file,
+            base,
+            len,
+            room: Room::of_this_process(),
+        })
     }
 
     /// What leads another process here.
@@ -156,6 +218,9 @@ unsafe impl Memory for Mapping {
             return Err(OutOfMemory);
         }
         let (from, len) = (range.start as u64, range.len() as u64);
+        if !self.room.has(len) {
+            return Err(OutOfMemory);
+        }
         let all = FallocateFlags::empty();
         retry_on_intr(|| fs::fallocate(&self.file, all, from, len)).map_err(|_| OutOfMemory)
     }

@@ -35,6 +35,8 @@
 //! | `recover` | rebuild and validate |
 //! | [`lock`] | the mutex |
 //! | [`mapping`] | memory that other processes can attach |
+//! | `room` | whether the machine and its control groups have more of it |
+//! | [`peers`] | how processes find it that nobody tells where it is |
 //! | [`door`] | a cache in shared memory: locked, repaired where need be, then used as any other |
 
 #[cfg(target_os = "linux")]
@@ -45,7 +47,11 @@ pub mod lock;
 #[cfg(target_os = "linux")]
 pub mod mapping;
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod peers;
 mod recover;
+#[cfg(target_os = "linux")]
+mod room;
 pub mod segment;
 
 #[cfg(all(test, target_os = "linux"))]

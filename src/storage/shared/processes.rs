@@ -9,14 +9,16 @@ use std::{
 };
 
 use super::{
-    door::{Door, Guard},
+    Segment,
     mapping::{Mapping, Ticket},
     memory::Memory,
     tests::{Random, watched},
 };
 use crate::{
+    error::Error,
     slots::Slots,
     storage::{Stamp, Storage},
+    store::{Guard, Place, Store},
     value::{OwnedValue, Value},
 };
 
@@ -28,11 +30,26 @@ const NONE: Stamp = Stamp {
     max_age: 0.0,
 };
 
+fn create(bytes: usize) -> Store {
+    Store::shared(Segment::make(bytes, "").unwrap())
+}
+
+fn segment<'a>(cache: &'a Guard<'_>) -> &'a Segment<Mapping> {
+    match cache.storage() {
+        Place::Shared(segment) => segment,
+        Place::Heap(_) => panic!("not shared"),
+    }
+}
+
+fn committed(door: &Store) -> u64 {
+    segment(&door.lock(PATIENCE).unwrap()).memory().committed()
+}
+
 /// A process that runs one of the roles below. Ended with its handle.
 struct Other(Child);
 
 impl Other {
-    fn start(role: &str, door: &Door, argument: usize) -> Self {
+    fn start(role: &str, door: &Store, argument: usize) -> Self {
         let child = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -40,7 +57,10 @@ impl Other {
                 "--nocapture",
                 "--quiet",
             ])
-            .env("SHARED_ROLE", format!("{role} {} {argument}", door.ticket()))
+            .env(
+                "SHARED_ROLE",
+                format!("{role} {} {argument}", door.ticket().unwrap()),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -93,13 +113,13 @@ fn another_process() {
     let [role, ticket, argument] = words[..] else {
         panic!("{role}")
     };
-    let mut door = Door::attach(&ticket.parse::<Ticket>().unwrap()).unwrap();
+    let door = Store::attach(&ticket.parse::<Ticket>().unwrap()).unwrap();
     let argument: usize = argument.parse().unwrap();
     match role {
-        "mutate" => mutate(&mut door, argument / 10_000, argument % 10_000),
-        "hold" => hold(&mut door),
-        "load" => load(&mut door, argument),
-        "break" => break_lock(&mut door),
+        "mutate" => mutate(&door, argument / 10_000, argument % 10_000),
+        "hold" => hold(&door),
+        "load" => load(&door, argument),
+        "break" => break_lock(&door),
         other => panic!("{other}"),
     }
 }
@@ -124,7 +144,7 @@ fn mutation(cache: &mut Guard<'_>, number: usize) {
 }
 
 /// Makes a mutation and dies before its `at`-th store, with the lock.
-fn mutate(door: &mut Door, number: usize, at: usize) {
+fn mutate(door: &Store, number: usize, at: usize) {
     let mut stores = 0;
     let die = move || {
         stores += 1;
@@ -148,8 +168,8 @@ fn contents(cache: &Guard<'_>) -> Vec<Plain> {
         .collect()
 }
 
-fn filled() -> Door {
-    let mut door = Door::create(1 << 26).unwrap();
+fn filled() -> Store {
+    let door = create(1 << 26);
     let mut cache = door.lock(PATIENCE).unwrap();
     for at in 0..16 {
         cache
@@ -171,14 +191,14 @@ fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_com
     let mut killed = 0;
     for number in 0..MUTATIONS {
         let (before, after) = {
-            let mut door = filled();
+            let door = filled();
             let before = contents(&door.lock(PATIENCE).unwrap());
             mutation(&mut door.lock(PATIENCE).unwrap(), number);
             let after = contents(&door.lock(PATIENCE).unwrap());
             (before, after)
         };
         for at in 1.. {
-            let mut door = filled();
+            let door = filled();
             if Other::start("mutate", &door, number * 10_000 + at).ended_well() {
                 assert_eq!(contents(&door.lock(PATIENCE).unwrap()), after);
                 break;
@@ -186,7 +206,7 @@ fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_com
             killed += 1;
             // The others are neither refused nor do they see anything half done.
             let cache = door.lock(PATIENCE).unwrap();
-            cache.storage().validate().unwrap();
+            segment(&cache).validate().unwrap();
             let found = contents(&cache);
             if number == 7 {
                 // Of several entries to evict it evicted some; whoever came next, the rest.
@@ -236,7 +256,7 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Sets, gets, evicts and counts without end; each count that was done is a byte on the way out.
-fn load(door: &mut Door, number: usize) {
+fn load(door: &Store, number: usize) {
     let mut out = std::io::stdout();
     let mut random = Random(number as u64 * 7919 + 1);
     let own = format!("scount{number}");
@@ -273,12 +293,11 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         .ok()
         .and_then(|kills| kills.parse().ok())
         .unwrap_or(24);
-    let mut door = Door::create(1 << 26).unwrap();
+    let door = create(1 << 26);
     let mut random = Random(5);
     let mut running = Vec::new();
     let (mut acknowledged, mut started) = (0, 0);
-    let finish = |(number, mut other, mut output): (usize, Other, BufReader<ChildStdout>),
-                  door: &mut Door| {
+    let finish = |(number, mut other, mut output): (usize, Other, BufReader<ChildStdout>), door: &Store| {
         other.signal(Signal::KILL);
         other.0.wait().unwrap();
         let mut said = Vec::new();
@@ -286,7 +305,7 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         let said = said.iter().filter(|byte| **byte == b'+').count();
         let key = format!("scount{number}");
         let mut cache = door.lock(PATIENCE).unwrap();
-        cache.storage().validate().unwrap();
+        segment(&cache).validate().unwrap();
         let count = cache.peek(key.as_bytes(), 1.0, |value| value.to_owned());
         let Some(OwnedValue::Number(count)) =
             count.clone().or((said == 0).then_some(OwnedValue::Number(0.0)))
@@ -313,7 +332,7 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
                 });
             }
             (0..random.below(20_000)).for_each(|_| std::hint::spin_loop());
-            acknowledged += finish(running.swap_remove(which), &mut door);
+            acknowledged += finish(running.swap_remove(which), &door);
         }
         let mut other = Other::start("load", &door, started);
         let mut output = other.output();
@@ -322,15 +341,15 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         started += 1;
     }
     for other in running {
-        acknowledged += finish(other, &mut door);
+        acknowledged += finish(other, &door);
     }
     let cache = door.lock(PATIENCE).unwrap();
-    cache.storage().validate().unwrap();
+    segment(&cache).validate().unwrap();
     let total = cache.storage().peek(b"sall").map(|(value, _)| value.to_owned());
     let Some(OwnedValue::Number(total)) = total else {
         panic!("{total:?}")
     };
-    let (recoveries, dropped) = cache.storage().recoveries();
+    let (recoveries, dropped) = segment(&cache).recoveries();
     println!("{started} killed, {acknowledged} counts, {recoveries} rebuilds, {dropped} dropped");
     assert!(
         (acknowledged as f64..=(acknowledged + started) as f64).contains(&total),
@@ -341,7 +360,7 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
 // ---- stopped with the lock in its hands ----
 
 /// Takes the lock and keeps it until its input ends.
-fn hold(door: &mut Door) {
+fn hold(door: &Store) {
     let mut cache = door.lock(PATIENCE).unwrap();
     cache.set(b"sheld", Value::Bool(true), None, 1.0).unwrap();
     println!("\nheld");
@@ -353,7 +372,7 @@ fn hold(door: &mut Door) {
     }
 }
 
-fn held(door: &Door) -> (Other, BufReader<ChildStdout>) {
+fn held(door: &Store) -> (Other, BufReader<ChildStdout>) {
     let mut other = Other::start("hold", door, 0);
     let mut output = other.output();
     wait_for(&mut output, "held");
@@ -362,12 +381,12 @@ fn held(door: &Door) -> (Other, BufReader<ChildStdout>) {
 
 #[test]
 fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
-    let mut door = filled();
+    let door = filled();
     let (mut other, mut output) = held(&door);
     other.signal(Signal::STOP);
     let started = Instant::now();
     for _ in 0..20 {
-        assert_eq!(door.lock(SHORT).err(), Some(super::lock::Refused::Busy));
+        assert_eq!(door.lock(SHORT).err(), Some(Error::busy()));
     }
     // Not a measurement: the other is stopped for good, so any end at all shows that nobody waits for it.
     assert!(started.elapsed() < PATIENCE);
@@ -376,7 +395,7 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     wait_for(&mut output, "given back");
     let mut cache = door.lock(PATIENCE).unwrap();
     assert!(cache.has(b"sheld", 1.0));
-    assert_eq!(cache.storage().recoveries(), (0, 0));
+    assert_eq!(segment(&cache).recoveries(), (0, 0));
     cache.del(b"sheld");
     drop(cache);
 
@@ -387,8 +406,8 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     drop(other);
     let cache = door.lock(PATIENCE).unwrap();
     assert!(cache.has(b"sheld", 1.0));
-    assert_eq!(cache.storage().recoveries().0, 1);
-    cache.storage().validate().unwrap();
+    assert_eq!(segment(&cache).recoveries().0, 1);
+    segment(&cache).validate().unwrap();
 }
 
 #[test]
@@ -398,8 +417,8 @@ fn a_lock_that_is_none_is_refused() {
     assert!(Other::start("break", &door, 0).ended_well());
 }
 
-fn break_lock(door: &mut Door) {
-    let place = door.lock_bytes();
+fn break_lock(door: &Store) {
+    let place = segment(&door.lock(PATIENCE).unwrap()).lock_bytes();
     let mut random = Random(11);
     for round in 0..4_000 {
         // SAFETY: the lock's place, which nobody else uses now.
@@ -425,8 +444,8 @@ fn break_lock(door: &mut Door) {
 
 #[test]
 fn what_one_process_does_another_sees() {
-    let mut door = filled();
-    let mut other = Door::attach(&door.ticket().to_string().parse().unwrap()).unwrap();
+    let door = filled();
+    let other = Store::attach(&door.ticket().unwrap().to_string().parse().unwrap()).unwrap();
     other.lock(PATIENCE).unwrap().set_max(3.0);
     assert_eq!(door.lock(PATIENCE).unwrap().len(), 3);
     // The memory outlives the door that made it.
@@ -437,8 +456,8 @@ fn what_one_process_does_another_sees() {
 #[test]
 fn a_ticket_leads_to_one_store_only() {
     let door = filled();
-    let ticket = door.ticket();
-    let refused = |ticket: Ticket| Door::attach(&ticket).unwrap_err().message.into_owned();
+    let ticket = door.ticket().unwrap();
+    let refused = |ticket: Ticket| Store::attach(&ticket).unwrap_err().message.into_owned();
     assert!(
         refused(Ticket {
             nonce: [1, 2],
@@ -455,7 +474,7 @@ fn a_ticket_leads_to_one_store_only() {
         .contains("cannot attach")
     );
     // A memory of ours that is no store yet.
-    let empty = Mapping::create(1 << 26).unwrap();
+    let empty = Mapping::create(1 << 26, "").unwrap();
     assert!(refused(empty.ticket([1, 2])).contains("not ready"));
     for text in ["", "1", "1:2", "a:2:3", "1:2:xyz", "1:2:"] {
         assert!(text.parse::<Ticket>().is_err(), "{text:?}");
@@ -465,8 +484,8 @@ fn a_ticket_leads_to_one_store_only() {
 
 #[test]
 fn memory_is_taken_as_it_is_needed_and_given_back() {
-    let mut door = Door::create(1 << 30).unwrap();
-    let empty = door.committed();
+    let door = create(1 << 30);
+    let empty = committed(&door);
     assert!(empty <= 64 * 1024, "{empty}");
     let value = vec![b'v'; 1000];
     for at in 0..5_000 {
@@ -475,21 +494,21 @@ fn memory_is_taken_as_it_is_needed_and_given_back() {
             .set(format!("s{at}").as_bytes(), Value::String(&value), None, 1.0)
             .unwrap();
     }
-    let full = door.committed();
+    let full = committed(&door);
     assert!((5_000_000..7_500_000).contains(&full), "{full}");
     assert_eq!(
-        door.lock(PATIENCE).unwrap().storage().recover().unwrap().kept,
+        segment(&door.lock(PATIENCE).unwrap()).recover().unwrap().kept,
         5_000
     );
-    assert_eq!(door.committed(), full, "a rebuild takes no memory of the segment");
+    assert_eq!(committed(&door), full, "a rebuild takes no memory of the segment");
     door.lock(PATIENCE).unwrap().reset();
-    assert!(door.committed() <= 4 * 64 * 1024, "{}", door.committed());
-    door.lock(PATIENCE).unwrap().storage().validate().unwrap();
+    assert!(committed(&door) <= 4 * 64 * 1024, "{}", committed(&door));
+    segment(&door.lock(PATIENCE).unwrap()).validate().unwrap();
 }
 
 #[test]
 fn nothing_of_a_mapping_can_be_cut_off() {
-    let mapping = Mapping::create(1 << 20).unwrap();
+    let mapping = Mapping::create(1 << 20, "").unwrap();
     let path = format!("/proc/self/fd/{}", mapping.ticket([0, 0]).fd);
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     assert!(file.set_len(0).is_err());
@@ -510,8 +529,8 @@ fn nothing_of_a_mapping_can_be_cut_off() {
 #[test]
 fn a_door_that_goes_takes_its_slots_along() {
     let slots = Slots::default();
-    let mut owner = Door::create(1 << 26).unwrap().with_slots(slots.clone());
-    let mut other = Door::attach(&owner.ticket()).unwrap();
+    let owner = create(1 << 26).with_slots(slots.clone());
+    let other = Store::attach(&owner.ticket().unwrap()).unwrap();
     for key in [b"sa", b"sb"] {
         owner
             .lock(PATIENCE)

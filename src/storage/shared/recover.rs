@@ -131,7 +131,7 @@ impl<M: Memory> Segment<M> {
         // The index, from the most recent on; of two rows with one key the newer counts.
         let buckets = self.empty_index(live.len() as u32)?;
         header.buckets.set(buckets);
-        let mut kept = 0;
+        let (mut kept, mut slots) = (0, 0);
         let (mut newer, mut last) = (NONE, u64::MAX);
         // Times of use that damage made equal, or too high to go on from.
         let mut renumber = live.first().is_some_and(|(used, _)| *used > u64::MAX / 2);
@@ -153,6 +153,7 @@ impl<M: Memory> Segment<M> {
             }
             newer = at;
             kept += 1;
+            slots += u32::from(row.state().kind() == kind::SLOT);
             renumber |= used == last;
             last = used;
         }
@@ -161,6 +162,7 @@ impl<M: Memory> Segment<M> {
             self.row_at(newer)?.older.set(NONE);
         }
         header.len.set(kept);
+        header.slots.set(slots);
         if renumber {
             self.renumber()?;
         } else {
@@ -388,6 +390,15 @@ impl<M: Memory> Segment<M> {
         check(live.len() == len as usize, &|| {
             format!("{} rows are entries, len is {len}", live.len())
         })?;
+
+        let is_slot = |at: &&u32| {
+            self.row_at(**at)
+                .is_ok_and(|row| row.state().kind() == kind::SLOT)
+        };
+        check(
+            live.iter().filter(is_slot).count() == header.slots.get() as usize,
+            &|| format!("{} entries are slots, it says", header.slots.get()),
+        )?;
 
         // The index: each entry once, in its bucket, and no key twice.
         let (mut indexed, mut keys) = (HashSet::new(), HashSet::new());

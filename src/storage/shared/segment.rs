@@ -9,7 +9,9 @@ use std::{
 };
 
 use super::{
-    layout::{ALIGN, Block, FREE_BLOCK, Geometry, Header, MAGIC, NONE, PAYLOAD, Row, State, VERSION, Word},
+    layout::{
+        ALIGN, Block, FREE_BLOCK, Float, Geometry, Header, MAGIC, NONE, PAYLOAD, Row, State, VERSION, Word,
+    },
     memory::{Memory, OutOfMemory},
 };
 use crate::{
@@ -148,8 +150,6 @@ impl<M: Memory> Segment<M> {
             .iter()
             .zip(identity.nonce)
             .for_each(|(place, nonce)| place.set(nonce));
-        header.max_size.set(f64::INFINITY);
-        header.max_entry_size.set(f64::INFINITY);
         header.rows_used.set(1);
         header.blocks_used.set(1);
         segment.write_limits(Limits::default());
@@ -163,11 +163,12 @@ impl<M: Memory> Segment<M> {
         self.header().ready.publish(1);
     }
 
-    /// A segment that is there already. Nothing in it is believed before it is checked.
+    /// A segment that is there already; with a nonce, only the one that has it. Nothing in it is believed before
+    /// it is checked.
     ///
     /// # Errors
     /// What is there is no segment, or one of another version, size or nonce.
-    pub fn attach(memory: M, nonce: [u64; 2]) -> Result<Self> {
+    pub fn attach(memory: M, nonce: Option<[u64; 2]>) -> Result<Self> {
         let strange = |what: &str| {
             Err(Error {
                 class: ErrorClass::Error,
@@ -186,7 +187,8 @@ impl<M: Memory> Segment<M> {
         if header.version.get() != VERSION {
             return strange("of another version of this package");
         }
-        if [header.nonce[0].get(), header.nonce[1].get()] != nonce {
+        let found = [header.nonce[0].get(), header.nonce[1].get()];
+        if nonce.is_some_and(|nonce| nonce != found) {
             return strange("not the one that was meant");
         }
         let (buckets, rows, blocks) = (
@@ -221,7 +223,8 @@ impl<M: Memory> Segment<M> {
         self
     }
 
-    pub(super) fn hold(&mut self, slots: Slots) {
+    /// As [`Segment::with_slots`].
+    pub fn hold(&mut self, slots: Slots) {
         self.slots = Some(slots);
     }
 
@@ -234,8 +237,44 @@ impl<M: Memory> Segment<M> {
         }
     }
 
+    /// See [`crate::store::Place::take_tick`].
+    pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {
+        let pruned_at = &self.header().pruned_at;
+        let last = pruned_at.get();
+        // A clock that was set back, or damage: begin anew.
+        let due = !(0.0..=now).contains(&last) || due(last);
+        if due {
+            pruned_at.set(now);
+        }
+        due
+    }
+
+    /// Whether slots of this process may be among its values.
+    pub fn holds_slots(&self) -> bool {
+        self.slots.is_some()
+    }
+
+    /// Whether the value of an entry (of any entry, without a key) is a slot of another process. Under the
+    /// lock, as any call.
+    pub fn is_elsewhere(&self, key: Option<&[u8]>) -> bool {
+        if self.slots.is_some() || self.header().slots.get() == 0 {
+            return false;
+        }
+        let Some(key) = key else { return true };
+        let hash = self.hash(key);
+        self.or_nothing(|this| match this.find(key, hash)? {
+            Some(at) => Ok(this.live_row(at)?.state().kind() == kind::SLOT),
+            None => Ok(false),
+        })
+    }
+
+    /// Whether slots of this process wait to be let go. Needs no lock: a moment later it may be otherwise.
+    pub fn has_released(&self) -> bool {
+        self.slots.is_some() && self.header().released.get() != NONE
+    }
+
     /// As [`Segment::withdraw`], where the lock cannot be had: the entries stay, and nobody can read them.
-    pub(super) fn abandon(&mut self) {
+    pub fn abandon(&mut self) {
         self.slots = None;
     }
 
@@ -253,24 +292,6 @@ impl<M: Memory> Segment<M> {
     /// How often it was rebuilt, and how many entries were dropped then.
     pub fn recoveries(&self) -> (u32, u32) {
         (self.header().recoveries.get(), self.header().dropped.get())
-    }
-
-    /// The bytes that all entries take: rows, blocks and buckets. What an entry takes, see
-    /// [`Segment::entry_size`].
-    pub fn size(&self) -> u64 {
-        let header = self.header();
-        let blocks = header
-            .blocks_used
-            .get()
-            .saturating_sub(1)
-            .saturating_sub(header.blocks_free.get());
-        u64::from(header.len.get()) * ROW_SIZE + u64::from(blocks) * size_of::<Block>() as u64
-    }
-
-    /// The bytes that an entry takes.
-    pub fn entry_size(key: &[u8], value: Value<'_>) -> u64 {
-        let bytes = key.len() + Stored::new(value).bytes.len();
-        ROW_SIZE + (bytes.div_ceil(PAYLOAD) * size_of::<Block>()) as u64
     }
 
     /// Begins what is done under the lock: forgets what was read, and mends what a process left that died.
@@ -623,7 +644,10 @@ impl<M: Memory> Segment<M> {
         let (header, state) = (self.header(), row.state());
         let (_, blocks) = self.extent(row)?;
         let (what, list) = match state.kind() {
-            kind::SLOT => (State::RELEASED, &header.released),
+            kind::SLOT => {
+                header.slots.set(header.slots.get().wrapping_sub(1));
+                (State::RELEASED, &header.released)
+            }
             _ => (State::FREE, &header.free_row),
         };
         row.state.commit(state.become_(what).0);
@@ -724,6 +748,10 @@ impl<M: Memory> Segment<M> {
     /// Makes sure that a row and `blocks` blocks can be taken. Changes no entry and no list.
     fn reserve(&self, blocks: u64) -> std::result::Result<(), Fault> {
         let header = self.header();
+        let beyond = |used: &Word, ready: &Word| used.get() > ready.get().max(1);
+        if beyond(&header.rows_used, &header.rows_ready) || beyond(&header.blocks_used, &header.blocks_ready) {
+            return Err(Fault::Damage);
+        }
         if header.free_row.get() == NONE {
             let Geometry {
                 rows_at, rows_max, ..
@@ -816,6 +844,9 @@ impl<M: Memory> Segment<M> {
         row.inline.set(value.inline);
         // From here on the entry is what a rebuild finds: of two rows with one key, the one used last counts.
         row.state.commit(row.state().live(value.kind).0);
+        if value.kind == kind::SLOT {
+            header.slots.set(header.slots.get().wrapping_add(1));
+        }
 
         match old {
             Some(old_at) => {
@@ -998,6 +1029,8 @@ impl<M: Memory> Segment<M> {
     fn write_limits(&self, limits: Limits) {
         let header = self.header();
         header.max.set(limits.max);
+        header.max_size.set(limits.max_size);
+        header.max_entry_size.set(limits.max_entry_size);
         header.max_age.set(limits.max_age);
         header.allow_stale.set(limits.allow_stale.into());
     }
@@ -1006,11 +1039,20 @@ impl<M: Memory> Segment<M> {
 /// What an entry takes besides its blocks: a row and a bucket.
 const ROW_SIZE: u64 = (size_of::<Row>() + size_of::<Word>()) as u64;
 
+/// A bound as the header has it. What cannot be one is damage, and no bound.
+fn bound(word: &Float) -> f64 {
+    Some(word.get())
+        .filter(|bound| *bound > 0.0)
+        .unwrap_or(f64::INFINITY)
+}
+
 impl<M: Memory> Storage for Segment<M> {
     fn limits(&self) -> Limits {
         let header = self.header();
         Limits {
-            max: header.max.get(),
+            max: bound(&header.max),
+            max_size: bound(&header.max_size),
+            max_entry_size: bound(&header.max_entry_size),
             max_age: header.max_age.get(),
             allow_stale: header.allow_stale.get() != 0,
         }
@@ -1024,6 +1066,22 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn len(&self) -> usize {
         self.header().len.get() as usize
+    }
+
+    /// Rows, blocks and buckets.
+    fn size(&self) -> f64 {
+        let header = self.header();
+        let blocks = header
+            .blocks_used
+            .get()
+            .saturating_sub(1)
+            .saturating_sub(header.blocks_free.get());
+        (u64::from(header.len.get()) * ROW_SIZE + u64::from(blocks) * size_of::<Block>() as u64) as f64
+    }
+
+    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
+        let blocks = (key.len() + value.bytes().len()).div_ceil(PAYLOAD);
+        (ROW_SIZE + (blocks * size_of::<Block>()) as u64) as f64
     }
 
     fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {

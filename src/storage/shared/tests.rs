@@ -77,7 +77,7 @@ fn create(geometry: Geometry) -> Segment<PlainMemory> {
 }
 
 fn attach(memory: PlainMemory) -> Segment<PlainMemory> {
-    Segment::attach(memory, IDENTITY.nonce).unwrap()
+    Segment::attach(memory, Some(IDENTITY.nonce)).unwrap()
 }
 
 fn small() -> Geometry {
@@ -457,7 +457,7 @@ fn it_gives_memory_back_and_takes_it_again() {
             segment.clear();
             assert!(segment.memory().committed() <= empty + 3 * 65_536);
         }
-        assert_eq!((segment.len(), segment.size()), (0, 0));
+        assert_eq!((segment.len(), segment.size()), (0, 0.0));
         segment.validate().unwrap();
     }
 }
@@ -484,6 +484,10 @@ fn damage_ends_in_misses_and_a_rebuild() {
             damage(&segment, &mut random);
             for _ in 0..4 {
                 segment.begin().unwrap();
+                let limits = segment.limits();
+                for bound in [limits.max, limits.max_size, limits.max_entry_size] {
+                    assert!(bound > 0.0, "{limits:?}");
+                }
                 segment.set_limits(Limits::default());
                 any_call(&mut segment, &mut random);
                 segment.end();
@@ -570,8 +574,62 @@ fn any_call(segment: &mut Segment<PlainMemory>, random: &mut Random) {
 }
 
 #[test]
+fn a_rebuild_leaves_the_bounds_and_what_cannot_be_one_is_none() {
+    let mut segment = create(small());
+    let limits = Limits {
+        max: 3.0,
+        max_size: 4e9,
+        max_entry_size: 5e6,
+        max_age: 7.5,
+        allow_stale: true,
+    };
+    segment.set_limits(limits);
+    segment.recover().unwrap();
+    assert_eq!(segment.limits(), limits);
+    assert_eq!(attach(segment.memory().clone()).limits(), limits);
+    let header = segment.header();
+    for nonsense in [f64::NAN, -1.0, 0.0, f64::NEG_INFINITY] {
+        header.max.set(nonsense);
+        header.max_size.set(nonsense);
+        header.max_entry_size.set(nonsense);
+        let expected = Limits {
+            max_age: 7.5,
+            allow_stale: true,
+            ..Limits::default()
+        };
+        assert_eq!(segment.limits(), expected, "{nonsense}");
+    }
+}
+
+/// One stopped between adding an entry and evicting others.
+#[test]
+fn what_is_over_the_bounds_after_a_rebuild_can_be_trimmed() {
+    let mut cache = Cache::new(create(small()));
+    for key in [b"sa", b"sb", b"sc"] {
+        cache.set(key, Value::Number(1.0), None, 0.0).unwrap();
+    }
+    let each = cache.storage().size() / 3.0;
+    cache.storage().header().max_size.set(2.0 * each);
+    cache.storage().recover().unwrap();
+    cache.trim();
+    assert_eq!((cache.len(), cache.storage().size()), (2, 2.0 * each));
+    assert!(!cache.has(b"sa", 0.0));
+    // A count that damage made too high costs entries and no more.
+    cache.storage().header().blocks_used.set(u32::MAX);
+    cache.trim();
+    assert_eq!(cache.len(), 0);
+    assert!(cache.set(b"sd", Value::Number(1.0), None, 0.0).unwrap());
+    assert_eq!((cache.len(), cache.storage().size()), (1, each));
+}
+
+#[test]
 fn nothing_else_is_attached() {
-    let code = |memory: PlainMemory, nonce| Segment::attach(memory, nonce).unwrap_err().message.into_owned();
+    let code = |memory: PlainMemory, nonce| {
+        Segment::attach(memory, Some(nonce))
+            .unwrap_err()
+            .message
+            .into_owned()
+    };
     let fresh = || create(small()).memory().clone();
     let unready = Segment::create(PlainMemory::new(small().reserved()), small(), IDENTITY).unwrap();
     let poke = |at: usize, byte: u8| {
@@ -580,7 +638,7 @@ fn nothing_else_is_attached() {
         unsafe { memory.base().add(at).write(byte) };
         memory
     };
-    assert!(Segment::attach(fresh(), IDENTITY.nonce).is_ok());
+    assert!(Segment::attach(fresh(), None).is_ok());
     assert!(code(unready.memory().clone(), IDENTITY.nonce).contains("not ready"));
     assert!(code(PlainMemory::new(1), IDENTITY.nonce).contains("not ready"));
     assert!(code(fresh(), [9, 9]).contains("not the one"));
@@ -660,7 +718,7 @@ fn a_million_entries_of_a_small_object_take_220_bytes_each() {
     let each = segment.memory().committed() as f64 / ENTRIES as f64;
     println!(
         "{each:.1} bytes of memory an entry, {:.1} counted",
-        segment.size() as f64 / ENTRIES as f64
+        segment.size() / ENTRIES as f64
     );
     assert!(each <= 220.0, "{each}");
     let started = Instant::now();

@@ -1,0 +1,549 @@
+//! Whether there is room for more memory. Shared memory that a process asks for beyond what its control groups
+//! or the machine can give ends some process by force; so it is not asked for.
+//!
+//! An ask is a read of two small files for each control group and of `/proc/meminfo`, all kept open: about 10 µs
+//! with three groups, 20 µs more for each group that is nearly full and says in `memory.stat` how much of that is
+//! files. What cannot be read sets no bound.
+
+use procfs::{FromBufRead, ProcessCGroups, process::MountInfo};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    str,
+    sync::OnceLock,
+};
+
+/// What is left to everything else, in bytes, of `all` there is: a 64th, but 16 MiB at the least and an eighth at
+/// the most.
+fn margin(all: u64) -> u64 {
+    (all / 64).max(16 << 20).min(all / 8)
+}
+
+/// What a process may take.
+#[derive(Debug)]
+pub struct Room {
+    groups: Vec<Group>,
+    /// `/proc/meminfo`
+    machine: Option<File>,
+}
+
+/// The two interfaces of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// A control group that bounds memory.
+#[derive(Debug)]
+struct Group {
+    max: File,
+    used: File,
+    stat: PathBuf,
+    /// What `stat` calls the pages of files. They are given up where memory is short; shared memory is not among
+    /// them.
+    files: [&'static str; 2],
+}
+
+impl Room {
+    /// That of this process, whose groups are looked up the first time: one that is moved to others later goes on
+    /// by the old ones.
+    pub fn of_this_process() -> &'static Self {
+        static ROOM: OnceLock<Room> = OnceLock::new();
+        ROOM.get_or_init(|| {
+            let own = |file| fs::read(format!("/proc/self/{file}")).unwrap_or_default();
+            Self {
+                groups: groups(&own("cgroup"), &own("mountinfo")),
+                machine: File::open("/proc/meminfo").ok(),
+            }
+        })
+    }
+
+    /// Whether `bytes` more can be taken, and the margin is still there.
+    pub fn has(&self, bytes: u64) -> bool {
+        self.groups.iter().all(|group| group.has(bytes))
+            && self
+                .machine
+                .as_ref()
+                .is_none_or(|machine| machine_has(machine, bytes))
+    }
+}
+
+impl Group {
+    fn open(directory: &Path, version: Version) -> Option<Self> {
+        let (max, used, files) = match version {
+            Version::One => (
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                ["total_inactive_file", "total_active_file"],
+            ),
+            Version::Two => ("memory.max", "memory.current", ["inactive_file", "active_file"]),
+        };
+        Some(Self {
+            max: File::open(directory.join(max)).ok()?,
+            used: File::open(directory.join(used)).ok()?,
+            stat: directory.join("memory.stat"),
+            files,
+        })
+    }
+
+    fn has(&self, bytes: u64) -> bool {
+        let number = |file| with_text(file, |text| text.trim().parse::<u64>().ok());
+        // Without a bound the second version says "max", which is no number.
+        let (Some(max), Some(used)) = (number(&self.max), number(&self.used)) else {
+            return true;
+        };
+        let needed = used.saturating_add(bytes).saturating_add(margin(max));
+        needed <= max || needed.saturating_sub(self.reclaimable()) <= max
+    }
+
+    fn reclaimable(&self) -> u64 {
+        let Ok(stat) = File::open(&self.stat) else {
+            return 0;
+        };
+        let files = with_text(&stat, |text| {
+            let files = self.files.iter().filter_map(|name| field(text, name));
+            Some(files.fold(0, u64::saturating_add))
+        });
+        files.unwrap_or(0)
+    }
+}
+
+fn machine_has(meminfo: &File, bytes: u64) -> bool {
+    let said = with_text(meminfo, |text| {
+        let kibibytes = |name| field(text, name).map(|number| number.saturating_mul(1024));
+        Some((kibibytes("MemTotal:")?, kibibytes("MemAvailable:")?))
+    });
+    said.is_none_or(|(all, available)| available >= margin(all).saturating_add(bytes))
+}
+
+/// Reads a file that the kernel writes anew, and in one piece, each time.
+fn with_text<R>(file: &File, read: impl FnOnce(&str) -> Option<R>) -> Option<R> {
+    let mut bytes = [0; 8192];
+    let len = file.read_at(&mut bytes, 0).ok()?;
+    read(str::from_utf8(&bytes[..len]).ok()?)
+}
+
+/// The number after a name at the beginning of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next()? == name).then(|| words.next()?.parse().ok())?
+    })
+}
+
+/// The groups that bound a process, from what `/proc/self/cgroup` and `/proc/self/mountinfo` say: its own, and
+/// those above it as far as they can be seen from here.
+fn groups(own: &[u8], mounts: &[u8]) -> Vec<Group> {
+    let open = |(directory, version): (PathBuf, _)| Group::open(&directory, version);
+    directories(own, mounts).into_iter().filter_map(open).collect()
+}
+
+fn directories(own: &[u8], mounts: &[u8]) -> Vec<(PathBuf, Version)> {
+    let own = ProcessCGroups::from_buf_read(own).map_or_else(|_| vec![], |own| own.0);
+    let mounts = String::from_utf8_lossy(mounts);
+    let mounts: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| MountInfo::from_line(line).ok())
+        .collect();
+    let mut found = vec![];
+    for version in [Version::One, Version::Two] {
+        let mount = mounts.iter().find(|mount| match version {
+            Version::One => mount.fs_type == "cgroup" && mount.super_options.contains_key("memory"),
+            Version::Two => mount.fs_type == "cgroup2",
+        });
+        let group = own.iter().find(|group| match version {
+            Version::One => group.controllers.iter().any(|controller| controller == "memory"),
+            Version::Two => group.hierarchy == 0,
+        });
+        let (Some(mount), Some(group)) = (mount, group) else {
+            continue;
+        };
+        // In a container the path may be one of the world outside; what is mounted is the container's own then.
+        let below = Path::new(&group.pathname)
+            .strip_prefix(&mount.root)
+            .ok()
+            .filter(|below| !below.starts_with(".."));
+        let directory = below.map_or_else(
+            || mount.mount_point.clone(),
+            |below| mount.mount_point.join(below),
+        );
+        let visible = directory
+            .ancestors()
+            .take_while(|directory| directory.starts_with(&mount.mount_point));
+        found.extend(visible.map(|directory| (directory.to_path_buf(), version)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        storage::{
+            Stamp, Storage,
+            shared::{Segment, mapping::Mapping},
+        },
+        value::Value,
+    };
+    use std::{
+        env,
+        io::{self, BufRead, BufReader, Read, Write},
+        process::{self, Child, Command, Stdio},
+        thread,
+        time::Duration,
+    };
+    use tempfile::{TempDir, tempdir, tempfile_in};
+
+    const MIB: u64 = 1 << 20;
+
+    fn write(directory: &Path, files: &[(&str, String)]) {
+        fs::create_dir_all(directory).unwrap();
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    }
+
+    fn group_of_version_2(directory: &Path, max: &str, used: u64, files: [u64; 2]) {
+        let [inactive, active] = files;
+        let stat =
+            format!("anon 5\nshmem 99999999999\ninactive_file {inactive}\nactive_file {active}\nslab 7\n");
+        let files = [
+            ("memory.max", format!("{max}\n")),
+            ("memory.current", format!("{used}\n")),
+            ("memory.stat", stat),
+        ];
+        write(directory, &files);
+    }
+
+    fn group_of_version_1(directory: &Path, max: u64, used: u64, files: [u64; 2]) {
+        let [inactive, active] = files;
+        let stat = format!(
+            "cache 1\ninactive_file 99999999999\ntotal_inactive_file {inactive}\ntotal_active_file {active}\n"
+        );
+        let files = [
+            ("memory.limit_in_bytes", format!("{max}\n")),
+            ("memory.usage_in_bytes", format!("{used}\n")),
+            ("memory.stat", stat),
+        ];
+        write(directory, &files);
+    }
+
+    /// A mount of control groups on a directory made for the test.
+    fn mount(root: &str, at: &TempDir, kind: &str, options: &str) -> String {
+        format!(
+            "31 23 0:28 / / rw - ext4 /dev/root rw\n32 31 0:29 {root} {} rw,relatime shared:4 - {kind} {kind} rw{options}\n",
+            at.path().display()
+        )
+    }
+
+    /// The most that fits, to the byte.
+    fn most(room: &Room) -> u64 {
+        let (mut fits, mut too_much) = (0, u64::MAX);
+        while too_much - fits > 1 {
+            let between = fits + (too_much - fits) / 2;
+            if room.has(between) {
+                fits = between;
+            } else {
+                too_much = between;
+            }
+        }
+        fits
+    }
+
+    fn room(own: &str, mounts: &str) -> Room {
+        Room {
+            groups: groups(own.as_bytes(), mounts.as_bytes()),
+            machine: None,
+        }
+    }
+
+    #[test]
+    fn the_margin_is_a_small_part() {
+        assert_eq!(margin(64 * MIB), 8 * MIB);
+        assert_eq!(margin(512 * MIB), 16 * MIB);
+        assert_eq!(margin(64 << 30), 1 << 30);
+        assert_eq!(margin(0), 0);
+    }
+
+    #[test]
+    fn the_tightest_group_above_decides_in_version_2() {
+        let at = tempdir().unwrap();
+        group_of_version_2(&at.path().join("pod/own"), "max", 300 * MIB, [0, 0]);
+        group_of_version_2(
+            &at.path().join("pod"),
+            "536870912",
+            500 * MIB,
+            [60 * MIB, 40 * MIB],
+        );
+        let mounts = mount("/", &at, "cgroup2", "");
+        let found = room("0::/pod/own\n", &mounts);
+        assert_eq!(most(&found), (512 - 16 - 400) * MIB);
+
+        // It is read anew each time.
+        group_of_version_2(&at.path().join("pod/own"), "367001600", 300 * MIB, [0, 0]);
+        assert_eq!(most(&found), (350 - 16 - 300) * MIB);
+        group_of_version_2(&at.path().join("pod/own"), "367001600", 349 * MIB, [0, 0]);
+        assert!(!found.has(0));
+
+        // A group beside it is not its own.
+        group_of_version_2(&at.path().join("pod/other"), "1048576", 0, [0, 0]);
+        assert!(room("0::/\n", &mounts).groups.is_empty());
+        assert_eq!(room("0::/pod/other\n", &mounts).groups.len(), 2);
+    }
+
+    #[test]
+    fn the_tightest_group_above_decides_in_version_1() {
+        let at = tempdir().unwrap();
+        let unlimited = 0x7FFF_FFFF_FFFF_F000;
+        group_of_version_1(at.path(), unlimited, 8000 * MIB, [0, 0]);
+        group_of_version_1(&at.path().join("docker"), unlimited, 4000 * MIB, [0, 0]);
+        group_of_version_1(
+            &at.path().join("docker/own"),
+            256 * MIB,
+            250 * MIB,
+            [30 * MIB, 20 * MIB],
+        );
+        let own = "5:cpu,cpuacct:/elsewhere\n4:hugetlb,memory:/docker/own\n0::/\n";
+        let found = room(own, &mount("/", &at, "cgroup", ",memory,hugetlb"));
+        assert_eq!(found.groups.len(), 3);
+        assert_eq!(most(&found), (256 - 16 - 200) * MIB);
+        assert!(room(own, &mount("/", &at, "cgroup", ",cpu")).groups.is_empty());
+    }
+
+    #[test]
+    fn in_a_container_what_is_mounted_is_its_own() {
+        let at = tempdir().unwrap();
+        group_of_version_2(at.path(), "268435456", 0, [0, 0]);
+        for (root, own) in [
+            ("/", "/"),
+            ("/", "/../../outside"),
+            ("/docker/own", "/docker/own"),
+            ("/docker/own", "/somewhere/else"),
+            ("/", "/docker/not-visible-here"),
+        ] {
+            let found = room(&format!("0::{own}\n"), &mount(root, &at, "cgroup2", ""));
+            assert_eq!(most(&found), (256 - 16) * MIB, "{root} {own}");
+        }
+        group_of_version_2(&at.path().join("below"), "134217728", 0, [0, 0]);
+        let found = room(
+            "0::/docker/own/below\n",
+            &mount("/docker/own", &at, "cgroup2", ""),
+        );
+        assert_eq!(most(&found), (128 - 16) * MIB);
+    }
+
+    #[test]
+    fn what_cannot_be_read_sets_no_bound() {
+        let at = tempdir().unwrap();
+        let mounts = mount("/", &at, "cgroup2", "");
+        for (own, mounts) in [
+            ("", ""),
+            ("0::/", ""),
+            ("", &*mounts),
+            ("nonsense", "nonsense\n\n"),
+        ] {
+            assert!(room(own, mounts).has(u64::MAX), "{own} {mounts}");
+        }
+        group_of_version_2(at.path(), "nonsense", 0, [0, 0]);
+        assert!(room("0::/", &mounts).has(u64::MAX));
+        group_of_version_2(at.path(), "1048576", 0, [0, 0]);
+        let found = room("0::/", &mounts);
+        assert!(!found.has(MIB));
+        fs::write(at.path().join("memory.current"), "").unwrap();
+        assert!(found.has(MIB));
+        // Without its statistics, nothing is reclaimable.
+        group_of_version_2(at.path(), "268435456", 250 * MIB, [200 * MIB, 0]);
+        assert!(found.has(100 * MIB));
+        fs::remove_file(at.path().join("memory.stat")).unwrap();
+        assert!(!found.has(0));
+    }
+
+    #[test]
+    fn the_machine_keeps_a_margin_too() {
+        let at = tempdir().unwrap();
+        let path = at.path().join("meminfo");
+        let machine = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Room {
+                groups: vec![],
+                machine: File::open(&path).ok(),
+            }
+        };
+        let found = machine(
+            "MemTotal:        2097152 kB\nMemFree:  1 kB\nMemAvailable:     131072 kB\nBuffers: 0 kB\n",
+        );
+        assert_eq!(most(&found), (128 - 32) * MIB);
+        assert!(!machine("MemTotal: 2097152 kB\nMemAvailable: 30000 kB\n").has(0));
+        // A kernel before 3.14.
+        assert!(machine("MemTotal: 2097152 kB\nMemFree: 1 kB\n").has(u64::MAX));
+        assert!(machine("").has(u64::MAX));
+    }
+
+    #[test]
+    fn this_machine_can_be_asked() {
+        let room = Room::of_this_process();
+        assert!(room.has(0));
+        assert!(!room.has(1 << 60));
+    }
+
+    // ---- a group that is full ----
+
+    const LIMIT: u64 = 64 * MIB;
+    const VALUE: usize = 10_000;
+    const NONE: Stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+
+    /// A group made for the test, with a limit.
+    struct Limited(PathBuf, Version);
+
+    impl Limited {
+        fn make() -> std::result::Result<Self, String> {
+            let own = |file| fs::read(format!("/proc/self/{file}")).unwrap();
+            let mut reasons = vec!["no control groups".to_owned()];
+            for (above, version) in directories(&own("cgroup"), &own("mountinfo")) {
+                let group = Self(above.join(format!("lru-cache-room-{}", process::id())), version);
+                let limit = match version {
+                    Version::One => "memory.limit_in_bytes",
+                    Version::Two => "memory.max",
+                };
+                let made = fs::create_dir(&group.0).and_then(|()| {
+                    // Not `fs::write`: it would make the file.
+                    let mut limit = File::options().write(true).open(group.0.join(limit))?;
+                    limit.write_all(LIMIT.to_string().as_bytes())
+                });
+                match made {
+                    Ok(()) => return Ok(group),
+                    Err(error) => reasons.push(format!("{}: {error}", group.0.display())),
+                }
+            }
+            Err(reasons.join("; "))
+        }
+
+        fn start(&self) -> Child {
+            Command::new(env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "storage::shared::room::tests::another_process",
+                    "--nocapture",
+                    "--quiet",
+                ])
+                .env("ROOM_GROUP", &self.0)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::inherit())
+                .spawn()
+                .unwrap()
+        }
+
+        fn killed(&self) -> u64 {
+            let file = match self.1 {
+                Version::One => "memory.oom_control",
+                Version::Two => "memory.events",
+            };
+            field(&fs::read_to_string(self.0.join(file)).unwrap(), "oom_kill").unwrap()
+        }
+    }
+
+    impl Drop for Limited {
+        fn drop(&mut self) {
+            // A process that has ended leaves it a moment later.
+            for _ in 0..1000 {
+                match fs::remove_dir(&self.0) {
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+
+    /// What other processes do: fill the group and go on. As a test of its own it is nothing.
+    #[test]
+    fn another_process() {
+        let Some(group) = env::var_os("ROOM_GROUP") else {
+            return;
+        };
+        fs::write(Path::new(&group).join("cgroup.procs"), "0").unwrap();
+        // Files in memory take none of the room: as much of them as would fill it alone.
+        let mut file = tempfile_in(env::current_exe().unwrap().parent().unwrap()).unwrap();
+        let chunk = vec![1; MIB as usize];
+        (0..2 * LIMIT / MIB).for_each(|_| file.write_all(&chunk).unwrap());
+
+        let mut segment = Segment::make(1 << 30, "").unwrap();
+        let mut stored = 0;
+        let refused = loop {
+            match put(&mut segment, stored) {
+                Ok(()) => stored += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+        for at in 0..stored {
+            let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
+            let found = segment
+                .peek(&key(at))
+                .map(|(value, _)| value == Value::String(&value_of(at)));
+            segment.leave(entered);
+            assert_eq!(found, Some(true), "{at} of {stored}");
+        }
+        for at in 0..stored / 2 {
+            let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
+            assert!(segment.remove(&key(at)));
+            segment.leave(entered);
+        }
+        (0..stored / 2).for_each(|at| put(&mut segment, at).unwrap());
+        println!("\nstored {stored}");
+        // Both hold what they have until both are done.
+        io::stdin().read_to_end(&mut vec![]).unwrap();
+    }
+
+    fn key(at: usize) -> [u8; 8] {
+        at.to_le_bytes()
+    }
+
+    fn value_of(at: usize) -> Vec<u8> {
+        vec![at as u8; VALUE]
+    }
+
+    fn put(segment: &mut Segment<Mapping>, at: usize) -> crate::error::Result<()> {
+        let (entered, _) = segment.enter(Duration::from_secs(20))?;
+        let put = segment.put(&key(at), Value::String(&value_of(at)), NONE);
+        segment.leave(entered);
+        put.map(drop)
+    }
+
+    #[test]
+    fn where_a_group_is_full_a_set_is_refused_and_nobody_is_killed() {
+        let group = match Limited::make() {
+            Ok(group) => group,
+            Err(why) => {
+                // Not `eprintln!`, which a passing test keeps to itself.
+                writeln!(
+                    io::stderr(),
+                    "\nskipped: no control group can be made here: {why}"
+                )
+                .unwrap();
+                return;
+            }
+        };
+        let mut children = [group.start(), group.start()];
+        let stored = children.each_mut().map(|child| {
+            let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+            let stored = lines.find_map(|line| line.unwrap().strip_prefix("stored ")?.parse::<usize>().ok());
+            stored.unwrap_or(0)
+        });
+        let ended = children.map(|mut child| {
+            drop(child.stdin.take());
+            child.wait().unwrap()
+        });
+        assert!(ended.iter().all(|ended| ended.success()), "{ended:?}");
+        assert_eq!(group.killed(), 0);
+        let bytes = (stored.iter().sum::<usize>() * VALUE) as u64;
+        assert!((LIMIT / 3..LIMIT - margin(LIMIT)).contains(&bytes), "{stored:?}");
+    }
+}

@@ -1,0 +1,390 @@
+//! The cache of one namespace behind its lock, wherever its entries lie: on the heap of this process, or in
+//! memory that many processes share.
+
+use parking_lot::{Mutex, MutexGuard};
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+#[cfg(target_os = "linux")]
+use crate::storage::shared::{
+    Segment,
+    door::Entered,
+    mapping::{Mapping, Ticket},
+};
+use crate::{
+    cache::Cache,
+    error::{Error, Result},
+    slots::Slots,
+    storage::{Entry, Limits, Stamp, Storage, heap::HeapStorage},
+    value::Value,
+};
+
+/// How long the last lock of a process that holds slots may take.
+#[cfg(target_os = "linux")]
+const FAREWELL: Duration = Duration::from_millis(5);
+
+/// Where the entries of a cache lie.
+#[derive(Debug)]
+pub enum Place {
+    /// In this process alone.
+    Heap(HeapStorage),
+    /// In memory that other processes map.
+    #[cfg(target_os = "linux")]
+    Shared(Box<Segment<Mapping>>),
+}
+
+/// A cache that several hands hold, in this process and, where it is shared, in others.
+///
+/// ```
+/// use lru_cache_for_clusters::{slots::Slots, store::Store, value::Value};
+/// use std::time::Duration;
+///
+/// # fn main() -> lru_cache_for_clusters::error::Result<()> {
+/// let store = Store::heap(Slots::default());
+/// store.lock(Duration::ZERO)?.set(b"key", Value::Null, None, 0.0)?;
+/// # #[cfg(target_os = "linux")]
+/// # {
+/// let ticket = store.share(1 << 30, &Slots::default(), |_| None)?;
+/// // In another process:
+/// let other = Store::attach(&ticket)?;
+/// assert!(other.lock(Duration::ZERO)?.has(b"key", 0.0));
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Store {
+    cache: Mutex<Cache<Place>>,
+}
+
+/// The cache while this thread has the lock. What takes long (JavaScript, JSON) is done after.
+pub struct Guard<'a> {
+    cache: MutexGuard<'a, Cache<Place>>,
+    #[cfg(target_os = "linux")]
+    entered: Option<Entered>,
+}
+
+impl Store {
+    /// An empty cache in this process, whose JavaScript values lie in the table of `slots`.
+    pub fn heap(slots: Slots) -> Self {
+        Self::over(Place::Heap(HeapStorage::new(slots)))
+    }
+
+    fn over(place: Place) -> Self {
+        Self {
+            cache: Mutex::new(Cache::new(place)),
+        }
+    }
+
+    /// Takes the lock. Waits for another process at most as long as `patience` says, give or take a tenth of a
+    /// millisecond, and mends what a process left that died with it.
+    ///
+    /// # Errors
+    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_DAMAGED`: leave it.
+    pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
+        let cache = self.cache.try_lock();
+        let cache = cache.or_else(|| self.cache.try_lock_for(patience));
+        #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
+        let mut cache = cache.ok_or_else(Error::busy)?;
+        #[cfg(target_os = "linux")]
+        {
+            let Place::Shared(segment) = cache.storage_mut() else {
+                return Ok(Guard { cache, entered: None });
+            };
+            let (entered, mended) = segment.enter(patience)?;
+            let mut guard = Guard {
+                cache,
+                entered: Some(entered),
+            };
+            if mended {
+                // The one who died may have added an entry and not yet evicted another.
+                guard.trim();
+            }
+            Ok(guard)
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(Guard { cache })
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Store {
+    /// A cache that others share.
+    pub fn shared(segment: Segment<Mapping>) -> Self {
+        Self::over(Place::Shared(Box::new(segment)))
+    }
+
+    /// The cache that a ticket leads to.
+    ///
+    /// # Errors
+    /// It is gone, or not to be used from here; or it is another version's.
+    pub fn attach(ticket: &Ticket) -> Result<Self> {
+        Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
+    }
+
+    /// Makes this process the one whose values the slots are.
+    pub fn with_slots(self, slots: Slots) -> Self {
+        if let Place::Shared(segment) = self.cache.lock().storage_mut() {
+            segment.hold(slots);
+        }
+        self
+    }
+
+    /// What another process needs to attach it, for as long as this one has it; `None` while it is on the heap.
+    pub fn ticket(&self) -> Option<Ticket> {
+        match self.cache.lock().storage() {
+            Place::Heap(_) => None,
+            Place::Shared(segment) => Some(segment.memory().ticket(segment.nonce())),
+        }
+    }
+
+    /// Moves the cache to memory that can be shared, unless it is there already; order, ages and bounds stay.
+    /// There is room for `bytes` of values, or less where the system will not reserve as much. JavaScript
+    /// values keep the slots they have in `slots`, but for those that `text` says are strings (as WTF-8).
+    ///
+    /// # Errors
+    /// There is no shared memory on this system, or not enough for the entries. The cache stays where it is.
+    pub fn share(
+        &self,
+        bytes: usize,
+        slots: &Slots,
+        text: impl FnMut(u32) -> Option<Vec<u8>>,
+    ) -> Result<Ticket> {
+        self.move_to(|| Segment::make(bytes, ""), slots, text)
+    }
+
+    /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the
+    /// same keys.
+    ///
+    /// # Errors
+    /// As [`Store::attach`] and [`Store::share`].
+    pub fn adopt(
+        &self,
+        ticket: &Ticket,
+        slots: &Slots,
+        text: impl FnMut(u32) -> Option<Vec<u8>>,
+    ) -> Result<Ticket> {
+        let attach = || Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce));
+        self.move_to(attach, slots, text)
+    }
+
+    fn move_to(
+        &self,
+        open: impl FnOnce() -> Result<Segment<Mapping>>,
+        slots: &Slots,
+        mut text: impl FnMut(u32) -> Option<Vec<u8>>,
+    ) -> Result<Ticket> {
+        let mut cache = self.cache.lock();
+        let heap = match cache.storage_mut() {
+            Place::Heap(heap) => heap,
+            Place::Shared(segment) => return Ok(segment.memory().ticket(segment.nonce())),
+        };
+        let store = Self::shared(open()?).with_slots(slots.clone());
+        let mut texts = vec![];
+        let moved = store.lock(FAREWELL).and_then(|mut there| {
+            there.storage_mut().set_limits(heap.limits());
+            for Entry { key, value, stamp } in heap.oldest_first() {
+                let string = match value {
+                    Value::Slot(slot) => text(slot).inspect(|_| texts.push(slot)),
+                    _ => None,
+                };
+                let value = string.as_deref().map_or(value, Value::String);
+                there.storage_mut().put(key, value, stamp)?;
+            }
+            there.trim();
+            Ok(())
+        });
+        let nowhere = Place::Heap(HeapStorage::new(Slots::default()));
+        let mut there = std::mem::replace(&mut *store.cache.lock(), Cache::new(nowhere));
+        if let (Err(error), Place::Shared(segment)) = (moved, there.storage_mut()) {
+            // The values are the heap's again.
+            segment.abandon();
+            return Err(error);
+        }
+        // The slots have moved, but for those of strings.
+        heap.abandon();
+        texts.into_iter().for_each(|slot| slots.free(slot));
+        *cache = there;
+        match cache.storage() {
+            Place::Shared(segment) => Ok(segment.memory().ticket(segment.nonce())),
+            Place::Heap(_) => Err(Error::busy()),
+        }
+    }
+
+    /// Whether slots wait to be let go that another process has removed. Takes no lock.
+    pub fn has_released(&self) -> bool {
+        match self.cache.lock().storage() {
+            Place::Heap(_) => false,
+            Place::Shared(segment) => segment.has_released(),
+        }
+    }
+}
+
+impl Guard<'_> {
+    /// Whether other processes share it.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self.storage(), Place::Heap(_))
+    }
+
+    /// Says whether the value of an entry (of any entry, without a key) can be read here.
+    ///
+    /// # Errors
+    /// `ERR_STORE_ELSEWHERE`: it is a JavaScript value of another process, which must be asked.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub fn readable(&self, key: Option<&[u8]>) -> Result<()> {
+        match self.storage() {
+            #[cfg(target_os = "linux")]
+            Place::Shared(segment) if segment.is_elsewhere(key) => Err(Error::elsewhere()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Deref for Guard<'_> {
+    type Target = Cache<Place>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.cache
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.cache
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let (Some(entered), Place::Shared(segment)) = (self.entered.take(), self.cache.storage_mut()) {
+            segment.leave(entered);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Store {
+    fn drop(&mut self) {
+        let holds = |place: &Place| matches!(place, Place::Shared(segment) if segment.holds_slots());
+        if !holds(self.cache.get_mut().storage()) {
+            return;
+        }
+        let farewell = self.lock(FAREWELL).map(|mut guard| {
+            if let Place::Shared(segment) = guard.storage_mut() {
+                segment.withdraw();
+            }
+        });
+        if let (Err(_), Place::Shared(segment)) = (farewell, self.cache.get_mut().storage_mut()) {
+            segment.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Guard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guard").field(self.storage()).finish()
+    }
+}
+
+impl Place {
+    /// Whether a scheduled prune is to be done here, as `due` says of the last one there was (in milliseconds
+    /// since the epoch). From then on this is the last one.
+    pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {
+        match self {
+            // Nobody else runs the schedule of this cache.
+            Self::Heap(_) => true,
+            #[cfg(target_os = "linux")]
+            Self::Shared(segment) => segment.take_tick(now, due),
+        }
+    }
+}
+
+/// Makes a call on whichever storage it is.
+macro_rules! on {
+    ($place:expr, $storage:ident => $call:expr) => {
+        match $place {
+            Place::Heap($storage) => $call,
+            #[cfg(target_os = "linux")]
+            Place::Shared($storage) => $call,
+        }
+    };
+}
+
+impl Storage for Place {
+    fn limits(&self) -> Limits {
+        on!(self, storage => storage.limits())
+    }
+
+    fn set_limits(&mut self, limits: Limits) {
+        on!(self, storage => storage.set_limits(limits))
+    }
+
+    fn len(&self) -> usize {
+        on!(self, storage => storage.len())
+    }
+
+    fn size(&self) -> f64 {
+        on!(self, storage => storage.size())
+    }
+
+    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
+        on!(self, storage => storage.entry_size(key, value))
+    }
+
+    fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
+        on!(self, storage => storage.touch(key))
+    }
+
+    fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
+        on!(self, storage => storage.peek(key))
+    }
+
+    fn stamp(&self, key: &[u8]) -> Option<Stamp> {
+        on!(self, storage => storage.stamp(key))
+    }
+
+    fn least_recent(&self) -> Option<Entry<'_>> {
+        on!(self, storage => storage.least_recent())
+    }
+
+    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
+        on!(self, storage => storage.put(key, value, stamp))
+    }
+
+    fn decline(&mut self, value: Value<'_>) {
+        on!(self, storage => storage.decline(value))
+    }
+
+    fn remove(&mut self, key: &[u8]) -> bool {
+        on!(self, storage => storage.remove(key))
+    }
+
+    fn remove_least_recent(&mut self) -> bool {
+        on!(self, storage => storage.remove_least_recent())
+    }
+
+    fn clear(&mut self) {
+        on!(self, storage => storage.clear())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        on!(self, storage => Box::new(storage.iter()) as Box<dyn Iterator<Item = Entry<'_>> + '_>)
+    }
+
+    fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool) {
+        on!(self, storage => storage.retain(keep))
+    }
+
+    fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool) {
+        on!(self, storage => storage.retain_stamps(keep))
+    }
+}
