@@ -22,8 +22,9 @@
  */
 declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = never> {
   /**
-   * Opens the cache of `options.namespace`, creating it when there is none. The options `max`, `maxAge`, `stale` and
-   * `prune` that are given also change a cache that exists; those left out leave it as it is.
+   * Opens the cache of `options.namespace`, creating it when there is none. The options `max`, `maxSize`,
+   * `maxEntrySize`, `maxAge`, `stale` and `prune` that are given also change a cache that exists; those left out leave it
+   * as it is.
    *
    * In a worker the cache is created by a message that nobody waits for; {@link getInstance} waits.
    *
@@ -99,7 +100,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    * Stores a value and makes its entry the most recent. A value stored before under the key goes, with its age.
    *
    * @param maxAge - The entry's own age limit in milliseconds; 0 or none: the cache's.
-   * @returns `true`; `false` when the entry can never fit.
+   * @returns `true`; `false` when the entry can never fit: nothing is evicted for it, and the key's old value is gone.
    */
   set(
     key: LRUCacheForClustersAsPromised.Key,
@@ -222,6 +223,13 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    */
   max(max?: number): Promise<number>;
 
+  /**
+   * The greatest number of bytes that all entries may take, set first when an argument is given; `Infinity` is no bound,
+   * and so is 0 as an argument. Lowering it removes the least recent entries at once. What counts is said in
+   * {@link LRUCacheForClustersAsPromised.LRUCacheOptions.maxSize}.
+   */
+  maxSize(maxSize?: number): Promise<number>;
+
   /** The cache's age limit in milliseconds, 0 for none; set first when an argument is given. */
   maxAge(maxAge?: number): Promise<number>;
 }
@@ -246,6 +254,27 @@ declare namespace LRUCacheForClustersAsPromised {
      * @defaultValue `0`
      */
     max?: number | undefined;
+
+    /**
+     * The greatest number of bytes that all entries may take: beyond it the least recent ones go until the rest fits. An
+     * entry takes the bytes of its key and of its value as it is stored, and an overhead of 70 to 150 bytes. 0 or none: no
+     * bound.
+     *
+     * An object that the primary itself sets is kept by reference. Nobody knows its size: its entry counts as key and
+     * overhead alone. A string that the primary sets counts in full when it is set under a `maxSize` or `maxEntrySize`.
+     *
+     * @defaultValue `0`
+     */
+    maxSize?: number | undefined;
+
+    /**
+     * The greatest number of bytes that one entry may take, counted as for `maxSize`, which bounds it too. A larger one is
+     * not stored: `set` gives `false`, the key's old value is gone, and no other entry is evicted. Entries that are there
+     * already stay. 0 or none: no bound.
+     *
+     * @defaultValue `0`
+     */
+    maxEntrySize?: number | undefined;
 
     /**
      * Milliseconds after which an entry that has no `maxAge` of its own expires. 0: never.
@@ -375,6 +404,7 @@ declare namespace LRUCacheForClustersAsPromised {
     length(): number;
     itemCount(): number;
     max(max?: number): number;
+    maxSize(maxSize?: number): number;
     maxAge(maxAge?: number): number;
     allowStale(stale?: boolean): boolean;
     /** @deprecated Use `allowStale`. */
@@ -402,6 +432,18 @@ declare namespace LRUCacheForClustersAsPromised {
     set max(max: number);
 
     /**
+     * The greatest number of bytes that all entries may take, counted as {@link LRUCacheOptions.maxSize} says; `Infinity`
+     * when there is no bound; setting 0 means none. Lowering it removes the least recent entries at once.
+     *
+     * @throws TypeError when set to anything but a number of at least 0.
+     */
+    get maxSize(): number;
+    set maxSize(maxSize: number);
+
+    /** The bytes that all entries take, counted as {@link LRUCacheOptions.maxSize} says. */
+    get calculatedSize(): number;
+
+    /**
      * The age limit in milliseconds of entries that have none of their own; 0: none.
      *
      * @throws TypeError when set to anything but a number.
@@ -423,7 +465,7 @@ declare namespace LRUCacheForClustersAsPromised {
      * Stores a value and makes its entry the most recent. A value stored before under the key goes, with its age.
      *
      * @param maxAge - The entry's own age limit in milliseconds; 0 or none: the cache's.
-     * @returns `true`; `false` when the entry can never fit.
+     * @returns `true`; `false` when the entry can never fit: nothing is evicted for it, and the key's old value is gone.
      * @throws TypeError naming the type of a key that cannot be one, or of a `maxAge` that is not a number.
      */
     set(key: K, value: V, maxAge?: number): boolean;

@@ -6,10 +6,11 @@ const { define } = require('./lib/define');
 const { unknownCommand } = require('./lib/errors');
 const { LRUCache } = require('./lib/lru-cache');
 const { readOptions } = require('./lib/options');
+const { stopSharing } = require('./lib/sharing');
 
 // A process is one or the other for life; it loads only the side it is.
 const primary = cluster.isWorker ? undefined : require('./lib/primary');
-const Door = primary ? primary.LocalDoor : require('./lib/worker').MessageDoor;
+const Door = primary ? primary.LocalDoor : require('./lib/worker').WorkerDoor;
 
 /** Where an instance keeps the door its calls go through. */
 const DOOR = Symbol('door');
@@ -37,7 +38,8 @@ class LRUCacheForClustersAsPromised {
     Object.defineProperty(this, DOOR, { value: new Door(read, this) });
   }
 
-  static init() {
+  static init(options) {
+    if (options?.shared === false) stopSharing();
     return true;
   }
 
@@ -49,6 +51,10 @@ class LRUCacheForClustersAsPromised {
 
   static getAllCaches() {
     return requirePrimary().allCaches();
+  }
+
+  transport() {
+    return this[DOOR].transport();
   }
 
   getCache() {
@@ -165,6 +171,10 @@ class LRUCacheForClustersAsPromised {
 
   max(max) {
     return this[DOOR].call(commands.max, max);
+  }
+
+  maxSize(maxSize) {
+    return this[DOOR].call(commands.maxSize, maxSize);
   }
 
   maxAge(maxAge) {

@@ -10,6 +10,10 @@ const { fakeClock, processes, unique } = require('./helpers');
 const abc = (cache) => cache.mSet({ a: 1, b: 2, c: 3 });
 const expired = (cache) => cache.set('old', 'value', -1);
 
+/** A string that takes something above this many bytes as a value: less than 250 more, with key and overhead. */
+const bytes = (count) => 'x'.repeat(count);
+const large = (cache) => cache.mSet({ a: bytes(1000), b: bytes(1000) });
+
 /** What a call gives: [title, calls, result, options]. */
 const results = [
   ['set gives true', (c) => c.set('k', 'v'), true],
@@ -299,6 +303,85 @@ const results = [
     [3, Infinity],
   ],
   ['max lowered evicts at once', async (c) => (await abc(c), await c.max(1), c.keys()), ['c']],
+  [
+    'over maxSize, the least recent entry goes',
+    async (c) => (await large(c), await c.get('a'), await c.set('c', bytes(1000)), c.keys()),
+    ['c', 'a'],
+    { maxSize: 2500 },
+  ],
+  [
+    'over maxSize, as many go as it takes',
+    async (c) => (await large(c), [await c.set('c', bytes(2000)), await c.keys()]),
+    [true, ['c']],
+    { maxSize: 2500 },
+  ],
+  [
+    'over maxSize, replacing a value by a larger one evicts others',
+    async (c) => (await large(c), [await c.set('a', bytes(2000)), await c.keys()]),
+    [true, ['a']],
+    { maxSize: 2500 },
+  ],
+  [
+    'over maxSize, a counter evicts others',
+    async (c) => (await large(c), [await c.incr('n'), await c.incr('m', 1, 1000), await c.keys()]),
+    [1, 1, ['m', 'n', 'b']],
+    { maxSize: 2500 },
+  ],
+  ...[{ maxSize: 2500 }, { maxEntrySize: 2500 }].flatMap((bound) => [
+    [
+      `set of what never fits gives false with ${JSON.stringify(bound)}, and evicts nothing`,
+      async (c) => (await large(c), [await c.set('c', bytes(2500)), await c.keys()]),
+      [false, ['b', 'a']],
+      bound,
+    ],
+    [
+      `set of what never fits takes the old value with ${JSON.stringify(bound)}, and no other`,
+      async (c) => (
+        await large(c),
+        [await c.set('a', bytes(2500)), await c.get('a'), await c.keys()]
+      ),
+      [false, undefined, ['b']],
+      bound,
+    ],
+    [
+      `mSet leaves out what never fits with ${JSON.stringify(bound)}, and gives true`,
+      async (c) => [await c.mSet({ a: 1, b: bytes(2500), c: 3 }), await c.keys()],
+      [true, ['c', 'a']],
+      bound,
+    ],
+    [
+      `load leaves out what never fits with ${JSON.stringify(bound)}`,
+      async (c) => {
+        const entry = (k, v) => ({ k, v, e: 0 });
+        await c.execute('load', [entry('a', 1), entry('b', bytes(2500)), entry('c', 3)]);
+        return c.keys();
+      },
+      ['a', 'c'],
+      bound,
+    ],
+  ]),
+  [
+    'a counter that never fits is not kept, and its old value goes',
+    async (c) => (await c.set('n', 5), await c.maxSize(10), [await c.incr('n'), await c.keys()]),
+    [1, []],
+  ],
+  ['maxSize without a bound is Infinity', (c) => c.maxSize(), Infinity],
+  [
+    'maxSize gives what was set',
+    async (c) => [await c.maxSize(5e9), await c.maxSize(), await c.execute('maxSize')],
+    [5e9, 5e9, 5e9],
+  ],
+  [
+    'maxSize(0) means no bound',
+    async (c) => [await c.maxSize(3), await c.maxSize(0)],
+    [3, Infinity],
+  ],
+  [
+    'maxSize lowered evicts at once',
+    async (c) => (await large(c), await c.maxSize(2000), c.keys()),
+    ['b'],
+    { maxSize: 2500 },
+  ],
   ['maxAge is 0 unless given', (c) => c.maxAge(), 0],
   ['maxAge gives what was set', async (c) => [await c.maxAge(50), await c.maxAge()], [50, 50]],
   ['maxAge(0) takes the age away', async (c) => [await c.maxAge(50), await c.maxAge(0)], [50, 0]],
@@ -319,10 +402,10 @@ const results = [
     [true, true, true],
   ],
   [
-    'max, maxAge and stale are what the options say',
-    async (c) => [await c.max(), await c.maxAge(), await c.stale()],
-    [7, 8, true],
-    { max: 7, maxAge: 8, stale: true },
+    'max, maxSize, maxAge and stale are what the options say',
+    async (c) => [await c.max(), await c.maxSize(), await c.maxAge(), await c.stale()],
+    [7, 9, 8, true],
+    { max: 7, maxSize: 9, maxAge: 8, stale: true },
   ],
 
   [
@@ -420,6 +503,8 @@ const failures = [
   ],
   ['max(-1)', (c) => c.max(-1), { name: 'TypeError', message: /max must be .*-1/ }],
   ['max("x")', (c) => c.max('x'), { name: 'TypeError', message: /max must be .*x/ }],
+  ['maxSize(-1)', (c) => c.maxSize(-1), { name: 'TypeError', message: /maxSize must be .*-1/ }],
+  ['maxSize("x")', (c) => c.maxSize('x'), { name: 'TypeError', message: /maxSize must be .*x/ }],
   ['maxAge("x")', (c) => c.maxAge('x'), { name: 'TypeError', message: /maxAge must be .*x/ }],
   [
     'load of what is no array',

@@ -31,7 +31,13 @@ describe('LRUCache', () => {
     });
   }
 
-  for (const options of [{ max: -1 }, { max: 'x' }, { maxAge: 'x' }]) {
+  for (const options of [
+    { max: -1 },
+    { max: 'x' },
+    { maxAge: 'x' },
+    { maxSize: -1 },
+    { maxEntrySize: 'x' },
+  ]) {
     it(`new LRUCache(${JSON.stringify(options)}) throws a TypeError`, () => {
       const [[name, value]] = Object.entries(options);
       assert.throws(() => new LRUCache(options), {
@@ -44,12 +50,14 @@ describe('LRUCache', () => {
   for (const [name, value] of [
     ['max', -1],
     ['max', 'x'],
+    ['maxSize', -1],
+    ['maxSize', 'x'],
     ['maxAge', 'x'],
   ]) {
     it(`${name} = ${value} throws a TypeError and changes nothing`, () => {
-      const cache = new LRUCache({ max: 3, maxAge: 4 });
+      const cache = new LRUCache({ max: 3, maxSize: 5, maxAge: 4 });
       assert.throws(() => (cache[name] = value), { name: 'TypeError', message: new RegExp(name) });
-      assert.deepEqual([cache.max, cache.maxAge], [3, 4]);
+      assert.deepEqual([cache.max, cache.maxSize, cache.maxAge], [3, 5, 4]);
     });
   }
 
@@ -75,6 +83,55 @@ describe('LRUCache', () => {
       [cache.del('a'), cache.del('x'), cache.prune(), cache.load([]), cache.reset()],
       [undefined, undefined, undefined, undefined, undefined],
     );
+  });
+
+  it('the least recent entries go when maxSize is passed, or lowered', () => {
+    const cache = new LRUCache({ maxSize: 4000 });
+    for (const key of ['a', 'b', 'c']) cache.set(key, key.repeat(1000));
+    assert.ok(cache.calculatedSize > 3000 && cache.calculatedSize < 3750);
+    assert.equal(cache.set('d', 'd'.repeat(2000)), true);
+    assert.deepEqual(cache.keys(), ['d', 'c']);
+    assert.equal(cache.set('c', 'c'.repeat(4000)), false);
+    assert.deepEqual([cache.keys(), cache.get('c')], [['d'], undefined]);
+    cache.set('e', 1);
+    cache.maxSize = 2000;
+    assert.deepEqual([cache.maxSize, cache.keys()], [2000, ['e']]);
+    cache.maxSize = 0;
+    assert.equal(cache.maxSize, Infinity);
+    cache.reset();
+    assert.equal(cache.calculatedSize, 0);
+  });
+
+  it('an object counts as its key and overhead, a string in full where there is a bound', () => {
+    const sizeOf = (value, options) => {
+      const cache = new LRUCache(options);
+      cache.set('k', value);
+      return cache.calculatedSize;
+    };
+    const bare = sizeOf(null);
+    assert.ok(bare > 50 && bare < 250);
+    const text = 'ä'.repeat(500);
+    for (const options of [{}, { maxSize: 1e6 }, { maxEntrySize: 1e6 }]) {
+      assert.equal(sizeOf({ text }, options), bare);
+      assert.equal(
+        sizeOf(text, options),
+        bare + (options.maxSize || options.maxEntrySize ? 1000 : 0),
+      );
+    }
+  });
+
+  it('an object that is set where it no longer fits goes, and so does the one before', () => {
+    const cache = new LRUCache();
+    cache.set('k', { old: true });
+    cache.maxSize = 1e6;
+    const key = 'x'.repeat(500);
+    assert.equal(cache.set(key, { n: 1 }), true);
+    cache.maxSize = 400;
+    assert.equal(cache.set(key, { n: 2 }), false);
+    assert.equal(cache.get(key), undefined);
+    const other = { other: true };
+    assert.equal(cache.set('other', other), true);
+    assert.equal(cache.get('other'), other);
   });
 
   it('the least recent entry goes when max is passed, or lowered', () => {

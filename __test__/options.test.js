@@ -13,6 +13,12 @@ const bad = [
   ['max', {}, '[object Object]'],
   ['max', [1], '[object Array]'],
   ['max', -Infinity, '-Infinity'],
+  ['maxSize', -1, '-1'],
+  ['maxSize', '5', '"5"'],
+  ['maxSize', false, 'false'],
+  ['maxEntrySize', -0.5, '-0.5'],
+  ['maxEntrySize', 'x', '"x"'],
+  ['maxEntrySize', [1], '[object Array]'],
   ['maxAge', 'x', '"x"'],
   ['maxAge', false, 'false'],
   ['maxAge', {}, '[object Object]'],
@@ -88,15 +94,24 @@ describe('options in the primary', () => {
     assert.equal(cache.stringify, JSON.stringify);
   });
 
-  it('max, maxAge and stale have the defaults of an unbounded cache', () => {
-    const { max, maxAge, allowStale } = new Cache({ namespace: unique('options') }).getCache();
-    assert.deepEqual({ max, maxAge, allowStale }, { max: Infinity, maxAge: 0, allowStale: false });
+  it('max, maxSize, maxAge and stale have the defaults of an unbounded cache', () => {
+    const cache = new Cache({ namespace: unique('options') }).getCache();
+    const { max, maxSize, maxAge, allowStale } = cache;
+    assert.deepEqual([max, maxSize, maxAge, allowStale], [Infinity, Infinity, 0, false]);
   });
 
   for (const max of [0, undefined, null, Infinity, NaN]) {
     it(`max ${max} is no bound`, () => {
       const cache = new Cache({ namespace: unique('options'), max }).getCache();
       assert.equal(cache.max, Infinity);
+    });
+
+    it(`maxSize and maxEntrySize ${max} are no bound`, () => {
+      const namespace = unique('options');
+      new Cache({ namespace, maxEntrySize: 5 });
+      const cache = new Cache({ namespace, maxSize: max, maxEntrySize: max ?? 0 }).getCache();
+      assert.equal(cache.maxSize, Infinity);
+      assert.equal(cache.set('k', 'x'.repeat(10_000)), true);
     });
   }
 
@@ -119,6 +134,20 @@ describe('options in the primary', () => {
     await cache.mSet({ a: 1, b: 2, c: 3 });
     new Cache({ namespace, max: 1 });
     assert.deepEqual(await cache.keys(), ['c']);
+  });
+
+  it('a later maxSize trims at once, a later maxEntrySize leaves what is there', async () => {
+    const namespace = unique('options');
+    const cache = new Cache({ namespace, maxSize: 1e6 });
+    const large = 'x'.repeat(1000);
+    await cache.mSet({ a: large, b: large, c: large });
+    new Cache({ namespace, maxSize: 2500 });
+    assert.deepEqual(await cache.keys(), ['c', 'b']);
+    new Cache({ namespace, maxEntrySize: 1000 });
+    assert.deepEqual(await cache.keys(), ['c', 'b']);
+    assert.equal(await cache.set('b', large), false);
+    assert.deepEqual(await cache.keys(), ['c']);
+    assert.equal(await cache.maxSize(), 2500);
   });
 
   it('bad options leave a cache that exists as it is', async () => {
@@ -225,6 +254,9 @@ describe('options in a worker', () => {
     assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 100, true]);
     await worker.open({ namespace, timeout: 10_000, maxAge: 0, stale: false });
     assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 0, false]);
+    await worker.open({ namespace, timeout: 10_000, maxSize: 5000, maxEntrySize: 500 });
+    assert.deepEqual([primary.max, primary.maxSize], [3, 5000]);
+    assert.equal(primary.set('k', 'x'.repeat(500)), false);
   });
 
   it('parse and stringify work on this side', async () => {

@@ -4,6 +4,8 @@
  * Every command of the 1.x API, once: what it does on a cache of this process (`local`), and how it travels
  * as a message (`encode` gives the text of its arguments, `decode` reads the answer).
  *
+ * `keyed` says that the first argument is a key. `direct: false` says that a worker cannot make the call on the
+ * store itself: it is encoded even where no message is sent.
  * `snapshot`, where there is one, copies the first argument, which the caller may change meanwhile.
  * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
  * payload of the answer, and the arguments of the call.
@@ -95,6 +97,7 @@ const count = {
 /** A command that needs a function, which no message can carry. */
 function visitor(name) {
   return {
+    direct: false,
     local: (cache, fn, thisp) => cache[name](fn, thisp),
     encode() {
       throw makeError([
@@ -110,24 +113,32 @@ function visitor(name) {
 const commands = {
   __proto__: null,
 
-  get: { local: (cache, key) => cache.get(key), encode: oneKey, decode: decodeValue },
-  peek: { local: (cache, key) => cache.peek(key), encode: oneKey, decode: decodeValue },
-  has: { local: (cache, key) => cache.has(key), encode: oneKey, decode: plain },
+  get: { keyed: true, local: (cache, key) => cache.get(key), encode: oneKey, decode: decodeValue },
+  peek: {
+    keyed: true,
+    local: (cache, key) => cache.peek(key),
+    encode: oneKey,
+    decode: decodeValue,
+  },
+  has: { keyed: true, local: (cache, key) => cache.has(key), encode: oneKey, decode: plain },
   set: {
+    keyed: true,
     local: (cache, key, value, maxAge) => cache.set(key, value, maxAge),
     encode: (advanced, key, value, maxAge) =>
       `${encodeKey(key)},${encodeValue(value, advanced)},${age(maxAge)}`,
     decode: plain,
   },
-  del: { local: (cache, key) => cache.del(key), encode: oneKey, decode: nothing },
+  del: { keyed: true, local: (cache, key) => cache.del(key), encode: oneKey, decode: nothing },
 
   incr: {
+    keyed: true,
     local: (cache, key, amount, maxAge) => bulk.incr(cache, key, amountOf(amount), maxAge || 0),
     encode: (advanced, key, amount, maxAge) =>
       `${encodeKey(key)},${optionJson(amountOf(amount))},${age(maxAge)}`,
     decode: decodeValue,
   },
   decr: {
+    keyed: true,
     local(cache, key, amount, maxAge) {
       const by = amountOf(amount);
       return bulk.incr(cache, key, typeof by === 'number' ? -by : by, maxAge || 0);
@@ -203,6 +214,7 @@ const commands = {
     },
   },
   load: {
+    direct: false,
     local: (cache, entries) => cache.load(entries),
     encode(advanced, entries) {
       if (!Array.isArray(entries)) {
@@ -242,6 +254,7 @@ const commands = {
   length: count,
   itemCount: count,
   max: numberSetting('max'),
+  maxSize: numberSetting('maxSize'),
   maxAge: numberSetting('maxAge'),
   allowStale: staleSetting,
   stale: staleSetting,

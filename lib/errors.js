@@ -25,4 +25,12 @@ function unknownCommand(name) {
   ]);
 }
 
-module.exports = { makeError, unknownCommand };
+/** What a call ends with that got no answer in time, where `failsafe` is 'reject'; the text is that of 1.x. */
+function timedOut(namespace, command) {
+  const error = makeError(['Error', 'Timed out in isFailed()', 'ETIMEDOUT']);
+  error.namespace = namespace;
+  error.command = command.name;
+  return error;
+}
+
+module.exports = { makeError, timedOut, unknownCommand };

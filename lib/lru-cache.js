@@ -5,7 +5,7 @@ const v8 = require('v8');
 const native = require('./native');
 
 // The calls that must be fast: a constant is, a property of the addon's exports is not.
-const { get, getMany, has, incr, keep, peek, set, setMany } = native;
+const { get, getMany, has, incr, keep, peek, put, set, setMany } = native;
 
 const { define } = require('./define');
 const { makeError } = require('./errors');
@@ -99,11 +99,34 @@ function decodeListed(place, payload) {
   }
 }
 
-/** A cache of the registry, to be wrapped. */
+/** A value as a store has it that keeps copies: what it is, and the payload. */
+function encode(value, how) {
+  if (!staysHere(value) || typeof value === 'string') return [IS.VALUE, value];
+  if (how === 'advanced') return [IS.CLONE, v8.serialize(value)];
+  const json = JSON.stringify(value);
+  // What JSON has no form for is null, as in an array.
+  if (json === undefined) return [IS.VALUE, null];
+  // A Date is a string and a boxed number a number: as such they are stored.
+  return json[0] === '{' || json[0] === '[' ? [IS.JSON, json] : [IS.VALUE, JSON.parse(json)];
+}
+
+/** Whether a value has no form in a list of copies, and is left out. */
+const isLeftOut = (value, how) =>
+  how === 'json' &&
+  (value === undefined || typeof value === 'function' || typeof value === 'symbol');
+
+/** A key where a store is reached from a worker: `undefined` and `null` are one there. */
+const sharedKey = (key) => (key === undefined ? null : key);
+
+/** A cache of a registry, to be wrapped. */
 class Opened {
-  constructor(owner, table) {
+  /**
+   * @param {'json' | 'advanced'} [copies] how values are copied into it; without, they are kept by reference
+   */
+  constructor(owner, table, copies) {
     this.owner = owner;
     this.table = table;
+    this.copies = copies;
   }
 }
 
@@ -128,12 +151,14 @@ class LRUCache {
   #owner;
   #cache;
   #table;
+  #copies;
 
   constructor(options) {
     const opened = options instanceof Opened ? options : create(options);
     this.#owner = opened.owner;
     this.#cache = opened.owner.id;
     this.#table = opened.table;
+    this.#copies = opened.copies;
     this.#table.cache ??= this.#cache;
   }
 
@@ -144,6 +169,11 @@ class LRUCache {
     if (table.state[FREED] > 0) table.release();
     if (outcome === IS.ERROR) throw makeError(result);
     return result;
+  }
+
+  /** A result that is not finished yet; throws what is none. */
+  #checked(result) {
+    return this.#table.state[OUTCOME] === IS.ERROR ? this.#finish(result) : result;
   }
 
   /** Finishes a call that gave a value. */
@@ -179,12 +209,22 @@ class LRUCache {
 
   set(key, value, maxAge = 0) {
     const { state, values } = this.#table;
+    if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const store = staysHere(value) ? keep : set;
     const result = store(this.#cache, key, value, maxAge, now());
     const outcome = state[OUTCOME];
     if (outcome === IS.SLOT) values[state[SLOT]] = value;
     this.#finish(result);
     return outcome !== IS.MISS;
+  }
+
+  /** `set` of a copy. */
+  #put(key, value, maxAge) {
+    const [kind, payload] = encode(value, this.#copies);
+    const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
+    const stored = this.#table.state[OUTCOME] !== IS.MISS;
+    this.#finish(result);
+    return stored;
   }
 
   del(key) {
@@ -204,17 +244,25 @@ class LRUCache {
   }
 
   values() {
-    const places = new Int32Array(this.length);
-    const [, values] = native.entries(this.#cache, 0, places);
-    return this.#read(places, places.length, values);
+    const { values } = this.#entries(0, false);
+    return values;
   }
 
   dump() {
-    const places = new Int32Array(this.length);
-    const expires = new Float64Array(places.length);
-    const [keys, values] = native.entries(this.#cache, now(), places, expires);
-    const read = this.#read(places, keys.length, values);
-    return Array.from(keys, (k, index) => ({ k, v: read[index], e: expires[index] }));
+    const { keys, values, expires } = this.#entries(now(), true);
+    return Array.from(keys, (k, index) => ({ k, v: values[index], e: expires[index] }));
+  }
+
+  /** Keys and values, most recent first; of those that have not expired, with `dated`, and when they will. */
+  #entries(time, dated) {
+    for (let length = this.length; ; length *= 2) {
+      const places = new Int32Array(length);
+      const expires = dated ? new Float64Array(length) : undefined;
+      const [keys, values] = this.#checked(native.entries(this.#cache, time, places, expires));
+      // Another process may have added entries meanwhile.
+      if (keys.length > length) continue;
+      return { keys, values: this.#read(places, keys.length, values), expires };
+    }
   }
 
   load(entries) {
@@ -241,7 +289,7 @@ class LRUCache {
 
   pop() {
     const place = new Int32Array(1);
-    const popped = native.pop(this.#cache, place);
+    const popped = this.#checked(native.pop(this.#cache, place));
     if (popped === undefined) return null;
     const [key, now, maxAge, values] = popped;
     const [value] = this.#read(place, 1, values);
@@ -258,15 +306,23 @@ class LRUCache {
   }
 
   get max() {
-    return native.limits(this.#cache)[0];
+    return this.#finish(native.limits(this.#cache))[0];
   }
 
   set max(max) {
     this.#finish(native.setLimit(this.#cache, 'max', optionJson(max)));
   }
 
+  get maxSize() {
+    return this.#finish(native.limits(this.#cache))[3];
+  }
+
+  set maxSize(maxSize) {
+    this.#finish(native.setLimit(this.#cache, 'maxSize', optionJson(maxSize)));
+  }
+
   get maxAge() {
-    return native.limits(this.#cache)[1];
+    return this.#finish(native.limits(this.#cache))[1];
   }
 
   set maxAge(maxAge) {
@@ -274,7 +330,7 @@ class LRUCache {
   }
 
   get allowStale() {
-    return native.limits(this.#cache)[2];
+    return this.#finish(native.limits(this.#cache))[2];
   }
 
   set allowStale(stale) {
@@ -282,11 +338,15 @@ class LRUCache {
   }
 
   get length() {
-    return native.length(this.#cache);
+    return this.#finish(native.length(this.#cache));
+  }
+
+  get calculatedSize() {
+    return this.#finish(native.size(this.#cache));
   }
 
   get itemCount() {
-    return native.length(this.#cache);
+    return this.#finish(native.length(this.#cache));
   }
 
   /** Visits what is there now; an entry that went meanwhile is passed over. */
@@ -307,8 +367,27 @@ class LRUCache {
       const result = run(joined, keys.length);
       if (this.#table.state[OUTCOME] !== IS.SPLIT) return result;
     }
-    const copy = Array.from(keys);
+    const copy = this.#keys(keys);
     return run(copy, copy.length);
+  }
+
+  /** A copy of a list of keys. */
+  #keys(keys) {
+    return this.#copies === undefined ? Array.from(keys) : Array.from(keys, sharedKey);
+  }
+
+  /** `setMany` of copies. */
+  #putMany(keys, values, maxAge) {
+    const there = keys.filter((key, index) => !isLeftOut(values[index], this.#copies));
+    const copies = values
+      .filter((value) => !isLeftOut(value, this.#copies))
+      .map((value) => encode(value, this.#copies));
+    const kinds = Int32Array.from(copies, ([kind]) => kind);
+    const payloads = copies.map(([, payload]) => payload);
+    const time = now();
+    const run = (crossing) =>
+      native.putMany(this.#cache, crossing, payloads, kinds, maxAge || 0, time);
+    this.#finish(this.#withKeys(there, run));
   }
 
   /** The values of a list that Rust gave. */
@@ -343,7 +422,7 @@ class LRUCache {
         const table = cache.#table;
         let joined = join(keys);
         // What is no plain list of strings is copied: code of the user may run while it is read.
-        if (joined === undefined) keys = Array.from(keys);
+        if (joined === undefined) keys = cache.#keys(keys);
         const count = keys.length;
         const places = takePlaces(count);
         const time = now();
@@ -352,7 +431,7 @@ class LRUCache {
           joined = undefined;
           payloads = getMany(id, keys, count, places, time);
         }
-        if (table.state[OUTCOME] === IS.ERROR) throw makeError(payloads);
+        cache.#checked(payloads);
         const pairs = {};
         const { values } = table;
         const plain = joined !== undefined && !joined.includes('__proto__');
@@ -376,12 +455,13 @@ class LRUCache {
         return pairs;
       },
       setMany(cache, keys, values, maxAge) {
+        if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge);
         const places = new Int32Array(keys.length).fill(-1);
         const time = now();
         const run = (crossing) => setMany(cache.#cache, crossing, values, places, maxAge, time);
         const result = cache.#withKeys(keys, run);
         cache.#write(places, values);
-        cache.#finish(result);
+        return cache.#finish(result);
       },
       delMany(cache, keys) {
         const del = (crossing, count) => native.delMany(cache.#cache, crossing, count);

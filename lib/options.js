@@ -7,7 +7,7 @@ const { makeError } = require('./errors');
 const DEFAULT_TIMEOUT = 100;
 
 /** The options that the store knows. What they may be is decided in `src/options.rs`. */
-const STORE_OPTIONS = ['max', 'maxAge', 'stale', 'prune'];
+const STORE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
 /** JSON of a number, those included that JSON cannot write. `src/options.rs` reads both. */
 function numberJson(number) {

@@ -9,9 +9,18 @@ const cluster = require('cluster');
 const { randomUUID } = require('crypto');
 const { NativeRegistry } = require('./native');
 const { NOTHING, encodeValue } = require('./codec');
-const { makeError } = require('./errors');
+const { makeError, timedOut } = require('./errors');
+const { debug } = require('./debug');
 const { LRUCache, Opened, Table } = require('./lru-cache');
+const { DEFAULT_TIMEOUT } = require('./options');
 const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { whyNot } = require('./sharing');
+const { BUSY, Waiting } = require('./waiting');
+
+// Kept, because test suites replace the globals by timers that stand still.
+const { clearTimeout, setInterval, setTimeout } = globalThis;
+
+const log = debug('primary');
 
 const table = new Table();
 const registry = new NativeRegistry(table.state, prune);
@@ -32,9 +41,38 @@ function openCache(namespace, options) {
   return cache;
 }
 
-/** Called when the schedule of a namespace says so. */
+/** Called when the schedule of a namespace says so. What cannot be done now is done at the next time. */
 function prune(namespace) {
-  cacheOf(namespace).prune();
+  const done = registry.scheduled(namespace, Date.now());
+  table.release();
+  log(done === true ? 'pruned' : 'did not prune', namespace);
+}
+
+/** Milliseconds until values go whose entries workers have removed, where this process makes no call itself. */
+const SWEEP = 1000;
+
+let sweeper;
+
+/** Where a worker can attach a namespace, or why it cannot. `theirs` is a ticket the worker has already. */
+function share(namespace, theirs) {
+  let why = whyNot();
+  if (why === undefined) {
+    const ticket = registry.share(namespace, theirs, table.values);
+    table.release();
+    if (typeof ticket === 'string') {
+      sweeper ??= setInterval(sweep, SWEEP).unref();
+      log('shares', namespace, ticket);
+      return { ticket };
+    }
+    why = makeError(ticket).message;
+  }
+  log('does not share', namespace, why);
+  return { why };
+}
+
+function sweep() {
+  registry.sweep();
+  table.release();
 }
 
 /** The synchronous cache of an instance's namespace. */
@@ -47,17 +85,63 @@ function allCaches() {
   return Object.fromEntries(registry.names().map((name) => [name, cacheOf(name)]));
 }
 
+/** Calls that wait for a store which a worker has locked, by namespace. */
+const waiting = new Map();
+
 /** The door of an instance in this process: calls go straight to the cache. */
 class LocalDoor {
-  constructor({ namespace, store, error }) {
+  constructor({ namespace, store, error }, instance) {
     if (error) throw error;
+    this.namespace = namespace;
+    /** Whose `timeout` and `failsafe` hold for a call that has to wait. */
+    this.instance = instance;
     this.cache = openCache(namespace, store);
     /** Resolves when the cache exists. */
     this.ready = Promise.resolve();
   }
 
   async call(command, a, b, c) {
-    return command.local(this.cache, a, b, c);
+    if (!waiting.get(this.namespace)?.length) {
+      try {
+        return command.local(this.cache, a, b, c);
+      } catch (error) {
+        if (error?.code !== BUSY) throw error;
+      }
+    }
+    return this.#wait(command, a, b, c);
+  }
+
+  /** Makes a call as soon as the store is free, or ends it when its time is over. */
+  #wait(command, a, b, c) {
+    if (command.snapshot) a = command.snapshot(a);
+    return new Promise((resolve, reject) => {
+      let over = false;
+      const expire = () => {
+        over = true;
+        if (this.instance.failsafe === 'reject') reject(timedOut(this.namespace, command));
+        else resolve(undefined);
+      };
+      const timeout = Number(this.instance.timeout);
+      const timer = setTimeout(expire, timeout > 0 ? timeout : DEFAULT_TIMEOUT);
+      const attempt = () => {
+        if (over) return true;
+        try {
+          resolve(command.local(this.cache, a, b, c));
+        } catch (error) {
+          if (error?.code === BUSY) return false;
+          reject(error);
+        }
+        clearTimeout(timer);
+        return true;
+      };
+      if (!waiting.has(this.namespace)) waiting.set(this.namespace, new Waiting());
+      waiting.get(this.namespace).add(attempt);
+    });
+  }
+
+  /** Which door is in use. */
+  transport() {
+    return { door: 'local' };
   }
 }
 
@@ -75,9 +159,12 @@ const hello = randomUUID();
 function fetchValues(part) {
   if (typeof part === 'string') return part;
   const [id, pieces] = part;
-  const fetched = pieces.map((piece) =>
-    typeof piece === 'string' ? piece : { value: table.values[piece[0]], advanced: piece[1] === 1 },
-  );
+  const fetched = pieces.map((piece) => {
+    if (typeof piece === 'string') return piece;
+    const [first, second] = piece;
+    if (typeof first === 'string') return `0,${JSON.stringify(share(first, second))}`;
+    return { value: table.values[first], advanced: second === 1 };
+  });
   return { id, pieces: fetched };
 }
 

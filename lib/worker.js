@@ -1,15 +1,19 @@
 'use strict';
 
 /**
- * A worker's side of the message door. Calls of one turn of the event loop travel in one message, in order;
- * so do their answers.
+ * A worker's doors: straight to the store where it lies in shared memory, by messages to the primary else.
+ * Calls of one turn of the event loop travel in one message, in order; so do their answers.
  */
 
 const { randomUUID } = require('crypto');
-const { makeError } = require('./errors');
+const { makeError, timedOut } = require('./errors');
 const { KIND } = require('./codec');
 const { DEFAULT_TIMEOUT } = require('./options');
+const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { whyNot } = require('./sharing');
+const { Space } = require('./space');
+const { BUSY } = require('./waiting');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { performance, setImmediate, setTimeout } = globalThis;
@@ -21,17 +25,28 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A call that waits for its answer. */
 class Call {
-  constructor(id, door, command, line, args, resolve, reject) {
-    this.id = id;
+  constructor(door, command, request, args, resolve, reject) {
+    /** Given when it is sent: so ids rise in the order of requests, and of answers. */
+    this.id = undefined;
     this.door = door;
     this.command = command;
-    /** The request, until it is sent. */
-    this.line = line;
+    /** The request, from behind its id; until it is sent. */
+    this.request = request;
     this.args = args;
     this.resolve = resolve;
     this.reject = reject;
     /** The calls whose time it shares. */
     this.turn = undefined;
+  }
+
+  /** Whether somebody waits for it. */
+  get isOpen() {
+    return this.resolve !== undefined;
+  }
+
+  /** Whether it makes a cache: then it is made even where nobody waits any more. */
+  get creates() {
+    return this.command === CREATE;
   }
 }
 
@@ -163,6 +178,13 @@ class Channel {
   #primary;
   /** The options of every namespace, as given so far. */
   #created = new Map();
+  #spaces = new Map();
+  /** Those asked for, by the id of the request. */
+  #asked = new Map();
+  /** The highest id of an answer. They come in order. */
+  #answered = 0;
+  /** Whether there seems to be no primary of ours. */
+  #alone = whyNot() === undefined && !hasPrimary();
 
   constructor() {
     process.on('message', (message) => this.#receive(message));
@@ -170,29 +192,69 @@ class Channel {
     this.#post({ source: SOURCE, hello: probe }, nothing);
   }
 
-  /** Makes a cache in the primary. Resolves when it exists. */
-  create(door) {
-    const options = { ...this.#created.get(door.namespace), ...JSON.parse(door.store) };
-    this.#created.set(door.namespace, options);
-    return this.call(door, CREATE, door.store);
+  /** A namespace as this worker has it. */
+  space(name) {
+    let space = this.#spaces.get(name);
+    if (!space) {
+      space = new Space(name, this, this.#alone);
+      space.why = whyNot() ?? space.why;
+      this.#spaces.set(name, space);
+    }
+    return space;
   }
 
-  /** Sends a command. */
+  /** Makes a cache, or changes the options of one. Resolves when it exists. */
+  create(door) {
+    const given = JSON.parse(door.store);
+    this.#created.set(door.namespace, { ...this.#created.get(door.namespace), ...given });
+    const { space } = door;
+    if (space.json !== undefined && given.prune !== undefined && this.#primary) {
+      // The store is at hand; the schedule is the primary's.
+      const { prune } = given;
+      this.#outbox.push(this.#creation(space, { prune }));
+      this.#flushSoon();
+    }
+    return this.call(door, CREATE, door.store, space);
+  }
+
+  /** Makes a call that cannot go straight to the store: here as soon as it can, or in the primary. */
   call(door, command, a, b, c) {
     return new Promise((resolve, reject) => {
-      const mode = door.advanced ?? advanced ?? false;
+      const mode = door.copiesClones;
       if (command.snapshot) a = command.snapshot(a);
       const encoded = command.encode(mode, a, b, c);
-      const id = this.#nextId;
-      this.#nextId += 1;
-      const head = `[${id},${mode ? 1 : 0},${door.namespaceJson},"${command.name}"`;
-      const line = encoded === '' ? `${head}]` : `${head},${encoded}]`;
-      this.#outbox.push(new Call(id, door, command, line, a, resolve, reject));
-      if (!this.#flushing) {
-        this.#flushing = true;
-        setImmediate(() => this.#flush());
+      const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.name}"`;
+      const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
+      const call = new Call(door, command, request, a, resolve, reject);
+      const { space } = door;
+      if (space.isHere && (space.isWaiting || this.hasAnswered(space.lastSent))) {
+        this.#deadline(door.timeout).begin().add(call);
+        space.make(call);
+      } else {
+        this.post(call);
       }
     });
+  }
+
+  /** Whether everything is answered that was sent up to this call. */
+  hasAnswered(id) {
+    return this.#answered >= id;
+  }
+
+  /** Sends a call to the primary at the end of this turn. */
+  post(call) {
+    const { space } = call.door;
+    // Which one it is, is known when it is sent.
+    space.lastSent = Infinity;
+    space.open = false;
+    this.#outbox.push(call);
+    this.#flushSoon();
+  }
+
+  #flushSoon() {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => this.#flush());
   }
 
   /** Ends the turn: starts the clocks of its calls, and sends them if the primary listens. */
@@ -202,7 +264,7 @@ class Channel {
     let timeout;
     for (let index = this.#clocked; index < this.#outbox.length; index += 1) {
       const call = this.#outbox[index];
-      if (!call.resolve) continue;
+      if (!call.isOpen || call.turn) continue;
       if (!turn || call.door.timeout !== timeout) {
         timeout = call.door.timeout;
         turn = this.#deadline(timeout).begin();
@@ -225,14 +287,14 @@ class Channel {
   }
 
   #send() {
-    const calls = this.#outbox.filter((call) => call.resolve || call.command === CREATE);
+    const calls = this.#outbox.filter((call) => call.isOpen || call.creates);
     this.#outbox = [];
     this.#clocked = 0;
     this.#ended = 0;
     let from = 0;
     let length = 0;
     for (let index = 0; index <= calls.length; index += 1) {
-      const next = calls[index]?.line.length ?? Infinity;
+      const next = calls[index]?.request.length ?? Infinity;
       if (index > from && length + next > MESSAGE_LENGTH) {
         this.#sendCalls(calls.slice(from, index));
         from = index;
@@ -243,12 +305,18 @@ class Channel {
   }
 
   #sendCalls(calls) {
-    for (const call of calls) if (call.resolve) this.#pending.set(call.id, call);
+    for (const call of calls) {
+      call.id = this.#nextId;
+      this.#nextId += 1;
+      call.door.space.lastSent = call.id;
+      if (call.isOpen) this.#pending.set(call.id, call);
+      if (call.creates) this.#asked.set(call.id, call.door.space);
+    }
     try {
       let batch = '';
       for (const call of calls) {
-        batch += `${call.line}\n`;
-        call.line = undefined;
+        batch += `[${call.id}${call.request}\n`;
+        call.request = undefined;
       }
       this.#post({ source: SOURCE, from: this.#name, batch }, (error) => {
         if (error) for (const call of calls) this.#giveUp(call);
@@ -271,37 +339,62 @@ class Channel {
     if (typeof message.reply !== 'string' || message.to !== this.#name) return;
     const answers = JSON.parse(message.reply);
     for (let at = 0; at < answers.length; at += 3) {
-      const call = this.#pending.get(answers[at]);
-      // A late answer, or the second one where the primary has two copies of this package.
-      if (call) this.#answer(call, answers[at + 1], answers[at + 2]);
+      this.#hear(answers[at], answers[at + 1], answers[at + 2]);
     }
+    for (const space of this.#spaces.values()) space.heard();
+  }
+
+  #hear(id, kind, payload) {
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (asked && kind === KIND.JSON && typeof payload === 'object') asked.learn(payload);
+    this.#answered = Math.max(this.#answered, id);
+    const call = this.#pending.get(id);
+    // A late answer, or the second one where the primary has two copies of this package.
+    if (call) this.answer(call, kind, payload);
   }
 
   #greet(primary) {
     if (primary === this.#primary) return;
     this.#primary = primary;
+    this.#alone = false;
     this.#createAll();
     this.#flush();
   }
 
   /** A primary that is new to us, or has loaded the package anew, may know no namespace yet. */
   #createAll() {
-    const calls = Array.from(this.#created, ([namespace, options]) => {
-      const id = this.#nextId;
-      this.#nextId += 1;
-      const line = `[${id},0,${JSON.stringify(namespace)},"()",${JSON.stringify(options)}]`;
-      return new Call(id, undefined, CREATE, line);
-    });
+    const calls = Array.from(this.#spaces.values(), (space) =>
+      this.#creation(space, this.#created.get(space.name)),
+    );
     this.#outbox.unshift(...calls);
     this.#clocked += calls.length;
   }
 
-  #answer(call, kind, payload) {
+  /** Asks the primary once more for a store. */
+  askAgain(space) {
+    this.#outbox.push(this.#creation(space, this.#created.get(space.name)));
+    this.#flushSoon();
+  }
+
+  /** A request that makes a cache, or changes it, and that nobody waits for. */
+  #creation(space, options) {
+    const name = JSON.stringify(space.name);
+    const request = `,0,${name},"()",${CREATE.encode(false, JSON.stringify(options), space)}]`;
+    return new Call({ space }, CREATE, request);
+  }
+
+  /** Ends a call with its answer. */
+  answer(call, kind, payload) {
     this.#settle(call, () => {
       if (kind === KIND.ERROR) {
         const error = makeError(payload);
+        if (error.code === BUSY) {
+          call.door.fail(call);
+          return;
+        }
         // There is no cache for this instance: every later call says so.
-        if (call.command === CREATE) call.door.error = error;
+        if (call.creates) call.door.error = error;
         call.reject(error);
         return;
       }
@@ -315,7 +408,7 @@ class Channel {
 
   /** Ends a call, once. */
   #settle(call, end) {
-    if (!call.resolve) return;
+    if (!call.isOpen) return;
     this.#pending.delete(call.id);
     call.turn?.settle();
     end();
@@ -325,11 +418,11 @@ class Channel {
   /** The time of some calls is over. Those not sent yet are never sent. */
   #expire(calls) {
     for (const call of calls) {
-      if (call.resolve && call.line !== undefined) this.#ended += 1;
+      if (call.isOpen && call.request !== undefined) this.#ended += 1;
       this.#giveUp(call);
     }
     if (this.#ended * 2 <= this.#outbox.length) return;
-    const waits = (call) => call.resolve;
+    const waits = (call) => call.isOpen;
     const clocked = this.#outbox.slice(0, this.#clocked).filter(waits);
     this.#outbox = clocked.concat(this.#outbox.slice(this.#clocked));
     this.#clocked = clocked.length;
@@ -346,18 +439,29 @@ class Channel {
     this.#outbox = [];
     this.#clocked = 0;
     this.#ended = 0;
+    this.#answered = Infinity;
     for (const call of calls) this.#giveUp(call);
+    for (const space of this.#spaces.values()) space.update();
   }
 }
 
 /** The command that makes a cache, or changes the options of one. */
-const CREATE = { name: '()', encode: (mode, store) => store, decode: () => undefined };
+const CREATE = {
+  name: '()',
+  encode: (mode, store, space) => `${store}${CREATE.wish(space)}`,
+  decode: () => undefined,
+  /** What asks for the ticket to the store, or offers the one there is. */
+  wish(space) {
+    if (whyNot() !== undefined) return '';
+    return space.ticket === undefined ? ',true' : `,${JSON.stringify(space.ticket)}`;
+  },
+};
 
 /** One for all instances; made with the first. */
 let channel;
 
-/** The door of an instance in a worker: calls travel as messages. */
-class MessageDoor {
+/** The door of an instance in a worker: straight to the store, or by messages. */
+class WorkerDoor {
   constructor({ namespace, serialization, store, error }, instance) {
     this.namespace = namespace;
     this.namespaceJson = JSON.stringify(namespace);
@@ -365,10 +469,11 @@ class MessageDoor {
     this.instance = instance;
     this.store = store;
     /** Whether this instance wants structured clones; `undefined`: as the channel does. */
-    this.advanced = serialization ? serialization === 'advanced' : undefined;
+    this.clones = serialization ? serialization === 'advanced' : undefined;
     /** Why there is no cache for this instance. */
     this.error = error;
     channel ??= new Channel();
+    this.space = channel.space(namespace);
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
     // Whoever waits for it hears of a failure; so does whoever makes a call.
@@ -381,9 +486,31 @@ class MessageDoor {
     return timeout > 0 ? timeout : DEFAULT_TIMEOUT;
   }
 
+  /** Whether objects are copied as structured clones. */
+  get copiesClones() {
+    return this.clones ?? advanced ?? false;
+  }
+
   call(command, a, b, c) {
     if (this.error) return Promise.reject(this.error);
+    const { space } = this;
+    if (space.open && command.direct !== false) {
+      // `undefined` and `null` are one key in a worker.
+      const first = a === undefined && command.keyed ? null : a;
+      try {
+        const store = this.copiesClones ? space.advanced : space.json;
+        return Promise.resolve(command.local(store, first, b, c));
+      } catch (error) {
+        if (!space.canGoOn(error)) return Promise.reject(error);
+      }
+    }
     return channel.call(this, command, a, b, c);
+  }
+
+  /** Which door is in use, and why not the other. */
+  transport() {
+    const { json, why } = this.space;
+    return json === undefined ? { door: 'messages', reason: why } : { door: 'direct' };
   }
 
   /** Ends a call that got no answer, as `failsafe` says. */
@@ -392,11 +519,8 @@ class MessageDoor {
       call.resolve(undefined);
       return;
     }
-    const error = makeError(['Error', 'Timed out in isFailed()', 'ETIMEDOUT']);
-    error.namespace = this.namespace;
-    error.command = call.command.name;
-    call.reject(error);
+    call.reject(timedOut(this.namespace, call.command));
   }
 }
 
-module.exports = { MessageDoor };
+module.exports = { WorkerDoor };

@@ -536,7 +536,10 @@ mod tests {
             assert_eq!(order(&cache), "cba");
             assert!(!put_text(&mut cache, "b", 3 * unit() as usize));
             assert_eq!(order(&cache), "ca");
-            assert!(put_text(&mut cache, "a", 2 * unit() as usize), "just as much fits");
+            assert!(
+                put_text(&mut cache, "a", 2 * unit() as usize),
+                "just as much fits"
+            );
         }
     }
 

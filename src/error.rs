@@ -40,6 +40,9 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// The code of what is said of a store that cannot be used any more.
+    pub const DAMAGED: &str = "ERR_STORE_DAMAGED";
+
     /// A value of the wrong type or outside what is allowed: `TypeError`, `ERR_INVALID_ARG_TYPE`.
     pub fn argument(message: impl Into<Cow<'static, str>>) -> Self {
         Self {

@@ -40,7 +40,9 @@ pub struct Peers {
 impl Peers {
     #[cfg(target_os = "linux")]
     fn open(&self, namespace: &str) -> Result<Store> {
-        peers::open(&self.identity, namespace, self.parent, RESERVED)?
+        // Process ids come again; with its start, this is the parent alone.
+        let identity = format!("{:?} {}", peers::start_time(self.parent), self.identity);
+        peers::open(&identity, namespace, self.parent, RESERVED)?
             .map(Store::shared)
             .ok_or_else(Error::busy)
     }
@@ -291,10 +293,14 @@ mod tests {
     fn one_namespace_is_one_cache_and_later_options_change_it() {
         let registry = registry();
         let first = registry
-            .open("a", options(r#"{"max":3,"maxAge":5}"#), PATIENCE)
+            .open("a", options(r#"{"max":3,"maxSize":1e6,"maxAge":5}"#), PATIENCE)
             .unwrap();
         let second = registry
-            .open("a", options(r#"{"maxAge":7,"stale":true}"#), PATIENCE)
+            .open(
+                "a",
+                options(r#"{"maxAge":7,"maxSize":2e6,"maxEntrySize":1e6,"stale":true}"#),
+                PATIENCE,
+            )
             .unwrap();
         assert!(Arc::ptr_eq(&first, &second));
         let limits = first.lock(PATIENCE).unwrap().limits();

@@ -82,7 +82,8 @@ impl Store {
     /// millisecond, and mends what a process left that died with it.
     ///
     /// # Errors
-    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_DAMAGED`: leave it.
+    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_DAMAGED`: leave it. The process
+    /// that holds the slots leaves it here and now, and has an empty cache on the heap instead.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
         let cache = self.cache.try_lock();
         let cache = cache.or_else(|| self.cache.try_lock_for(patience));
@@ -93,7 +94,15 @@ impl Store {
             let Place::Shared(segment) = cache.storage_mut() else {
                 return Ok(Guard { cache, entered: None });
             };
-            let (entered, mended) = segment.enter(patience)?;
+            let entered = segment.enter(patience);
+            if let (Err(error), Some(slots)) = (&entered, segment.slots())
+                && error.code == Error::DAMAGED
+            {
+                // It is left by all. This process, whose store it is, goes on with another.
+                *cache = Cache::new(Place::renewed(segment, slots));
+                return Ok(Guard { cache, entered: None });
+            }
+            let (entered, mended) = entered?;
             let mut guard = Guard {
                 cache,
                 entered: Some(entered),
@@ -268,7 +277,7 @@ impl Drop for Guard<'_> {
 #[cfg(target_os = "linux")]
 impl Drop for Store {
     fn drop(&mut self) {
-        let holds = |place: &Place| matches!(place, Place::Shared(segment) if segment.holds_slots());
+        let holds = |place: &Place| matches!(place, Place::Shared(segment) if segment.slots().is_some());
         if !holds(self.cache.get_mut().storage()) {
             return;
         }
@@ -296,6 +305,16 @@ impl fmt::Debug for Guard<'_> {
 }
 
 impl Place {
+    /// An empty place on the heap with the bounds of a segment that cannot be used any more.
+    #[cfg(target_os = "linux")]
+    fn renewed(segment: &mut Segment<Mapping>, slots: Slots) -> Self {
+        // Which slots were its own cannot be told any more: their values stay.
+        segment.abandon();
+        let mut heap = HeapStorage::new(slots);
+        heap.set_limits(segment.limits());
+        Self::Heap(heap)
+    }
+
     /// Whether a scheduled prune is to be done here, as `due` says of the last one there was (in milliseconds
     /// since the epoch). From then on this is the last one.
     pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {

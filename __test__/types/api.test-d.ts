@@ -25,6 +25,8 @@ exact<{
   timeout?: number | undefined;
   failsafe?: 'resolve' | 'reject' | undefined;
   max?: number | undefined;
+  maxSize?: number | undefined;
+  maxEntrySize?: number | undefined;
   maxAge?: number | undefined;
   stale?: boolean | undefined;
   prune?: false | string | undefined;
@@ -112,6 +114,7 @@ exact<() => Promise<number>>()(users.itemCount);
 exact<(stale?: boolean) => Promise<boolean>>()(users.stale);
 exact<(stale?: boolean) => Promise<boolean>>()(users.allowStale);
 exact<(max?: number) => Promise<number>>()(users.max);
+exact<(maxSize?: number) => Promise<number>>()(users.maxSize);
 exact<(maxAge?: number) => Promise<number>>()(users.maxAge);
 // literal arrays, tuples and frozen arrays are all lists of keys
 users.mGet(['k', 1]);
@@ -143,6 +146,7 @@ exact<{
   length: () => number;
   itemCount: () => number;
   max: (max?: number) => number;
+  maxSize: (maxSize?: number) => number;
   maxAge: (maxAge?: number) => number;
   allowStale: (stale?: boolean) => boolean;
   stale: (stale?: boolean) => boolean;
@@ -219,6 +223,8 @@ exact<LRUCache<Key, any>>()(untyped.getCache());
 
 exact<{
   max?: number | undefined;
+  maxSize?: number | undefined;
+  maxEntrySize?: number | undefined;
   maxAge?: number | undefined;
   stale?: boolean | undefined;
 }>()({} as Members<LRUCacheOptions>);
@@ -272,11 +278,14 @@ lru.forEach();
 lru.rforEach();
 
 exact<number>()(lru.max);
+exact<number>()(lru.maxSize);
+exact<number>()(lru.calculatedSize);
 exact<number>()(lru.maxAge);
 exact<boolean>()(lru.allowStale);
 exact<number>()(lru.length);
 exact<number>()(lru.itemCount);
 lru.max = 10;
+lru.maxSize = 10;
 lru.maxAge = 10;
 lru.allowStale = true;
 // @ts-expect-error
@@ -285,6 +294,10 @@ lru.length = 0;
 lru.itemCount = 0;
 // @ts-expect-error
 lru.max = '10';
+// @ts-expect-error
+lru.maxSize = '10';
+// @ts-expect-error
+lru.calculatedSize = 5;
 // @ts-expect-error
 lru.maxAge = '10';
 // @ts-expect-error

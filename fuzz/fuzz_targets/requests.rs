@@ -44,6 +44,8 @@ enum Name {
 enum Command<'a> {
     Open {
         max: Option<Number>,
+        max_size: Option<Number>,
+        max_entry_size: Option<Number>,
         max_age: Option<Number>,
         stale: Option<bool>,
         prune: Option<&'a str>,
@@ -60,6 +62,7 @@ enum Command<'a> {
     MDel(Vec<Key1<'a>>),
     Load(Vec<(Key1<'a>, Payload<'a>, Number)>),
     Max(Option<Number>),
+    MaxSize(Option<Number>),
     MaxAge(Option<Number>),
     Stale(Option<bool>),
     /// One without arguments, or one that there is not.
@@ -184,6 +187,8 @@ impl Command<'_> {
         match self {
             Self::Open {
                 max,
+                max_size,
+                max_entry_size,
                 max_age,
                 stale,
                 prune,
@@ -191,9 +196,12 @@ impl Command<'_> {
                 let prune = prune.map_or("false".into(), text);
                 let stale = stale.unwrap_or(false);
                 let (max, max_age) = (Number::or_null(max), Number::or_null(max_age));
+                let (size, entry) = (Number::or_null(max_size), Number::or_null(max_entry_size));
                 (
                     "()",
-                    format!(r#",{{"max":{max},"maxAge":{max_age},"stale":{stale},"prune":{prune}}}"#),
+                    format!(
+                        r#",{{"max":{max},"maxSize":{size},"maxEntrySize":{entry},"maxAge":{max_age},"stale":{stale},"prune":{prune}}}"#
+                    ),
                 )
             }
             Self::Get(key) => ("get", format!(",{}", key.json())),
@@ -229,6 +237,7 @@ impl Command<'_> {
                 ("load", format!(",{}", list(entries.iter().map(entry))))
             }
             Self::Max(max) => ("max", format!(",{}", Number::or_null(max))),
+            Self::MaxSize(size) => ("maxSize", format!(",{}", Number::or_null(size))),
             Self::MaxAge(age) => ("maxAge", format!(",{}", Number::or_null(age))),
             Self::Stale(stale) => (
                 "stale",

@@ -22,6 +22,7 @@ use crate::{
     options,
     registry::PATIENCE,
     storage::Storage,
+    store::Guard,
     text,
     value::{OwnedValue, Value},
 };
@@ -131,9 +132,9 @@ fn keep(call: &Call) -> Answer {
         let max_age = max_age(call, call.argument(3))?;
         let now = call.clock(call.argument(4));
         let mut cache = held.store.lock(PATIENCE)?;
-        if cache.is_shared() {
+        if copies_strings(&cache) {
             drop(cache);
-            return keep_shared(call, held, key, max_age, now);
+            return keep_or_copy(call, held, key, max_age, now);
         }
         // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
         let slot = match cache.storage().peek(key) {
@@ -145,8 +146,14 @@ fn keep(call: &Call) -> Answer {
     })
 }
 
-/// As [`keep`], where other processes read the cache: they can read a string.
-fn keep_shared(call: &Call, held: &Held, key: &[u8], max_age: Option<f64>, now: JsClock) -> Result<JsValue> {
+/// Whether a string is copied into the cache: where others read it, or where its bytes count.
+fn copies_strings(cache: &Guard<'_>) -> bool {
+    let limits = cache.limits();
+    cache.is_shared() || limits.max_size.is_finite() || limits.max_entry_size.is_finite()
+}
+
+/// As [`keep`], where strings are copied.
+fn keep_or_copy(call: &Call, held: &Held, key: &[u8], max_age: Option<f64>, now: JsClock) -> Result<JsValue> {
     let value = call.argument(2);
     if call.type_of(value) == Type::String {
         let text = call.utf16(value, text::from_utf16);
@@ -478,13 +485,12 @@ fn in_place(call: &Call, value: JsValue) -> Option<Value<'static>> {
 
 /// The values of an array, each with a slot where it needs one. Reads them all before a slot is taken.
 fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Result<Vec<OwnedValue>> {
-    let shared = held.store.lock(PATIENCE)?.is_shared();
+    let copied = copies_strings(&held.store.lock(PATIENCE)?);
     let read = |index| {
         let value = call.element(array, index)?;
         Ok(match in_place(call, value) {
             Some(value) => Some(value.to_owned()),
-            // Other processes can read it there.
-            None if shared && call.type_of(value) == Type::String => {
+            None if copied && call.type_of(value) == Type::String => {
                 Some(OwnedValue::String(call.utf16(value, text::from_utf16).into()))
             }
             None => None,

@@ -5,7 +5,7 @@ use lru_cache_for_clusters::{
     handler,
     options::Options,
     protocol::Part,
-    registry::{PATIENCE, Registry},
+    registry::{self, PATIENCE, Registry},
     slots::Slots,
     storage::Storage,
     store::{Place, Store},

@@ -21,7 +21,11 @@ pub fn validate<S: Storage>(storage: &S) {
     let sizes = entries
         .iter()
         .map(|entry| storage.entry_size(entry.key, entry.value));
-    assert_eq!(sizes.sum::<f64>(), storage.size(), "size() is that of all entries");
+    assert_eq!(
+        sizes.sum::<f64>(),
+        storage.size(),
+        "size() is that of all entries"
+    );
 
     let mut keys = HashSet::new();
     for entry in &entries {

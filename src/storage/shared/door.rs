@@ -85,7 +85,7 @@ impl From<Refused> for Error {
 fn broken() -> Error {
     Error {
         class: ErrorClass::Error,
-        code: "ERR_STORE_DAMAGED",
+        code: Error::DAMAGED,
         message: "the lock of the shared store does not work".into(),
     }
 }

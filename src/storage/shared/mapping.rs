@@ -3,7 +3,8 @@
 //!
 //! The file has its full length from the beginning and is sealed against any other, so no address of the
 //! mapping can ever lie beyond its end. It is a hole for the most part: memory is behind a page once it was
-//! asked for with `fallocate`, which says so when there is none; and it is asked for where there is [`Room`] only.
+//! asked for with `fallocate`, which says so when there is none; and it is asked for only where there
+//! is room (see `room`).
 
 use rustix::{
     fs::{self, FallocateFlags, MemfdFlags, Mode, SealFlags, SeekFrom},

@@ -6,6 +6,9 @@
 //! none, it makes one. Only one process at a time may look and make: whose turn it is is said by an abstract
 //! socket address, which one process can have and which is free again when that process ends, in whatever way.
 //! So nothing is left behind and nothing can be stale: what is found is in use.
+//!
+//! The address is one of the network namespace: children of one parent in several of those would not keep each
+//! other out. It is no secret: another user who takes it keeps us out, which looks like a turn that never ends.
 
 use procfs::process::{Process, all_processes};
 use rustix::process::{DumpableBehavior, dumpable_behavior, geteuid};
@@ -21,6 +24,7 @@ use std::{
         unix::net::{SocketAddr, UnixDatagram},
     },
     process,
+    time::Duration,
 };
 
 use super::{
@@ -48,9 +52,17 @@ pub fn open(identity: &str, namespace: &str, parent: u32, bytes: usize) -> Resul
         return Ok(None);
     };
     for (pid, fd) in find(&name, parent)? {
-        if let Some(memory) = Mapping::attach_named(pid, fd, &name)? {
-            return Segment::attach(memory, None).map(Some);
+        let Some(memory) = Mapping::attach_named(pid, fd, &name)? else {
+            continue;
+        };
+        let mut segment = Segment::attach(memory, None)?;
+        // One whose lock is broken is given up by all, and another takes its place.
+        match segment.enter(Duration::ZERO) {
+            Ok((entered, _)) => segment.leave(entered),
+            Err(error) if error.code == Error::DAMAGED => continue,
+            Err(_) => {}
         }
+        return Ok(Some(segment));
     }
     Segment::make(bytes, &name).map(Some)
 }
@@ -86,7 +98,7 @@ fn name(identity: &str, namespace: &str) -> String {
 struct Turn(#[expect(dead_code, reason = "held, not used")] UnixDatagram);
 
 impl Turn {
-    /// `None`: another process or thread has it. Another user who takes the address keeps us out, no more.
+    /// `None`: another process or thread has it.
     fn take(name: &str) -> Result<Option<Self>> {
         let address = format!("{NAME}{}:{name}", geteuid().as_raw());
         let bound = SocketAddr::from_abstract_name(address).and_then(|at| UnixDatagram::bind_addr(&at));

@@ -1,9 +1,9 @@
-//! Whether there is room for more memory. Shared memory that a process asks for beyond what its control groups
-//! or the machine can give ends some process by force; so it is not asked for.
+//! Whether there is room for more memory. Shared memory that a process asks for beyond what its control groups or
+//! the machine can give ends some process by force; so it is not asked for.
 //!
-//! An ask is a read of two small files for each control group and of `/proc/meminfo`, all kept open: about 10 µs
-//! with three groups, 20 µs more for each group that is nearly full and says in `memory.stat` how much of that is
-//! files. What cannot be read sets no bound.
+//! An ask reads two small files of each control group, and `/proc/meminfo`, all kept open: 15 µs with three
+//! groups, and 20 µs more for each that is so full that it matters how much of it is files. A segment asks when
+//! it grows, under its lock. What cannot be read sets no bound.
 
 use procfs::{FromBufRead, ProcessCGroups, process::MountInfo};
 use std::{

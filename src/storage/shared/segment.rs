@@ -69,7 +69,7 @@ impl From<OutOfMemory> for Fault {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         let (code, message) = match fault {
-            Fault::Damage => ("ERR_STORE_DAMAGED", "the shared store is damaged"),
+            Fault::Damage => (Error::DAMAGED, "the shared store is damaged"),
             Fault::Memory => ("ERR_OUT_OF_MEMORY", "there is no memory left for the entry"),
         };
         Self {
@@ -249,9 +249,9 @@ impl<M: Memory> Segment<M> {
         due
     }
 
-    /// Whether slots of this process may be among its values.
-    pub fn holds_slots(&self) -> bool {
-        self.slots.is_some()
+    /// The slots that may be among its values, where they are this process's.
+    pub fn slots(&self) -> Option<Slots> {
+        self.slots.clone()
     }
 
     /// Whether the value of an entry (of any entry, without a key) is a slot of another process. Under the
@@ -749,7 +749,8 @@ impl<M: Memory> Segment<M> {
     fn reserve(&self, blocks: u64) -> std::result::Result<(), Fault> {
         let header = self.header();
         let beyond = |used: &Word, ready: &Word| used.get() > ready.get().max(1);
-        if beyond(&header.rows_used, &header.rows_ready) || beyond(&header.blocks_used, &header.blocks_ready) {
+        if beyond(&header.rows_used, &header.rows_ready) || beyond(&header.blocks_used, &header.blocks_ready)
+        {
             return Err(Fault::Damage);
         }
         if header.free_row.get() == NONE {

@@ -1,0 +1,186 @@
+'use strict';
+
+/**
+ * A namespace as a worker has it: the store in shared memory, once it is attached, and the calls that wait for
+ * it. `lib/worker.js` has the messages.
+ */
+
+const { NativeRegistry } = require('./native');
+const { debug } = require('./debug');
+const { makeError } = require('./errors');
+const { KIND } = require('./codec');
+const { LRUCache, Opened, Table } = require('./lru-cache');
+const { identity, parent } = require('./peers');
+const { BUSY, Waiting } = require('./waiting');
+
+const log = debug('worker');
+
+const table = new Table();
+
+/** The stores that this worker has attached. */
+const registry = new NativeRegistry(table.state, prune, identity(), parent);
+
+/** Called when a schedule says so that this worker runs, because there is no primary of ours to run it. */
+function prune(namespace) {
+  const done = registry.scheduled(namespace, Date.now());
+  if (done === true) log('pruned', namespace);
+}
+
+/** What an answer says of a value that only the process has which stored it. */
+const ELSEWHERE = 'ERR_STORE_ELSEWHERE';
+
+/** What it says of a store that cannot be used any more. */
+const DAMAGED = 'ERR_STORE_DAMAGED';
+
+/** What tells a store from any other; the rest of a ticket says who has it. */
+const nonce = (ticket) => ticket?.slice(ticket.lastIndexOf(':'));
+
+class Space {
+  /** Whether a call may go straight to the store now. */
+  open = false;
+  /** Why no store is attached. */
+  why = 'the primary has not answered yet';
+  /** The store, by how values are copied; `undefined` without one. */
+  json;
+  advanced;
+  /** Where it is. */
+  ticket;
+  /** Whether there is no primary to ask for the store: the workers find it by themselves. */
+  alone;
+  /** The last call that is under way as a message. */
+  lastSent = 0;
+  /** Calls that found the store busy, and all that came after them. */
+  #waiting = new Waiting(() => this.update());
+
+  constructor(name, channel, alone) {
+    this.name = name;
+    this.channel = channel;
+    this.alone = alone;
+  }
+
+  /** Whether calls are made here: in the store, or in the one that is being looked for. */
+  get isHere() {
+    return this.json !== undefined || this.alone;
+  }
+
+  /** Whether calls wait for the store, and others must wait behind them. */
+  get isWaiting() {
+    return this.#waiting.length > 0;
+  }
+
+  /** Something was answered: goes on with what waited for that. */
+  heard() {
+    if (this.isWaiting) this.#waiting.run();
+    else if (!this.open) this.update();
+  }
+
+  /** Decides whether calls may go straight to the store: when none is under way by any other road. */
+  update() {
+    const quiet = this.channel.hasAnswered(this.lastSent);
+    this.open = this.json !== undefined && quiet && !this.isWaiting;
+  }
+
+  /** What the primary said of the store: where it is, or why it cannot be shared. */
+  learn({ ticket, why }) {
+    if (typeof ticket !== 'string') {
+      this.leave(`the primary says: ${why}`);
+    } else if (nonce(ticket) !== nonce(this.ticket)) {
+      const wrong = registry.attach(this.name, ticket);
+      if (wrong) this.leave(makeError(wrong).message);
+      else this.#attached();
+    } else if (this.alone) {
+      // The primary runs the schedule from now on.
+      registry.open(this.name, '{"prune":false}');
+    }
+    this.alone = false;
+  }
+
+  #attached() {
+    const views = ['json', 'advanced'].map(
+      (how) => new LRUCache(new Opened(registry.cache(this.name), table, how)),
+    );
+    [this.json, this.advanced] = views;
+    this.ticket = registry.ticket(this.name);
+    this.why = undefined;
+    log('attached', this.name, this.ticket);
+    this.update();
+  }
+
+  /** Goes on with messages. */
+  leave(why) {
+    this.json = undefined;
+    this.advanced = undefined;
+    this.ticket = undefined;
+    this.alone = false;
+    this.open = false;
+    this.why = why;
+    log('uses messages for', this.name, why);
+  }
+
+  /** Whether a call that failed with this error can still be made, by another road than straight. */
+  canGoOn(error) {
+    if (error?.code === DAMAGED) {
+      this.leave(error.message);
+      this.channel.askAgain(this);
+      return true;
+    }
+    return error?.code === BUSY || error?.code === ELSEWHERE;
+  }
+
+  /** Makes an encoded call here, now or as soon as the store is free. Calls keep their order. */
+  make(call) {
+    this.open = false;
+    this.#waiting.add(() => this.#try(call));
+    // The others have their turn when this one has.
+    if (this.#waiting.length === 1) this.#waiting.run();
+  }
+
+  /** Returns false where it has to be tried again. */
+  #try(call) {
+    // One whose time is over is not made any more; the store itself is still wanted.
+    if (!call.isOpen && !call.creates) return true;
+    // What is under way as a message goes first.
+    if (!this.isHere) return this.#send(call);
+    if (!this.channel.hasAnswered(this.lastSent)) return false;
+    const [kind, payload] = call.creates ? this.#create(call) : this.#handle(call);
+    const code = kind === KIND.ERROR ? payload[2] : undefined;
+    switch (code) {
+      case BUSY:
+        return false;
+      case ELSEWHERE:
+        return this.#send(call);
+      case undefined:
+        if (this.json === undefined) this.#attached();
+        break;
+      default:
+        if (String(code).startsWith('ERR_STORE')) {
+          const creates = call.creates && this.json === undefined;
+          this.leave(makeError(payload).message);
+          if (!creates) this.channel.askAgain(this);
+          return this.#send(call);
+        }
+    }
+    this.channel.answer(call, kind, payload);
+    return true;
+  }
+
+  #handle(call) {
+    const [, kind, payload] = JSON.parse(`[${registry.handle(`[0${call.request}`, Date.now())}]`);
+    return [kind, payload];
+  }
+
+  /** Finds or makes the store, or changes its options. A schedule is the primary's, if there is one. */
+  #create(call) {
+    const { prune, ...options } = JSON.parse(call.args);
+    const given = this.alone ? { ...options, prune } : options;
+    const wrong = registry.open(this.name, JSON.stringify(given));
+    return wrong ? [KIND.ERROR, wrong] : [KIND.JSON, true];
+  }
+
+  #send(call) {
+    this.channel.post(call);
+    return true;
+  }
+}
+
+module.exports = { Space };
