@@ -32,11 +32,18 @@ function largeValue(n, rev = 0) {
   return value;
 }
 
+/** A string of 99 characters; as `smallValue`. */
+function text(n, rev = 0) {
+  return `${1000000 + n} ${rev} `.padEnd(99, 'Sphinx of black quartz, judge my vow. ');
+}
+
 assert.strictEqual(JSON.stringify(smallValue(0)).length, 99);
+assert.strictEqual(text(0).length, 99);
 assert.strictEqual(JSON.stringify(largeValue(0)).length, 10000);
 
 /** The cheap check inside a measured loop; `deepCheck` is the thorough one, outside. */
 function check(got, expected) {
+  if (typeof expected === 'string') return checkIs(got, expected);
   if (
     got === null ||
     typeof got !== 'object' ||
@@ -196,6 +203,8 @@ const cases = {
   get: { title: 'get, one after another', start: gets(smallValue, 1) },
   set: { title: 'set, one after another', start: sets(smallValue, 1) },
   incr: { title: 'incr, one after another', start: increments },
+  getText: { title: 'get of a string', start: gets(text, 1) },
+  setText: { title: 'set of a string', start: sets(text, 1) },
   get100: { title: 'get, 100 in flight', start: gets(smallValue, WAVE) },
   set100: { title: 'set, 100 in flight', start: sets(smallValue, WAVE) },
   get10k: { title: 'get of a 10 kB value', start: gets(largeValue, 1) },

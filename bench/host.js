@@ -7,11 +7,11 @@ const path = require('node:path');
 const COMMAND_LIMIT = 300_000;
 
 /**
- * One implementation in processes of its own: a single process, or a primary and a worker.
+ * One implementation in processes of its own: a single process, or a primary and its workers.
  * `run(to, command, args)` runs a command of `subject.js` there and gives its result.
  */
 class Host {
-  /** `spec`: `kind`, `path`, `options`, `cluster`; `env`: variables set for these processes, `undefined` unsets. */
+  /** `spec`: `kind`, `path`, `options`, `workers`, `door`; `env`: variables set for these processes, `undefined` unsets. */
   static async start(spec, env) {
     const host = new Host();
     host.child = fork(path.join(__dirname, 'subject.js'), [JSON.stringify(spec)], {
@@ -19,7 +19,8 @@ class Host {
       execArgv: ['--expose-gc'],
     });
     host.child.on('message', (message) => {
-      if (message.bench === 'done') host.settle((pending) => pending.resolve(message.result));
+      if (message.bench === 'note') host.noted?.(message.note);
+      else if (message.bench === 'done') host.settle((pending) => pending.resolve(message.result));
       else host.settle((pending) => pending.reject(new Error(message.error)));
     });
     host.gone = new Promise((resolve) => {

@@ -10,7 +10,8 @@ const { Host } = require('./host');
 const { environment, printSection, summarize } = require('./report');
 
 const USAGE = `usage: npm run bench -- [options]
-  --only SECTIONS   single, messages, memory, busy (comma-separated; default: all)
+  --only SECTIONS   single, direct, pair, messages, memory, memoryDirect, busy, busyDirect, blocked 
+                    (comma-separated; default: all)
   --quick           a short, rough run
   --rounds N        rounds per section, each with new processes
   --package PATH    race an installed copy of this package (its folder) instead of the checkout
@@ -20,12 +21,15 @@ const USAGE = `usage: npm run bench -- [options]
 const ORIGINAL = 'lru-cache-for-clusters';
 const SMALL_CACHE = { namespace: 'bench', max: 20_000, timeout: 5000, failsafe: 'reject' };
 
-/** Workers of this package speak to the primary in messages only, whatever doors a version has. */
+/** Workers of this package speak to the primary in messages only. */
 const MESSAGES_ONLY = { LRU_CACHE_SHARED: '0' };
+
+/** They reach the store themselves, where they can, as by default. */
+const DIRECT = { LRU_CACHE_SHARED: undefined };
 
 /**
  * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part;
- * `rounds`, `samples` (per case and round), `ms` (length of one sample), `entries`: a full run's, then a quick run's.
+ * `alone`: whether the original, which could only wait, takes no part; `rounds`, `samples` (per case and round), `ms` (length of one sample), `entries`: a full run's, then a quick run's.
  * Rows of another door to the primary: one more entry, which differs in `title` and `env` alone.
  */
 const sections = {
@@ -33,40 +37,96 @@ const sections = {
     title: 'Single process',
     unit: 'µs per call',
     measure: sampleCases,
-    cluster: false,
+    workers: 0,
     inProcess: true,
     env: {},
     rounds: [5, 1],
     samples: [6, 2],
     ms: [80, 60],
   },
+  direct: {
+    title: 'Worker, straight to the store',
+    unit: 'µs per call',
+    measure: sampleCases,
+    workers: 1,
+    door: 'direct',
+    env: DIRECT,
+    rounds: [5, 1],
+    samples: [4, 2],
+    ms: [200, 80],
+  },
+  pair: {
+    title: 'Two workers on one namespace, alone and at once',
+    unit: 'µs per call',
+    measure: measurePair,
+    workers: 2,
+    door: 'direct',
+    env: DIRECT,
+    rounds: [5, 1],
+    samples: [4, 2],
+    ms: [200, 80],
+  },
   messages: {
     title: 'Worker, by messages to the primary',
     unit: 'µs per call',
     measure: sampleCases,
-    cluster: true,
+    workers: 1,
+    door: 'messages',
     env: MESSAGES_ONLY,
     rounds: [5, 1],
     samples: [4, 2],
     ms: [200, 80],
   },
   memory: {
-    title: 'Memory of the primary, entries of a 99-byte JSON set by a worker',
+    title: 'Memory, entries of a 99-byte JSON set by a worker by messages',
     unit: 'bytes per entry',
     measure: measureMemory,
-    cluster: true,
+    workers: 1,
+    door: 'messages',
     env: MESSAGES_ONLY,
     rounds: [3, 1],
     entries: [1_000_000, 100_000],
   },
+  memoryDirect: {
+    title: 'Memory, entries of a 99-byte JSON set by a worker straight',
+    unit: 'bytes per entry',
+    measure: measureMemory,
+    workers: 1,
+    door: 'direct',
+    env: DIRECT,
+    rounds: [3, 1],
+    entries: [1_000_000, 100_000],
+  },
   busy: {
-    title: "A worker's get while the primary computes 20 ms of every 40",
+    title: "A worker's get while the primary computes 20 ms of every 40, by messages",
     unit: 'µs',
     measure: measureBusy,
-    cluster: true,
+    workers: 1,
+    door: 'messages',
     env: MESSAGES_ONLY,
     rounds: [5, 1],
     ms: [5000, 2000],
+  },
+  busyDirect: {
+    title: "A worker's get while the primary computes 20 ms of every 40, straight",
+    unit: 'µs',
+    measure: measureBusy,
+    workers: 1,
+    door: 'direct',
+    env: DIRECT,
+    rounds: [5, 1],
+    ms: [5000, 2000],
+  },
+  blocked: {
+    title: "A worker's gets one after another while the primary computes for 5 s",
+    unit: 'µs',
+    measure: measureBlocked,
+    alone: true,
+    workers: 1,
+    door: 'direct',
+    env: DIRECT,
+    rounds: [3, 1],
+    ms: [5000, 1000],
   },
 };
 
@@ -84,7 +144,8 @@ async function withHosts(race, implementations, options, task) {
   const hosts = new Map();
   try {
     for (const { name, kind, path } of implementations) {
-      const spec = { kind, path, options, cluster: race.section.cluster };
+      const { workers, door } = race.section;
+      const spec = { kind, path, options, workers, door };
       try {
         hosts.set(name, await Host.start(spec, race.section.env));
       } catch (error) {
@@ -101,7 +162,7 @@ async function withHosts(race, implementations, options, task) {
 async function sampleCases(race, round) {
   const ms = race.setting('ms');
   const samples = race.setting('samples');
-  const to = race.section.cluster ? 'worker' : 'primary';
+  const to = race.section.workers ? 'worker' : 'primary';
   await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
     for (const [name, { title }] of Object.entries(cases)) {
       for (let n = 0; n < samples; n++) {
@@ -126,20 +187,72 @@ async function measureMemory(race, round) {
       let used;
       await race.attempt(implementation.name, 'memory', hosts, async (host) => {
         const before = await host.run('primary', 'memory');
+        const idle = await host.run('worker', 'memory');
         await host.run('worker', 'fillEntries', { entries });
-        const after = await host.run('primary', 'memory');
         await host.run('worker', 'checkEntries', { entries });
+        const after = await host.run('primary', 'memory');
+        const { own } = await host.run('worker', 'memory');
+        const all = (memory) => memory.own + memory.shared;
         used = {
           heap: (after.heap - before.heap) / entries,
-          rss: (after.rss - before.rss) / entries,
+          rss: (all(after) - all(before)) / entries,
+          shared: (after.shared - before.shared) / entries,
+          worker: (own - idle.own) / entries,
         };
       });
       if (!used) return;
       const count = entries.toLocaleString('en');
-      race.add('heap', `V8 heap, ${count} entries`, round, implementation.name, used.heap);
-      race.add('rss', `resident (RSS), ${count} entries`, round, implementation.name, used.rss);
+      const add = (name, title, figure) =>
+        race.add(name, `${title}, ${count} entries`, round, implementation.name, figure);
+      add('heap', "primary's V8 heap", used.heap);
+      add('rss', 'primary and store, resident', used.rss);
+      add('shared', 'store in shared memory', used.shared);
+      add('worker', "the worker's own memory", used.worker);
     }),
   );
+}
+
+/** One round: a worker alone, then two at the same time. */
+async function measurePair(race, round) {
+  const ms = race.setting('ms');
+  await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
+    for (const name of ['get', 'getText', 'set']) {
+      const { title } = cases[name];
+      for (let n = 0; n < race.setting('samples'); n++) {
+        race.progress(`round ${round + 1}, ${title}`);
+        const pair = `${round}.${n}`;
+        await inTurn(race.implementations, (implementation) =>
+          race.attempt(implementation.name, title, hosts, async (host) => {
+            const add = (row, text, figure) =>
+              race.add(`${name} ${row}`, `${title}, ${text}`, pair, implementation.name, figure);
+            add('alone', 'alone', await host.run('worker', 'sample', { name, ms }));
+            const [a, b] = await host.run('workers', 'sample', { name, ms });
+            add('both', 'two at once, the slower', Math.max(a, b));
+          }),
+        );
+      }
+    }
+  });
+}
+
+/** One round: latencies of this package; the original answers nothing for as long as its primary computes. */
+async function measureBlocked(race, round) {
+  const ms = race.setting('ms');
+  const [ours] = race.implementations;
+  await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
+    race.progress(`round ${round + 1}`);
+    await race.attempt(ours.name, 'blocked', hosts, async (host) => {
+      const blocked = new Promise((resolve) => {
+        host.noted = resolve;
+      });
+      const measured = host.run('worker', 'oneAfterAnother', { ms });
+      await blocked;
+      host.child.send({ bench: 'block', ms });
+      const { p50, p99 } = await measured;
+      race.add('p50', 'get, median', round, ours.name, p50);
+      race.add('p99', 'get, 99th percentile', round, ours.name, p99);
+    });
+  });
 }
 
 /** One round: latencies of each implementation in turn. */
@@ -269,7 +382,9 @@ async function main() {
   };
   for (const name of options.only) {
     const section = sections[name];
-    const entrants = implementations.filter((one) => one.kind === 'shared' || section.inProcess);
+    const entrants = implementations
+      .slice(0, section.alone ? 1 : undefined)
+      .filter((one) => one.kind === 'shared' || section.inProcess);
     const race = new Race(section, entrants, options.quick);
     const rounds = options.rounds || race.setting('rounds');
     for (let round = 0; round < rounds; round++) await section.measure(race, round);

@@ -5,7 +5,7 @@ const os = require('node:os');
 /** Figures are compared with these, pair by pair. */
 const BASELINES = ['1.7.4', '1.5.24'];
 /** Rows without a ratio: a store outside the V8 heap has next to none there, and resident memory covers both. */
-const UNCOMPARED = ['heap'];
+const UNCOMPARED = ['heap', 'shared', 'worker'];
 
 function quantile(figures, q) {
   const sorted = [...figures].sort((a, b) => a - b);

@@ -1,9 +1,10 @@
 'use strict';
 
 /**
- * What runs in the processes under test: `node subject.js '{"kind","path","options","cluster"}'`. With
- * `cluster` the process is a primary that forks one worker with this same file. Each runs the commands
- * that `host.js` sends, one at a time; those for the worker pass through the primary.
+ * What runs in the processes under test: `node subject.js '{"kind","path","options","workers","door"}'`. With
+ * `workers` the process is a primary that forks as many with this same file. Each runs the commands
+ * that `host.js` sends, one at a time; those for workers pass through the primary. `door` is the one that this
+ * package must use.
  */
 
 const cluster = require('node:cluster');
@@ -18,7 +19,11 @@ async function openCache() {
   if (spec.kind === 'lru-cache') return inProcess();
   const LRUCache = require(spec.path);
   // 1.5.24 has no getInstance; its messages are answered in order, so nothing can overtake the creation.
-  return LRUCache.getInstance ? LRUCache.getInstance(spec.options) : new LRUCache(spec.options);
+  if (!LRUCache.getInstance) return new LRUCache(spec.options);
+  const opened = await LRUCache.getInstance(spec.options);
+  const { door, reason } = opened.transport?.() ?? {};
+  if (door && spec.door && door !== spec.door) throw new Error(`uses ${door}: ${reason}`);
+  return opened;
 }
 
 /** `lru-cache` 11 with the calls of the cases; it holds references and shares with nobody. */
@@ -56,14 +61,48 @@ async function runFor(test, ms) {
   return (elapsed * 1000) / calls;
 }
 
-/** Resident bytes of this process. */
-function residentBytes() {
+/** Bytes of memory that belong to this process alone. */
+function privateBytes() {
   try {
     const rollup = fs.readFileSync('/proc/self/smaps_rollup', 'utf8');
-    return Number(/^Rss:\s+(\d+) kB/m.exec(rollup)[1]) * 1024;
+    const bytes = (field) =>
+      Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup)[1]) * 1024;
+    return bytes('Rss') - (sharedBytes() > 0 ? bytes('Shared_Clean') + bytes('Shared_Dirty') : 0);
   } catch {
     return process.memoryUsage().rss;
   }
+}
+
+/** Bytes of the stores in shared memory that this process has attached, by the kernel's count. */
+function sharedBytes() {
+  const stores = new Map();
+  try {
+    for (const fd of fs.readdirSync('/proc/self/fd')) {
+      const file = `/proc/self/fd/${fd}`;
+      try {
+        if (!fs.readlinkSync(file).startsWith('/memfd:lru-cache-for-clusters')) continue;
+        const { ino, blocks } = fs.statSync(file);
+        stores.set(ino, blocks * 512);
+      } catch {
+        // Closed meanwhile.
+      }
+    }
+  } catch {
+    // No such folder, no such memory.
+  }
+  return [...stores.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+function percentiles(figures) {
+  const sorted = Float64Array.from(figures).sort();
+  const percentile = (p) => sorted[Math.floor(p * (sorted.length - 1))];
+  return { p50: percentile(0.5), p99: percentile(0.99) };
+}
+
+/** Keeps this process from doing anything else for `ms` milliseconds. */
+function compute(ms) {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
 }
 
 let busyTimer;
@@ -73,7 +112,8 @@ const commands = {
   async sample({ name, ms }) {
     let test = started.get(name);
     if (!test) {
-      test = cases[name].start(cache, name);
+      // Each worker has keys of its own: what one sets, another does not expect.
+      test = cases[name].start(cache, `${name}${cluster.worker?.id ?? ''}`);
       started.set(name, test);
       await test.setup();
       await runFor(test, ms);
@@ -112,7 +152,26 @@ const commands = {
       global.gc();
       await sleep(100);
     }
-    return { heap: process.memoryUsage().heapUsed, rss: residentBytes() };
+    return { heap: process.memoryUsage().heapUsed, own: privateBytes(), shared: sharedBytes() };
+  },
+
+  /** Gets one after another for `ms` milliseconds: the median and the 99th percentile in microseconds. */
+  async oneAfterAnother({ ms }) {
+    const keys = keysOf('blocked');
+    const values = keys.map((_, i) => smallValue(i));
+    await fill(cache, keys, values);
+    process.send({ bench: 'note', note: 'filled' });
+    const microseconds = [];
+    const end = performance.now() + ms;
+    for (let i = 0; performance.now() < end; i = (i + 1) % keys.length) {
+      const start = performance.now();
+      const got = await cache.get(keys[i]);
+      microseconds.push((performance.now() - start) * 1000);
+      check(got, values[i]);
+      // Others have their turn, as in a server.
+      if (i % 100 === 0) await new Promise(setImmediate);
+    }
+    return { ...percentiles(microseconds), calls: microseconds.length };
   },
 
   /** From now on this process computes for `busy` of every `period` milliseconds; `busy: 0` ends it. */
@@ -120,11 +179,10 @@ const commands = {
     clearTimeout(busyTimer);
     if (busy === 0) return;
     let next = performance.now();
-    (function compute() {
-      const end = performance.now() + busy;
-      while (performance.now() < end);
-      next = Math.max(next + period, end);
-      busyTimer = setTimeout(compute, next - performance.now());
+    (function work() {
+      compute(busy);
+      next = Math.max(next + period, performance.now());
+      busyTimer = setTimeout(work, next - performance.now());
     })();
   },
 
@@ -156,9 +214,7 @@ const commands = {
     await run(ms / 4); // warm-up
     microseconds.length = 0;
     await run(ms);
-    microseconds.sort((a, b) => a - b);
-    const percentile = (p) => microseconds[Math.floor(p * (microseconds.length - 1))];
-    return { p50: percentile(0.5), p99: percentile(0.99) };
+    return percentiles(microseconds);
   },
 };
 
@@ -170,25 +226,47 @@ async function answer(message) {
   }
 }
 
-async function main() {
-  let worker;
-  process.on('message', (message) => {
-    if (!message || message.bench !== 'run') return; // a message of the cache under test
-    if (message.to !== 'worker' || cluster.isWorker) return answer(message);
+/** Forks the workers: what each sends to the bench is an answer of all, once all have answered. */
+function forkWorkers() {
+  const workers = Array.from({ length: spec.workers }, () => cluster.fork());
+  let waitFor = workers.length;
+  let results = new Map();
+  for (const [index, worker] of workers.entries()) {
+    worker.on('message', (message) => {
+      if (!message?.bench) return;
+      if (message.bench !== 'done') return process.send(message);
+      results.set(index, message.result);
+      if (results.size < waitFor) return;
+      const all = [...results.values()];
+      results = new Map();
+      process.send({ bench: 'done', result: waitFor === 1 ? all[0] : all });
+    });
+    worker.on('exit', (code, signal) => {
+      process.send({ bench: 'failed', error: `a worker ended (${signal || code})` });
+    });
+  }
+  /** Passes a command to the first worker, or to all of them. */
+  return (message) => {
+    const to = message.to === 'workers' ? workers : workers.slice(0, 1);
+    waitFor = to.length;
     global.gc();
-    worker.send(message);
+    for (const worker of to) worker.send(message);
+  };
+}
+
+async function main() {
+  let pass;
+  process.on('message', (message) => {
+    if (message?.bench === 'block') compute(message.ms);
+    if (!message || message.bench !== 'run') return; // a message of the cache under test
+    if (!message.to.startsWith('worker') || cluster.isWorker) return answer(message);
+    pass(message);
   });
   // Nobody is left behind when the bench is stopped.
   process.on('disconnect', () => process.exit());
-  if (spec.cluster && cluster.isPrimary) {
+  if (spec.workers && cluster.isPrimary) {
     require(spec.path); // the original must be loaded before the fork
-    worker = cluster.fork();
-    worker.on('message', (message) => {
-      if (message && message.bench) process.send(message);
-    });
-    worker.on('exit', (code, signal) => {
-      process.send({ bench: 'failed', error: `the worker ended (${signal || code})` });
-    });
+    pass = forkWorkers();
   } else {
     cache = await openCache();
     process.send({ bench: 'done' });

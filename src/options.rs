@@ -34,6 +34,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether one was given that the store itself keeps.
+    pub fn concern_store(&self) -> bool {
+        *self
+            != Self {
+                prune: self.prune.clone(),
+                ..Self::default()
+            }
+    }
+
     /// Reads options from JSON text. `null` counts as not given.
     ///
     /// # Errors

@@ -17,10 +17,6 @@ use crate::{
     store::Store,
 };
 
-/// Bytes of address space that a shared cache reserves. It takes no memory before there are entries.
-#[cfg(target_os = "linux")]
-const RESERVED: usize = 64 << 30;
-
 /// How long a call that cannot be put off waits for another process.
 pub const PATIENCE: Duration = Duration::from_millis(1);
 
@@ -42,7 +38,7 @@ impl Peers {
     fn open(&self, namespace: &str) -> Result<Store> {
         // Process ids come again; with its start, this is the parent alone.
         let identity = format!("{:?} {}", peers::start_time(self.parent), self.identity);
-        peers::open(&identity, namespace, self.parent, RESERVED)?
+        peers::open(&identity, namespace, self.parent)?
             .map(Store::shared)
             .ok_or_else(Error::busy)
     }
@@ -113,7 +109,9 @@ impl Registry {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(place) => place.insert(Namespace::of(self.make(namespace)?)),
         };
-        apply(&mut *entry.cache.lock(patience)?, &options);
+        if options.concern_store() {
+            apply(&mut *entry.cache.lock(patience)?, &options);
+        }
         match options.prune {
             None => {}
             Some(Prune::Off) => entry.schedule = None,
@@ -212,7 +210,7 @@ impl Registry {
     ) -> Result<String> {
         let store = self.get(namespace).ok_or_else(|| Error::namespace(namespace))?;
         let ticket = if ticket.is_empty() {
-            store.share(RESERVED, &self.slots, text)
+            store.share(&self.slots, text)
         } else {
             store.adopt(&ticket.parse()?, &self.slots, text)
         };

@@ -47,7 +47,7 @@ pub enum Place {
 /// store.lock(Duration::ZERO)?.set(b"key", Value::Null, None, 0.0)?;
 /// # #[cfg(target_os = "linux")]
 /// # {
-/// let ticket = store.share(1 << 30, &Slots::default(), |_| None)?;
+/// let ticket = store.share(&Slots::default(), |_| None)?;
 /// // In another process:
 /// let other = Store::attach(&ticket)?;
 /// assert!(other.lock(Duration::ZERO)?.has(b"key", 0.0));
@@ -150,18 +150,13 @@ impl Store {
     }
 
     /// Moves the cache to memory that can be shared, unless it is there already; order, ages and bounds stay.
-    /// There is room for `bytes` of values, or less where the system will not reserve as much. JavaScript
-    /// values keep the slots they have in `slots`, but for those that `text` says are strings (as WTF-8).
+    /// JavaScript values keep the slots they have in `slots`, but for those that `text` says are strings (as
+    /// WTF-8).
     ///
     /// # Errors
     /// There is no shared memory on this system, or not enough for the entries. The cache stays where it is.
-    pub fn share(
-        &self,
-        bytes: usize,
-        slots: &Slots,
-        text: impl FnMut(u32) -> Option<Vec<u8>>,
-    ) -> Result<Ticket> {
-        self.move_to(|| Segment::make(bytes, ""), slots, text)
+    pub fn share(&self, slots: &Slots, text: impl FnMut(u32) -> Option<Vec<u8>>) -> Result<Ticket> {
+        self.move_to(|| Segment::make(""), slots, text)
     }
 
     /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the

@@ -9,6 +9,18 @@ use crate::error::{Error, ErrorClass, Result};
 /// The least that is worth reserving, in bytes.
 const LEAST: usize = 64 << 20;
 
+/// The most that one segment reserves, in bytes. Addresses are no memory, but a process has only so many: 128
+/// TiB, for all its namespaces and for Node itself.
+const MOST: usize = 64 << 30;
+
+/// What a segment reserves for values, in bytes: as much as the machine has memory, since it will not have more.
+fn reserved() -> usize {
+    let pages = rustix::system::sysinfo();
+    (pages.totalram as usize)
+        .saturating_mul(pages.mem_unit as usize)
+        .clamp(LEAST, MOST)
+}
+
 /// Says that this thread has the lock of a segment. Not `Send`: a mutex is given back by the thread that took
 /// it.
 #[derive(Debug)]
@@ -16,13 +28,18 @@ const LEAST: usize = 64 << 20;
 pub struct Entered(PhantomData<*mut ()>);
 
 impl Segment<Mapping> {
-    /// Makes an empty segment with room for `bytes` of values, or less where the system will not reserve as
-    /// much; at most 128 GiB. It takes no memory before there are entries. By `name` processes find it that
-    /// have no ticket.
+    /// Makes an empty segment with room for as many bytes of values as the machine has memory, up to 64 GiB, or
+    /// less where the system will not reserve as much. It takes no memory before there are entries. By `name`
+    /// processes find it that have no ticket.
     ///
     /// # Errors
     /// There is no shared memory on this system.
-    pub fn make(bytes: usize, name: &str) -> Result<Self> {
+    pub fn make(name: &str) -> Result<Self> {
+        Self::with_room(reserved(), name)
+    }
+
+    /// As [`Segment::make`], with room for `bytes`.
+    pub(super) fn with_room(bytes: usize, name: &str) -> Result<Self> {
         let mut bytes = bytes.max(LEAST);
         let (geometry, mapping) = loop {
             let geometry = Geometry::for_bytes(bytes);

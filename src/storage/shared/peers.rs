@@ -35,13 +35,13 @@ use super::{
 use crate::error::{Error, ErrorClass, Result};
 
 /// The segment of a namespace that this process shares with the other children of `parent` (a process id) which
-/// say the same `identity`: theirs, or a new one with room for `bytes` of values (as [`Segment::make`]). `None`
+/// say the same `identity`: theirs, or a new one (as [`Segment::make`]). `None`
 /// while another process looks for it: try again in a moment. It never waits.
 ///
 /// # Errors
 /// There is no shared memory on this system; or processes must not look into each other; or there is a segment,
 /// and it cannot be attached. A second one is never made beside it.
-pub fn open(identity: &str, namespace: &str, parent: u32, bytes: usize) -> Result<Option<Segment<Mapping>>> {
+pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segment<Mapping>>> {
     // A process that changed its user, or has privileges of its own, is closed to the others. Each would make a
     // segment for itself.
     if !matches!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable)) {
@@ -64,7 +64,7 @@ pub fn open(identity: &str, namespace: &str, parent: u32, bytes: usize) -> Resul
         }
         return Ok(Some(segment));
     }
-    Segment::make(bytes, &name).map(Some)
+    Segment::make(&name).map(Some)
 }
 
 /// When a process started, in ticks since the machine did: with its id, this tells it from any other. `None` if
@@ -167,7 +167,6 @@ mod tests {
     };
 
     const PATIENCE: Duration = Duration::from_secs(20);
-    const BYTES: usize = 1 << 26;
     const NONE: Stamp = Stamp {
         set_at: 0.0,
         max_age: 0.0,
@@ -279,7 +278,7 @@ mod tests {
 
     fn until_open(identity: &str, namespace: &str, parent: u32) -> Result<Segment<Mapping>> {
         for _ in 0..1_000_000 {
-            if let Some(segment) = open(identity, namespace, parent, BYTES)? {
+            if let Some(segment) = open(identity, namespace, parent)? {
                 return Ok(segment);
             }
             thread::yield_now();
@@ -400,17 +399,17 @@ mod tests {
         let mut other = Other::start();
         assert_eq!(other.ask(&format!("turn {identity} n")), "1");
         other.signal(Signal::STOP);
-        assert!((0..100).all(|_| open(&identity, "n", parent, BYTES).unwrap().is_none()));
+        assert!((0..100).all(|_| open(&identity, "n", parent).unwrap().is_none()));
         // Of that namespace only.
-        assert!(open(&identity, "m", parent, BYTES).unwrap().is_some());
+        assert!(open(&identity, "m", parent).unwrap().is_some());
         drop(other);
-        assert!(open(&identity, "n", parent, BYTES).unwrap().is_some());
+        assert!(open(&identity, "n", parent).unwrap().is_some());
     }
 
     #[test]
     fn a_second_copy_in_this_process_finds_the_first() {
         let identity = identity("twice");
-        let open = || open(&identity, "n", 1, BYTES).unwrap().unwrap();
+        let open = || open(&identity, "n", 1).unwrap().unwrap();
         let (mut a, mut b) = (open(), open());
         assert_eq!(nonce(&a), nonce(&b));
         put(&mut a, "key");
@@ -422,10 +421,10 @@ mod tests {
         let identity = identity("damaged");
         let parent = process::id();
         let unready = Mapping::create(1 << 20, &name(&identity, "n")).unwrap();
-        let refused = open(&identity, "n", parent, BYTES).unwrap_err();
+        let refused = open(&identity, "n", parent).unwrap_err();
         assert_eq!(refused.code, "ERR_STORE_ATTACH");
         drop(unready);
-        assert!(open(&identity, "n", parent, BYTES).unwrap().is_some());
+        assert!(open(&identity, "n", parent).unwrap().is_some());
     }
 
     #[test]

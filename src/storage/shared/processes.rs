@@ -31,7 +31,7 @@ const NONE: Stamp = Stamp {
 };
 
 fn create(bytes: usize) -> Store {
-    Store::shared(Segment::make(bytes, "").unwrap())
+    Store::shared(Segment::with_room(bytes, "").unwrap())
 }
 
 fn segment<'a>(cache: &'a Guard<'_>) -> &'a Segment<Mapping> {

@@ -474,7 +474,7 @@ mod tests {
         let chunk = vec![1; MIB as usize];
         (0..2 * LIMIT / MIB).for_each(|_| file.write_all(&chunk).unwrap());
 
-        let mut segment = Segment::make(1 << 30, "").unwrap();
+        let mut segment = Segment::make("").unwrap();
         let mut stored = 0;
         let refused = loop {
             match put(&mut segment, stored) {
