@@ -19,10 +19,11 @@ const FREED_SLOTS = 3;
 const STATE_LENGTH = 64;
 
 /** What a call's result is; see `Outcome` in `src/addon/caches.rs`. */
-const IS = { MISS: 0, SLOT: 1, VALUE: 2, JSON: 3, CLONE: 4, ERROR: 5, SPLIT: 6 };
+const IS = { MISS: 0, SLOT: 1, VALUE: 2, JSON: 3, CLONE: 4, ERROR: 5, SPLIT: 6, JOINED: 7 };
 
-/** Says of a list's value that there is none. */
+/** Says of a list's value that there is none, or that it is the next of the joined JSON. */
 const MISS = -1 - IS.MISS;
+const JOINED = -1 - IS.JOINED;
 
 /** The JavaScript values of some caches. Rust says which slot is whose, and when one is free. */
 class Table {
@@ -117,6 +118,41 @@ const isLeftOut = (value, how) =>
 
 /** A key where a store is reached from a worker: `undefined` and `null` are one there. */
 const sharedKey = (key) => (key === undefined ? null : key);
+
+/** The values of a list in turn, as Rust gave them. */
+class Reader {
+  #values;
+  #payloads;
+  #joined;
+  #next = 0;
+  #nextJoined = 0;
+
+  /** `unread` finds the value at an index anew, where JSON is damaged and nobody can say whose it is. */
+  constructor(table, payloads, unread) {
+    this.#values = table.values;
+    this.#payloads = payloads;
+    this.unread = unread;
+    const count = table.state[SLOT];
+    if (count === 0) return;
+    try {
+      const joined = JSON.parse(payloads[payloads.length - 1]);
+      if (joined.length === count) this.#joined = joined;
+    } catch {
+      // Each on its own, then.
+    }
+  }
+
+  read(place, index) {
+    if (place >= 0) return this.#values[place];
+    if (place !== JOINED) return decodeListed(place, this.#payloads[this.#next++]);
+    if (this.#joined !== undefined) return this.#joined[this.#nextJoined++];
+    try {
+      return this.unread(index);
+    } catch {
+      return undefined;
+    }
+  }
+}
 
 /** A cache of a registry, to be wrapped. */
 class Opened {
@@ -255,13 +291,16 @@ class LRUCache {
 
   /** Keys and values, most recent first; of those that have not expired, with `dated`, and when they will. */
   #entries(time, dated) {
-    for (let length = this.length; ; length *= 2) {
+    for (let { length } = this; ;) {
       const places = new Int32Array(length);
       const expires = dated ? new Float64Array(length) : undefined;
-      const [keys, values] = this.#checked(native.entries(this.#cache, time, places, expires));
-      // Another process may have added entries meanwhile.
-      if (keys.length > length) continue;
-      return { keys, values: this.#read(places, keys.length, values), expires };
+      const [keys, payloads] = this.#checked(native.entries(this.#cache, time, places, expires));
+      if (keys.length <= length) {
+        const unread = (index) => this.peek(keys[index]);
+        return { keys, values: this.#read(places, keys.length, payloads, unread), expires };
+      }
+      // Another process has added entries meanwhile.
+      length = keys.length + 1024;
     }
   }
 
@@ -292,7 +331,7 @@ class LRUCache {
     const popped = this.#checked(native.pop(this.#cache, place));
     if (popped === undefined) return null;
     const [key, now, maxAge, values] = popped;
-    const [value] = this.#read(place, 1, values);
+    const [value] = this.#read(place, 1, values, () => undefined);
     this.#finish(popped);
     return { key, value, length: 1, now, maxAge };
   }
@@ -391,20 +430,9 @@ class LRUCache {
   }
 
   /** The values of a list that Rust gave. */
-  #read(places, count, payloads) {
-    const { values } = this.#table;
-    const read = new Array(count);
-    let next = 0;
-    for (let index = 0; index < count; index += 1) {
-      const place = places[index];
-      if (place >= 0) {
-        read[index] = values[place];
-      } else {
-        read[index] = decodeListed(place, payloads[next]);
-        next += 1;
-      }
-    }
-    return read;
+  #read(places, count, payloads, unread) {
+    const reader = new Reader(this.#table, payloads, unread);
+    return Array.from({ length: count }, (_, index) => reader.read(places[index], index));
   }
 
   /** Keeps the values that Rust gave a slot. */
@@ -433,20 +461,12 @@ class LRUCache {
         }
         cache.#checked(payloads);
         const pairs = {};
-        const { values } = table;
+        const reader = new Reader(table, payloads, (index) => cache.peek(keys[index]));
         const plain = joined !== undefined && !joined.includes('__proto__');
-        let next = 0;
         for (let index = 0; index < count; index += 1) {
           const place = places[index];
-          let value;
-          if (place >= 0) {
-            value = values[place];
-          } else if (place === MISS) {
-            continue;
-          } else {
-            value = decodeListed(place, payloads[next]);
-            next += 1;
-          }
+          if (place === MISS) continue;
+          const value = reader.read(place, index);
           if (plain) pairs[keys[index]] = value;
           else define(pairs, keys[index], value);
         }

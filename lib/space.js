@@ -56,6 +56,7 @@ class Space {
     this.name = name;
     this.channel = channel;
     this.alone = alone;
+    if (alone) this.why = 'the shared store has not been found yet';
   }
 
   /** Whether calls are made here: in the store, or in the one that is being looked for. */
@@ -108,20 +109,29 @@ class Space {
 
   /** Goes on with messages. */
   leave(why) {
+    registry.forget?.(this.name);
     this.json = undefined;
     this.advanced = undefined;
     this.ticket = undefined;
     this.alone = false;
     this.open = false;
     this.why = why;
-    log('uses messages for', this.name, why);
+    log('left', this.name, why);
+  }
+
+  /** Goes on without a store that cannot be used any more, until there is another. */
+  #lose(why) {
+    const { alone } = this;
+    this.leave(why);
+    // Without a primary, one of the workers makes it.
+    this.alone = alone;
+    if (!alone) this.channel.askAgain(this);
   }
 
   /** Whether a call that failed with this error can still be made, by another road than straight. */
   canGoOn(error) {
     if (error?.code === DAMAGED) {
-      this.leave(error.message);
-      this.channel.askAgain(this);
+      this.#lose(error.message);
       return true;
     }
     return error?.code === BUSY || error?.code === ELSEWHERE;
@@ -137,31 +147,37 @@ class Space {
 
   /** Returns false where it has to be tried again. */
   #try(call) {
-    // One whose time is over is not made any more; the store itself is still wanted.
-    if (!call.isOpen && !call.creates) return true;
+    // One whose time is over is not made any more; the store itself is wanted while this worker is one.
+    if (!call.isOpen && !(call.creates && process.connected)) return true;
     // What is under way as a message goes first.
     if (!this.isHere) return this.#send(call);
     if (!this.channel.hasAnswered(this.lastSent)) return false;
-    const [kind, payload] = call.creates ? this.#create(call) : this.#handle(call);
-    const code = kind === KIND.ERROR ? payload[2] : undefined;
-    switch (code) {
-      case BUSY:
-        return false;
-      case ELSEWHERE:
-        return this.#send(call);
-      case undefined:
-        if (this.json === undefined) this.#attached();
-        break;
-      default:
-        if (String(code).startsWith('ERR_STORE')) {
-          const creates = call.creates && this.json === undefined;
-          this.leave(makeError(payload).message);
-          if (!creates) this.channel.askAgain(this);
-          return this.#send(call);
-        }
+    const [kind, payload] = this.#run(call);
+    const code = kind === KIND.ERROR ? String(payload[2]) : '';
+    if (code === BUSY) {
+      if (this.json === undefined) this.why = makeError(payload).message;
+      return false;
+    }
+    if (code === ELSEWHERE) return this.#send(call);
+    if (code.startsWith('ERR_STORE')) {
+      const why = makeError(payload).message;
+      if (this.json === undefined) this.leave(why);
+      else this.#lose(why);
+      return this.isHere ? false : this.#send(call);
     }
     this.channel.answer(call, kind, payload);
     return true;
+  }
+
+  /** Makes a call here, with a store if there is none yet. Kind and payload of the answer. */
+  #run(call) {
+    if (call.creates || this.json === undefined) {
+      const options = call.creates ? JSON.parse(call.args) : this.channel.optionsOf(this);
+      const wrong = this.#open(options);
+      if (wrong) return [KIND.ERROR, wrong];
+      if (this.json === undefined) this.#attached();
+    }
+    return call.creates ? [KIND.JSON, true] : this.#handle(call);
   }
 
   #handle(call) {
@@ -170,11 +186,9 @@ class Space {
   }
 
   /** Finds or makes the store, or changes its options. A schedule is the primary's, if there is one. */
-  #create(call) {
-    const { prune, ...options } = JSON.parse(call.args);
+  #open({ prune, ...options }) {
     const given = this.alone ? { ...options, prune } : options;
-    const wrong = registry.open(this.name, JSON.stringify(given));
-    return wrong ? [KIND.ERROR, wrong] : [KIND.JSON, true];
+    return registry.open(this.name, JSON.stringify(given));
   }
 
   #send(call) {

@@ -358,6 +358,8 @@ class Channel {
     if (primary === this.#primary) return;
     this.#primary = primary;
     this.#alone = false;
+    // A store that is still to be found or made is the primary's.
+    for (const space of this.#spaces.values()) if (space.ticket === undefined) space.alone = false;
     this.#createAll();
     this.#flush();
   }
@@ -365,7 +367,7 @@ class Channel {
   /** A primary that is new to us, or has loaded the package anew, may know no namespace yet. */
   #createAll() {
     const calls = Array.from(this.#spaces.values(), (space) =>
-      this.#creation(space, this.#created.get(space.name)),
+      this.#creation(space, this.optionsOf(space)),
     );
     this.#outbox.unshift(...calls);
     this.#clocked += calls.length;
@@ -373,8 +375,13 @@ class Channel {
 
   /** Asks the primary once more for a store. */
   askAgain(space) {
-    this.#outbox.push(this.#creation(space, this.#created.get(space.name)));
+    this.#outbox.push(this.#creation(space, this.optionsOf(space)));
     this.#flushSoon();
+  }
+
+  /** The options of a namespace, as given so far. */
+  optionsOf(space) {
+    return this.#created.get(space.name);
   }
 
   /** A request that makes a cache, or changes it, and that nobody waits for. */

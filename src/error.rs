@@ -109,6 +109,15 @@ impl Error {
         }
     }
 
+    /// A store with the JavaScript values of another process, or of another copy of the package.
+    pub fn held() -> Self {
+        Self {
+            class: ErrorClass::Error,
+            code: "ERR_STORE_HELD",
+            message: "the shared store belongs to another copy of the package".into(),
+        }
+    }
+
     /// This system has no memory that processes share.
     pub fn no_shared_memory() -> Self {
         Self {

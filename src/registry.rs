@@ -36,11 +36,18 @@ pub struct Peers {
 impl Peers {
     #[cfg(target_os = "linux")]
     fn open(&self, namespace: &str) -> Result<Store> {
+        // Children of nobody have nothing in common.
+        if !peers::is_parent(self.parent) {
+            return Err(peers::failed(&"the process that started this one is gone"));
+        }
         // Process ids come again; with its start, this is the parent alone.
         let identity = format!("{:?} {}", peers::start_time(self.parent), self.identity);
         peers::open(&identity, namespace, self.parent)?
             .map(Store::shared)
-            .ok_or_else(Error::busy)
+            .ok_or_else(|| Error {
+                message: "another process looks for the shared store; try again".into(),
+                ..Error::busy()
+            })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -160,6 +167,11 @@ impl Registry {
             .lock()
             .get(namespace)
             .map(|entry| entry.cache.clone())
+    }
+
+    /// Lets go of a namespace: of its schedule, and of its store where nobody else here has it.
+    pub fn forget(&self, namespace: &str) {
+        self.namespaces.lock().shift_remove(namespace);
     }
 
     /// The names of all namespaces, in the order they were made.

@@ -160,18 +160,51 @@ impl Store {
     }
 
     /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the
-    /// same keys.
+    /// same keys. A cache that is shared already stays where it is and takes over the entries from there, but for
+    /// those whose keys it has; the others leave that memory then.
     ///
     /// # Errors
-    /// As [`Store::attach`] and [`Store::share`].
+    /// As [`Store::attach`] and [`Store::share`]; or that memory is another's, with JavaScript values.
     pub fn adopt(
         &self,
         ticket: &Ticket,
         slots: &Slots,
         text: impl FnMut(u32) -> Option<Vec<u8>>,
     ) -> Result<Ticket> {
-        let attach = || Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce));
+        let attach = || {
+            let theirs = Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce))?;
+            if theirs.is_held() {
+                return Err(Error::held());
+            }
+            Ok(theirs)
+        };
+        if self.ticket().is_some_and(|own| own.nonce != ticket.nonce) {
+            // What cannot be had of it is lost: theirs is the cache that nobody will have any more.
+            attach().and_then(|theirs| self.absorb(theirs)).ok();
+        }
         self.move_to(attach, slots, text)
+    }
+
+    /// Takes over the entries of a segment whose keys are not here, and has everybody leave it.
+    fn absorb(&self, theirs: Segment<Mapping>) -> Result<()> {
+        let theirs = Self::shared(theirs);
+        let mut theirs = theirs.lock(FAREWELL)?;
+        let mut here = self.lock(FAREWELL)?;
+        let new: Vec<_> = theirs
+            .iter()
+            .filter(|entry| here.storage().stamp(entry.key).is_none())
+            .collect();
+        for Entry { key, value, stamp } in new.into_iter().rev() {
+            if here.storage_mut().put(key, value, stamp).is_err() {
+                // No memory: those that come first in the order of age are here.
+                break;
+            }
+        }
+        here.trim();
+        if let Place::Shared(segment) = theirs.storage_mut() {
+            segment.move_out();
+        }
+        Ok(())
     }
 
     fn move_to(

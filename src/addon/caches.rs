@@ -52,6 +52,8 @@ pub enum Outcome {
     Error = 5,
     /// Nothing was done: joined keys have to come as an array.
     Split = 6,
+    /// In a list: the next of the joined JSON.
+    Joined = 7,
 }
 
 /// The table of JavaScript values that some caches share, and the array in which Rust reports on it.
@@ -129,7 +131,7 @@ impl Table {
         match value {
             Read::Miss => (Outcome::Miss, std::ptr::null_mut()),
             Read::Slot(slot) => {
-                self.set(state::SLOT, slot as i32);
+                self.say_slot(slot);
                 (Outcome::Slot, std::ptr::null_mut())
             }
             Read::Undefined => (Outcome::Value, call.undefined()),
@@ -140,6 +142,11 @@ impl Table {
             Read::Json(json) => (Outcome::Json, call.js_string(json)),
             Read::Clone(bytes) => (Outcome::Clone, call.js_buffer(bytes)),
         }
+    }
+
+    /// Says which slot belongs to the result.
+    pub fn say_slot(&self, slot: u32) {
+        self.set(state::SLOT, slot as i32);
     }
 
     /// Says whether an entry was stored.
@@ -153,7 +160,7 @@ impl Table {
         let Some(slot) = slot else {
             return self.stored(false);
         };
-        self.set(state::SLOT, slot as i32);
+        self.say_slot(slot);
         self.outcome(Outcome::Slot, std::ptr::null_mut())
     }
 

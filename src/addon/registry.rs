@@ -95,6 +95,12 @@ impl NativeRegistry {
         }))
     }
 
+    /// Lets go of a namespace and its schedule.
+    #[napi(catch_unwind)]
+    pub fn forget(&self, namespace: String) {
+        self.registry.forget(&namespace);
+    }
+
     /// The names of all namespaces.
     #[napi(catch_unwind)]
     pub fn names(&self) -> Vec<String> {

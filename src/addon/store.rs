@@ -558,7 +558,12 @@ fn number(call: &Call, value: JsValue, name: &str) -> Result<Option<f64>> {
     }
 }
 
-/// Reads values under the lock, and writes what they are into `places`. Returns those that lie in no slot.
+/// The most bytes of JSON that cross as one string: V8 has an end to strings.
+const JOINED: usize = 1 << 24;
+
+/// Reads values under the lock, and writes what they are into `places`. Returns those that lie in no slot; JSON
+/// as one array of all, which is parsed faster than each alone, at the end. How many are in it, is said as the
+/// slot.
 fn list(
     call: &Call,
     held: &Held,
@@ -570,10 +575,17 @@ fn list(
     values.clear();
     read(&mut values)?;
     let mut shown = vec![];
+    let (mut joined, mut count) = (vec![], 0);
     for (index, value) in values.iter().enumerate() {
         let place = match value {
             Read::Slot(slot) => slot as i32,
             Read::Miss => -1 - Outcome::Miss as i32,
+            Read::Json(json) if joined.len() + json.len() < JOINED => {
+                joined.push(if count == 0 { b'[' } else { b',' });
+                joined.extend_from_slice(json);
+                count += 1;
+                -1 - Outcome::Joined as i32
+            }
             value => {
                 let (outcome, value) = held.table.convert(call, value);
                 shown.push(value);
@@ -585,6 +597,11 @@ fn list(
         }
     }
     drop(values);
+    if count > 0 {
+        joined.push(b']');
+        shown.push(call.js_string(&joined));
+    }
+    held.table.say_slot(count);
     // Making an array may run code of the user (a setter on its prototype).
     let shown = if shown.is_empty() {
         NOTHING

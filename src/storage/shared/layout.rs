@@ -138,7 +138,11 @@ pub struct Header {
     /// How often it was rebuilt, and how many entries that cost.
     pub recoveries: Word,
     pub dropped: Word,
-    _1: [Word; 12],
+    /// 1 once its entries have gone to another segment.
+    pub left: Word,
+    /// 1 while a process holds it whose values the slots are.
+    pub held: Word,
+    _1: [Word; 10],
 
     // The bounds.
     pub max: Float,

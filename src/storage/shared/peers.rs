@@ -11,7 +11,7 @@
 //! other out. It is no secret: another user who takes it keeps us out, which looks like a turn that never ends.
 
 use procfs::process::{Process, all_processes};
-use rustix::process::{DumpableBehavior, dumpable_behavior, geteuid};
+use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, geteuid, getppid};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::{
     env::consts::ARCH,
@@ -141,7 +141,13 @@ fn find(name: &str, parent: u32) -> Result<impl Iterator<Item = (u32, u32)>> {
     Ok(found.filter_map(move |(of, pid, fd)| (of == name).then_some((pid, fd))))
 }
 
-fn failed(why: &dyn fmt::Display) -> Error {
+/// Whether a process is still the parent of this one.
+pub fn is_parent(pid: u32) -> bool {
+    u32::try_from(Pid::as_raw(getppid())) == Ok(pid)
+}
+
+/// Says why no segment can be looked for.
+pub fn failed(why: &dyn fmt::Display) -> Error {
     Error {
         class: ErrorClass::Error,
         code: "ERR_STORE_PEERS",
@@ -156,7 +162,7 @@ mod tests {
         storage::{Stamp, Storage},
         value::{OwnedValue, Value},
     };
-    use rustix::process::{Pid, Signal, getppid, kill_process, set_dumpable_behavior};
+    use rustix::process::{Signal, kill_process, set_dumpable_behavior};
     use std::{
         collections::HashSet,
         env,

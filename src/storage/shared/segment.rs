@@ -30,6 +30,9 @@ const GROWTH: u32 = 16;
 const GROWTH_LEAST: usize = 16 * 1024;
 const GROWTH_MOST: usize = 1024 * 1024;
 
+/// By how much the last scheduled prune may lie ahead of the clock of the next, in milliseconds.
+const LATE: f64 = 1000.0;
+
 /// What the scratch memory may keep between calls, in bytes.
 const SCRATCH: usize = 256 * 1024;
 
@@ -226,6 +229,18 @@ impl<M: Memory> Segment<M> {
     /// As [`Segment::with_slots`].
     pub fn hold(&mut self, slots: Slots) {
         self.slots = Some(slots);
+        self.header().held.set(1);
+    }
+
+    /// Whether any process (or copy of the package in one) has it whose values its slots are.
+    pub fn is_held(&self) -> bool {
+        self.header().held.get() != 0
+    }
+
+    /// Says that its entries are in another segment now: from now on nobody can enter it. Under the lock, as any
+    /// call.
+    pub fn move_out(&mut self) {
+        self.header().left.set(1);
     }
 
     /// Takes out the entries whose values are slots of this process, which goes: nobody could read them.
@@ -233,6 +248,7 @@ impl<M: Memory> Segment<M> {
     pub fn withdraw(&mut self) {
         if self.slots.is_some() {
             self.retain(|entry| !matches!(entry.value, Value::Slot(_)));
+            self.header().held.set(0);
             self.abandon();
         }
     }
@@ -241,8 +257,9 @@ impl<M: Memory> Segment<M> {
     pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {
         let pruned_at = &self.header().pruned_at;
         let last = pruned_at.get();
-        // A clock that was set back, or damage: begin anew.
-        let due = !(0.0..=now).contains(&last) || due(last);
+        // A process that waited for the lock may come with a time before that of another. A clock that was set
+        // back further, or damage: begin anew.
+        let due = !(0.0..=now + LATE).contains(&last) || due(last);
         if due {
             pruned_at.set(now);
         }
@@ -298,9 +315,15 @@ impl<M: Memory> Segment<M> {
     /// Returns whether it had to.
     ///
     /// # Errors
-    /// This process has no memory to mend it; it must be left alone.
+    /// This process has no memory to mend it, or its entries are in another segment now; it must be left alone.
     pub fn begin(&mut self) -> Result<bool> {
         self.forget();
+        if self.header().left.get() != 0 {
+            return Err(Error {
+                message: "the entries of the shared store are in another one now".into(),
+                ..Fault::Damage.into()
+            });
+        }
         let mend = self.header().dirty.get() != 0 || self.header().damaged.get() != 0;
         if mend {
             self.recover()?;
