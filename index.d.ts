@@ -49,10 +49,12 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   stringify: (value: any) => any;
 
   /**
-   * Does nothing but return `true`. Loading the package in the primary is what makes it answer workers; calling `init()`
-   * there says so.
+   * Returns `true`, and without options does nothing else. Loading the package in the primary is what makes it answer
+   * workers; calling `init()` there says so.
+   *
+   * @param options - What holds for this process.
    */
-  static init(): true;
+  static init(options?: LRUCacheForClustersAsPromised.InitOptions): true;
 
   /**
    * Opens a cache as the constructor does and waits until it exists in the primary.
@@ -79,6 +81,9 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     LRUCacheForClustersAsPromised.Key,
     A | B | C | D
   >;
+
+  /** Which road the calls of this instance take now, and why not the straight one. It may change between calls. */
+  transport(): LRUCacheForClustersAsPromised.Transport;
 
   /**
    * Calls a method of the cache by its name and resolves with what it returns. It also reaches methods that have no call
@@ -344,6 +349,32 @@ declare namespace LRUCacheForClustersAsPromised {
      * @defaultValue What `cluster.setupPrimary` was given, or else `'json'`.
      */
     serialization?: 'json' | 'advanced' | undefined;
+  }
+
+  /** The options of `init`. */
+  export interface InitOptions {
+    /**
+     * `false`: this process keeps its caches out of memory that processes share, as `LRU_CACHE_SHARED=0` in its
+     * environment does. A worker's calls travel as messages then; a primary that says so makes those of all its workers do.
+     * It holds for instances made later, so it belongs before the first.
+     *
+     * @defaultValue `true`, where the system has such memory: on Linux
+     */
+    shared?: boolean | undefined;
+  }
+
+  /** Which road the calls of an instance take, as `transport` returns it. */
+  export interface Transport {
+    /**
+     * - `'local'`: this is the primary, or a process with no cluster, and has the cache itself.
+     * - `'direct'`: a worker's calls go straight to the cache, in memory that it shares with the primary. No message is sent,
+     *   save for a value that the primary holds by reference.
+     * - `'messages'`: a worker's calls travel to the primary as messages.
+     */
+    door: 'local' | 'direct' | 'messages';
+
+    /** Why it is `'messages'`, in words for people to read: that the primary has not answered yet, or what keeps it so. */
+    reason?: string;
   }
 
   /** What a call rejects with that was not answered in time, with `failsafe: 'reject'`. */

@@ -1,10 +1,11 @@
 'use strict';
 
-// Every call of the class, once in a process without workers and once from a worker: same calls, same results.
+// Every call of the class, by every road: in a process without workers, in a primary that shares its memory with a
+// worker, and from a worker through either door. Same calls, same results.
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { fakeClock, processes, unique } = require('./helpers');
+const { DOORS, describeDirect, fakeClock, processes, unique } = require('./helpers');
 
 /** Calls that set entries up; an age below 0 makes one that has expired already. */
 const abc = (cache) => cache.mSet({ a: 1, b: 2, c: 3 });
@@ -513,7 +514,11 @@ const failures = [
   ],
 ];
 
-function callTests(open) {
+/**
+ * @param {(options: object) => Promise<object>} open gives a cache
+ * @param {() => object[]} [clocks] the agents by whose clock its ages count
+ */
+function callTests(open, clocks) {
   describe('results', () => {
     for (const [title, calls, expected, options] of results) {
       it(title, async () => {
@@ -544,14 +549,14 @@ function callTests(open) {
   });
 
   describe('ages', () => {
-    const clock = fakeClock();
+    const clock = fakeClock(clocks);
 
     it('an entry expires when more than its age has passed', async () => {
       const cache = await open({ namespace: unique('calls'), maxAge: 100 });
       await cache.set('k', 'v');
-      clock.tick(100);
+      await clock.tick(100);
       assert.equal(await cache.get('k'), 'v');
-      clock.tick(1);
+      await clock.tick(1);
       assert.equal(await cache.get('k'), undefined);
     });
 
@@ -559,21 +564,21 @@ function callTests(open) {
       const cache = await open({ namespace: unique('calls'), maxAge: 100 });
       await cache.set('short', 1, 50);
       await cache.set('long', 2, 200);
-      clock.tick(51);
+      await clock.tick(51);
       assert.deepEqual(await cache.mGet(['short', 'long']), { long: 2 });
-      clock.tick(149);
+      await clock.tick(149);
       assert.equal(await cache.get('long'), 2);
-      clock.tick(1);
+      await clock.tick(1);
       assert.equal(await cache.get('long'), undefined);
     });
 
     it('get leaves the age alone, set starts it anew', async () => {
       const cache = await open({ namespace: unique('calls'), maxAge: 100 });
       await cache.mSet({ got: 1, set: 1 });
-      clock.tick(60);
+      await clock.tick(60);
       await cache.get('got');
       await cache.set('set', 2);
-      clock.tick(60);
+      await clock.tick(60);
       assert.deepEqual(await cache.mGet(['got', 'set']), { set: 2 });
     });
 
@@ -581,7 +586,7 @@ function callTests(open) {
       const cache = await open({ namespace: unique('calls') });
       await cache.set('k', 'v', 100);
       const expires = clock.now + 100;
-      clock.tick(60);
+      await clock.tick(60);
       assert.deepEqual(await cache.dump(), [{ k: 'k', v: 'v', e: expires }]);
     });
 
@@ -590,32 +595,32 @@ function callTests(open) {
       await cache.set('short', 1, 50);
       await cache.set('long', 2, 100);
       const dump = await cache.dump();
-      clock.tick(60);
+      await clock.tick(60);
       await cache.execute('load', dump);
       assert.deepEqual(await cache.keys(), ['long']);
-      clock.tick(41);
+      await clock.tick(41);
       assert.equal(await cache.has('long'), false);
     });
 
     it("incr starts the age anew with the cache's", async () => {
       const cache = await open({ namespace: unique('calls'), maxAge: 100 });
       await cache.incr('n');
-      clock.tick(60);
+      await clock.tick(60);
       await cache.incr('n');
-      clock.tick(60);
+      await clock.tick(60);
       assert.equal(await cache.incr('n'), 3);
-      clock.tick(101);
+      await clock.tick(101);
       assert.equal(await cache.incr('n'), 1);
     });
 
     it('incr with an age leaves the window of the counter running', async () => {
       const cache = await open({ namespace: unique('calls') });
       await cache.incr('n', 1, 100);
-      clock.tick(60);
+      await clock.tick(60);
       assert.equal(await cache.incr('n', 1, 100), 2);
-      clock.tick(40);
+      await clock.tick(40);
       assert.equal(await cache.decr('n', 5, 100), -3);
-      clock.tick(1);
+      await clock.tick(1);
       assert.equal(await cache.incr('n', 1, 100), 1);
     });
 
@@ -632,7 +637,7 @@ function callTests(open) {
       const cache = await open({ namespace: unique('calls'), maxAge: 100 });
       await cache.set('k', 'v');
       const now = clock.now;
-      clock.tick(101);
+      await clock.tick(101);
       assert.deepEqual(await cache.execute('pop'), {
         key: 'k',
         value: 'v',
@@ -718,11 +723,12 @@ function callTests(open) {
   });
 }
 
-describe('calls in a process without workers', () => {
-  callTests((options) => Cache.getInstance(options));
+/** In this process: whatever the cache lies in. */
+function localTests(open) {
+  callTests(open);
 
   it('undefined and null are two keys', async () => {
-    const cache = await Cache.getInstance({ namespace: unique('calls') });
+    const cache = await open({ namespace: unique('calls') });
     await cache.set(undefined, 'undefined');
     await cache.set(null, 'null');
     assert.deepEqual(await cache.keys(), [null, undefined]);
@@ -734,88 +740,112 @@ describe('calls in a process without workers', () => {
     ['a function', () => {}],
   ]) {
     it(`${title} as a key is a TypeError`, async () => {
-      const cache = await Cache.getInstance({ namespace: unique('calls') });
+      const cache = await open({ namespace: unique('calls') });
       await assert.rejects(cache.set(key, 1), { name: 'TypeError', message: new RegExp(title) });
       assert.equal(await cache.length(), 0);
     });
   }
+}
+
+describe('calls in a process without workers', () => {
+  localTests((options) => Cache.getInstance(options));
 });
 
-describe('calls from a worker', () => {
+describeDirect('calls in a primary, in the memory that a worker has attached', () => {
   const { worker: start } = processes();
   let worker;
   before(async () => {
-    worker = await start();
+    worker = await start({ door: 'direct' });
   });
 
-  callTests((options) => worker.open({ timeout: 10_000, failsafe: 'reject', ...options }));
-
-  it('undefined and null are one key', async () => {
-    const cache = await worker.open({ namespace: unique('calls'), timeout: 10_000 });
-    await cache.set(undefined, 'undefined');
-    await cache.set(null, 'null');
-    assert.deepEqual(await cache.keys(), [null]);
-    assert.equal(await cache.get(undefined), 'null');
-  });
-
-  it('a symbol or a function as a key is a TypeError', async () => {
-    const options = { namespace: unique('calls'), timeout: 10_000 };
-    const errors = await worker.run(async ({ Cache }, given) => {
-      const cache = await Cache.getInstance(given);
-      const calls = [cache.set(Symbol('key'), 1), cache.get(() => {})];
-      return (await Promise.allSettled(calls)).map(
-        ({ reason }) => `${reason.name}: ${reason.message}`,
-      );
-    }, options);
-    assert.match(errors[0], /^TypeError: .*a symbol/);
-    assert.match(errors[1], /^TypeError: .*a function/);
-  });
-
-  it('mSet sets own enumerable string keys only', async () => {
-    const keys = await worker.run(
-      async ({ Cache }, options) => {
-        const cache = await Cache.getInstance(options);
-        const pairs = Object.create({ inherited: 1 });
-        Object.defineProperty(pairs, 'hidden', { value: 1 });
-        await cache.mSet(Object.assign(pairs, { own: 1, [Symbol('symbol')]: 1 }));
-        return cache.keys();
-      },
-      { namespace: unique('calls'), timeout: 10_000 },
-    );
-    assert.deepEqual(keys, ['own']);
-  });
-
-  it('forEach and rforEach cannot be sent: a TypeError', async () => {
-    const cache = await worker.open({ namespace: unique('calls'), timeout: 10_000 });
-    for (const name of ['forEach', 'rforEach']) {
-      await assert.rejects(cache.execute(name), { name: 'TypeError', message: new RegExp(name) });
-    }
-  });
-
-  it('getAllCaches and getCache throw', async () => {
-    const message =
-      'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.';
-    const options = { namespace: unique('calls') };
-    await assert.rejects(
-      worker.run(({ Cache }) => Cache.getAllCaches()),
-      { message },
-    );
-    await assert.rejects(
-      worker.run(({ Cache }, given) => new Cache(given).getCache(), options),
-      { message },
-    );
-  });
-
-  it('every get gives an object of its own', async () => {
-    const got = await worker.run(
-      async ({ Cache }, options) => {
-        const cache = await Cache.getInstance(options);
-        await cache.set('k', { list: [1] });
-        (await cache.get('k')).list.push(2);
-        return cache.get('k');
-      },
-      { namespace: unique('calls'), timeout: 10_000 },
-    );
-    assert.deepEqual(got, { list: [1] });
+  localTests(async (options) => {
+    const cache = await Cache.getInstance(options);
+    await worker.open({ namespace: options.namespace, timeout: 10_000 });
+    return cache;
   });
 });
+
+for (const door of DOORS) {
+  describe(`calls from a worker, door: ${door}`, () => {
+    const { worker: start } = processes();
+    let worker;
+    before(async () => {
+      worker = await start({ door });
+    });
+
+    callTests(
+      (options) => worker.open({ timeout: 10_000, failsafe: 'reject', ...options }),
+      // By messages the primary's clock counts, whatever that of the worker says.
+      () => (door === 'direct' ? [worker] : []),
+    );
+
+    it('undefined and null are one key', async () => {
+      const cache = await worker.open({ namespace: unique('calls'), timeout: 10_000 });
+      await cache.set(undefined, 'undefined');
+      await cache.set(null, 'null');
+      assert.deepEqual(await cache.keys(), [null]);
+      assert.equal(await cache.get(undefined), 'null');
+    });
+
+    it('a symbol or a function as a key is a TypeError', async () => {
+      const options = { namespace: unique('calls'), timeout: 10_000 };
+      const errors = await worker.run(async ({ Cache }, given) => {
+        const cache = await Cache.getInstance(given);
+        const calls = [cache.set(Symbol('key'), 1), cache.get(() => {})];
+        return (await Promise.allSettled(calls)).map(
+          ({ reason }) => `${reason.name}: ${reason.message}`,
+        );
+      }, options);
+      assert.match(errors[0], /^TypeError: .*a symbol/);
+      assert.match(errors[1], /^TypeError: .*a function/);
+    });
+
+    it('mSet sets own enumerable string keys only', async () => {
+      const keys = await worker.run(
+        async ({ Cache }, options) => {
+          const cache = await Cache.getInstance(options);
+          const pairs = Object.create({ inherited: 1 });
+          Object.defineProperty(pairs, 'hidden', { value: 1 });
+          await cache.mSet(Object.assign(pairs, { own: 1, [Symbol('symbol')]: 1 }));
+          return cache.keys();
+        },
+        { namespace: unique('calls'), timeout: 10_000 },
+      );
+      assert.deepEqual(keys, ['own']);
+    });
+
+    it('forEach and rforEach cannot be sent: a TypeError', async () => {
+      const cache = await worker.open({ namespace: unique('calls'), timeout: 10_000 });
+      for (const name of ['forEach', 'rforEach']) {
+        await assert.rejects(cache.execute(name), { name: 'TypeError', message: new RegExp(name) });
+      }
+    });
+
+    it('getAllCaches and getCache throw', async () => {
+      const message =
+        'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.';
+      const options = { namespace: unique('calls') };
+      await assert.rejects(
+        worker.run(({ Cache }) => Cache.getAllCaches()),
+        { message },
+      );
+      await assert.rejects(
+        worker.run(({ Cache }, given) => new Cache(given).getCache(), options),
+        { message },
+      );
+    });
+
+    it('every get gives an object of its own', async () => {
+      const got = await worker.run(
+        async ({ Cache }, options) => {
+          const cache = await Cache.getInstance(options);
+          await cache.set('k', { list: [1] });
+          (await cache.get('k')).list.push(2);
+          return cache.get('k');
+        },
+        { namespace: unique('calls'), timeout: 10_000 },
+      );
+      assert.deepEqual(got, { list: [1] });
+    });
+  });
+}

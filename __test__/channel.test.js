@@ -1,11 +1,12 @@
 'use strict';
 
-// How calls travel between a worker and its primary: timeouts, batches, a channel that closes.
+// How calls travel as messages between a worker and its primary: timeouts, batches, a channel that closes. What says
+// so at its end is about the direct door, which needs no message.
 
 const assert = require('node:assert/strict');
 // This process is a primary that answers.
 require('..');
-const { STRESS, processes } = require('./helpers');
+const { DOORS, STRESS, describeDirect, processes, unique } = require('./helpers');
 
 describe('timeouts', () => {
   const { primary: startPrimary } = processes();
@@ -18,7 +19,10 @@ describe('timeouts', () => {
   before(async () => {
     primary = await startPrimary();
     await primary.run(async ({ require: load, state }) => {
-      state.worker = await load('./agents').startWorker({ execArgv: ['--expose-gc'] });
+      state.worker = await load('./agents').startWorker({
+        door: 'messages',
+        execArgv: ['--expose-gc'],
+      });
     });
   });
 
@@ -175,7 +179,7 @@ describe('timeouts', () => {
       async (context, source, count) => {
         const { startWorker, block } = context.require('.');
         void context.Cache;
-        const worker = await startWorker({ execArgv: ['--expose-gc'] });
+        const worker = await startWorker({ door: 'messages', execArgv: ['--expose-gc'] });
         await worker.run(({ Cache }) =>
           Cache.getInstance({ namespace: 'flood', timeout: 10_000 }).then(() => {}),
         );
@@ -208,7 +212,7 @@ describe('a late answer', () => {
       const { startWorker, block } = context.require('.');
       const shared = new context.Cache({ namespace: 'late' });
       await shared.mSet({ a: 'A', b: 'B' });
-      const worker = await startWorker();
+      const worker = await startWorker({ door: 'messages' });
       await worker.run(({ Cache }) =>
         Cache.getInstance({ namespace: 'late', timeout: 10_000 }).then(() => {}),
       );
@@ -229,7 +233,7 @@ describe('a late answer', () => {
     const got = await primary.run(async (context) => {
       const { startWorker, block } = context.require('.');
       const shared = new context.Cache({ namespace: 'late' });
-      const worker = await startWorker();
+      const worker = await startWorker({ door: 'messages' });
       await worker.run(({ Cache }) =>
         Cache.getInstance({ namespace: 'late', timeout: 10_000 }).then(() => {}),
       );
@@ -247,7 +251,7 @@ describe('a worker', () => {
   const { worker: start, primary: startPrimary } = processes();
 
   it('that is busy for longer than its timeout does not lose an answer that lies in the pipe', async () => {
-    const worker = await start();
+    const worker = await start({ door: 'messages' });
     const cache = await worker.open({ namespace: 'busy', timeout: 10_000 });
     await cache.set('k', 'right');
     const got = await worker.run(async ({ Cache, require: load }) => {
@@ -267,7 +271,7 @@ describe('a worker', () => {
   });
 
   it('sends the calls of one turn in one message, and gets their answers in one', async () => {
-    const worker = await start();
+    const worker = await start({ door: 'messages' });
     const { SOURCE } = require('../lib/protocol');
     const got = await worker.run(async ({ Cache }, source) => {
       const options = { timeout: 10_000, failsafe: 'reject' };
@@ -295,7 +299,7 @@ describe('a worker', () => {
   });
 
   it('sends nothing when nothing is called', async () => {
-    const worker = await start();
+    const worker = await start({ door: 'messages' });
     const sent = await worker.run(async ({ Cache }) => {
       const cache = await Cache.getInstance({ namespace: 'quiet', timeout: 10_000 });
       await cache.set('k', 1);
@@ -329,7 +333,7 @@ describe('a worker', () => {
   };
 
   it('whose channel has closed is told at once', async () => {
-    const worker = await start();
+    const worker = await start({ door: 'messages' });
     worker.run(leave).catch(() => {});
     assert.deepEqual(await worker.ended, { code: 0, signal: null });
     assert.equal(worker.output, '["ETIMEDOUT","ETIMEDOUT",null,"ETIMEDOUT"]\n');
@@ -339,7 +343,7 @@ describe('a worker', () => {
     const primary = await startPrimary();
     // The primary does not load the package, so the calls stay open.
     const output = await primary.run(async ({ require: load }) => {
-      const worker = await load('./agents').startWorker();
+      const worker = await load('./agents').startWorker({ door: 'messages' });
       worker
         .run(async ({ Cache, require: workerLoad }) => {
           const cluster = workerLoad('node:cluster');
@@ -358,7 +362,7 @@ describe('a worker', () => {
   });
 
   it('that loads the package when its channel has closed is told at once', async () => {
-    const worker = await start();
+    const worker = await start({ door: 'messages' });
     worker
       .run(async (context) => {
         const cluster = context.require('node:cluster');
@@ -374,33 +378,135 @@ describe('a worker', () => {
     assert.equal(worker.output, 'ETIMEDOUT');
   });
 
-  it('with timers that a test suite has replaced is answered all the same', async () => {
-    const worker = await start();
-    const got = await worker.run(async ({ Cache }) => {
-      const cache = await Cache.getInstance({
-        namespace: 'fake timers',
-        timeout: 10_000,
-        failsafe: 'reject',
+  for (const door of DOORS) {
+    it(`with timers that a test suite has replaced is answered all the same, door: ${door}`, async () => {
+      const worker = await start({ door });
+      const got = await worker.run(async ({ Cache }) => {
+        const cache = await Cache.getInstance({
+          namespace: 'fake timers',
+          timeout: 10_000,
+          failsafe: 'reject',
+        });
+        const names = [
+          'setTimeout',
+          'setImmediate',
+          'setInterval',
+          'clearTimeout',
+          'clearImmediate',
+          'queueMicrotask',
+        ];
+        const real = Object.fromEntries(names.map((name) => [name, globalThis[name]]));
+        for (const name of names) globalThis[name] = () => ({ unref() {} });
+        const { nextTick } = process;
+        try {
+          await cache.set('k', 'right');
+          return [await cache.get('k'), await cache.get('k')];
+        } finally {
+          Object.assign(globalThis, real);
+          process.nextTick = nextTick;
+        }
       });
-      const names = [
-        'setTimeout',
-        'setImmediate',
-        'setInterval',
-        'clearTimeout',
-        'clearImmediate',
-        'queueMicrotask',
-      ];
-      const real = Object.fromEntries(names.map((name) => [name, globalThis[name]]));
-      for (const name of names) globalThis[name] = () => ({ unref() {} });
-      const { nextTick } = process;
-      try {
-        await cache.set('k', 'right');
-        return [await cache.get('k'), await cache.get('k')];
-      } finally {
-        Object.assign(globalThis, real);
-        process.nextTick = nextTick;
-      }
+      assert.deepEqual(got, ['right', 'right']);
     });
-    assert.deepEqual(got, ['right', 'right']);
+  }
+});
+
+describeDirect('a worker with the direct door', () => {
+  const { worker: start, primary: startPrimary } = processes();
+
+  it('sends no message for its calls, whatever they are', async () => {
+    const worker = await start({ door: 'direct' });
+    const got = await worker.run(async ({ Cache }, namespace) => {
+      const options = { namespace, timeout: 10_000, failsafe: 'reject' };
+      const cache = await Cache.getInstance(options);
+      let sent = 0;
+      const { send } = process;
+      process.send = (...args) => {
+        sent += 1;
+        return send.apply(process, args);
+      };
+      await Promise.all([cache.set('k', 1), cache.incr('k'), cache.mSet({ a: [1] }), cache.max(5)]);
+      // Another instance finds the store that is there.
+      const other = await Cache.getInstance({ ...options, stale: true });
+      const values = await Promise.all([
+        other.mGet(['k', 'a']),
+        other.dump(),
+        cache.execute('pop'),
+      ]);
+      process.send = send;
+      return [sent, values[0], values[1].length, values[2].key];
+    }, unique('channel'));
+    assert.deepEqual(got, [0, { k: 2, a: [1] }, 2, 'k']);
   });
+
+  it('is answered while its primary is busy', async () => {
+    const primary = await startPrimary();
+    const got = await primary.run(async (context) => {
+      const { startWorker } = context.require('.');
+      const cache = await context.Cache.getInstance();
+      const worker = await startWorker({ door: 'direct' });
+      const theirs = await worker.open({ timeout: 10_000, failsafe: 'reject' });
+      const calls = [theirs.set('k', 1), theirs.incr('k'), theirs.set('done', true)];
+      // The calls have been told to the worker, and no answer of its can be read before this ends.
+      await new Promise((resolve) => setImmediate(resolve));
+      const end = performance.now() + 10_000;
+      while (!cache.getCache().has('done') && performance.now() < end);
+      return [cache.getCache().values(), await Promise.all(calls)];
+    });
+    assert.deepEqual(got, [
+      [true, 2],
+      [true, 2, true],
+    ]);
+  });
+
+  it('whose channel has closed goes on with the caches it has', async () => {
+    const worker = await start({ door: 'direct' });
+    worker
+      .run(async ({ Cache, require: load }) => {
+        const cluster = load('node:cluster');
+        const options = { namespace: 'leaving direct', timeout: 60_000, failsafe: 'reject' };
+        const cache = await Cache.getInstance(options);
+        const code = (error) => error.code;
+        const gone = new Promise((resolve) => process.once('disconnect', resolve));
+        cluster.worker.disconnect();
+        await gone;
+        const after = [cache.set('k', 1), cache.get('k')];
+        after.push(new Cache(options).incr('k'));
+        after.push(Cache.getInstance({ ...options, max: 5 }).then((other) => other.max()));
+        // The primary alone could say where that is.
+        after.push(new Cache({ ...options, namespace: 'made later' }).get('k').catch(code));
+        process.stdout.write(`${JSON.stringify(await Promise.all(after))}\n`);
+      })
+      .catch(() => {});
+    assert.deepEqual(await worker.ended, { code: 0, signal: null });
+    assert.equal(worker.output, '[true,1,2,5,"ETIMEDOUT"]\n');
+  });
+
+  const calls = STRESS ? 100_000 : 20_000;
+
+  for (const [title, make] of [
+    ['calls', (cache) => cache.get('k')],
+    ['instances', (cache, Cache) => Cache.getInstance({ namespace: cache.namespace, max: 5 })],
+  ]) {
+    it(`${calls} ${title} leave nothing behind`, async () => {
+      const worker = await start({ door: 'direct', execArgv: ['--expose-gc'] });
+      const grown = await worker.run(
+        async ({ Cache, require: load }, namespace, source, count) => {
+          const { heap } = load('.');
+          const cache = await Cache.getInstance({ namespace, timeout: 10_000 });
+          const call = (0, eval)(source);
+          const round = (size) =>
+            Promise.all(Array.from({ length: size }, () => call(cache, Cache)));
+          await round(1000);
+          const before = await heap();
+          for (let done = 0; done < count; done += 5000) await round(5000);
+          return (await heap()) - before;
+        },
+        unique('channel'),
+        String(make),
+        calls,
+      );
+      assert.ok(grown < calls * 40, `the heap grew by ${grown} bytes`);
+    });
+  }
 });

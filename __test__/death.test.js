@@ -3,169 +3,206 @@
 // Workers and primaries that end at any moment.
 
 const assert = require('node:assert/strict');
-const { STRESS, processes } = require('./helpers');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { DOORS, STRESS, processes, until } = require('./helpers');
 
-describe('a worker that is killed in the middle of traffic', () => {
-  const { primary: start } = processes();
-  const times = STRESS ? 200 : 6;
+for (const door of DOORS) {
+  describe(`a worker that is killed in the middle of traffic, door: ${door}`, () => {
+    const { primary: start } = processes();
+    const times = STRESS ? 200 : 6;
 
-  it(`is no event for the primary, ${times} times over`, async () => {
-    const primary = await start({ execArgv: ['--expose-gc'] });
-    const got = await primary.run(async (context, rounds) => {
-      const { startWorker } = context.require('.');
-      const cache = new context.Cache({ namespace: 'killed', max: 500 });
-      const events = [];
-      process.on('uncaughtException', (error) => events.push(String(error)));
-      process.on('unhandledRejection', (error) => events.push(String(error)));
-      process.on('warning', (warning) => events.push(String(warning)));
-      await cache.set('kept', { by: 'primary' });
+    it(`is no event for the primary, ${times} times over`, async () => {
+      const primary = await start({ execArgv: ['--expose-gc'] });
+      const got = await primary.run(
+        async (context, rounds, by) => {
+          const { startWorker } = context.require('.');
+          const cache = new context.Cache({ namespace: 'killed', max: 500 });
+          const events = [];
+          process.on('uncaughtException', (error) => events.push(String(error)));
+          process.on('unhandledRejection', (error) => events.push(String(error)));
+          process.on('warning', (warning) => events.push(String(warning)));
+          await cache.set('kept', { by: 'primary' });
 
-      const traffic = async ({ Cache }) => {
-        const options = { namespace: 'killed', timeout: 10_000 };
-        const theirs = await Cache.getInstance(options);
-        const value = 'x'.repeat(5000);
-        const turn = () => {
-          for (let at = 0; at < 50; at += 1) {
-            theirs.set(at, value);
-            theirs.get(at);
+          const traffic = async ({ Cache }) => {
+            const options = { namespace: 'killed', timeout: 10_000 };
+            const theirs = await Cache.getInstance(options);
+            const value = 'x'.repeat(5000);
+            const turn = () => {
+              for (let at = 0; at < 50; at += 1) {
+                theirs.set(at, value);
+                theirs.get(at);
+              }
+              theirs.values();
+              setImmediate(turn);
+            };
+            turn();
+            // Its answer says that the traffic flows.
+            await theirs.incr('started');
+          };
+
+          const memory = () => {
+            global.gc();
+            const { heapUsed, rss } = process.memoryUsage();
+            return { heapUsed, rss };
+          };
+          let before;
+          for (let round = 0; round < rounds; round += 1) {
+            // From a third on, what stays has been there before.
+            if (round === Math.floor(rounds / 3)) before = memory();
+            const worker = await startWorker({ door: by });
+            await worker.run(traffic);
+            // Its pipe is full of calls now, and answers are on their way to it.
+            await worker.kill();
           }
-          theirs.values();
-          setImmediate(turn);
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          const end = memory();
+          const last = await startWorker({ door: by });
+          const seen = await last.run(async ({ Cache }) => {
+            const theirs = await Cache.getInstance({ namespace: 'killed', timeout: 10_000 });
+            return [await theirs.get('started'), await theirs.get('kept')];
+          });
+          await last.kill();
+          return {
+            events,
+            seen,
+            heap: end.heapUsed - before.heapUsed,
+            rss: end.rss - before.rss,
+          };
+        },
+        times,
+        door,
+      );
+      assert.deepEqual(got.events, []);
+      assert.deepEqual(got.seen[0], times, 'every worker was answered');
+      assert.ok(got.heap < 3e6, `the heap grew by ${got.heap} bytes`);
+      if (STRESS) assert.ok(got.rss < 60e6, `the memory grew by ${got.rss} bytes`);
+    }).timeout(600_000);
+
+    it('leaves the answers of others alone', async () => {
+      const primary = await start();
+      const sum = await primary.run(async (context, by) => {
+        const { startWorker } = context.require('.');
+        void context.Cache;
+        const workers = await Promise.all([startWorker({ door: by }), startWorker({ door: by })]);
+        const [victim, other] = workers;
+        const count = async ({ Cache }, calls) => {
+          const options = { namespace: 'two', timeout: 30_000, failsafe: 'reject' };
+          const cache = await Cache.getInstance(options);
+          for (let at = 0; at < calls; at += 1) {
+            await Promise.all([cache.incr('n'), cache.set(at, 'x'.repeat(1000)), cache.get(at)]);
+          }
+          return cache.get('n');
         };
-        turn();
-        // Its answer says that the traffic flows.
-        await theirs.incr('started');
-      };
+        await victim.run(({ Cache }) => {
+          const cache = new Cache({ namespace: 'victim' });
+          const turn = () => (cache.keys(), cache.set('k', 'x'), setImmediate(turn));
+          turn();
+        });
+        const counted = other.run(count, 300);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        await victim.kill();
+        return counted;
+      }, door);
+      assert.equal(sum, 300);
+    });
 
-      const memory = () => {
-        global.gc();
-        const { heapUsed, rss } = process.memoryUsage();
-        return { heapUsed, rss };
-      };
-      let before;
-      for (let round = 0; round < rounds; round += 1) {
-        // From a third on, what stays has been there before.
-        if (round === Math.floor(rounds / 3)) before = memory();
-        const worker = await startWorker();
-        await worker.run(traffic);
-        // Its pipe is full of calls now, and answers are on their way to it.
-        await worker.kill();
-      }
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      const end = memory();
-      const last = await startWorker();
-      const seen = await last.run(async ({ Cache }) => {
-        const theirs = await Cache.getInstance({ namespace: 'killed', timeout: 10_000 });
-        return [await theirs.get('started'), await theirs.get('kept')];
-      });
-      await last.kill();
-      return {
-        events,
-        seen,
-        heap: end.heapUsed - before.heapUsed,
-        rss: end.rss - before.rss,
-      };
-    }, times);
-    assert.deepEqual(got.events, []);
-    assert.deepEqual(got.seen[0], times, 'every worker was answered');
-    assert.ok(got.heap < 3e6, `the heap grew by ${got.heap} bytes`);
-    if (STRESS) assert.ok(got.rss < 60e6, `the memory grew by ${got.rss} bytes`);
-  }).timeout(600_000);
-
-  it('leaves the answers of others alone', async () => {
-    const primary = await start();
-    const sum = await primary.run(async (context) => {
-      const { startWorker } = context.require('.');
-      void context.Cache;
-      const workers = await Promise.all([startWorker(), startWorker()]);
-      const [victim, other] = workers;
-      const count = async ({ Cache }, calls) => {
-        const options = { namespace: 'two', timeout: 30_000, failsafe: 'reject' };
-        const cache = await Cache.getInstance(options);
-        for (let at = 0; at < calls; at += 1) {
-          await Promise.all([cache.incr('n'), cache.set(at, 'x'.repeat(1000)), cache.get(at)]);
+    it('by the primary with disconnect() or kill(): the primary goes on', async () => {
+      const primary = await start();
+      const got = await primary.run(async (context, by) => {
+        const { startWorker } = context.require('.');
+        const cache = new context.Cache({ namespace: 'ended' });
+        const traffic = async ({ Cache }) => {
+          const theirs = await Cache.getInstance({ namespace: 'ended', timeout: 10_000 });
+          const turn = () => (theirs.incr('n'), setImmediate(turn));
+          turn();
+          await theirs.set('k', 1);
+          setTimeout(() => process.exit(), 2000).unref();
+        };
+        for (const end of ['disconnect', 'kill']) {
+          const worker = await startWorker({ door: by });
+          await worker.run(traffic);
+          worker.worker[end]();
+          await new Promise((resolve) => worker.worker.once('disconnect', resolve));
+          await worker.kill();
         }
-        return cache.get('n');
-      };
-      await victim.run(({ Cache }) => {
-        const cache = new Cache({ namespace: 'victim' });
-        const turn = () => (cache.keys(), cache.set('k', 'x'), setImmediate(turn));
-        turn();
-      });
-      const counted = other.run(count, 300);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      await victim.kill();
-      return counted;
+        return cache.get('k');
+      }, door);
+      assert.equal(got, 1);
     });
-    assert.equal(sum, 300);
   });
-
-  it('by the primary with disconnect() or kill(): the primary goes on', async () => {
-    const primary = await start();
-    const got = await primary.run(async (context) => {
-      const { startWorker } = context.require('.');
-      const cache = new context.Cache({ namespace: 'ended' });
-      const traffic = async ({ Cache }) => {
-        const theirs = await Cache.getInstance({ namespace: 'ended', timeout: 10_000 });
-        const turn = () => (theirs.incr('n'), setImmediate(turn));
-        turn();
-        await theirs.set('k', 1);
-        setTimeout(() => process.exit(), 2000).unref();
-      };
-      for (const end of ['disconnect', 'kill']) {
-        const worker = await startWorker();
-        await worker.run(traffic);
-        worker.worker[end]();
-        await new Promise((resolve) => worker.worker.once('disconnect', resolve));
-        await worker.kill();
-      }
-      return cache.get('k');
-    });
-    assert.equal(got, 1);
-  });
-});
+}
 
 describe('a primary that is killed', () => {
   const { primary: start } = processes();
+  const file = path.join(os.tmpdir(), `ended-${process.pid}.json`);
+  afterEach(() => fs.rmSync(file, { force: true }));
 
-  it('leaves no worker waiting: each of its calls ends', async () => {
+  /** Kills a primary whose worker makes calls; what `fn` of that worker, called with its cache, has written. */
+  async function orphan(door, fn) {
     const primary = await start();
-    const file = require('node:path').join(
-      require('node:os').tmpdir(),
-      `ended-${process.pid}.json`,
-    );
-    const fs = require('node:fs');
-    after(() => fs.rmSync(file, { force: true }));
-    await primary.run(async (context, to) => {
-      const { startWorker } = context.require('.');
-      void context.Cache;
-      const worker = await startWorker();
-      await worker.run(async ({ Cache, require: load }, path) => {
-        const options = { namespace: 'orphan', timeout: 600_000, failsafe: 'reject' };
-        const cache = await Cache.getInstance(options);
-        // What keeps a worker of a cluster going when its primary is gone.
-        load('node:cluster').worker.exitedAfterDisconnect = true;
-        const ended = [];
-        const turn = async () => {
-          try {
-            await cache.incr('n');
-            setImmediate(turn);
-          } catch (error) {
-            ended.push(error.code);
-            await cache.get('k').catch((reason) => ended.push(reason.code));
-            load('node:fs').writeFileSync(`${path}.part`, JSON.stringify(ended));
-            load('node:fs').renameSync(`${path}.part`, path);
-            process.exit();
-          }
+    await primary.run(
+      async (context, by, source, to) => {
+        const { startWorker } = context.require('.');
+        void context.Cache;
+        const worker = await startWorker({ door: by });
+        const begin = async ({ Cache, require: load }, text, file) => {
+          const options = { namespace: 'orphan', timeout: 600_000, failsafe: 'reject' };
+          const cache = await Cache.getInstance(options);
+          const { worker: self } = load('node:cluster');
+          // What keeps a worker of a cluster going when its primary is gone.
+          self.exitedAfterDisconnect = true;
+          setTimeout(() => process.exit(1), 30_000).unref();
+          const gone = new Promise((resolve) => self.once('disconnect', resolve));
+          (0, eval)(text)(cache, gone)
+            .catch(String)
+            .then((result) => {
+              const { renameSync, writeFileSync } = load('node:fs');
+              writeFileSync(`${file}.part`, JSON.stringify(result));
+              renameSync(`${file}.part`, file);
+              process.exit();
+            });
         };
-        turn();
-      }, to);
-    }, file);
+        await worker.run(begin, source, to);
+      },
+      door,
+      String(fn),
+      file,
+    );
     await primary.kill();
-    const { until } = require('./helpers');
     await until(() => fs.existsSync(file));
-    assert.deepEqual(JSON.parse(fs.readFileSync(file)), ['ETIMEDOUT', 'ETIMEDOUT']);
+    return JSON.parse(fs.readFileSync(file));
+  }
+
+  it('leaves no worker waiting: each of its calls ends, by messages', async () => {
+    const ended = await orphan('messages', async (cache) => {
+      const code = (error) => error.code;
+      let ending;
+      while (!ending) ending = await cache.incr('n').then(() => undefined, code);
+      return [ending, await cache.get('k').catch(code)];
+    });
+    assert.deepEqual(ended, ['ETIMEDOUT', 'ETIMEDOUT']);
   });
+
+  if (DOORS.includes('direct')) {
+    it('leaves a worker with the direct door all it had', async () => {
+      const ended = await orphan('direct', async (cache, gone) => {
+        let isOver = false;
+        gone.then(() => (isOver = true));
+        let calls = 0;
+        for (let after = 0; after < 1000; after += isOver) {
+          calls += 1;
+          const count = await cache.incr('n');
+          if (count !== calls) return `${count} instead of ${calls}`;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        await cache.set('k', { after: true });
+        return [await cache.keys(), await cache.get('k')];
+      });
+      assert.deepEqual(ended, [['k', 'n'], { after: true }]);
+    });
+  }
 });
 
 describe('process.exit() inside a call', () => {
@@ -185,36 +222,38 @@ describe('process.exit() inside a call', () => {
     assert.equal(primary.output, '');
   });
 
-  it('of the primary that answers a worker ends it with its code', async () => {
-    const primary = await start();
-    primary
-      .run(async (context) => {
-        const cache = await context.Cache.getInstance({ namespace: 'exit' });
-        await cache.set('k', { toJSON: () => process.exit(7) });
-        const worker = await context.require('.').startWorker();
-        await worker.run(async ({ Cache }) => {
-          const theirs = await Cache.getInstance({ namespace: 'exit', timeout: 10_000 });
-          await theirs.get('k');
-        });
-      })
-      .catch(() => {});
-    assert.deepEqual(await primary.ended, { code: 7, signal: null });
-    assert.equal(primary.output, '');
-  });
+  for (const door of DOORS) {
+    it(`of the primary that answers a worker ends it with its code, door: ${door}`, async () => {
+      const primary = await start();
+      primary
+        .run(async (context, by) => {
+          const cache = await context.Cache.getInstance({ namespace: 'exit' });
+          await cache.set('k', { toJSON: () => process.exit(7) });
+          const worker = await context.require('.').startWorker({ door: by });
+          await worker.run(async ({ Cache }) => {
+            const theirs = await Cache.getInstance({ namespace: 'exit', timeout: 10_000 });
+            await theirs.get('k');
+          });
+        }, door)
+        .catch(() => {});
+      assert.deepEqual(await primary.ended, { code: 7, signal: null });
+      assert.equal(primary.output, '');
+    });
 
-  it('of a worker with calls under way ends it with its code', async () => {
-    require('..');
-    const worker = await startWorker();
-    worker
-      .run(async ({ Cache }) => {
-        const cache = await Cache.getInstance({ namespace: 'exit', timeout: 10_000 });
-        for (let at = 0; at < 1000; at += 1) cache.set(at, 'x');
-        setImmediate(() => setImmediate(() => process.exit(7)));
-      })
-      .catch(() => {});
-    assert.deepEqual(await worker.ended, { code: 7, signal: null });
-    assert.equal(worker.output, '');
-  });
+    it(`of a worker with calls under way ends it with its code, door: ${door}`, async () => {
+      require('..');
+      const worker = await startWorker({ door });
+      worker
+        .run(async ({ Cache }) => {
+          const cache = await Cache.getInstance({ namespace: 'exit', timeout: 10_000 });
+          for (let at = 0; at < 1000; at += 1) cache.set(at, 'x');
+          setImmediate(() => setImmediate(() => process.exit(7)));
+        })
+        .catch(() => {});
+      assert.deepEqual(await worker.ended, { code: 7, signal: null });
+      assert.equal(worker.output, '');
+    });
+  }
 
   it('in a handler of exit, calls work', async () => {
     const primary = await start();

@@ -4,7 +4,7 @@
 // good call. The primary is a process of its own, so that its end would be seen.
 
 const assert = require('node:assert/strict');
-const { STRESS, processes } = require('./helpers');
+const { DOORS, STRESS, processes } = require('./helpers');
 const { SOURCE } = require('../lib/protocol');
 
 const deep = (open, close) => open.repeat(200_000) + close.repeat(200_000);
@@ -76,161 +76,168 @@ const lines = [
   ['a max that is wrong', '[7,0,"kept","max",{"n":"-Infinity"}]'],
 ];
 
-describe('what a worker may send', () => {
-  const { primary: start } = processes();
-  let primary;
+// What is sent is the same. What it meets is a cache on the heap, or one in memory that the worker has attached.
+for (const door of DOORS) {
+  describe(`what a worker may send, door: ${door}`, () => {
+    const { primary: start } = processes();
+    let primary;
 
-  before(async () => {
-    primary = await start();
-    await primary.run(async (context) => {
-      const { state, require: load } = context;
-      const { startWorker } = load('.');
-      state.cache = new context.Cache({ namespace: 'kept', max: 10 });
-      const kept = { k: 'kept', 1: { by: 'reference' } };
-      await state.cache.mSet(kept);
-      state.object = kept[1];
-      state.worker = await startWorker();
-      const { worker } = state;
-      await worker.run(async ({ Cache, state: theirs }) => {
-        const options = { namespace: 'kept', timeout: 30_000, failsafe: 'reject' };
-        theirs.cache = await Cache.getInstance(options);
+    before(async () => {
+      primary = await start();
+      await primary.run(async (context, by) => {
+        const { state, require: load } = context;
+        const { startWorker } = load('.');
+        state.cache = new context.Cache({ namespace: 'kept', max: 10 });
+        const kept = { k: 'kept', 1: { by: 'reference' } };
+        await state.cache.mSet(kept);
+        state.object = kept[1];
+        state.worker = await startWorker({ door: by });
+        const { worker } = state;
+        await worker.run(async ({ Cache, state: theirs }) => {
+          const options = { namespace: 'kept', timeout: 30_000, failsafe: 'reject' };
+          theirs.cache = await Cache.getInstance(options);
+        });
+        state.replies = [];
+        const send = worker.child.send.bind(worker.child);
+        worker.child.send = (message, ...rest) => {
+          if (message?.reply) state.replies.push(message.reply);
+          return send(message, ...rest);
+        };
+        const { door } = await worker.run(({ state: theirs }) => theirs.cache.transport());
+        if (door !== by) throw new Error(`${door} instead of ${by}`);
+      }, door);
+    });
+
+    /** Sends messages from the worker, then calls; gives what the primary replied to the messages. */
+    const send = (sent) =>
+      primary.run(
+        async ({ state }, source, given) => {
+          state.replies.length = 0;
+          // Two steps: a damaged id may be that of a call under way.
+          await state.worker.run(
+            (context, mark, list) =>
+              list.forEach((item) => process.send({ source: mark, ...item })),
+            source,
+            given,
+          );
+          const got = await state.worker.run(({ state: theirs }) => theirs.cache.mGet(['k', '1']));
+          if (got.k !== 'kept' || got[1].by !== 'reference') throw new Error(JSON.stringify(got));
+          if ((await state.cache.get('1')) !== state.object) throw new Error('another object');
+          const keys = await state.cache.keys();
+          if (String(keys) !== '1,k') throw new Error(`the keys are ${keys}`);
+          // The last reply is that to the call.
+          return state.replies.slice(0, -1);
+        },
+        SOURCE,
+        sent,
+      );
+
+    for (const [title, message] of messages) {
+      it(`${title}: no harm`, async () => {
+        const replies = await send([message]);
+        for (const reply of replies) {
+          const answers = JSON.parse(reply);
+          for (let at = 1; at < answers.length; at += 3) assert.equal(answers[at], 4);
+        }
       });
-      state.replies = [];
-      const send = worker.child.send.bind(worker.child);
-      worker.child.send = (message, ...rest) => {
-        if (message?.reply) state.replies.push(message.reply);
-        return send(message, ...rest);
+    }
+
+    for (const [title, line] of lines) {
+      it(`${title}: an error answer, and its neighbours are answered`, async () => {
+        const good = '[8,0,"kept","peek","k"]';
+        const [reply] = await send([{ batch: `${good}\n${line}\n${good}\n` }]);
+        const [id, kind, value, badId, badKind, error, ...rest] = JSON.parse(reply);
+        assert.deepEqual([id, kind, value], [8, 0, 'kept']);
+        assert.deepEqual([badId, badKind], [7, 4]);
+        assert.match(error[0], /Error$/);
+        assert.ok(error[1].length > 5 && error[1].length < 500, error[1]);
+        assert.deepEqual(rest, [8, 0, 'kept']);
+      });
+    }
+
+    it('a line without an id is dropped, and its neighbours are answered', async () => {
+      const good = (id) => `[${id},0,"kept","peek","k"]`;
+      const bad = [
+        '{}',
+        '5',
+        '"x"',
+        'null',
+        '[]',
+        '["7"]',
+        '[-1,0,"kept","peek","k"]',
+        '[1.5,0,"kept","peek","k"]',
+        'x',
+        '[',
+        '[8,',
+      ];
+      const batch = bad.map((line, at) => `${line}\n${good(at)}`).join('\n');
+      const [reply] = await send([{ batch }]);
+      assert.deepEqual(
+        JSON.parse(reply),
+        bad.flatMap((_, at) => [at, 0, 'kept']),
+      );
+    });
+
+    it('a million requests in one message: all answered', async () => {
+      const count = 1_000_000;
+      const replies = await primary.run(
+        async ({ state }, source, total) => {
+          state.replies.length = 0;
+          await state.worker.run(
+            async ({ state: theirs }, mark, number) => {
+              process.send({ source: mark, batch: '[9,0,"kept","has","k"]\n'.repeat(number) });
+              // By reference: the primary is asked for it, through either door.
+              await theirs.cache.get('1');
+            },
+            source,
+            total,
+          );
+          const answers = state.replies.slice(0, -1).map((reply) => JSON.parse(reply).length / 3);
+          return answers.reduce((sum, answered) => sum + answered, 0);
+        },
+        SOURCE,
+        count,
+      );
+      assert.equal(replies, count);
+      await send([]);
+    }).timeout(120_000);
+
+    it('random bytes of good requests: no harm', async () => {
+      const base =
+        '[7,0,"kept","peek","k"]\n[8,1,"kept","mGet",["k",{"n":"NaN"},{"i":"5"}]]\n[9,0,"kept","dump"]';
+      let seed = 12345;
+      const random = (limit) => {
+        seed = (seed * 1103515245 + 12345) % 2 ** 31;
+        return seed % limit;
       };
+      const bytes = '[]{}",:\\0123456789-+.eunltrfa \n\u0000\u00e9';
+      const damaged = Array.from({ length: STRESS ? 20_000 : 2000 }, () => {
+        const text = base.split('');
+        for (let count = 1 + random(6); count > 0; count -= 1) {
+          const at = random(text.length);
+          if (random(3)) text[at] = bytes[random(bytes.length)];
+          else text.splice(at, 1 + random(4));
+        }
+        return { batch: text.join('') };
+      });
+      await send(damaged);
     });
   });
-
-  /** Sends messages from the worker, then calls; gives what the primary replied to the messages. */
-  const send = (sent) =>
-    primary.run(
-      async ({ state }, source, given) => {
-        state.replies.length = 0;
-        // Two steps: a damaged id may be that of a call under way.
-        await state.worker.run(
-          (context, mark, list) => list.forEach((item) => process.send({ source: mark, ...item })),
-          source,
-          given,
-        );
-        const got = await state.worker.run(({ state: theirs }) => theirs.cache.mGet(['k', '1']));
-        if (got.k !== 'kept' || got[1].by !== 'reference') throw new Error(JSON.stringify(got));
-        if ((await state.cache.get('1')) !== state.object) throw new Error('another object');
-        const keys = await state.cache.keys();
-        if (String(keys) !== '1,k') throw new Error(`the keys are ${keys}`);
-        // The last reply is that to the call.
-        return state.replies.slice(0, -1);
-      },
-      SOURCE,
-      sent,
-    );
-
-  for (const [title, message] of messages) {
-    it(`${title}: no harm`, async () => {
-      const replies = await send([message]);
-      for (const reply of replies) {
-        const answers = JSON.parse(reply);
-        for (let at = 1; at < answers.length; at += 3) assert.equal(answers[at], 4);
-      }
-    });
-  }
-
-  for (const [title, line] of lines) {
-    it(`${title}: an error answer, and its neighbours are answered`, async () => {
-      const good = '[8,0,"kept","peek","k"]';
-      const [reply] = await send([{ batch: `${good}\n${line}\n${good}\n` }]);
-      const [id, kind, value, badId, badKind, error, ...rest] = JSON.parse(reply);
-      assert.deepEqual([id, kind, value], [8, 0, 'kept']);
-      assert.deepEqual([badId, badKind], [7, 4]);
-      assert.match(error[0], /Error$/);
-      assert.ok(error[1].length > 5 && error[1].length < 500, error[1]);
-      assert.deepEqual(rest, [8, 0, 'kept']);
-    });
-  }
-
-  it('a line without an id is dropped, and its neighbours are answered', async () => {
-    const good = (id) => `[${id},0,"kept","peek","k"]`;
-    const bad = [
-      '{}',
-      '5',
-      '"x"',
-      'null',
-      '[]',
-      '["7"]',
-      '[-1,0,"kept","peek","k"]',
-      '[1.5,0,"kept","peek","k"]',
-      'x',
-      '[',
-      '[8,',
-    ];
-    const batch = bad.map((line, at) => `${line}\n${good(at)}`).join('\n');
-    const [reply] = await send([{ batch }]);
-    assert.deepEqual(
-      JSON.parse(reply),
-      bad.flatMap((_, at) => [at, 0, 'kept']),
-    );
-  });
-
-  it('a million requests in one message: all answered', async () => {
-    const count = 1_000_000;
-    const replies = await primary.run(
-      async ({ state }, source, total) => {
-        state.replies.length = 0;
-        await state.worker.run(
-          async ({ state: theirs }, mark, number) => {
-            process.send({ source: mark, batch: '[9,0,"kept","has","k"]\n'.repeat(number) });
-            await theirs.cache.get('k');
-          },
-          source,
-          total,
-        );
-        const answers = state.replies.slice(0, -1).map((reply) => JSON.parse(reply).length / 3);
-        return answers.reduce((sum, answered) => sum + answered, 0);
-      },
-      SOURCE,
-      count,
-    );
-    assert.equal(replies, count);
-    await send([]);
-  }).timeout(120_000);
-
-  it('random bytes of good requests: no harm', async () => {
-    const base =
-      '[7,0,"kept","peek","k"]\n[8,1,"kept","mGet",["k",{"n":"NaN"},{"i":"5"}]]\n[9,0,"kept","dump"]';
-    let seed = 12345;
-    const random = (limit) => {
-      seed = (seed * 1103515245 + 12345) % 2 ** 31;
-      return seed % limit;
-    };
-    const bytes = '[]{}",:\\0123456789-+.eunltrfa \n\u0000\u00e9';
-    const damaged = Array.from({ length: STRESS ? 20_000 : 2000 }, () => {
-      const text = base.split('');
-      for (let count = 1 + random(6); count > 0; count -= 1) {
-        const at = random(text.length);
-        if (random(3)) text[at] = bytes[random(bytes.length)];
-        else text.splice(at, 1 + random(4));
-      }
-      return { batch: text.join('') };
-    });
-    await send(damaged);
-  });
-});
+}
 
 describe('what is too large for a message', () => {
   const { primary: startPrimary } = processes();
 
   /** A primary with a worker, and what calls of that worker end with, all made in one turn. */
-  async function outcomes(prepare, calls) {
+  async function outcomes(prepare, calls, door = 'messages') {
     const primary = await startPrimary();
     const got = await primary.run(
-      async (context, first, second) => {
+      async (context, first, second, by) => {
         const { startWorker } = context.require('.');
         const cache = new context.Cache({ namespace: 'large' });
         await cache.set('k', 'kept');
         (0, eval)(first)(cache.getCache());
-        const worker = await startWorker();
+        const worker = await startWorker({ door: by });
         const settled = await worker.run(async ({ Cache }, source) => {
           const options = { namespace: 'large', timeout: 120_000, failsafe: 'reject' };
           const theirs = await Cache.getInstance(options);
@@ -242,6 +249,7 @@ describe('what is too large for a message', () => {
       },
       String(prepare),
       String(calls),
+      door,
     );
     await primary.kill();
     return got;
@@ -258,6 +266,28 @@ describe('what is too large for a message', () => {
     const calls = (cache) => [cache.set('k', '\u0001'.repeat(2 ** 29 / 6))];
     assert.deepEqual(await outcomes(nothing, calls), error);
   });
+
+  if (DOORS.includes('direct')) {
+    it('needs no message with the direct door', async () => {
+      const calls = (cache) => {
+        const large = '\u0001'.repeat(2 ** 29 / 6);
+        const isSame = (value) => value === large;
+        return [cache.set('large', large), cache.get('large').then(isSame)];
+      };
+      assert.deepEqual(await outcomes(nothing, calls, 'direct'), [
+        'kept',
+        true,
+        true,
+        'kept',
+        'kept',
+      ]);
+    });
+
+    it('fails its caller only with the direct door, where it is longer than a string can be', async () => {
+      const calls = (cache) => [cache.set('k', { text: '\u0001'.repeat(2 ** 29 / 6) })];
+      assert.deepEqual(await outcomes(nothing, calls, 'direct'), error);
+    });
+  }
 
   long('fails its caller only: a value whose message is longer than a string can be', async () => {
     // Two characters in the request, and four in the message that carries it.

@@ -2,7 +2,7 @@
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { processes, unique } = require('./helpers');
+const { DOORS, processes, unique } = require('./helpers');
 
 /** Options that cannot be used: [option, value, how the error's message shows the value]. */
 const bad = [
@@ -209,72 +209,74 @@ describe('options in the primary', () => {
   });
 });
 
-describe('options in a worker', () => {
-  const { worker: start } = processes();
-  let worker;
-  before(async () => {
-    worker = await start();
-  });
+for (const door of DOORS) {
+  describe(`options in a worker, door: ${door}`, () => {
+    const { worker: start } = processes();
+    let worker;
+    before(async () => {
+      worker = await start({ door });
+    });
 
-  for (const [option, value, shown] of bad) {
-    it(`${option} ${show(value)}: getInstance and each call reject with an error that says so`, async () => {
+    for (const [option, value, shown] of bad) {
+      it(`${option} ${show(value)}: getInstance and each call reject with an error that says so`, async () => {
+        const namespace = unique('options');
+        const errors = await worker.run(
+          async ({ Cache }, options) => {
+            const calls = [Cache.getInstance(options)];
+            const cache = new Cache(options);
+            calls.push(cache.get('k'), cache.set('k', 1), cache.keys(), cache.execute('pop'));
+            const settled = await Promise.allSettled(calls);
+            return settled.map(({ reason }) => ({ name: reason?.name, message: reason?.message }));
+          },
+          { namespace, [option]: value, timeout: option === 'timeout' ? value : 10_000 },
+        );
+        assert.equal(errors.length, 5);
+        for (const error of errors) assertNames(error, option, shown);
+        assert.ok(!(namespace in Cache.getAllCaches()), 'no cache was made');
+      });
+    }
+
+    for (const [options, expected] of defaults) {
+      it(`${JSON.stringify(options)} makes ${JSON.stringify(expected)}`, async () => {
+        const got = await worker.run(({ Cache }, given) => {
+          const { namespace, timeout, failsafe } = new Cache(given);
+          return { namespace, timeout, failsafe };
+        }, options);
+        for (const [name, value] of Object.entries(expected)) assert.equal(got[name], value);
+      });
+    }
+
+    it('later options change a cache that exists, those left out leave it', async () => {
       const namespace = unique('options');
-      const errors = await worker.run(
+      const primary = new Cache({ namespace, max: 5, maxAge: 100 }).getCache();
+      await worker.open({ namespace, timeout: 10_000 });
+      assert.deepEqual([primary.max, primary.maxAge], [5, 100]);
+      await worker.open({ namespace, timeout: 10_000, max: 3, stale: true });
+      assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 100, true]);
+      await worker.open({ namespace, timeout: 10_000, maxAge: 0, stale: false });
+      assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 0, false]);
+      await worker.open({ namespace, timeout: 10_000, maxSize: 5000, maxEntrySize: 500 });
+      assert.deepEqual([primary.max, primary.maxSize], [3, 5000]);
+      assert.equal(primary.set('k', 'x'.repeat(500)), false);
+    });
+
+    it('parse and stringify work on this side', async () => {
+      const namespace = unique('options');
+      const got = await worker.run(
         async ({ Cache }, options) => {
-          const calls = [Cache.getInstance(options)];
-          const cache = new Cache(options);
-          calls.push(cache.get('k'), cache.set('k', 1), cache.keys(), cache.execute('pop'));
-          const settled = await Promise.allSettled(calls);
-          return settled.map(({ reason }) => ({ name: reason?.name, message: reason?.message }));
+          const cache = new Cache({
+            ...options,
+            stringify: (value) => `<${value}>`,
+            parse: (text) => `parsed ${text}`,
+          });
+          await cache.setObject('a', 1);
+          await cache.mSetObjects({ b: 2 });
+          return [await cache.getObject('a'), await cache.mGetObjects(['b', 'x'])];
         },
-        { namespace, [option]: value, timeout: option === 'timeout' ? value : 10_000 },
+        { namespace, timeout: 10_000 },
       );
-      assert.equal(errors.length, 5);
-      for (const error of errors) assertNames(error, option, shown);
-      assert.ok(!(namespace in Cache.getAllCaches()), 'no cache was made');
+      assert.deepEqual(got, ['parsed <1>', { b: 'parsed <2>' }]);
+      assert.deepEqual(Cache.getAllCaches()[namespace].values(), ['<2>', '<1>']);
     });
-  }
-
-  for (const [options, expected] of defaults) {
-    it(`${JSON.stringify(options)} makes ${JSON.stringify(expected)}`, async () => {
-      const got = await worker.run(({ Cache }, given) => {
-        const { namespace, timeout, failsafe } = new Cache(given);
-        return { namespace, timeout, failsafe };
-      }, options);
-      for (const [name, value] of Object.entries(expected)) assert.equal(got[name], value);
-    });
-  }
-
-  it('later options change a cache that exists, those left out leave it', async () => {
-    const namespace = unique('options');
-    const primary = new Cache({ namespace, max: 5, maxAge: 100 }).getCache();
-    await worker.open({ namespace, timeout: 10_000 });
-    assert.deepEqual([primary.max, primary.maxAge], [5, 100]);
-    await worker.open({ namespace, timeout: 10_000, max: 3, stale: true });
-    assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 100, true]);
-    await worker.open({ namespace, timeout: 10_000, maxAge: 0, stale: false });
-    assert.deepEqual([primary.max, primary.maxAge, primary.allowStale], [3, 0, false]);
-    await worker.open({ namespace, timeout: 10_000, maxSize: 5000, maxEntrySize: 500 });
-    assert.deepEqual([primary.max, primary.maxSize], [3, 5000]);
-    assert.equal(primary.set('k', 'x'.repeat(500)), false);
   });
-
-  it('parse and stringify work on this side', async () => {
-    const namespace = unique('options');
-    const got = await worker.run(
-      async ({ Cache }, options) => {
-        const cache = new Cache({
-          ...options,
-          stringify: (value) => `<${value}>`,
-          parse: (text) => `parsed ${text}`,
-        });
-        await cache.setObject('a', 1);
-        await cache.mSetObjects({ b: 2 });
-        return [await cache.getObject('a'), await cache.mGetObjects(['b', 'x'])];
-      },
-      { namespace, timeout: 10_000 },
-    );
-    assert.deepEqual(got, ['parsed <1>', { b: 'parsed <2>' }]);
-    assert.deepEqual(Cache.getAllCaches()[namespace].values(), ['<2>', '<1>']);
-  });
-});
+}

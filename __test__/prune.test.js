@@ -7,7 +7,7 @@ const { execFile } = require('node:child_process');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const Cache = require('..');
-const { processes, unique, until } = require('./helpers');
+const { DOORS, processes, unique, until } = require('./helpers');
 
 const EACH_SECOND = '* * * * * *';
 const ONCE_A_YEAR = '0 0 0 1 1 *';
@@ -72,15 +72,20 @@ describe('prune', () => {
         scheduled(EACH_SECOND, namespace);
         return scheduled(ONCE_A_YEAR, namespace);
       },
-      'whose schedule was made and stopped by a worker': async () => {
-        const namespace = unique('prune');
-        const worker = await startWorker();
-        await worker.open({ namespace, prune: EACH_SECOND, timeout: 10_000 });
-        const cache = new Cache({ namespace }).getCache();
-        await pruned(cache);
-        await worker.open({ namespace, prune: false, timeout: 10_000 });
-        return cache;
-      },
+      ...Object.fromEntries(
+        DOORS.map((door) => [
+          `whose schedule was made and stopped by a worker, door: ${door}`,
+          async () => {
+            const namespace = unique('prune');
+            const worker = await startWorker({ door });
+            await worker.open({ namespace, prune: EACH_SECOND, timeout: 10_000 });
+            const cache = new Cache({ namespace }).getCache();
+            await pruned(cache);
+            await worker.open({ namespace, prune: false, timeout: 10_000 });
+            return cache;
+          },
+        ]),
+      ),
     };
     const caches = {};
 

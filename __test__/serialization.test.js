@@ -2,7 +2,7 @@
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { processes, unique } = require('./helpers');
+const { DOORS, processes, unique } = require('./helpers');
 
 /** What structured clone carries and JSON does not. */
 function values() {
@@ -39,156 +39,159 @@ const ways = [
   ['both say advanced', { serialization: 'advanced' }, { serialization: 'advanced' }],
 ];
 
-for (const [title, workerOptions, cacheOptions] of ways) {
-  describe(`serialization: ${title}`, () => {
-    const { worker: start } = processes();
-    let worker;
-    before(async () => {
-      worker = await start(workerOptions);
-    });
-    const open = () =>
-      worker.open({
-        namespace: unique('clone'),
-        timeout: 10_000,
-        failsafe: 'reject',
-        ...cacheOptions,
+for (const door of DOORS)
+  for (const [title, workerOptions, cacheOptions] of ways) {
+    describe(`serialization: ${title}, door: ${door}`, () => {
+      const { worker: start } = processes();
+      let worker;
+      before(async () => {
+        worker = await start({ ...workerOptions, door });
       });
+      const open = () =>
+        worker.open({
+          namespace: unique('clone'),
+          timeout: 10_000,
+          failsafe: 'reject',
+          ...cacheOptions,
+        });
 
-    for (const [name, value] of Object.entries(values())) {
-      it(`${name} comes back to the worker as it was`, async () => {
-        const cache = await open();
-        await cache.set('k', value);
-        assert.deepEqual(await cache.get('k'), value);
-        assert.deepEqual(await cache.peek('k'), value);
-        assert.deepEqual(await cache.mGet(['k']), { k: value });
-        assert.deepEqual(await cache.values(), [value]);
-        assert.deepEqual((await cache.dump())[0].v, value);
-        await cache.mSet({ k: value });
-        assert.deepEqual((await cache.execute('pop')).value, value);
-      });
-    }
-
-    it('every kind comes back in one answer', async () => {
-      const cache = await open();
-      await cache.mSet(values());
-      assert.deepEqual(await cache.mGet(Object.keys(values())), values());
-      await cache.execute('load', await cache.dump());
-      assert.deepEqual(await cache.mGet(Object.keys(values())), values());
-    });
-
-    it('the primary reads what the worker set, as an object of its own each time', async () => {
-      const namespace = unique('clone');
-      const cache = await worker.open({ namespace, timeout: 10_000, ...cacheOptions });
-      await cache.mSet(values());
-      const primary = new Cache({ namespace });
       for (const [name, value] of Object.entries(values())) {
-        assert.deepEqual(await primary.get(name), value);
+        it(`${name} comes back to the worker as it was`, async () => {
+          const cache = await open();
+          await cache.set('k', value);
+          assert.deepEqual(await cache.get('k'), value);
+          assert.deepEqual(await cache.peek('k'), value);
+          assert.deepEqual(await cache.mGet(['k']), { k: value });
+          assert.deepEqual(await cache.values(), [value]);
+          assert.deepEqual((await cache.dump())[0].v, value);
+          await cache.mSet({ k: value });
+          assert.deepEqual((await cache.execute('pop')).value, value);
+        });
       }
-      const map = await primary.get('map');
-      map.clear();
-      assert.deepEqual(await primary.get('map'), values().map);
-    });
 
-    it('the worker reads what the primary set by reference', async () => {
-      const namespace = unique('clone');
-      const cache = await worker.open({
-        namespace,
-        timeout: 10_000,
-        failsafe: 'reject',
-        ...cacheOptions,
+      it('every kind comes back in one answer', async () => {
+        const cache = await open();
+        await cache.mSet(values());
+        assert.deepEqual(await cache.mGet(Object.keys(values())), values());
+        await cache.execute('load', await cache.dump());
+        assert.deepEqual(await cache.mGet(Object.keys(values())), values());
       });
-      const primary = new Cache({ namespace });
-      await primary.mSet(values());
-      assert.deepEqual(await cache.mGet(Object.keys(values())), values());
-    });
 
-    it('a function among the values of the primary is an error for its caller only', async () => {
-      const namespace = unique('clone');
-      const cache = await worker.open({
-        namespace,
-        timeout: 10_000,
-        failsafe: 'reject',
-        ...cacheOptions,
+      it('the primary reads what the worker set, as an object of its own each time', async () => {
+        const namespace = unique('clone');
+        const cache = await worker.open({ namespace, timeout: 10_000, ...cacheOptions });
+        await cache.mSet(values());
+        const primary = new Cache({ namespace });
+        for (const [name, value] of Object.entries(values())) {
+          assert.deepEqual(await primary.get(name), value);
+        }
+        const map = await primary.get('map');
+        map.clear();
+        assert.deepEqual(await primary.get('map'), values().map);
       });
-      const primary = new Cache({ namespace });
-      await primary.mSet({ bad: () => 1, good: new Date(5) });
-      await assert.rejects(cache.get('bad'), /could not be cloned/);
-      assert.deepEqual(await cache.get('good'), new Date(5));
-    });
 
-    it('a function is refused when it is set', async () => {
-      const namespace = unique('clone');
-      const failing = worker.run(
-        async ({ Cache: Theirs }, options) => {
-          const cache = await Theirs.getInstance(options);
-          await cache.set('k', { f() {} });
-        },
-        { namespace, timeout: 10_000, ...cacheOptions },
-      );
-      await assert.rejects(failing, /could not be cloned/);
-      assert.equal(Cache.getAllCaches()[namespace].length, 0);
-    });
-
-    it('numbers count all the same', async () => {
-      const cache = await open();
-      await cache.set('n', 5);
-      assert.deepEqual([await cache.incr('n'), await cache.decr('n', 10)], [6, -4]);
-    });
-
-    it('setObject keeps to stringify', async () => {
-      const cache = await open();
-      await cache.setObject('k', { date: new Date(0) });
-      assert.equal(await cache.get('k'), '{"date":"1970-01-01T00:00:00.000Z"}');
-    });
-  });
-}
-
-describe('serialization json', () => {
-  const { worker: start } = processes();
-
-  for (const [title, workerOptions, cacheOptions] of [
-    ['is the default', {}, {}],
-    [
-      'can be asked for on an advanced channel',
-      { serialization: 'advanced' },
-      { serialization: 'json' },
-    ],
-  ]) {
-    it(title, async () => {
-      const worker = await start(workerOptions);
-      const cache = await worker.open({
-        namespace: unique('json'),
-        timeout: 10_000,
-        ...cacheOptions,
+      it('the worker reads what the primary set by reference', async () => {
+        const namespace = unique('clone');
+        const cache = await worker.open({
+          namespace,
+          timeout: 10_000,
+          failsafe: 'reject',
+          ...cacheOptions,
+        });
+        const primary = new Cache({ namespace });
+        await primary.mSet(values());
+        assert.deepEqual(await cache.mGet(Object.keys(values())), values());
       });
-      await cache.set('k', { date: new Date(0), map: new Map() });
-      assert.deepEqual(await cache.get('k'), { date: '1970-01-01T00:00:00.000Z', map: {} });
+
+      it('a function among the values of the primary is an error for its caller only', async () => {
+        const namespace = unique('clone');
+        const cache = await worker.open({
+          namespace,
+          timeout: 10_000,
+          failsafe: 'reject',
+          ...cacheOptions,
+        });
+        const primary = new Cache({ namespace });
+        await primary.mSet({ bad: () => 1, good: new Date(5) });
+        await assert.rejects(cache.get('bad'), /could not be cloned/);
+        assert.deepEqual(await cache.get('good'), new Date(5));
+      });
+
+      it('a function is refused when it is set', async () => {
+        const namespace = unique('clone');
+        const failing = worker.run(
+          async ({ Cache: Theirs }, options) => {
+            const cache = await Theirs.getInstance(options);
+            await cache.set('k', { f() {} });
+          },
+          { namespace, timeout: 10_000, ...cacheOptions },
+        );
+        await assert.rejects(failing, /could not be cloned/);
+        assert.equal(Cache.getAllCaches()[namespace].length, 0);
+      });
+
+      it('numbers count all the same', async () => {
+        const cache = await open();
+        await cache.set('n', 5);
+        assert.deepEqual([await cache.incr('n'), await cache.decr('n', 10)], [6, -4]);
+      });
+
+      it('setObject keeps to stringify', async () => {
+        const cache = await open();
+        await cache.setObject('k', { date: new Date(0) });
+        assert.equal(await cache.get('k'), '{"date":"1970-01-01T00:00:00.000Z"}');
+      });
     });
   }
 
-  it('and advanced read what the other set', async () => {
-    const worker = await start();
-    const options = { namespace: unique('json'), timeout: 10_000, failsafe: 'reject' };
-    const json = await worker.open({ ...options, serialization: 'json' });
-    const advanced = await worker.open({ ...options, serialization: 'advanced' });
-    await json.set('json', { date: new Date(0) });
-    await advanced.set('advanced', { date: new Date(0) });
-    const text = { date: '1970-01-01T00:00:00.000Z' };
-    assert.deepEqual(await advanced.mGet(['json', 'advanced']), {
-      json: text,
-      advanced: { date: new Date(0) },
-    });
-    assert.deepEqual(await json.get('json'), text);
-    assert.deepEqual(await json.get('advanced'), { date: new Date(0) });
-  });
+for (const door of DOORS) {
+  describe(`serialization json, door: ${door}`, () => {
+    const { worker: start } = processes();
 
-  it('a worker whose first call comes before it can know still sends what its channel carries', async () => {
-    const worker = await start({ serialization: 'advanced' });
-    const got = await worker.run(async ({ Cache: Theirs }, namespace) => {
-      const cache = new Theirs({ namespace, timeout: 10_000 });
-      const calls = [cache.set('k', new Map([[1, new Date(5)]])), cache.get('k')];
-      return (await Promise.all(calls))[1];
-    }, unique('json'));
-    assert.deepEqual(got, new Map([[1, new Date(5)]]));
+    for (const [title, workerOptions, cacheOptions] of [
+      ['is the default', {}, {}],
+      [
+        'can be asked for on an advanced channel',
+        { serialization: 'advanced' },
+        { serialization: 'json' },
+      ],
+    ]) {
+      it(title, async () => {
+        const worker = await start({ ...workerOptions, door });
+        const cache = await worker.open({
+          namespace: unique('json'),
+          timeout: 10_000,
+          ...cacheOptions,
+        });
+        await cache.set('k', { date: new Date(0), map: new Map() });
+        assert.deepEqual(await cache.get('k'), { date: '1970-01-01T00:00:00.000Z', map: {} });
+      });
+    }
+
+    it('and advanced read what the other set', async () => {
+      const worker = await start({ door });
+      const options = { namespace: unique('json'), timeout: 10_000, failsafe: 'reject' };
+      const json = await worker.open({ ...options, serialization: 'json' });
+      const advanced = await worker.open({ ...options, serialization: 'advanced' });
+      await json.set('json', { date: new Date(0) });
+      await advanced.set('advanced', { date: new Date(0) });
+      const text = { date: '1970-01-01T00:00:00.000Z' };
+      assert.deepEqual(await advanced.mGet(['json', 'advanced']), {
+        json: text,
+        advanced: { date: new Date(0) },
+      });
+      assert.deepEqual(await json.get('json'), text);
+      assert.deepEqual(await json.get('advanced'), { date: new Date(0) });
+    });
+
+    it('a worker whose first call comes before it can know still sends what its channel carries', async () => {
+      const worker = await start({ door, serialization: 'advanced' });
+      const got = await worker.run(async ({ Cache: Theirs }, namespace) => {
+        const cache = new Theirs({ namespace, timeout: 10_000 });
+        const calls = [cache.set('k', new Map([[1, new Date(5)]])), cache.get('k')];
+        return (await Promise.all(calls))[1];
+      }, unique('json'));
+      assert.deepEqual(got, new Map([[1, new Date(5)]]));
+    });
   });
-});
+}

@@ -3,22 +3,25 @@
 // An application in which a dependency still brings the original: both work in one process tree.
 
 const assert = require('node:assert/strict');
-const { processes } = require('./helpers');
+const { DOORS, processes } = require('./helpers');
 
 describe('beside the original', () => {
   const { primary: start } = processes();
 
   for (const version of ['1.7.4', '1.5.24']) {
-    for (const first of ['ours', 'theirs']) {
-      it(`${version}, ${first} loaded first: each has its own messages and caches`, async () => {
+    for (const [door, first] of DOORS.flatMap((by) => [
+      [by, 'ours'],
+      [by, 'theirs'],
+    ])) {
+      it(`${version}, ${first} loaded first, door: ${door}: each has its own messages and caches`, async () => {
         const primary = await start();
         const got = await primary.run(
-          async (context, name, oursFirst) => {
+          async (context, name, oursFirst, by) => {
             if (oursFirst) void context.Cache;
             const Theirs = context.require(name);
             const Ours = context.Cache;
             const { startWorker } = context.require('.');
-            const worker = await startWorker();
+            const worker = await startWorker({ door: by });
             const inWorker = await worker.run(async (theirContext, theirName) => {
               const Original = theirContext.require(theirName);
               const options = { namespace: 'shared name', timeout: 10_000, failsafe: 'reject' };
@@ -46,6 +49,7 @@ describe('beside the original', () => {
           },
           `lru-cache-for-clusters-${version}`,
           first === 'ours',
+          door,
         );
         assert.deepEqual(got, [
           ['ours', 'theirs', 2, 3, 5, 7],

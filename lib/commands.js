@@ -6,6 +6,7 @@
  *
  * `keyed` says that the first argument is a key. `direct: false` says that a worker cannot make the call on the
  * store itself: it is encoded even where no message is sent.
+ * `visits` says that it calls back for each entry.
  * `snapshot`, where there is one, copies the first argument, which the caller may change meanwhile.
  * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
  * payload of the answer, and the arguments of the call.
@@ -60,6 +61,9 @@ function decodeValues(list) {
   );
 }
 
+/** A time of an entry, which JSON has no form for when it is without end. */
+const unbounded = (time) => time ?? Infinity;
+
 /** Whether a setting is given a value: as in 1.x nothing, `NaN` and the empty string are none. */
 const isGiven = (value) =>
   value !== undefined && value !== null && value !== '' && !Number.isNaN(value);
@@ -98,6 +102,7 @@ const count = {
 function visitor(name) {
   return {
     direct: false,
+    visits: true,
     local: (cache, fn, thisp) => cache[name](fn, thisp),
     encode() {
       throw makeError([
@@ -176,7 +181,7 @@ const commands = {
         .filter(([, value]) => advanced || value !== undefined)
         .map(([key, value]) => [encodeKey(key), encodeValue(value, advanced, NOTHING)])
         .filter(([, value]) => value !== NOTHING);
-      return `[${text.join(',')}],${age(maxAge)}`;
+      return `[${text.join(',')}],${isObject(pairs) ? age(maxAge) : 'null'}`;
     },
     decode: plain,
   },
@@ -208,7 +213,7 @@ const commands = {
       const entries = [];
       for (let at = 0; at < payload.length; at += 4) {
         const v = decodeListed(payload[at + 1], payload[at + 2]);
-        entries.push({ k: decodeKey(payload[at]), v, e: payload[at + 3] });
+        entries.push({ k: decodeKey(payload[at]), v, e: unbounded(payload[at + 3]) });
       }
       return entries;
     },
@@ -244,7 +249,7 @@ const commands = {
         value: decodeValue(valueKind, value),
         length: 1,
         now,
-        maxAge,
+        maxAge: unbounded(maxAge),
       };
     },
   },

@@ -41,6 +41,7 @@ class Table {
       for (let at = FREED_SLOTS; at < last && at < STATE_LENGTH; at += 1) {
         values[state[at]] = undefined;
       }
+      state[FREED] = 0;
       if (last <= STATE_LENGTH) return;
       native.release(this.cache);
     }
@@ -100,21 +101,18 @@ function decodeListed(place, payload) {
   }
 }
 
-/** A value as a store has it that keeps copies: what it is, and the payload. */
+/**
+ * A value as a store has it that keeps copies: what it is, and the payload; `undefined` where JSON has no form for
+ * it.
+ */
 function encode(value, how) {
   if (!staysHere(value) || typeof value === 'string') return [IS.VALUE, value];
   if (how === 'advanced') return [IS.CLONE, v8.serialize(value)];
   const json = JSON.stringify(value);
-  // What JSON has no form for is null, as in an array.
-  if (json === undefined) return [IS.VALUE, null];
+  if (json === undefined) return undefined;
   // A Date is a string and a boxed number a number: as such they are stored.
   return json[0] === '{' || json[0] === '[' ? [IS.JSON, json] : [IS.VALUE, JSON.parse(json)];
 }
-
-/** Whether a value has no form in a list of copies, and is left out. */
-const isLeftOut = (value, how) =>
-  how === 'json' &&
-  (value === undefined || typeof value === 'function' || typeof value === 'symbol');
 
 /** A key where a store is reached from a worker: `undefined` and `null` are one there. */
 const sharedKey = (key) => (key === undefined ? null : key);
@@ -256,7 +254,8 @@ class LRUCache {
 
   /** `set` of a copy. */
   #put(key, value, maxAge) {
-    const [kind, payload] = encode(value, this.#copies);
+    // What JSON has no form for is null, as in an array.
+    const [kind, payload] = encode(value, this.#copies) ?? [IS.VALUE, null];
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
     const stored = this.#table.state[OUTCOME] !== IS.MISS;
     this.#finish(result);
@@ -312,7 +311,7 @@ class LRUCache {
         'ERR_INVALID_ARG_TYPE',
       ]);
     }
-    const places = new Int32Array(entries.length);
+    const places = new Int32Array(entries.length).fill(-1);
     const values = Array.from(entries, (entry) => entry.v);
     const result = native.load(
       this.#cache,
@@ -417,15 +416,22 @@ class LRUCache {
 
   /** `setMany` of copies. */
   #putMany(keys, values, maxAge) {
-    const there = keys.filter((key, index) => !isLeftOut(values[index], this.#copies));
-    const copies = values
-      .filter((value) => !isLeftOut(value, this.#copies))
-      .map((value) => encode(value, this.#copies));
-    const kinds = Int32Array.from(copies, ([kind]) => kind);
-    const payloads = copies.map(([, payload]) => payload);
+    const there = [];
+    const kinds = [];
+    const payloads = [];
+    for (let index = 0; index < keys.length; index += 1) {
+      const value = values[index];
+      // In an object JSON leaves out what it has no form for.
+      const isLeftOut = value === undefined && this.#copies === 'json';
+      const encoded = isLeftOut ? undefined : encode(value, this.#copies);
+      if (encoded === undefined) continue;
+      there.push(keys[index]);
+      kinds.push(encoded[0]);
+      payloads.push(encoded[1]);
+    }
     const time = now();
     const run = (crossing) =>
-      native.putMany(this.#cache, crossing, payloads, kinds, maxAge || 0, time);
+      native.putMany(this.#cache, crossing, payloads, Int32Array.from(kinds), maxAge || 0, time);
     this.#finish(this.#withKeys(there, run));
   }
 

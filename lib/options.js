@@ -6,6 +6,9 @@ const { makeError } = require('./errors');
 /** Milliseconds that a worker's call waits for its answer. */
 const DEFAULT_TIMEOUT = 100;
 
+/** The longest that a timer can wait, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** The options that the store knows. What they may be is decided in `src/options.rs`. */
 const STORE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
@@ -81,4 +84,11 @@ function readOptions(given) {
   return read;
 }
 
-module.exports = { DEFAULT_TIMEOUT, numberJson, optionJson, storeOptions, readOptions };
+module.exports = {
+  DEFAULT_TIMEOUT,
+  LONGEST_TIMER,
+  numberJson,
+  optionJson,
+  storeOptions,
+  readOptions,
+};

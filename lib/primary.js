@@ -12,40 +12,62 @@ const { NOTHING, encodeValue } = require('./codec');
 const { makeError, timedOut } = require('./errors');
 const { debug } = require('./debug');
 const { LRUCache, Opened, Table } = require('./lru-cache');
-const { DEFAULT_TIMEOUT } = require('./options');
+const { DEFAULT_TIMEOUT, LONGEST_TIMER } = require('./options');
 const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { BUSY, Waiting } = require('./waiting');
 
 // Kept, because test suites replace the globals by timers that stand still.
-const { clearTimeout, setInterval, setTimeout } = globalThis;
+const { clearTimeout, performance, setInterval, setTimeout } = globalThis;
 
 const log = debug('primary');
 
 const table = new Table();
 const registry = new NativeRegistry(table.state, prune);
 
-/** Every cache that was asked for here, by namespace. The registry may know more: those of workers. */
+/** The caches of each namespace that was asked for. The registry may know more: those of workers. */
 const caches = new Map();
 
-/** The cache of a namespace, made if there is none; `options` is the JSON of those that are given. */
-function openCache(namespace, options) {
+/**
+ * The cache of a namespace, made if there is none, in two ways: `quick` for calls that are made again where a worker
+ * has the store, `patient` for those of the synchronous class, which wait for it.
+ */
+function cachesOf(namespace) {
+  let both = caches.get(namespace);
+  if (!both) {
+    if (!registry.cache(namespace)) applyOptions(namespace, '{}');
+    const open = (patient) => new LRUCache(new Opened(registry.cache(namespace, patient), table));
+    both = { quick: open(false), patient: open(true) };
+    caches.set(namespace, both);
+  }
+  return both;
+}
+
+/** The synchronous cache of a namespace, made if there is none. */
+function cacheOf(namespace) {
+  return cachesOf(namespace).patient;
+}
+
+/**
+ * Makes the cache of a namespace, or changes its options to those given, as JSON. Throws what is wrong with them;
+ * where a worker has the store, nothing is changed yet.
+ */
+function applyOptions(namespace, options) {
   const wrong = registry.open(namespace, options);
   table.release();
   if (wrong) throw makeError(wrong);
-  let cache = caches.get(namespace);
-  if (!cache) {
-    cache = new LRUCache(new Opened(registry.cache(namespace), table));
-    caches.set(namespace, cache);
-  }
-  return cache;
 }
 
-/** Called when the schedule of a namespace says so. What cannot be done now is done at the next time. */
+/** Called when the schedule of a namespace says so. */
 function prune(namespace) {
-  const done = registry.scheduled(namespace, Date.now());
-  table.release();
-  log(done === true ? 'pruned' : 'did not prune', namespace);
+  const attempt = () => {
+    const done = registry.scheduled(namespace, Date.now());
+    table.release();
+    if (Array.isArray(done) && done[2] === BUSY) return false;
+    log(done === true ? 'pruned' : 'did not prune', namespace);
+    return true;
+  };
+  if (!attempt()) waitingFor(namespace).add(attempt);
 }
 
 /** Milliseconds until values go whose entries workers have removed, where this process makes no call itself. */
@@ -53,21 +75,26 @@ const SWEEP = 1000;
 
 let sweeper;
 
-/** Where a worker can attach a namespace, or why it cannot. `theirs` is a ticket the worker has already. */
+/**
+ * The answer to a worker that asks where it can attach a namespace, or why it cannot; an error where it has to ask
+ * again. `theirs` is a ticket the worker has already.
+ */
 function share(namespace, theirs) {
   let why = whyNot();
   if (why === undefined) {
+    // Values that were freed meanwhile may still have to be read: they are dropped later.
     const ticket = registry.share(namespace, theirs, table.values);
-    table.release();
     if (typeof ticket === 'string') {
       sweeper ??= setInterval(sweep, SWEEP).unref();
       log('shares', namespace, ticket);
-      return { ticket };
+      return `0,${JSON.stringify({ ticket })}`;
     }
-    why = makeError(ticket).message;
+    const error = makeError(ticket);
+    if (error.code === BUSY) return `4,${JSON.stringify(ticket)}`;
+    why = error.message;
   }
   log('does not share', namespace, why);
-  return { why };
+  return `0,${JSON.stringify({ why })}`;
 }
 
 function sweep() {
@@ -75,18 +102,20 @@ function sweep() {
   table.release();
 }
 
-/** The synchronous cache of an instance's namespace. */
-function cacheOf(namespace) {
-  return openCache(namespace, '{}');
-}
-
 /** `{ namespace: LRUCache }` of all that exist. */
 function allCaches() {
   return Object.fromEntries(registry.names().map((name) => [name, cacheOf(name)]));
 }
 
+const nothing = () => {};
+
 /** Calls that wait for a store which a worker has locked, by namespace. */
 const waiting = new Map();
+
+function waitingFor(namespace) {
+  if (!waiting.has(namespace)) waiting.set(namespace, new Waiting());
+  return waiting.get(namespace);
+}
 
 /** The door of an instance in this process: calls go straight to the cache. */
 class LocalDoor {
@@ -95,12 +124,23 @@ class LocalDoor {
     this.namespace = namespace;
     /** Whose `timeout` and `failsafe` hold for a call that has to wait. */
     this.instance = instance;
-    this.cache = openCache(namespace, store);
-    /** Resolves when the cache exists. */
+    const open = () => applyOptions(namespace, store);
+    /** Resolves when the cache has its options. */
     this.ready = Promise.resolve();
+    try {
+      open();
+    } catch (error) {
+      if (error?.code !== BUSY) throw error;
+      this.ready = this.#wait({ name: '()', creates: true, local: open });
+      // Whoever waits for it hears of a failure.
+      this.ready.catch(nothing);
+    }
+    this.cache = cachesOf(namespace).quick;
   }
 
   async call(command, a, b, c) {
+    // A visit of all entries cannot be begun again.
+    if (command.visits) return command.local(cacheOf(this.namespace), a, b, c);
     if (!waiting.get(this.namespace)?.length) {
       try {
         return command.local(this.cache, a, b, c);
@@ -121,10 +161,13 @@ class LocalDoor {
         if (this.instance.failsafe === 'reject') reject(timedOut(this.namespace, command));
         else resolve(undefined);
       };
-      const timeout = Number(this.instance.timeout);
-      const timer = setTimeout(expire, timeout > 0 ? timeout : DEFAULT_TIMEOUT);
+      const timeout = Number(this.instance.timeout) || 0;
+      const timer = setTimeout(
+        expire,
+        timeout > 0 ? Math.min(timeout, LONGEST_TIMER) : DEFAULT_TIMEOUT,
+      );
       const attempt = () => {
-        if (over) return true;
+        if (over && !command.creates) return true;
         try {
           resolve(command.local(this.cache, a, b, c));
         } catch (error) {
@@ -134,8 +177,7 @@ class LocalDoor {
         clearTimeout(timer);
         return true;
       };
-      if (!waiting.has(this.namespace)) waiting.set(this.namespace, new Waiting());
-      waiting.get(this.namespace).add(attempt);
+      waitingFor(this.namespace).add(attempt);
     });
   }
 
@@ -144,8 +186,6 @@ class LocalDoor {
     return { door: 'local' };
   }
 }
-
-const nothing = () => {};
 
 /** Sends to a worker. One that is gone, or goes meanwhile, is no event. */
 function send(worker, message) {
@@ -162,7 +202,7 @@ function fetchValues(part) {
   const fetched = pieces.map((piece) => {
     if (typeof piece === 'string') return piece;
     const [first, second] = piece;
-    if (typeof first === 'string') return `0,${JSON.stringify(share(first, second))}`;
+    if (typeof first === 'string') return share(first, second);
     return { value: table.values[first], advanced: second === 1 };
   });
   return { id, pieces: fetched };
@@ -232,20 +272,62 @@ function sendReply(worker, to, text) {
   }
 }
 
+/** Batches whose store another worker has locked, and those behind them, by worker: answers come in order. */
+const held = new WeakMap();
+
+/** The longest that a batch waits for a store, in milliseconds. */
+const LONGEST_HOLD = 60_000;
+
 /** Answers one message of a worker, whatever it is. */
 function receive(worker, message) {
   if (!isOurs(message)) return;
   if (message.hello) send(worker, { source: SOURCE, hello });
   if (typeof message.batch !== 'string') return;
-  const reply = registry.handle(message.batch, Date.now());
+  let batch = message.batch;
+  const wait = Math.min(message.timeout > 0 ? message.timeout : DEFAULT_TIMEOUT, LONGEST_HOLD);
+  const due = performance.now() + wait;
+  const attempt = () => {
+    if (!worker.isConnected()) return true;
+    if (performance.now() >= due) {
+      // Nobody waits for them any more, and not even a try is free.
+      refuse(worker, message.from, batch);
+      return true;
+    }
+    const left = answer(worker, message.from, batch);
+    if (left > 0) batch = batch.split('\n').filter(Boolean).slice(-left).join('\n');
+    return left === 0;
+  };
+  if (held.get(worker)?.length) held.get(worker).add(attempt);
+  else if (!attempt()) {
+    if (!held.has(worker)) held.set(worker, new Waiting());
+    held.get(worker).add(attempt);
+  }
+}
+
+/** Answers each request of a batch with an error: another worker has the store. */
+function refuse(worker, to, batch) {
+  const busy = makeError(['Error', 'another process has the shared store', BUSY]);
+  const ids = batch.split('\n').flatMap((request) => /^\[(\d+),/.exec(request)?.[1] ?? []);
+  sendAnswers(
+    worker,
+    to,
+    ids.map((id) => errorAnswer(id, busy)),
+  );
+}
+
+/** Answers a batch; how many of its requests, the last ones, were left because another worker has their store. */
+function answer(worker, to, batch) {
+  const reply = registry.handle(batch, Date.now());
   if (typeof reply === 'string') {
     table.release();
-    sendReply(worker, message.from, reply);
-    return;
+    sendReply(worker, to, reply);
+    return 0;
   }
+  const left = typeof reply.at(-1) === 'number' ? reply.pop() : 0;
   const parts = reply.map(fetchValues);
   table.release();
-  sendAnswers(worker, message.from, complete(parts));
+  sendAnswers(worker, to, complete(parts));
+  return left;
 }
 
 /** Begins to answer workers, and tells those that were there before. */

@@ -29,8 +29,9 @@ function prune(namespace) {
 /** What an answer says of a value that only the process has which stored it. */
 const ELSEWHERE = 'ERR_STORE_ELSEWHERE';
 
-/** What it says of a store that cannot be used any more. */
+/** What it says of a store that cannot be used any more, and of one that a primary has taken over. */
 const DAMAGED = 'ERR_STORE_DAMAGED';
+const MOVED = 'ERR_STORE_MOVED';
 
 /** What tells a store from any other; the rest of a ticket says who has it. */
 const nonce = (ticket) => ticket?.slice(ticket.lastIndexOf(':'));
@@ -47,6 +48,10 @@ class Space {
   ticket;
   /** Whether there is no primary to ask for the store: the workers find it by themselves. */
   alone;
+  /** Whether the primary has been asked for another store, and calls wait for that. */
+  asking = false;
+  /** Milliseconds after which it is asked again, where it could not answer. */
+  delay;
   /** The last call that is under way as a message. */
   lastSent = 0;
   /** Calls that found the store busy, and all that came after them. */
@@ -59,9 +64,9 @@ class Space {
     if (alone) this.why = 'the shared store has not been found yet';
   }
 
-  /** Whether calls are made here: in the store, or in the one that is being looked for. */
+  /** Whether calls are made here: in the store, or in the one that is being looked for or asked for. */
   get isHere() {
-    return this.json !== undefined || this.alone;
+    return this.json !== undefined || this.alone || this.asking;
   }
 
   /** Whether calls wait for the store, and others must wait behind them. */
@@ -83,17 +88,20 @@ class Space {
 
   /** What the primary said of the store: where it is, or why it cannot be shared. */
   learn({ ticket, why }) {
+    const { alone, ticket: old } = this;
+    this.alone = false;
     if (typeof ticket !== 'string') {
       this.leave(`the primary says: ${why}`);
-    } else if (nonce(ticket) !== nonce(this.ticket)) {
+    } else if (nonce(ticket) !== nonce(old)) {
       const wrong = registry.attach(this.name, ticket);
       if (wrong) this.leave(makeError(wrong).message);
       else this.#attached();
-    } else if (this.alone) {
+    } else if (alone) {
       // The primary runs the schedule from now on.
       registry.open(this.name, '{"prune":false}');
     }
-    this.alone = false;
+    // Of a store that there was, the primary was not told the options.
+    if (old !== undefined && nonce(this.ticket) !== nonce(old)) this.channel.askAgain(this);
   }
 
   #attached() {
@@ -109,7 +117,7 @@ class Space {
 
   /** Goes on with messages. */
   leave(why) {
-    registry.forget?.(this.name);
+    registry.forget(this.name);
     this.json = undefined;
     this.advanced = undefined;
     this.ticket = undefined;
@@ -120,18 +128,19 @@ class Space {
   }
 
   /** Goes on without a store that cannot be used any more, until there is another. */
-  #lose(why) {
+  #lose({ code, message }) {
     const { alone } = this;
-    this.leave(why);
-    // Without a primary, one of the workers makes it.
-    this.alone = alone;
-    if (!alone) this.channel.askAgain(this);
+    this.leave(message);
+    // Without a primary, one of the workers makes it. One that has moved the store will be heard of.
+    this.alone = alone && code !== MOVED;
+    this.asking = !this.alone && process.connected;
+    if (this.asking) this.channel.askAgain(this);
   }
 
   /** Whether a call that failed with this error can still be made, by another road than straight. */
   canGoOn(error) {
-    if (error?.code === DAMAGED) {
-      this.#lose(error.message);
+    if (error?.code === DAMAGED || error?.code === MOVED) {
+      this.#lose(error);
       return true;
     }
     return error?.code === BUSY || error?.code === ELSEWHERE;
@@ -151,7 +160,7 @@ class Space {
     if (!call.isOpen && !(call.creates && process.connected)) return true;
     // What is under way as a message goes first.
     if (!this.isHere) return this.#send(call);
-    if (!this.channel.hasAnswered(this.lastSent)) return false;
+    if (this.asking || !this.channel.hasAnswered(this.lastSent)) return false;
     const [kind, payload] = this.#run(call);
     const code = kind === KIND.ERROR ? String(payload[2]) : '';
     if (code === BUSY) {
@@ -160,9 +169,9 @@ class Space {
     }
     if (code === ELSEWHERE) return this.#send(call);
     if (code.startsWith('ERR_STORE')) {
-      const why = makeError(payload).message;
-      if (this.json === undefined) this.leave(why);
-      else this.#lose(why);
+      const error = makeError(payload);
+      if (this.json === undefined && code !== MOVED) this.leave(error.message);
+      else this.#lose(error);
       return this.isHere ? false : this.#send(call);
     }
     this.channel.answer(call, kind, payload);
@@ -181,7 +190,10 @@ class Space {
   }
 
   #handle(call) {
-    const [, kind, payload] = JSON.parse(`[${registry.handle(`[0${call.request}`, Date.now())}]`);
+    const reply = registry.handle(`[0${call.request}`, Date.now());
+    // A request that is left: another process has the store.
+    if (typeof reply !== 'string') return [KIND.ERROR, ['Error', '', BUSY]];
+    const [, kind, payload] = JSON.parse(`[${reply}]`);
     return [kind, payload];
   }
 

@@ -8,7 +8,7 @@
 const { randomUUID } = require('crypto');
 const { makeError, timedOut } = require('./errors');
 const { KIND } = require('./codec');
-const { DEFAULT_TIMEOUT } = require('./options');
+const { DEFAULT_TIMEOUT, LONGEST_TIMER } = require('./options');
 const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
@@ -20,8 +20,9 @@ const { performance, setImmediate, setTimeout } = globalThis;
 
 const nothing = () => {};
 
-/** The longest that a timer can wait, in milliseconds. */
-const LONGEST_TIMER = 2 ** 31 - 1;
+/** Milliseconds until the primary is asked again for a store whose lock it could not have, at first and at most. */
+const ASK_AGAIN = 16;
+const ASK_AGAIN_LATEST = 1024;
 
 /** A call that waits for its answer. */
 class Call {
@@ -198,6 +199,7 @@ class Channel {
     if (!space) {
       space = new Space(name, this, this.#alone);
       space.why = whyNot() ?? space.why;
+      space.delay = ASK_AGAIN;
       this.#spaces.set(name, space);
     }
     return space;
@@ -302,6 +304,10 @@ class Channel {
       }
       length += next;
     }
+    // Where the calls of a namespace had all ended before they were sent, none is under way.
+    for (const space of this.#spaces.values()) {
+      if (space.lastSent === Infinity) space.lastSent = this.#nextId - 1;
+    }
   }
 
   #sendCalls(calls) {
@@ -314,11 +320,13 @@ class Channel {
     }
     try {
       let batch = '';
+      let timeout = LONGEST_TIMER;
       for (const call of calls) {
         batch += `[${call.id}${call.request}\n`;
         call.request = undefined;
+        timeout = Math.min(timeout, call.door.timeout ?? timeout);
       }
-      this.#post({ source: SOURCE, from: this.#name, batch }, (error) => {
+      this.#post({ source: SOURCE, from: this.#name, batch, timeout }, (error) => {
         if (error) for (const call of calls) this.#giveUp(call);
       });
     } catch (error) {
@@ -347,9 +355,19 @@ class Channel {
   #hear(id, kind, payload) {
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
-    if (asked && kind === KIND.JSON && typeof payload === 'object') asked.learn(payload);
-    this.#answered = Math.max(this.#answered, id);
     const call = this.#pending.get(id);
+    this.#answered = Math.max(this.#answered, id);
+    if (asked && kind === KIND.ERROR && payload[2] === BUSY) {
+      this.#pending.delete(id);
+      setTimeout(() => this.askAgain(asked, call), asked.delay).unref();
+      asked.delay = Math.min(2 * asked.delay, ASK_AGAIN_LATEST);
+      return;
+    }
+    if (asked) {
+      asked.asking = false;
+      asked.delay = ASK_AGAIN;
+    }
+    if (asked && kind === KIND.JSON && typeof payload === 'object') asked.learn(payload);
     // A late answer, or the second one where the primary has two copies of this package.
     if (call) this.answer(call, kind, payload);
   }
@@ -366,16 +384,23 @@ class Channel {
 
   /** A primary that is new to us, or has loaded the package anew, may know no namespace yet. */
   #createAll() {
-    const calls = Array.from(this.#spaces.values(), (space) =>
-      this.#creation(space, this.optionsOf(space)),
-    );
+    // One whose options were all wrong is none.
+    const spaces = Array.from(this.#spaces.values()).filter(({ name }) => this.#created.has(name));
+    const calls = spaces.map((space) => {
+      const options = this.optionsOf(space);
+      // The store has them, and what was changed since; the schedule is the primary's.
+      const news = space.ticket === undefined ? options : { prune: options.prune };
+      return this.#creation(space, news);
+    });
     this.#outbox.unshift(...calls);
     this.#clocked += calls.length;
   }
 
-  /** Asks the primary once more for a store. */
-  askAgain(space) {
-    this.#outbox.push(this.#creation(space, this.optionsOf(space)));
+  /** Asks the primary once more for a store; for the sake of a call, if there is one that waits. */
+  askAgain(space, call) {
+    const creation = this.#creation(space, this.optionsOf(space));
+    if (call?.isOpen) call.request = creation.request;
+    this.#outbox.push(call?.isOpen ? call : creation);
     this.#flushSoon();
   }
 
@@ -448,7 +473,10 @@ class Channel {
     this.#ended = 0;
     this.#answered = Infinity;
     for (const call of calls) this.#giveUp(call);
-    for (const space of this.#spaces.values()) space.update();
+    for (const space of this.#spaces.values()) {
+      space.asking = false;
+      space.update();
+    }
   }
 }
 

@@ -276,6 +276,11 @@ impl<S: Storage> Cache<S> {
         self.storage.iter()
     }
 
+    /// The keys of all entries, most recent first, expired ones included.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.storage.keys()
+    }
+
     /// Every entry that has not expired, most recent first, with the time at which it will.
     pub fn dump(&self, now: impl Clock) -> impl Iterator<Item = DumpEntry<Value<'_>>> {
         let max_age = self.limits().max_age;

@@ -43,6 +43,15 @@ impl Error {
     /// The code of what is said of a store that cannot be used any more.
     pub const DAMAGED: &str = "ERR_STORE_DAMAGED";
 
+    /// The entries of a store that a primary has taken over; it knows where they are.
+    pub fn moved() -> Self {
+        Self {
+            class: ErrorClass::Error,
+            code: "ERR_STORE_MOVED",
+            message: "the primary has moved the shared store; ask it".into(),
+        }
+    }
+
     /// A value of the wrong type or outside what is allowed: `TypeError`, `ERR_INVALID_ARG_TYPE`.
     pub fn argument(message: impl Into<Cow<'static, str>>) -> Self {
         Self {

@@ -2,7 +2,6 @@
 //! do more harm than an error answer to the request at fault.
 
 use serde_json::value::RawValue;
-use std::time::Duration;
 
 use crate::{
     cache::{Cache, DumpEntry},
@@ -10,12 +9,14 @@ use crate::{
     key::Key,
     options::{self, Options},
     protocol::{self, Part, Reply, Request},
-    registry::{PATIENCE, Registry},
+    registry::Registry,
     storage::Storage,
+    store::PATIENCE,
     value::OwnedValue,
 };
 
-/// Answers a batch. `now` is in milliseconds since the epoch.
+/// Answers a batch, up to the first request whose store another process has locked. `now` is in milliseconds
+/// since the epoch.
 ///
 /// ```
 /// use lru_cache_for_clusters::{handler, protocol::Part, registry::Registry, slots::Slots};
@@ -27,39 +28,28 @@ use crate::{
 /// ```
 pub fn handle(registry: &Registry, batch: &str, now: f64) -> Vec<Part> {
     let mut reply = Reply::default();
-    // One request may wait for another process. Where that was in vain, the others of the batch do not: the
-    // primary has more to do.
-    let mut patience = PATIENCE;
-    for line in batch.lines().filter(|line| !line.is_empty()) {
-        match Request::parse(line) {
-            Ok(request) => {
-                reply.answer(request.id, request.mode, |reply| {
-                    let answered = answer(registry, &request, now, patience, reply);
-                    if answered == Err(Error::busy()) {
-                        patience = Duration::ZERO;
-                    }
-                    answered
-                });
-            }
-            Err(bad) => {
-                if let Some(id) = bad.id {
-                    reply.answer(id, protocol::Mode::Json, |_| Err(bad.error));
-                }
-            }
+    let mut lines = batch.lines().filter(|line| !line.is_empty());
+    while let Some(line) = lines.next() {
+        let answered = match Request::parse(line) {
+            Ok(request) => reply.answer(request.id, request.mode, |reply| {
+                answer(registry, &request, now, reply)
+            }),
+            Err(bad) => bad
+                .id
+                .is_none_or(|id| reply.answer(id, protocol::Mode::Json, |_| Err(bad.error))),
+        };
+        if !answered {
+            // Those after it must not overtake it.
+            reply.leave(1 + lines.count());
+            break;
         }
     }
     reply.finish()
 }
 
-fn answer(
-    registry: &Registry,
-    request: &Request<'_>,
-    now: f64,
-    patience: Duration,
-    reply: &mut Reply,
-) -> Result<()> {
+fn answer(registry: &Registry, request: &Request<'_>, now: f64, reply: &mut Reply) -> Result<()> {
     if request.command == "()" {
-        registry.open(&request.namespace, Options::parse(request.json(0))?, patience)?;
+        registry.open(&request.namespace, Options::parse(request.json(0))?, PATIENCE)?;
         match request.option(1)? {
             // It can attach shared memory, and may have some already.
             Some(wish) => reply.ticket(&request.namespace, wish.as_str()),
@@ -70,7 +60,8 @@ fn answer(
     let cache = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;
-    let mut cache = cache.lock(patience)?;
+    let mut cache = cache.lock(PATIENCE)?;
+    reply.doubt(cache.is_shared());
     match &*request.command {
         "get" | "peek" => cache.readable(Some(request.key(0)?.as_bytes()))?,
         "mGet" | "values" | "dump" | "pop" => cache.readable(None)?,
@@ -154,7 +145,7 @@ fn run<S: Storage>(cache: &mut Cache<S>, request: &Request<'_>, now: f64, reply:
             cache.prune(now);
             reply.json("null");
         }
-        "keys" => reply.list(cache.iter(), |reply, entry| reply.key(entry.key)),
+        "keys" => reply.list(cache.keys(), |reply, key| reply.key(key)),
         "values" => reply.list(cache.iter(), |reply, entry| reply.value(entry.value)),
         "dump" => reply.list(cache.dump(now), |reply, entry| {
             reply.key(entry.key.as_bytes());
@@ -290,6 +281,23 @@ mod tests {
                 (r#""get","a""#, "5,0"),
             ],
         );
+    }
+
+    #[test]
+    fn a_store_that_another_has_leaves_its_request_and_all_after_it() {
+        let registry = registry();
+        assert_eq!(text(&registry, r#"[0,0,"free","()",{}]"#, 0.0), "0,0,true");
+        let batch = concat!(
+            "[1,0,\"free\",\"set\",1,0,1]\n",
+            "[2,0,\"n\",\"incr\",1]\n\n",
+            "[3,0,\"free\",\"get\",1]\n[4,0,\"n\"]\n"
+        );
+        let store = registry.get("n").unwrap();
+        let guard = store.lock(PATIENCE).unwrap();
+        let left = handle(&registry, batch, 0.0);
+        assert_eq!(left, [Part::Ready("1,0,true".into()), Part::Left(3)]);
+        drop(guard);
+        assert!(text(&registry, batch, 0.0).starts_with("1,0,true,2,0,1,3,0,1,4,4,"));
     }
 
     #[test]

@@ -187,13 +187,22 @@ impl<'a> KeyView<'a> {
             t if t == Tag::Number as u8 => payload.try_into().map_or(Self::Undefined, |bits| {
                 Self::Number(f64::from_bits(u64::from_le_bytes(bits)))
             }),
-            t if t == Tag::BigInt as u8 => std::str::from_utf8(payload).map_or(Self::Undefined, Self::BigInt),
+            t if t == Tag::BigInt as u8 => digits(payload).map_or(Self::Undefined, Self::BigInt),
             t if t == Tag::True as u8 => Self::Bool(true),
             t if t == Tag::False as u8 => Self::Bool(false),
             t if t == Tag::Null as u8 => Self::Null,
             _ => Self::Undefined,
         }
     }
+}
+
+/// Decimal digits with or without a sign, if that is what bytes are: they may come from damaged memory.
+fn digits(bytes: &[u8]) -> Option<&str> {
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(bytes).ok()
 }
 
 /// The bytes of a string key of ASCII, written into `buffer`: the short way for most keys. `None` where the

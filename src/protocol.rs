@@ -291,6 +291,9 @@ pub enum Part {
         /// To be joined.
         pieces: Vec<Piece>,
     },
+    /// As many requests of the batch, its last ones, were not handled: another process has the store of the
+    /// first of them.
+    Left(usize),
 }
 
 /// Collects the answers to one batch.
@@ -307,6 +310,8 @@ pub struct Reply {
     /// Bytes in `parts`.
     parts_bytes: usize,
     mode: Mode,
+    /// Whether what a value is said to be has to be checked.
+    doubts: bool,
 }
 
 impl Default for Reply {
@@ -319,6 +324,7 @@ impl Default for Reply {
             pieces_bytes: 0,
             parts_bytes: 0,
             mode: Mode::Json,
+            doubts: false,
         }
     }
 }
@@ -332,8 +338,9 @@ impl Reply {
     /// can ask for a long value, and do so a million times.
     const REPLY_BYTES: usize = Self::ANSWER_BYTES;
 
-    /// Writes the answer to one request: what `write` writes, or the error it returns.
-    pub fn answer(&mut self, id: u64, mode: Mode, write: impl FnOnce(&mut Self) -> Result<()>) {
+    /// Writes the answer to one request: what `write` writes, or the error it returns. `false` where that is
+    /// `ERR_STORE_BUSY`: then nothing is written, and the request can be handled later.
+    pub fn answer(&mut self, id: u64, mode: Mode, write: impl FnOnce(&mut Self) -> Result<()>) -> bool {
         self.mode = mode;
         self.begin(id);
         let mut written = if self.parts_bytes < Self::REPLY_BYTES {
@@ -347,6 +354,9 @@ impl Reply {
         if let Err(error) = written {
             self.text.truncate(self.start);
             self.pieces.clear();
+            if error == Error::busy() {
+                return false;
+            }
             self.begin(id);
             self.error(&error);
         }
@@ -371,6 +381,13 @@ impl Reply {
                 pieces: std::mem::take(&mut self.pieces),
             });
         }
+        true
+    }
+
+    /// Says that the last requests of the batch were not handled.
+    pub fn leave(&mut self, requests: usize) {
+        self.close_part();
+        self.parts.push(Part::Left(requests));
     }
 
     fn begin(&mut self, id: u64) {
@@ -405,10 +422,19 @@ impl Reply {
         self.parts
     }
 
+    /// Says whether the values come from memory that other processes write: then JSON that is none is a miss, as
+    /// it would make the whole message unreadable.
+    pub fn doubt(&mut self, doubts: bool) {
+        self.doubts = doubts;
+    }
+
     /// Writes a value.
     pub fn value(&mut self, value: Value<'_>) {
         let out = &mut self.text;
         match value {
+            Value::Json(json) if self.doubts && serde_json::from_str::<&RawValue>(json).is_err() => {
+                self.miss();
+            }
             Value::Undefined => out.push_str("1,0"),
             Value::Null => out.push_str("0,null"),
             Value::Bool(value) => out.push_str(if value { "0,true" } else { "0,false" }),
@@ -567,8 +593,23 @@ mod tests {
         let part = |part: &Part| match part {
             Part::Ready(text) => text.clone(),
             Part::Pending { pieces, .. } => pieces.iter().map(piece).collect(),
+            Part::Left(_) => panic!("{part:?}"),
         };
         format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
+    }
+
+    #[test]
+    fn what_is_no_json_is_a_miss_where_it_may_be_damaged() {
+        let text = |doubts| {
+            let mut reply = Reply::default();
+            reply.doubt(doubts);
+            reply.value(Value::Json("[1]"));
+            reply.comma();
+            reply.value(Value::Json("[1\u{1}"));
+            reply.text
+        };
+        assert_eq!(text(true), "0,[1],5,0");
+        assert_eq!(text(false), "0,[1],0,[1\u{1}");
     }
 
     #[test]
@@ -940,6 +981,7 @@ mod tests {
                     }
                 })
                 .sum(),
+            Part::Left(_) => panic!("{part:?}"),
         };
         let total: usize = reply.parts.iter().map(bytes).sum();
         // A separator that stood before a pending answer went with it.

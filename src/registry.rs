@@ -14,11 +14,8 @@ use crate::{
     prune::{Job, Pattern, Scheduler},
     slots::Slots,
     storage::Storage,
-    store::Store,
+    store::{PATIENCE, Store},
 };
-
-/// How long a call that cannot be put off waits for another process.
-pub const PATIENCE: Duration = Duration::from_millis(1);
 
 /// What a schedule does at its time: called with the namespace, on the scheduler's thread.
 pub type Tick = Arc<dyn Fn(&str) + Send + Sync>;
@@ -348,5 +345,135 @@ mod tests {
             .open("a", options(r#"{"prune":false}"#), PATIENCE)
             .unwrap();
         assert_eq!(running(&registry), None);
+    }
+
+    /// Processes that share without a primary; those with another identity never meet them.
+    #[cfg(target_os = "linux")]
+    fn peers(identity: &str) -> Registry {
+        let parent = std::os::unix::process::parent_id();
+        registry().with_peers(Peers {
+            identity: format!("{identity} {}", std::process::id()),
+            parent,
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn keys(store: &Store) -> Vec<Vec<u8>> {
+        let cache = store.lock(PATIENCE).unwrap();
+        cache.iter().map(|entry| entry.key.to_vec()).collect()
+    }
+
+    /// A namespace with entries whose values are the number.
+    #[cfg(target_os = "linux")]
+    fn filled(registry: &Registry, keys: [&str; 2], number: f64) -> Arc<Store> {
+        let store = registry.open("n", Options::default(), PATIENCE).unwrap();
+        for key in keys {
+            let value = crate::value::Value::Number(number);
+            let mut cache = store.lock(PATIENCE).unwrap();
+            cache.set(key.as_bytes(), value, None, 0.0).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_primary_takes_over_what_its_workers_have() {
+        let nothing = |_| None;
+        let (one, two) = (peers("one"), peers("two"));
+        let theirs = filled(&one, ["sa", "sb"], 1.0);
+        let others = filled(&two, ["sb", "sc"], 2.0);
+
+        let primary = registry();
+        let own = filled(&primary, ["sd", "se"], 3.0);
+        let ticket = primary.share("n", &one.ticket("n").unwrap(), nothing).unwrap();
+        assert_eq!(keys(&theirs), [b"se", b"sd", b"sb", b"sa"], "it is one store now");
+        let same = primary.share("n", &two.ticket("n").unwrap(), nothing).unwrap();
+        assert_eq!(ticket, same);
+        assert_eq!(keys(&own), [b"sc", b"se", b"sd", b"sb", b"sa"]);
+        let found = own
+            .lock(PATIENCE)
+            .unwrap()
+            .peek(b"sb", 0.0, |value| value.to_owned());
+        assert_eq!(found, Some(crate::value::OwnedValue::Number(1.0)));
+
+        // Nobody goes on with the other one, nor begins a third.
+        assert_eq!(others.lock(PATIENCE).err(), Some(Error::moved()));
+        let late = peers("two").open("n", Options::default(), PATIENCE);
+        assert_eq!(late.err(), Some(Error::moved()));
+        two.forget("n");
+        drop(others);
+        assert!(peers("two").open("n", Options::default(), PATIENCE).is_ok());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_a_primary_has_taken_over_no_other_can() {
+        let nothing = |_| None;
+        let workers = peers("held");
+        filled(&workers, ["sa", "sb"], 1.0);
+        let ticket = workers.ticket("n").unwrap();
+        let first = registry();
+        filled(&first, ["sc", "sd"], 2.0);
+        first.share("n", &ticket, nothing).unwrap();
+
+        let second = registry();
+        let own = filled(&second, ["se", "sf"], 3.0);
+        assert_eq!(second.share("n", &ticket, nothing).err(), Some(Error::held()));
+        let other = second.share("n", "", nothing).unwrap();
+        assert_eq!(second.share("n", &ticket, nothing), Ok(other));
+        assert_eq!(keys(&own), [b"sf", b"se"]);
+        assert_eq!(keys(&first.get("n").unwrap()).len(), 4);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_busy_store_is_taken_over_later() {
+        let nothing = |_| None;
+        let (one, two) = (peers("busy one"), peers("busy two"));
+        let primary = registry();
+        let own = filled(&primary, ["sd", "se"], 3.0);
+        for (workers, before) in [(&one, 2), (&two, 3)] {
+            let theirs = filled(workers, ["sa", &format!("s{before}")], 1.0);
+            let ticket = workers.ticket("n").unwrap();
+            let stopped = theirs.lock(PATIENCE).unwrap();
+            assert_eq!(primary.share("n", &ticket, nothing).err(), Some(Error::busy()));
+            drop(stopped);
+            primary.share("n", &ticket, nothing).unwrap();
+        }
+        assert_eq!(keys(&own).len(), 5);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn each_time_of_a_schedule_is_done_once_in_all() {
+        let (a, b) = (peers("tick"), peers("tick"));
+        for registry in [&a, &b] {
+            registry
+                .open("n", options(r#"{"prune":"* * * * * *"}"#), PATIENCE)
+                .unwrap();
+        }
+        assert_eq!(a.scheduled("n", 5001.0), Ok(true));
+        assert_eq!(b.scheduled("n", 5002.0), Ok(false));
+        assert_eq!(
+            b.scheduled("n", 5000.0),
+            Ok(false),
+            "it asked the time before it had the lock"
+        );
+        assert_eq!(b.scheduled("n", 6000.0), Ok(true));
+        assert_eq!(a.scheduled("n", 6000.0), Ok(false));
+        assert_eq!(a.scheduled("n", 3000.0), Ok(true), "the clock was set back");
+        a.forget("n");
+        assert_eq!(a.scheduled("n", 9000.0), Ok(false));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn children_of_nobody_share_nothing() {
+        let orphan = registry().with_peers(Peers {
+            identity: "orphan".into(),
+            parent: u32::MAX,
+        });
+        let refused = orphan.open("n", Options::default(), PATIENCE).err().unwrap();
+        assert_eq!(refused.code, "ERR_STORE_PEERS");
     }
 }

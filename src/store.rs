@@ -5,6 +5,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
     ops::{Deref, DerefMut},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -21,6 +22,9 @@ use crate::{
     storage::{Entry, Limits, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
+
+/// How long a call waits for another process that can be made again from the event loop.
+pub const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long the last lock of a process that holds slots may take.
 #[cfg(target_os = "linux")]
@@ -57,6 +61,8 @@ pub enum Place {
 /// ```
 pub struct Store {
     cache: Mutex<Cache<Place>>,
+    /// Whether another process had the lock for longer than the last call here would wait.
+    is_stuck: AtomicBool,
 }
 
 /// The cache while this thread has the lock. What takes long (JavaScript, JSON) is done after.
@@ -75,16 +81,28 @@ impl Store {
     fn over(place: Place) -> Self {
         Self {
             cache: Mutex::new(Cache::new(place)),
+            is_stuck: AtomicBool::new(false),
         }
     }
 
     /// Takes the lock. Waits for another process at most as long as `patience` says, give or take a tenth of a
-    /// millisecond, and mends what a process left that died with it.
+    /// millisecond, and mends what a process left that died with it. Where one call has waited in vain, those after
+    /// it (of no more than [`PATIENCE`]) only try, until one has it: a thousand calls do not wait one by one.
     ///
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_DAMAGED`: leave it. The process
     /// that holds the slots leaves it here and now, and has an empty cache on the heap instead.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
+        let stuck = patience <= PATIENCE && self.is_stuck.load(Relaxed);
+        let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
+        let busy = matches!(&locked, Err(error) if *error == Error::busy());
+        if busy != stuck {
+            self.is_stuck.store(busy, Relaxed);
+        }
+        locked
+    }
+
+    fn try_lock(&self, patience: Duration) -> Result<Guard<'_>> {
         let cache = self.cache.try_lock();
         let cache = cache.or_else(|| self.cache.try_lock_for(patience));
         #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
@@ -160,11 +178,13 @@ impl Store {
     }
 
     /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the
-    /// same keys. A cache that is shared already stays where it is and takes over the entries from there, but for
-    /// those whose keys it has; the others leave that memory then.
+    /// same keys, and bounds that are there stay where this cache has none. A cache that is shared already stays
+    /// where it is and takes over the entries from there, but for those whose keys it has; the others leave that
+    /// memory then.
     ///
     /// # Errors
-    /// As [`Store::attach`] and [`Store::share`]; or that memory is another's, with JavaScript values.
+    /// As [`Store::attach`] and [`Store::share`]; or that memory is another's, with JavaScript values; or
+    /// `ERR_STORE_BUSY`.
     pub fn adopt(
         &self,
         ticket: &Ticket,
@@ -179,8 +199,11 @@ impl Store {
             Ok(theirs)
         };
         if self.ticket().is_some_and(|own| own.nonce != ticket.nonce) {
-            // What cannot be had of it is lost: theirs is the cache that nobody will have any more.
-            attach().and_then(|theirs| self.absorb(theirs)).ok();
+            let absorbed = attach().and_then(|theirs| self.absorb(theirs));
+            if absorbed == Err(Error::busy()) {
+                return Err(Error::busy());
+            }
+            // Else it is gone, or left by all, or not to be had: nothing of it can be.
         }
         self.move_to(attach, slots, text)
     }
@@ -213,15 +236,24 @@ impl Store {
         slots: &Slots,
         mut text: impl FnMut(u32) -> Option<Vec<u8>>,
     ) -> Result<Ticket> {
+        if self.ticket().is_some() {
+            // One that cannot be used any more is left here and now.
+            drop(self.lock(PATIENCE)?);
+        }
         let mut cache = self.cache.lock();
         let heap = match cache.storage_mut() {
             Place::Heap(heap) => heap,
             Place::Shared(segment) => return Ok(segment.memory().ticket(segment.nonce())),
         };
-        let store = Self::shared(open()?).with_slots(slots.clone());
+        let store = Self::shared(open()?);
         let mut texts = vec![];
         let moved = store.lock(FAREWELL).and_then(|mut there| {
-            there.storage_mut().set_limits(heap.limits());
+            if let Place::Shared(segment) = there.storage_mut() {
+                // From here on there may be slots in it: nobody else can ever hold it.
+                segment.hold(slots.clone());
+            }
+            let limits = heap.limits().or(there.limits());
+            there.storage_mut().set_limits(limits);
             for Entry { key, value, stamp } in heap.oldest_first() {
                 let string = match value {
                     Value::Slot(slot) => text(slot).inspect(|_| texts.push(slot)),
@@ -250,7 +282,7 @@ impl Store {
         }
     }
 
-    /// Whether slots wait to be let go that another process has removed. Takes no lock.
+    /// Whether slots wait to be let go that another process has removed. Waits for no other process.
     pub fn has_released(&self) -> bool {
         match self.cache.lock().storage() {
             Place::Heap(_) => false,
@@ -425,6 +457,10 @@ impl Storage for Place {
 
     fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         on!(self, storage => Box::new(storage.iter()) as Box<dyn Iterator<Item = Entry<'_>> + '_>)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        on!(self, storage => Box::new(storage.keys()) as Box<dyn Iterator<Item = &[u8]> + '_>)
     }
 
     fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool) {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use lru_cache_for_clusters::{handler::handle, key::Key, registry::PATIENCE, value::Value};
+use lru_cache_for_clusters::{handler::handle, key::Key, store::PATIENCE, value::Value};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::batch::{Answer, Primary, text};
 

@@ -3,10 +3,11 @@
 /**
  * Runs the mocha suites that the original's published packages carry, unmodified, against this package.
  *
- *   node __test__/conformance/run.js [--package DIR] [--original] [VERSION...]
+ *   node __test__/conformance/run.js [--package DIR] [--original] [--door DOOR] [VERSION...]
  *
  * `--package` names an installed copy to measure instead of this checkout; with `--original` the originals run their
- * own tests, which tells what they can be expected to give on this machine.
+ * own tests, which tells what they can be expected to give on this machine. `--door`, `direct` or `messages`, is what
+ * the workers' calls go through; each in turn, without it.
  */
 
 const { spawn } = require('child_process');
@@ -15,6 +16,7 @@ const net = require('net');
 const os = require('os');
 const path = require('path');
 const { parseArgs } = require('util');
+const { DOORS, ENV_OF } = require('../helpers/agents');
 
 const hook = path.join(__dirname, 'hook.js');
 const checkout = path.resolve(__dirname, '../..');
@@ -22,10 +24,13 @@ const mocha = require.resolve('mocha/bin/_mocha');
 
 /** The suites by the name of the version; what `spec` is relative to is the original. */
 const SUITES = {
-  '1.7.4': { version: '1.7.4', spec: 'test' },
+  '1.7.4': { version: '1.7.4', spec: 'test', workers: true },
   '1.7.4 awaited': { version: '1.7.4', spec: path.join(__dirname, 'awaited.js') },
-  '1.5.24': { version: '1.5.24', spec: 'test' },
+  '1.5.24': { version: '1.5.24', spec: 'test', workers: true },
 };
+
+/** What this package's workers log of the direct door. */
+const LOG = 'lru-cache-for-clusters-as-promised-worker';
 
 /** A port that nobody listens on. */
 function freePort() {
@@ -53,9 +58,11 @@ function originalOf(version) {
  *
  * @param {keyof SUITES} name
  * @param {string} [directory] the package that answers; none: the original itself
- * @returns {Promise<{ passed: string[], failed: { title: string, message: string }[] }>}
+ * @param {'direct' | 'messages'} [door] what its workers' calls go through
+ * @returns {Promise<{ passed: string[], failed: { title: string, message: string }[], attached: number }>} `attached`:
+ * how many times a worker got hold of a store, and had the direct door from then on
  */
-async function run(name, directory) {
+async function run(name, directory, door) {
   const { version, spec } = SUITES[name];
   const original = originalOf(version);
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'conformance-'));
@@ -69,6 +76,7 @@ async function run(name, directory) {
       cwd: original,
       env: {
         ...process.env,
+        ...(directory && { ...ENV_OF[door], DEBUG: LOG }),
         PORT: String(await freePort()),
         CONFORMANCE_ORIGINAL: original,
         CONFORMANCE_PACKAGE: directory ? path.resolve(directory) : original,
@@ -81,6 +89,7 @@ async function run(name, directory) {
     return {
       passed: passes.map((test) => test.fullTitle),
       failed: failures.map(({ fullTitle, err }) => ({ title: fullTitle, message: err.message })),
+      attached: output.match(new RegExp(`^${LOG} \\d+ attached `, 'gm'))?.length ?? 0,
     };
   } finally {
     fs.rmSync(temporary, { recursive: true, force: true });
@@ -102,13 +111,23 @@ function execute(args, options) {
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { package: { type: 'string', default: checkout }, original: { type: 'boolean' } },
+    options: {
+      package: { type: 'string', default: checkout },
+      original: { type: 'boolean' },
+      door: { type: 'string' },
+    },
   });
   for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
-    const { passed, failed } = await run(name, values.original ? undefined : values.package);
-    console.log(`${name}: ${passed.length} of ${passed.length + failed.length} passed`);
-    for (const { title, message } of failed) console.log(`  failed: ${title}\n    ${message}`);
-    if (failed.length > 0) process.exitCode = 1;
+    const doors = values.door ? [values.door] : DOORS;
+    for (const door of values.original || !SUITES[name].workers ? [undefined] : doors) {
+      const directory = values.original ? undefined : values.package;
+      const { passed, failed, attached } = await run(name, directory, door);
+      const count = `${passed.length} of ${passed.length + failed.length} passed`;
+      const how = door ? `, door: ${door} (a store was attached ${attached} times)` : '';
+      console.log(`${name}${how}: ${count}`);
+      for (const { title, message } of failed) console.log(`  failed: ${title}\n    ${message}`);
+      if (failed.length > 0) process.exitCode = 1;
+    }
   }
 }
 

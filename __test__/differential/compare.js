@@ -1,6 +1,9 @@
 'use strict';
 
-/** One process's part of a run: the same calls on both packages, and whether they gave the same. */
+/**
+ * One process's part of a run: the same calls on both packages, and whether they gave the same. In a `free` run both
+ * are this package, through different doors, and must give the same to the letter.
+ */
 
 const cluster = require('cluster');
 const { inspect } = require('util');
@@ -40,9 +43,9 @@ class Writer {
   /** Objects of this process, which are told apart by identity. */
   #known = new Map();
 
-  constructor({ cluster, loose }) {
-    this.cluster = cluster;
-    this.loose = cluster && loose;
+  constructor({ cluster, free, loose }) {
+    this.cluster = cluster && !free;
+    this.loose = this.cluster && loose;
   }
 
   /** Makes objects known, and all that lie in them. */
@@ -53,56 +56,76 @@ class Writer {
     if (typeof value === 'object') for (const key of Object.keys(value)) this.know(value[key]);
   }
 
-  write(value) {
+  /** `within`: the objects that the value lies in. */
+  write(value, within = []) {
     if (this.#known.has(value)) return `#${this.#known.get(value)}`;
     // A worker of the original sends undefined as null and -0 as 0.
     if (this.loose && value === undefined) return 'null';
     if (this.cluster && value === 0) return '0';
     if (typeof value === 'string') return JSON.stringify(value);
     if (typeof value !== 'object' || value === null || value instanceof Date) return inspect(value);
+    const up = within.indexOf(value);
+    if (up >= 0) return `<circular ${up}>`;
+    const inner = [...within, value];
     if (Array.isArray(value))
-      return `[${Array.from(value, (item) => this.write(item)).join(', ')}]`;
+      return `[${Array.from(value, (item) => this.write(item, inner)).join(', ')}]`;
     const pairs = Object.entries(value)
       // Where JSON has been, it is not there.
       .filter(([, item]) => item !== undefined && !(this.loose && item === null))
-      .map(([key, item]) => `${JSON.stringify(key)}: ${this.write(item)}`);
+      .map(([key, item]) => `${JSON.stringify(key)}: ${this.write(item, inner)}`);
     return `{ ${pairs.join(', ')} }`;
   }
 }
 
 /** One package's half of a run in this process. */
 class Side {
-  constructor(Class, name) {
+  /**
+   * @param {string} [door] in a worker: the one its calls must take
+   * @param {Function} [Attaching] in a worker: the class that attaches the caches to shared memory before they are used
+   */
+  constructor(Class, name, door, Attaching) {
     this.Class = Class;
     this.name = name;
+    this.door = door;
+    this.Attaching = Attaching;
     /** By space. */
     this.instances = [];
     /** In the primary: the synchronous caches, by space. */
     this.caches = [];
   }
 
-  open(space, options) {
+  async open(space, options) {
     const namespace = `${this.name}-${space}`;
     const given = { ...options, namespace, timeout: TIMEOUT, failsafe: 'reject' };
     const cache = new this.Class(given);
     this.instances[space] = cache;
     if (cluster.isPrimary) this.caches[space] = cache.getCache();
-    return this.Class.getInstance(given);
+    await this.Attaching?.getInstance({ namespace, timeout: TIMEOUT, failsafe: 'reject' });
+    const { door, reason } = (await this.Class.getInstance(given)).transport?.() ?? {};
+    // Not an error, which a call may end with on both sides.
+    if (this.door && door !== this.door) throw `${door} instead of ${this.door}: ${reason}`;
   }
 }
 
 /** A run in one process. */
 class Comparison {
   /**
-   * @param {{ Ours: Function, Original: Function }} packages
+   * @param {{ Ours: Function, Original: Function, door?: string }} packages `door`: that of ours in a worker; the other
+   * has messages
    * @param {object} run of `generate.js`
    * @param {number} attempt which time it runs: each has namespaces of its own
    */
-  constructor({ Ours, Original }, run, attempt) {
+  constructor({ Ours, Original, door }, run, attempt) {
     const name = `run-${run.seed}-${attempt}`;
     this.run = run;
-    this.ours = new Side(Ours, name);
-    this.original = new Side(Original, name);
+    const inWorker = (value) => (cluster.isWorker ? value : undefined);
+    this.ours = new Side(Ours, name, inWorker(door));
+    this.original = new Side(
+      Original,
+      run.free ? `${name}-messages` : name,
+      inWorker(run.free ? 'messages' : undefined),
+      inWorker(run.shared ? Ours : undefined),
+    );
     this.writer = new Writer(run);
   }
 
@@ -140,7 +163,7 @@ class Comparison {
   }
 
   async #reference(call) {
-    const mend = mendOf(call);
+    const mend = this.run.free ? undefined : mendOf(call);
     if (!mend) return perform(this.original, call);
     const original = this.original.instances[call.space];
     const { namespace, parse, stringify } = original;
@@ -157,8 +180,12 @@ class Comparison {
       const value = await action();
       return value === refused ? 'rejected' : this.writer.write(value);
     } catch (error) {
+      if (typeof error === 'string') return error;
       if (error?.message === 'Timed out in isFailed()') return 'not answered';
-      return 'rejected';
+      if (!this.run.free) return 'rejected';
+      const { name, message, code } = error;
+      // What was given is shown in words of its own by each door.
+      return `rejected: ${name}: ${message.replace(/, got .*/s, '')} (${code})`;
     }
   }
 }

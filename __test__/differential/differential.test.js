@@ -3,6 +3,7 @@
 const assert = require('assert');
 const { fork } = require('child_process');
 const path = require('path');
+const { DOORS, describeDirect } = require('../helpers');
 
 /** For longer runs and for others: how many calls, and the seed of the first run. */
 const { DIFF_CALLS, DIFF_SEED = '1' } = process.env;
@@ -26,18 +27,35 @@ function run(args) {
   });
 }
 
-describe('random calls give what they give with 1.7.4', () => {
+/** [title, arguments, how many calls]. */
+const runs = [['in a single process', [], 40_000]];
+for (const door of DOORS) {
+  for (const workers of [1, 3]) {
+    const title = `in a primary and ${workers} of its workers, door: ${door}`;
+    runs.push([title, ['--workers', String(workers), '--door', door], 7500]);
+  }
+}
+
+/** As `runs`, where one door is compared with the other. */
+const between = [1, 3].map((workers) => [
+  `with a primary and ${workers} of its workers`,
+  ['--workers', String(workers), '--doors'],
+  10_000,
+]);
+
+function compare(all) {
   afterEach(() => child.kill());
 
-  for (const [where, args, usual] of [
-    ['in a single process', [], 40_000],
-    ['in a primary and its workers', ['--cluster'], 10_000],
-  ]) {
+  for (const [title, args, usual] of all) {
     const calls = Number(DIFF_CALLS ?? usual);
 
-    it(where, async () => {
+    it(title, async () => {
       const { ended, seed, output } = await run([...args, '--calls', String(calls)]);
       assert.strictEqual(ended, 0, `ended with ${ended} at seed ${seed}\n${output}`);
     }).timeout(60_000 + calls * LONGEST_CALL);
   }
-});
+}
+
+describe('random calls give what they give with 1.7.4', () => compare(runs));
+
+describeDirect('random calls give the same through either door', () => compare(between));

@@ -4,18 +4,21 @@
  * Random calls. A seed decides them all, so every process makes the same list by itself, values that no message
  * can carry included.
  *
- * A run is `{ seed, cluster, calls }`; a call is `{ actor, space, name, args, advance, joined }`:
+ * A run is `{ seed, cluster, free, calls }`; a call is `{ actor, space, name, args, advance, joined }`:
  * - `actor`: 0 the primary, 1 and more the workers;
  * - `space`: which of the run's namespaces;
  * - `name`, `args`: a call of the API, or one of `compare.js`;
  * - `advance`: milliseconds that pass before it;
  * - `joined`: made together with the call before it, without waiting for that one.
+ *
+ * `cluster` says that there are workers. A `free` run is not for the original: it has calls, keys, values and options in
+ * it that a worker of that one does not know, or that its primary would die of. When it is `shared`, both sides' caches
+ * lie in shared memory: they count bytes alike.
  */
 
 const { isAlone } = require('./mends');
 const { Random } = require('./random');
 
-const WORKERS = 2;
 const SPACES = 2;
 const CALLS = 150;
 
@@ -67,6 +70,8 @@ const WRONG_OPTIONS = [
 ];
 const ODD = { max: [null, 2.5], maxAge: [null, -5, 2.5], allowStale: [null, 1, 'x', {}] };
 const WRONG = [-1, '5', 'x', true, {}];
+
+const BYTES = [0, 50, 150, 250, 400, 600, 2000];
 
 const STEPS = [1, 2, 9, 10, 11, 19, 20, 21, 30, 31, 100];
 
@@ -167,9 +172,12 @@ class Values {
 
 /** Makes the calls of one run. */
 class Generator {
-  constructor(seed, cluster) {
+  constructor(seed, { workers = 0, free = false }) {
     this.random = new Random(seed);
-    this.cluster = cluster;
+    this.workers = workers;
+    this.free = free;
+    /** Whether it is only what a cluster of the original can do. */
+    this.cluster = workers > 0 && !free;
     this.now = START;
     this.values = new Values(this.random);
     const { random } = this;
@@ -181,13 +189,16 @@ class Generator {
     this.bulk = random.pick([0.2, 1]);
     this.rare = random.pick([0, 1]);
     this.odd = random.chance(0.3);
+    this.shared = free && random.chance(0.5);
+    // For a worker these two are one key.
+    if (free && random.chance(0.2)) this.keys.push(undefined, null);
   }
 
   /** A run. */
   run(seed) {
-    const { random, cluster } = this;
+    const { random, workers, free } = this;
     const calls = [];
-    const actors = cluster ? WORKERS + 1 : 1;
+    const actors = workers + 1;
     const opener = random.below(actors);
     for (let space = 0; space < SPACES; space += 1) {
       for (let turn = 0; turn < actors; turn += 1) {
@@ -203,7 +214,7 @@ class Generator {
       const space = random.chance(0.85) ? 0 : 1;
       const [name, args] = this.call(actor);
       const call = { actor, space, name, args, advance: 0, joined: false };
-      call.alone = isAlone(call);
+      call.alone = isAlone(call, free);
       call.joined = !call.alone && !last.alone && last.actor === actor && random.chance(0.4);
       if (!call.joined && random.chance(0.3)) {
         call.advance = random.chance(0.03) ? -random.pick(STEPS) : random.pick(STEPS);
@@ -212,12 +223,13 @@ class Generator {
       calls.push(call);
       last = call;
     }
-    return { seed, cluster, loose: this.loose, calls };
+    const { loose, shared } = this;
+    return { seed, cluster: workers > 0, free, shared, loose, calls };
   }
 
   /** A call of an actor: name and arguments. */
   call(actor) {
-    const { random, cluster, settings, bulk, rare } = this;
+    const { random, workers, free, settings, bulk, rare } = this;
     const primary = actor === 0;
     const name = random.weighted({
       set: 20,
@@ -252,7 +264,8 @@ class Generator {
       reload: 0.5,
       sync: primary ? 5 : 0,
       noKey: 0.3 * rare,
-      unwritable: cluster ? 0.5 * rare : 0,
+      unwritable: workers > 0 ? 0.5 * rare : 0,
+      maxSize: this.shared ? 2 * settings : 0,
     });
     switch (name) {
       case 'execute': {
@@ -342,6 +355,9 @@ class Generator {
         return [random.chance(0.02) ? -0 : this.key(actor)];
       case 'incr':
       case 'decr':
+        if (this.free && random.chance(0.4)) {
+          return [this.key(actor), this.amount(), ...this.age(actor)];
+        }
         return random.chance(0.5) ? [this.key(actor)] : [this.key(actor), this.amount()];
       case 'mSet':
         return [this.pairs(() => this.value(actor, true)), ...this.age(actor, true)];
@@ -359,13 +375,15 @@ class Generator {
       case 'maxAge':
         if (this.odd && random.chance(0.3)) return [random.pick(this.oddSettings(name, actor))];
         return random.chance(0.3) ? [] : [random.pick([0, ...AGES])];
+      case 'maxSize':
+        return random.chance(0.3) ? [] : [random.pick([...BYTES, ...(this.odd ? WRONG : [])])];
       case 'allowStale':
       case 'stale':
         if (this.odd && random.chance(0.3)) return [random.pick(ODD.allowStale)];
         return random.chance(0.3) ? [] : [random.chance(0.5)];
       case 'open':
         if (this.odd && random.chance(0.3)) {
-          return [random.pick(actor === 0 ? [...ODD_OPTIONS, ...WRONG_OPTIONS] : ODD_OPTIONS)];
+          return [random.pick(this.may(actor) ? [...ODD_OPTIONS, ...WRONG_OPTIONS] : ODD_OPTIONS)];
         }
         return [this.options()];
       case 'load':
@@ -381,12 +399,18 @@ class Generator {
   key(actor) {
     const { random, cluster } = this;
     if (!cluster && random.chance(0.05)) return random.pick(PRIMARY_KEYS);
-    if (cluster && actor > 0 && random.chance(0.02)) return undefined;
+    if (actor > 0 && random.chance(0.02)) return undefined;
     return random.pick(this.keys);
   }
 
+  /** A key within a list. From a worker of the original `undefined` is another one there. */
+  listed(actor) {
+    const key = this.key(actor);
+    return this.free ? key : (key ?? null);
+  }
+
   list(actor) {
-    const keys = this.random.some(5, () => this.key(actor) ?? null);
+    const keys = this.random.some(5, () => this.listed(actor));
     if (!this.loose) return keys;
     // The original does not tell a miss from undefined, which matters for two keys of one name.
     return keys.filter(
@@ -428,15 +452,20 @@ class Generator {
     const { random, odd } = this;
     if (odd && random.chance(0.1)) {
       // Wrong for several values, it makes the original's primary die.
-      const ages = bulk ? ODD_AGES : [...ODD_AGES, ...WRONG_AGES];
+      const ages = bulk && !this.free ? ODD_AGES : [...ODD_AGES, ...WRONG_AGES];
       // From a worker of the original, Infinity is no age: JSON has no form for it.
-      return [random.pick(actor === 0 ? [...ages, Infinity] : ages)];
+      return [random.pick(this.may(actor) ? [...ages, Infinity] : ages)];
     }
     return random.chance(0.6) ? [] : [random.pick([0, undefined, null, 1, ...AGES])];
   }
 
   oddSettings(name, actor) {
-    return actor === 0 ? [...ODD[name], ...WRONG] : ODD[name];
+    return this.may(actor) ? [...ODD[name], ...WRONG] : ODD[name];
+  }
+
+  /** Whether it may do what the original can do in its primary alone. */
+  may(actor) {
+    return this.free || actor === 0;
   }
 
   amount() {
@@ -453,12 +482,17 @@ class Generator {
       options.stringify = (value) => `~${JSON.stringify(value)}`;
       options.parse = (text) => JSON.parse(text.slice(1));
     }
+    if (this.free) {
+      if (this.shared && random.chance(0.3)) options.maxSize = random.pick(BYTES);
+      if (this.shared && random.chance(0.3)) options.maxEntrySize = random.pick(BYTES);
+      if (random.chance(0.5)) options.serialization = random.pick(['json', 'advanced']);
+    }
     return options;
   }
 
   /** What `dump()` might give, though that has no key twice. */
   dump(actor) {
-    return this.random.some(6, () => this.dumped(this.key(actor) ?? null, actor));
+    return this.random.some(6, () => this.dumped(this.listed(actor), actor));
   }
 
   dumped(k, actor) {
@@ -474,9 +508,9 @@ class Generator {
   }
 }
 
-/** The run of a seed. */
-function generate(seed, cluster) {
-  return new Generator(seed, cluster).run(seed);
+/** The run of a seed, of so many workers. */
+function generate(seed, options) {
+  return new Generator(seed, options).run(seed);
 }
 
-module.exports = { generate, CALLS, START, WORKERS };
+module.exports = { generate, CALLS, START };

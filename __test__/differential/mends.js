@@ -44,6 +44,20 @@ async function getMany({ original, args: [keys], perform }) {
 
 const mends = [
   {
+    why: 'a time without end is Infinity from a worker too',
+    names: ['dump'],
+    reference: async ({ perform }) =>
+      (await perform()).map(({ k, v, e }) => ({ k, v, e: e ?? Infinity })),
+  },
+  {
+    why: 'a time without end is Infinity from a worker too',
+    names: ['pop'],
+    async reference({ perform }) {
+      const entry = await perform();
+      return entry && { ...entry, maxAge: entry.maxAge ?? Infinity };
+    },
+  },
+  {
     why: 'what is no key is refused',
     names: ['get', 'set', 'peek', 'has', 'del', 'incr'],
     when: ({ args: [key] }) => !isKey(key),
@@ -142,9 +156,10 @@ function mendOf(call) {
   return mend && { ...mend, name, args };
 }
 
-/** Whether a call must not be joined by another. */
-function isAlone(call) {
-  return call.name === 'open' || call.name === 'reload' || (mendOf(call)?.alone ?? false);
+/** Whether a call must not be joined by another; `free`: it is compared as it is, without mends. */
+function isAlone(call, free) {
+  if (call.name === 'open' || call.name === 'reload') return true;
+  return !free && (mendOf(call)?.alone ?? false);
 }
 
 module.exports = { mendOf, isAlone, refused };

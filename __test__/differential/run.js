@@ -4,9 +4,11 @@
  * Makes the same random calls on this package and on 1.7.4, side by side in the same processes, and compares what they
  * give, step by step. It stands alone because it sets the clock of its processes.
  *
- *   node __test__/differential/run.js [--cluster] [--calls N] [--seed N] [--package DIR] [--all]
+ *   node __test__/differential/run.js [--workers N] [--door DOOR] [--doors] [--calls N] [--seed N] [--package DIR] [--all]
  *
- * `--seed` is that of the first run, the next has the next; `--all` goes on after a difference.
+ * `--workers` is how many there are beside the primary; `--door`, `direct` or `messages`, is what their calls go through.
+ * With `--doors` the direct door is compared with messages, and nothing with the original. `--seed` is that of the first
+ * run, the next has the next; `--all` goes on after a difference.
  */
 
 const cluster = require('cluster');
@@ -17,12 +19,15 @@ const { parseArgs } = require('util');
 let now = 0;
 Date.now = () => now;
 
+const { ENV_OF } = require('../helpers/agents');
 const { Comparison, describe } = require('./compare');
-const { generate, CALLS, START, WORKERS } = require('./generate');
+const { generate, CALLS, START } = require('./generate');
 
 const { values: options } = parseArgs({
   options: {
-    cluster: { type: 'boolean', default: false },
+    workers: { type: 'string', default: '0' },
+    door: { type: 'string' },
+    doors: { type: 'boolean', default: false },
     calls: { type: 'string', default: '10000' },
     seed: { type: 'string', default: '1' },
     package: { type: 'string', default: path.resolve(__dirname, '../..') },
@@ -30,15 +35,31 @@ const { values: options } = parseArgs({
   },
 });
 
-const packages = {
-  Ours: require(path.resolve(options.package)),
-  Original: require('lru-cache-for-clusters-1.7.4'),
-};
+const workers = Number(options.workers);
+const free = options.doors;
+const door = free ? 'direct' : options.door;
+
+/** In a worker: another copy of this package, whose calls travel as messages. */
+function loadForMessages() {
+  for (const file of Object.keys(require.cache)) {
+    if (path.dirname(file) === ours || path.dirname(file) === path.join(ours, 'lib')) {
+      delete require.cache[file];
+    }
+  }
+  Object.assign(process.env, ENV_OF.messages);
+  return require(ours);
+}
+
+const ours = path.resolve(options.package);
+const Ours = require(ours);
+const packages = { Ours, Original: Ours, door };
+if (!free) packages.Original = require('lru-cache-for-clusters-1.7.4');
+else if (cluster.isWorker) packages.Original = loadForMessages();
 
 /** A process's part of the run that is under way. */
 class Part {
   begin(seed, attempt) {
-    if (this.run?.seed !== seed) this.run = generate(seed, options.cluster);
+    if (this.run?.seed !== seed) this.run = generate(seed, { workers, free });
     this.comparison = new Comparison(packages, this.run, attempt);
   }
 
@@ -143,17 +164,17 @@ function report({ run, indices, difference }) {
     const when = joined ? 'with it ' : call.advance === 0 ? '' : `${call.advance} ms later `;
     return `  ${actor}: ${when}${describe(call)}`;
   });
-  const mode = options.cluster ? ' --cluster' : '';
+  const mode = free ? ' --doors' : door ? ` --door ${door}` : '';
+  const command = `run.js --workers ${workers}${mode} --seed ${run.seed} --calls 1`;
   return (
-    `A difference in the run of seed ${run.seed} (run.js${mode} --seed ${run.seed} --calls 1):\n` +
+    `A difference in the run of seed ${run.seed} (${command}):\n` +
     `${lines.join('\n')}\n  differs at ${difference}`
   );
 }
 
 async function drive() {
-  const count = options.cluster ? WORKERS : 0;
-  const workers = Array.from({ length: count }, () => cluster.fork());
-  const driver = new Driver(workers);
+  const forked = Array.from({ length: workers }, () => cluster.fork(ENV_OF[door]));
+  const driver = new Driver(forked);
   const first = Number(options.seed);
   let calls = 0;
   for (let seed = first; calls < Number(options.calls); seed += 1) {
@@ -167,9 +188,11 @@ async function drive() {
       if (!options.all) break;
     }
   }
-  const mode = options.cluster ? 'in a cluster' : 'in a single process';
-  console.log(`${calls} calls ${mode}, seeds from ${first}`);
-  for (const worker of workers) worker.kill();
+  const where = `${workers} workers, door: ${free ? 'each against the other' : door}`;
+  console.log(
+    `${calls} calls, ${workers > 0 ? where : 'in a single process'}, seeds from ${first}`,
+  );
+  for (const worker of forked) worker.kill();
 }
 
 if (cluster.isWorker) work();

@@ -8,6 +8,12 @@ const v8 = require('node:v8');
 
 const AGENT = path.join(__dirname, '..', 'fixtures', 'agent.js');
 
+/** The environment of a worker by the door that its calls take; without it, the package decides. */
+const ENV_OF = { direct: { LRU_CACHE_SHARED: '1' }, messages: { LRU_CACHE_SHARED: '0' } };
+
+/** The doors there are on this system. */
+const DOORS = process.platform === 'linux' ? ['direct', 'messages'] : ['messages'];
+
 /** A process that runs functions for a test; see `fixtures/agent.js`. */
 class Agent {
   /** Everything the process wrote, to either stream. */
@@ -15,10 +21,12 @@ class Agent {
   #calls = new Map();
   #nextId = 1;
 
-  constructor(child, worker) {
+  constructor(child, worker, door) {
     this.child = child;
     /** The cluster's object, where this is a worker. */
     this.worker = worker;
+    /** The door that the caches it opens must take, where that was said. */
+    this.door = door;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => (this.output += text));
     }
@@ -44,12 +52,19 @@ class Agent {
     });
   }
 
-  /** A cache in the process, opened there with `getInstance`, whose calls are made from here. */
+  /**
+   * A cache in the process, opened there with `getInstance`, whose calls are made from here. Fails when it has not the
+   * door that the process was started for.
+   */
   async open(options) {
-    const id = await this.run(async ({ Cache, state }, given) => {
+    const open = async ({ Cache, state }, given) => {
+      const cache = await Cache.getInstance(given);
       state.caches ??= [];
-      return state.caches.push(await Cache.getInstance(given)) - 1;
-    }, options);
+      return [state.caches.push(cache) - 1, cache.transport()];
+    };
+    const [id, { door, reason }] = await this.run(open, options);
+    if (this.door && door !== this.door)
+      throw new Error(`${door} instead of ${this.door}: ${reason}`);
     const call = ({ state }, at, name, args) => state.caches[at][name](...args);
     return new Proxy(
       {},
@@ -83,11 +98,16 @@ async function ready(agent) {
   return agent;
 }
 
-/** Forks a worker of this process's cluster. */
-function startWorker({ serialization = 'json', execArgv = [], env = {} } = {}) {
+/**
+ * Forks a worker of this process's cluster.
+ *
+ * @param {{ door?: 'direct' | 'messages' }} [options] `door`: the one its calls must take; the package decides, when it
+ * is not given
+ */
+function startWorker({ door, serialization = 'json', execArgv = [], env = {} } = {}) {
   cluster.setupPrimary({ exec: AGENT, args: [], execArgv, serialization, silent: true });
-  const worker = cluster.fork(env);
-  return ready(new Agent(worker.process, worker));
+  const worker = cluster.fork({ ...ENV_OF[door], ...env });
+  return ready(new Agent(worker.process, worker, door));
 }
 
 /** Starts a process that can be the primary of a cluster of its own. */
@@ -119,4 +139,4 @@ function processes() {
   return { worker: keep(startWorker), primary: keep(startPrimary) };
 }
 
-module.exports = { startWorker, startPrimary, processes };
+module.exports = { DOORS, ENV_OF, startWorker, startPrimary, processes };

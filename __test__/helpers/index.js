@@ -1,10 +1,14 @@
 'use strict';
 
 const { setTimeout: sleep } = require('node:timers/promises');
-const { startWorker, startPrimary, processes } = require('./agents');
+const { DOORS, startWorker, startPrimary, processes } = require('./agents');
 
 /** Whether the long versions of tests run too. */
 const STRESS = process.env.STRESS === '1';
+
+/** `describe` for what needs the direct door; skipped where there is none. */
+const describeDirect = (title, tests) =>
+  (DOORS.includes('direct') ? describe : describe.skip)(title, tests);
 
 let count = 0;
 
@@ -14,23 +18,36 @@ function unique(name = 'test') {
   return `${name}-${count}`;
 }
 
+/** Sets what `Date.now()` gives in a process; without `now`, to what it gave at first. */
+function setClock({ state }, now) {
+  state.systemClock ??= Date.now;
+  Date.now = now === undefined ? state.systemClock : () => now;
+}
+
 /**
- * For one `describe`: `Date.now()` of this process (the primary, for workers it forks) moves by `tick` alone.
+ * For one `describe`: `Date.now()` of this process moves by `tick` alone, and so does that of the agents that `others`
+ * gives. Their clocks have moved when the promise of `tick` resolves.
+ *
+ * @param {() => object[]} [others]
  */
-function fakeClock() {
+function fakeClock(others = () => []) {
   const real = Date.now;
+  const tell = (now) => Promise.all(others().map((agent) => agent.run(setClock, now)));
   const clock = {
     now: 0,
     tick(milliseconds) {
       clock.now += milliseconds;
+      return tell(clock.now);
     },
   };
   beforeEach(() => {
     clock.now = 1_700_000_000_000;
     Date.now = () => clock.now;
+    return tell(clock.now);
   });
   afterEach(() => {
     Date.now = real;
+    return tell(undefined);
   });
   return clock;
 }
@@ -62,7 +79,9 @@ async function heap() {
 }
 
 module.exports = {
+  DOORS,
   STRESS,
+  describeDirect,
   unique,
   fakeClock,
   until,

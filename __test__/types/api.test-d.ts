@@ -4,10 +4,12 @@ import type {
   Commands,
   DumpEntry,
   Entry,
+  InitOptions,
   Key,
   LRUCacheOptions,
   Options,
   TimeoutError,
+  Transport,
 } from 'lru-cache-for-clusters-as-promised';
 import { exact } from './assert.js';
 
@@ -45,7 +47,11 @@ new Cache<User>({ maxage: 50 });
 new Cache<User>('users');
 
 // --- statics -------------------------------------------------------------------------------------------------------
-exact<() => true>()(Cache.init);
+exact<(options?: InitOptions) => true>()(Cache.init);
+exact<{ shared?: boolean | undefined }>()({} as Members<InitOptions>);
+Cache.init({ shared: false });
+// @ts-expect-error
+Cache.init({ share: false });
 exact<() => Record<string, LRUCache>>()(Cache.getAllCaches);
 exact<Promise<Cache<User>>>()(Cache.getInstance<User>({ max: 50 }));
 exact<Promise<Cache<User, string, number, boolean>>>()(
@@ -171,6 +177,10 @@ users.execute('get', {});
 users.execute('set', 'k', 'not a user');
 // @ts-expect-error
 users.execute();
+
+// --- the road ------------------------------------------------------------------------------------------------------
+exact<() => Transport>()(users.transport);
+exact<{ door: 'local' | 'direct' | 'messages'; reason?: string }>()({} as Members<Transport>);
 
 // --- properties ----------------------------------------------------------------------------------------------------
 exact<string>()(users.namespace);

@@ -10,7 +10,7 @@ mod validate;
 
 use batch::Primary;
 use libfuzzer_sys::fuzz_target;
-use lru_cache_for_clusters::{key::Key, registry::PATIENCE, value::Value};
+use lru_cache_for_clusters::{key::Key, store::PATIENCE, value::Value};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);

@@ -11,7 +11,7 @@ mod validate;
 use arbitrary::Arbitrary;
 use batch::Primary;
 use libfuzzer_sys::fuzz_target;
-use lru_cache_for_clusters::{key::Key, registry::PATIENCE, value::Value};
+use lru_cache_for_clusters::{key::Key, store::PATIENCE, value::Value};
 use std::fmt::Write;
 
 /// What happens to the primary.

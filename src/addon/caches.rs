@@ -9,6 +9,7 @@ use std::{
     ptr::NonNull,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -28,7 +29,8 @@ pub mod state {
     pub const OUTCOME: usize = 0;
     /// Index: the slot of the last result.
     pub const SLOT: usize = 1;
-    /// Index: how many freed slots follow; with more than fit, JavaScript asks again.
+    /// Index: how many freed slots follow; with more than fit, JavaScript asks again. JavaScript sets it to 0 when
+    /// it has dropped their values.
     pub const FREED: usize = 2;
     /// Index: freed slots, from here to the end of the array.
     pub const FREED_SLOTS: usize = 3;
@@ -88,6 +90,12 @@ impl Table {
         })
     }
 
+    fn get(&self, index: usize) -> i32 {
+        debug_assert!(index < self.length);
+        // SAFETY: as in `set`.
+        unsafe { self.state.add(index).as_ref() }.get()
+    }
+
     fn set(&self, index: usize, value: i32) {
         debug_assert!(index < self.length);
         // SAFETY: the index is below `length` (every caller's is a constant of `state`, or checked); the memory
@@ -101,8 +109,11 @@ impl Table {
         value
     }
 
-    /// Hands freed slots to JavaScript, as many as fit.
+    /// Hands freed slots to JavaScript, as many as fit, unless it has not read yet what it was handed before.
     pub fn release(&self) {
+        if self.get(state::FREED) != 0 {
+            return;
+        }
         let mut index = state::FREED_SLOTS;
         let left = self.slots.release(self.length - state::FREED_SLOTS, |slot| {
             self.set(index, slot as i32);
@@ -173,6 +184,8 @@ impl Table {
 /// A cache with the table in which its JavaScript values lie.
 pub struct Held {
     pub store: Arc<Store>,
+    /// How long a call waits for another process.
+    pub patience: Duration,
     pub table: Rc<Table>,
 }
 

@@ -6,7 +6,7 @@ use napi::{
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
 use napi_derive::napi;
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     caches::{Held, NativeCache, Table},
@@ -17,8 +17,8 @@ use crate::{
     handler,
     options::Options,
     protocol::{Mode, Part, Piece},
-    registry::{PATIENCE, Peers, Registry, apply},
-    store::Store,
+    registry::{Peers, Registry, apply},
+    store::{PATIENCE, Store},
     text,
 };
 
@@ -37,8 +37,8 @@ fn data(error: Error) -> ErrorData {
 /// and the worker's ticket to it (empty for none). See `Piece` in `src/protocol.rs`.
 type ReplyPiece = Either3<String, Vec<u32>, Vec<String>>;
 
-/// Ready text, or the id of a request and the pieces of its answer.
-type ReplyPart = Either<String, (f64, Vec<ReplyPiece>)>;
+/// Ready text, or the id of a request and the pieces of its answer; or how many requests are left.
+type ReplyPart = Either3<String, (f64, Vec<ReplyPiece>), u32>;
 
 /// The namespaces of the primary, or of a process with no cluster.
 #[napi]
@@ -85,12 +85,18 @@ impl NativeRegistry {
         opened.err().map(data)
     }
 
-    /// The cache of a namespace, if there is one.
+    /// The cache of a namespace, if there is one. Its calls wait for another process for a millisecond: who cannot
+    /// make them again does with `patient` ones, which wait for a tenth of a second.
     #[napi(catch_unwind)]
-    pub fn cache(&self, namespace: String) -> Option<NativeCache> {
+    pub fn cache(&self, namespace: String, patient: Option<bool>) -> Option<NativeCache> {
         let store = self.registry.get(&namespace)?;
+        let patience = match patient {
+            Some(true) => Duration::from_millis(100),
+            _ => PATIENCE,
+        };
         Some(NativeCache::new(Held {
             store,
+            patience,
             table: self.table.clone(),
         }))
     }
@@ -156,7 +162,7 @@ impl NativeRegistry {
     }
 
     /// Answers a batch of requests: ready text where that is all, parts to complete where JavaScript values
-    /// are asked for.
+    /// are asked for, or where requests are left: the last ones of the batch, as many as the last part says.
     #[napi(catch_unwind)]
     pub fn handle(&self, batch: String, now: f64) -> Either<String, Vec<ReplyPart>> {
         let mut parts = handler::handle(&self.registry, &batch, now);
@@ -170,8 +176,9 @@ impl NativeRegistry {
 
 fn part(part: Part) -> ReplyPart {
     match part {
-        Part::Ready(text) => Either::A(text),
-        Part::Pending { id, pieces } => Either::B((id as f64, pieces.into_iter().map(piece).collect())),
+        Part::Ready(text) => Either3::A(text),
+        Part::Pending { id, pieces } => Either3::B((id as f64, pieces.into_iter().map(piece).collect())),
+        Part::Left(requests) => Either3::C(requests as u32),
     }
 }
 
@@ -196,7 +203,11 @@ pub fn create_cache(state: Int32Array, options: String) -> napi::Result<Either<N
         Ok(mut cache) => apply(&mut *cache, &options),
         Err(error) => return Ok(Either::B(data(error))),
     }
-    Ok(Either::A(NativeCache::new(Held { store, table })))
+    Ok(Either::A(NativeCache::new(Held {
+        store,
+        patience: PATIENCE,
+        table,
+    })))
 }
 
 /// Checks options as JSON, as [`NativeRegistry::open`] would: an error as data, or nothing.

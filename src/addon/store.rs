@@ -20,7 +20,6 @@ use crate::{
     error::{Error, Result},
     key::{Key, KeyList},
     options,
-    registry::PATIENCE,
     storage::Storage,
     store::Guard,
     text,
@@ -85,7 +84,7 @@ fn get(call: &Call) -> Answer {
     on_key(call, |held, key| {
         let now = call.clock(call.argument(2));
         held.table.show(call, |values| {
-            let mut cache = held.store.lock(PATIENCE)?;
+            let mut cache = held.store.lock(held.patience)?;
             cache.readable(Some(key))?;
             cache.get(key, now, |value| values.push(value));
             Ok(())
@@ -98,7 +97,7 @@ fn peek(call: &Call) -> Answer {
     on_key(call, |held, key| {
         let now = call.clock(call.argument(2));
         held.table.show(call, |values| {
-            let mut cache = held.store.lock(PATIENCE)?;
+            let mut cache = held.store.lock(held.patience)?;
             cache.readable(Some(key))?;
             cache.peek(key, now, |value| values.push(value));
             Ok(())
@@ -110,7 +109,7 @@ fn peek(call: &Call) -> Answer {
 fn has(call: &Call) -> Answer {
     on_key(call, |held, key| {
         let now = call.clock(call.argument(2));
-        let found = held.store.lock(PATIENCE)?.has(key, now);
+        let found = held.store.lock(held.patience)?.has(key, now);
         Ok(held.table.outcome(Outcome::Value, call.js_bool(found)))
     })
 }
@@ -131,7 +130,7 @@ fn keep(call: &Call) -> Answer {
         // Read first: what is wrong with it must not cost a slot.
         let max_age = max_age(call, call.argument(3))?;
         let now = call.clock(call.argument(4));
-        let mut cache = held.store.lock(PATIENCE)?;
+        let mut cache = held.store.lock(held.patience)?;
         if copies_strings(&cache) {
             drop(cache);
             return keep_or_copy(call, held, key, max_age, now);
@@ -159,14 +158,14 @@ fn keep_or_copy(call: &Call, held: &Held, key: &[u8], max_age: Option<f64>, now:
         let text = call.utf16(value, text::from_utf16);
         let stored = held
             .store
-            .lock(PATIENCE)?
+            .lock(held.patience)?
             .set(key, Value::String(&text), max_age, now)?;
         return Ok(held.table.stored(stored));
     }
     let slot = held.table.slots.take();
     let stored = held
         .store
-        .lock(PATIENCE)
+        .lock(held.patience)
         .inspect_err(|_| held.table.slots.free(slot))?
         .set(key, Value::Slot(slot), max_age, now)?;
     Ok(held.table.kept(stored.then_some(slot)))
@@ -187,14 +186,14 @@ fn put(call: &Call) -> Answer {
 fn store(call: &Call, held: &Held, key: &[u8], value: Value<'_>) -> Result<JsValue> {
     let max_age = max_age(call, call.argument(3))?;
     let now = call.clock(call.argument(4));
-    let stored = held.store.lock(PATIENCE)?.set(key, value, max_age, now)?;
+    let stored = held.store.lock(held.patience)?.set(key, value, max_age, now)?;
     Ok(held.table.stored(stored))
 }
 
 /// `del(cache, key)`
 fn del(call: &Call) -> Answer {
     on_key(call, |held, key| {
-        held.store.lock(PATIENCE)?.del(key);
+        held.store.lock(held.patience)?.del(key);
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -205,7 +204,7 @@ fn incr(call: &Call) -> Answer {
         let amount = number(call, call.argument(2), "amount")?.unwrap_or(1.0);
         let max_age = max_age(call, call.argument(3))?;
         let now = call.clock(call.argument(4));
-        let sum = held.store.lock(PATIENCE)?.incr(key, amount, max_age, now)?;
+        let sum = held.store.lock(held.patience)?.incr(key, amount, max_age, now)?;
         Ok(held.table.outcome(Outcome::Value, call.js_number(sum)))
     })
 }
@@ -219,7 +218,7 @@ fn get_many(call: &Call) -> Answer {
         };
         let now = call.clock(call.argument(4));
         list(call, held, call.argument(3), |values| {
-            let mut cache = held.store.lock(PATIENCE)?;
+            let mut cache = held.store.lock(held.patience)?;
             cache.readable(None)?;
             for key in keys.iter() {
                 cache
@@ -242,7 +241,7 @@ fn set_many(call: &Call) -> Answer {
         let now = call.clock(call.argument(5));
         let values = take_values(call, held, call.argument(2), keys.len())?;
         let mut left = values.iter();
-        let done = held.store.lock(PATIENCE).and_then(|mut cache| {
+        let done = held.store.lock(held.patience).and_then(|mut cache| {
             for (index, (key, value)) in keys.iter().zip(&mut left).enumerate() {
                 cache.set(key, value.as_ref(), max_age, now)?;
                 place(places, index, value.as_ref());
@@ -269,7 +268,7 @@ fn put_many(call: &Call) -> Answer {
             Ok(copy.take(call, payload, kind.get())?.to_owned())
         };
         let values: Vec<OwnedValue> = kinds.iter().enumerate().map(read).collect::<Result<_>>()?;
-        let mut cache = held.store.lock(PATIENCE)?;
+        let mut cache = held.store.lock(held.patience)?;
         for (key, value) in keys.iter().zip(&values) {
             cache.set(key, value.as_ref(), max_age, now)?;
         }
@@ -284,7 +283,7 @@ fn del_many(call: &Call) -> Answer {
         let Some(keys) = call.keys(call.argument(1), count)? else {
             return Ok(split(held));
         };
-        let mut cache = held.store.lock(PATIENCE)?;
+        let mut cache = held.store.lock(held.patience)?;
         for key in keys.iter() {
             cache.del(key);
         }
@@ -295,7 +294,7 @@ fn del_many(call: &Call) -> Answer {
 /// `reset(cache)`
 fn reset(call: &Call) -> Answer {
     on_cache(call, |held| {
-        held.store.lock(PATIENCE)?.reset();
+        held.store.lock(held.patience)?.reset();
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -304,7 +303,7 @@ fn reset(call: &Call) -> Answer {
 fn prune(call: &Call) -> Answer {
     on_cache(call, |held| {
         let now = call.clock(call.argument(1));
-        held.store.lock(PATIENCE)?.prune(now);
+        held.store.lock(held.patience)?.prune(now);
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -312,7 +311,7 @@ fn prune(call: &Call) -> Answer {
 /// `length(cache)`
 fn length(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let length = held.store.lock(PATIENCE)?.len();
+        let length = held.store.lock(held.patience)?.len();
         Ok(held.table.outcome(Outcome::Value, call.js_number(length as f64)))
     })
 }
@@ -321,10 +320,8 @@ fn length(call: &Call) -> Answer {
 fn keys(call: &Call) -> Answer {
     on_cache(call, |held| {
         let mut keys = KeyList::default();
-        let cache = held.store.lock(PATIENCE)?;
-        for entry in cache.iter() {
-            keys.push(entry.key);
-        }
+        let cache = held.store.lock(held.patience)?;
+        cache.keys().for_each(|key| keys.push(key));
         drop(cache);
         Ok(held.table.outcome(Outcome::Value, js_keys(call, &keys)))
     })
@@ -339,7 +336,7 @@ fn entries(call: &Call) -> Answer {
         let expires = call.typed_array::<f64>(call.argument(3));
         let mut keys = KeyList::default();
         let values = list(call, held, call.argument(2), |values| {
-            let cache = held.store.lock(PATIENCE)?;
+            let cache = held.store.lock(held.patience)?;
             cache.readable(None)?;
             if call.type_of(call.argument(3)) == Type::Object {
                 for (index, entry) in cache.dump(now).enumerate() {
@@ -393,7 +390,7 @@ fn load(call: &Call) -> Answer {
             })
             .collect();
         held.store
-            .lock(PATIENCE)
+            .lock(held.patience)
             .inspect_err(|_| entries.iter().for_each(|entry| let_go(held, &entry.value)))?
             .load(&entries, now)?;
         Ok(held.table.outcome(Outcome::Value, NOTHING))
@@ -405,7 +402,7 @@ fn pop(call: &Call) -> Answer {
     on_cache(call, |held| {
         let mut popped = None;
         let values = list(call, held, call.argument(1), |values| {
-            let mut cache = held.store.lock(PATIENCE)?;
+            let mut cache = held.store.lock(held.patience)?;
             cache.readable(None)?;
             popped = cache.pop(|entry| {
                 values.push(entry.value);
@@ -429,7 +426,7 @@ fn pop(call: &Call) -> Answer {
 /// `size(cache)`: the bytes that all entries take.
 fn size(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let size = held.store.lock(PATIENCE)?.storage().size();
+        let size = held.store.lock(held.patience)?.storage().size();
         Ok(held.table.outcome(Outcome::Value, call.js_number(size)))
     })
 }
@@ -437,7 +434,7 @@ fn size(call: &Call) -> Answer {
 /// `limits(cache)`: `[max, maxAge, allowStale, maxSize]`.
 fn limits(call: &Call) -> Answer {
     on_cache(call, |held| {
-        let limits = held.store.lock(PATIENCE)?.limits();
+        let limits = held.store.lock(held.patience)?.limits();
         let fields = [
             call.js_number(limits.max),
             call.js_number(limits.max_age),
@@ -453,7 +450,7 @@ fn set_limit(call: &Call) -> Answer {
     on_cache(call, |held| {
         let (name, json) = (call.text(call.argument(1)), call.text(call.argument(2)));
         let value = serde_json::from_str(&json).unwrap_or_default();
-        let mut cache = held.store.lock(PATIENCE)?;
+        let mut cache = held.store.lock(held.patience)?;
         match name.as_str() {
             "max" => cache.set_max(options::max(&value)?),
             "maxAge" => cache.set_max_age(options::max_age(&value)?),
@@ -485,7 +482,7 @@ fn in_place(call: &Call, value: JsValue) -> Option<Value<'static>> {
 
 /// The values of an array, each with a slot where it needs one. Reads them all before a slot is taken.
 fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Result<Vec<OwnedValue>> {
-    let copied = copies_strings(&held.store.lock(PATIENCE)?);
+    let copied = copies_strings(&held.store.lock(held.patience)?);
     let read = |index| {
         let value = call.element(array, index)?;
         Ok(match in_place(call, value) {

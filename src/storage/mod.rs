@@ -42,6 +42,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// These, with those of another cache where these bound nothing.
+    pub fn or(self, others: Self) -> Self {
+        let none = Self::default();
+        let or = |own: f64, none: f64, other: f64| if own == none { other } else { own };
+        Self {
+            max: or(self.max, none.max, others.max),
+            max_size: or(self.max_size, none.max_size, others.max_size),
+            max_entry_size: or(self.max_entry_size, none.max_entry_size, others.max_entry_size),
+            max_age: or(self.max_age, none.max_age, others.max_age),
+            allow_stale: self.allow_stale || others.allow_stale,
+        }
+    }
+}
+
 /// One entry as it lies in a storage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry<'a> {
@@ -111,6 +126,11 @@ pub trait Storage {
 
     /// Every entry, most recent first.
     fn iter(&self) -> impl Iterator<Item = Entry<'_>>;
+
+    /// The keys of all entries, most recent first.
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|entry| entry.key)
+    }
 
     /// Removes every entry that `keep` declines.
     fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool);

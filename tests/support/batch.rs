@@ -3,8 +3,9 @@
 use lru_cache_for_clusters::{
     handler,
     protocol::{Part, Piece},
-    registry::{PATIENCE, Registry},
+    registry::Registry,
     slots::Slots,
+    store::PATIENCE,
 };
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -71,6 +72,7 @@ pub fn text(parts: &[Part]) -> String {
     let part = |part: &Part| match part {
         Part::Ready(text) => text.clone(),
         Part::Pending { pieces, .. } => pieces.iter().map(piece).collect(),
+        Part::Left(requests) => panic!("{requests} requests are left"),
     };
     format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
 }

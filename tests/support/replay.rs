@@ -5,10 +5,10 @@ use lru_cache_for_clusters::{
     handler,
     options::Options,
     protocol::Part,
-    registry::{self, PATIENCE, Registry},
+    registry::{self, Registry},
     slots::Slots,
     storage::Storage,
-    store::{Place, Store},
+    store::{PATIENCE, Place, Store},
     value::OwnedValue,
 };
 use proptest::{

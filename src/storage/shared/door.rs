@@ -1,7 +1,12 @@
 //! The way into a segment that other processes map: made, entered, mended where need be, left.
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::{marker::PhantomData, thread, time::Duration};
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use super::{Geometry, Segment, lock::Refused, mapping::Mapping, segment::Identity};
 use crate::error::{Error, ErrorClass, Result};
@@ -9,16 +14,24 @@ use crate::error::{Error, ErrorClass, Result};
 /// The least that is worth reserving, in bytes.
 const LEAST: usize = 64 << 20;
 
-/// The most that one segment reserves, in bytes. Addresses are no memory, but a process has only so many: 128
-/// TiB, for all its namespaces and for Node itself.
-const MOST: usize = 64 << 30;
+/// Addresses that all segments of a process may take, in bytes: a part of what it has. Addresses are no memory, but
+/// Node needs them, too.
+const BUDGET: usize = if cfg!(target_arch = "x86_64") {
+    32 << 40
+} else {
+    128 << 30
+};
 
-/// What a segment reserves for values, in bytes: as much as the machine has memory, since it will not have more.
+/// Addresses that the segments made by this process have taken.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// What a segment reserves for values, in bytes: as much as the machine has memory, since it will not have more; less
+/// where a process has very many.
 fn reserved() -> usize {
-    let pages = rustix::system::sysinfo();
-    (pages.totalram as usize)
-        .saturating_mul(pages.mem_unit as usize)
-        .clamp(LEAST, MOST)
+    let memory = rustix::system::sysinfo();
+    let memory = (memory.totalram as usize).saturating_mul(memory.mem_unit as usize);
+    let left = BUDGET.saturating_sub(TAKEN.load(Relaxed));
+    memory.min(left / 32).max(LEAST)
 }
 
 /// Says that this thread has the lock of a segment. Not `Send`: a mutex is given back by the thread that took
@@ -28,8 +41,8 @@ fn reserved() -> usize {
 pub struct Entered(PhantomData<*mut ()>);
 
 impl Segment<Mapping> {
-    /// Makes an empty segment with room for as many bytes of values as the machine has memory, up to 64 GiB, or
-    /// less where the system will not reserve as much. It takes no memory before there are entries. By `name`
+    /// Makes an empty segment with room for as many bytes of values as the machine has memory, or less where
+    /// the system will not reserve as much or this process has very many. It takes no memory before there are entries. By `name`
     /// processes find it that have no ticket.
     ///
     /// # Errors
@@ -44,7 +57,10 @@ impl Segment<Mapping> {
         let (geometry, mapping) = loop {
             let geometry = Geometry::for_bytes(bytes);
             match Mapping::create(geometry.reserved(), name) {
-                Ok(mapping) => break (geometry, mapping),
+                Ok(mapping) => {
+                    TAKEN.fetch_add(geometry.reserved(), Relaxed);
+                    break (geometry, mapping);
+                }
                 Err(error) if bytes == LEAST => return Err(error),
                 Err(_) => bytes = (bytes / 4).max(LEAST),
             }
@@ -60,8 +76,9 @@ impl Segment<Mapping> {
     /// millisecond), and mends what a process left that died with it. Returns whether it had to.
     ///
     /// # Errors
-    /// `ERR_STORE_BUSY`: try again later. `ERR_STORE_DAMAGED`: leave it alone.
-    pub fn enter(&mut self, patience: Duration) -> Result<(Entered, bool)> {
+    /// `ERR_STORE_BUSY`: try again later. `ERR_STORE_DAMAGED`: leave it alone. `ERR_STORE_MOVED`:
+    /// its entries are in another segment.
+    pub(crate) fn enter(&mut self, patience: Duration) -> Result<(Entered, bool)> {
         // SAFETY: made before anybody had a ticket, mapped as long as `self` lives.
         unsafe { self.header().lock.lock(patience) }?;
         match self.begin() {
@@ -80,7 +97,7 @@ impl Segment<Mapping> {
     }
 
     /// Gives the lock back.
-    pub fn leave(&mut self, _: Entered) {
+    pub(crate) fn leave(&mut self, _: Entered) {
         // A call that panicked may have left anything: that is mended by whoever is next.
         if !thread::panicking() {
             self.end();

@@ -33,6 +33,9 @@ pub const ALIGN: usize = 64 * 1024;
 /// "LRUCLUST"
 pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 
+/// "MOVE"
+pub const LEFT: u32 = u32::from_be_bytes(*b"MOVE");
+
 /// Changes with everything here, and with the way a key is hashed.
 pub const VERSION: u32 = 1;
 
@@ -120,7 +123,8 @@ pub struct Header {
     pub buckets_max: Word,
     pub rows_max: Word,
     pub blocks_max: Word,
-    _0: Word,
+    /// `LEFT` once its entries have gone to another segment.
+    pub left: Word,
     /// Of the hash.
     pub seed: Long,
     /// The hash of a known key: processes that would hash differently must not meet here.
@@ -138,11 +142,9 @@ pub struct Header {
     /// How often it was rebuilt, and how many entries that cost.
     pub recoveries: Word,
     pub dropped: Word,
-    /// 1 once its entries have gone to another segment.
-    pub left: Word,
     /// 1 while a process holds it whose values the slots are.
     pub held: Word,
-    _1: [Word; 10],
+    _1: [Word; 11],
 
     // The bounds.
     pub max: Float,

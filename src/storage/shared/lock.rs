@@ -144,6 +144,10 @@ impl LockPlace {
                 hint::spin_loop();
                 continue;
             }
+            // To yield is to wait, for as long as the others of this processor may run.
+            if patience.is_zero() {
+                return Err(Refused::Busy);
+            }
             if tries < YIELDS {
                 thread::yield_now();
             } else {

@@ -9,7 +9,7 @@
 use rustix::{
     fs::{self, FallocateFlags, MemfdFlags, Mode, SealFlags, SeekFrom},
     io::{Errno, retry_on_intr},
-    mm::{MapFlags, ProtFlags},
+    mm::{Advice, MapFlags, ProtFlags},
     process::{self, Resource},
 };
 use std::{
@@ -179,6 +179,9 @@ impl Mapping {
         );
         // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
+        // A core dump would read every page that is reserved, and so have the system make it.
+        // SAFETY: the mapping just made; the advice changes nothing of what is in it.
+        unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self {
             file,

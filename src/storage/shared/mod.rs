@@ -25,7 +25,8 @@
 //!
 //! **Nothing read is trusted.** Each number is compared with the size of its region, each walk is as long as
 //! the region at most, a row or block on the wrong list is noticed by its mark. Damage ends in a rebuild that
-//! drops what makes no sense; it never ends in a crash.
+//! drops what makes no sense; it never ends in a crash. (What no care here can help: a process that writes where
+//! it must not while another is inside libc's part of the lock, or that leaves there the name of a living thread.)
 //!
 //! | module | holds |
 //! |---|---|

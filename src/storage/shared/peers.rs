@@ -40,12 +40,17 @@ use crate::error::{Error, ErrorClass, Result};
 ///
 /// # Errors
 /// There is no shared memory on this system; or processes must not look into each other; or there is a segment,
-/// and it cannot be attached. A second one is never made beside it.
+/// and it cannot be attached, or a primary has taken over what was in it. A second one is never made beside it.
 pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segment<Mapping>>> {
     // A process that changed its user, or has privileges of its own, is closed to the others. Each would make a
     // segment for itself.
     if !matches!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable)) {
         return Err(failed(&"other processes may not look into this one"));
+    }
+    // So it is where there is no /proc, or that of other processes.
+    let shown = fs::read_link("/proc/self").map_err(|error| failed(&error))?;
+    if shown.to_str() != Some(&*process::id().to_string()) {
+        return Err(failed(&"/proc is that of another namespace"));
     }
     let name = name(identity, namespace);
     let Some(_turn) = Turn::take(&name)? else {
@@ -60,6 +65,7 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
         match segment.enter(Duration::ZERO) {
             Ok((entered, _)) => segment.leave(entered),
             Err(error) if error.code == Error::DAMAGED => continue,
+            Err(error) if error == Error::moved() => return Err(error),
             Err(_) => {}
         }
         return Ok(Some(segment));

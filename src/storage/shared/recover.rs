@@ -32,11 +32,17 @@ impl Bits {
     }
 
     fn has(&self, bit: u32) -> bool {
-        self.0[bit as usize / 64] & 1 << (bit % 64) != 0
+        self.0
+            .get(bit as usize / 64)
+            .is_some_and(|word| word & 1 << (bit % 64) != 0)
     }
 
+    /// A bit beyond the last was read from a word that somebody writes who must not: whoever looks again sees
+    /// something else.
     fn set(&mut self, bit: u32) {
-        self.0[bit as usize / 64] |= 1 << (bit % 64);
+        if let Some(word) = self.0.get_mut(bit as usize / 64) {
+            *word |= 1 << (bit % 64);
+        }
     }
 
     fn clear(&mut self) {
@@ -273,7 +279,10 @@ impl<M: Memory> Segment<M> {
     fn is_double(&self, row: &Row, buffer: &mut Vec<u8>) -> Result<bool> {
         let hash = row.hash.get();
         let mut at = self.bucket(hash)?.get();
-        while at != NONE {
+        for _ in 0..self.longest() {
+            if at == NONE {
+                break;
+            }
             let other = self.row_at(at)?;
             if other.hash.get() == hash {
                 let key = self.read(row, row.key_len.get() as usize, buffer)?;

@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     layout::{
-        ALIGN, Block, FREE_BLOCK, Float, Geometry, Header, MAGIC, NONE, PAYLOAD, Row, State, VERSION, Word,
+        ALIGN, Block, FREE_BLOCK, Float, Geometry, Header, LEFT, MAGIC, NONE, PAYLOAD, Row, State, VERSION,
+        Word,
     },
     memory::{Memory, OutOfMemory},
 };
@@ -240,14 +241,16 @@ impl<M: Memory> Segment<M> {
     /// Says that its entries are in another segment now: from now on nobody can enter it. Under the lock, as any
     /// call.
     pub fn move_out(&mut self) {
-        self.header().left.set(1);
+        self.header().left.set(LEFT);
     }
 
     /// Takes out the entries whose values are slots of this process, which goes: nobody could read them.
     /// Under the lock, as any call.
     pub fn withdraw(&mut self) {
         if self.slots.is_some() {
-            self.retain(|entry| !matches!(entry.value, Value::Slot(_)));
+            if self.header().slots.get() > 0 {
+                self.retain(|entry| !matches!(entry.value, Value::Slot(_)));
+            }
             self.header().held.set(0);
             self.abandon();
         }
@@ -315,14 +318,11 @@ impl<M: Memory> Segment<M> {
     /// Returns whether it had to.
     ///
     /// # Errors
-    /// This process has no memory to mend it, or its entries are in another segment now; it must be left alone.
+    /// This process has no memory to mend it, and it must be left alone; or its entries are in another segment.
     pub fn begin(&mut self) -> Result<bool> {
         self.forget();
-        if self.header().left.get() != 0 {
-            return Err(Error {
-                message: "the entries of the shared store are in another one now".into(),
-                ..Fault::Damage.into()
-            });
+        if self.header().left.get() == LEFT {
+            return Err(Error::moved());
         }
         let mend = self.header().dirty.get() != 0 || self.header().damaged.get() != 0;
         if mend {
@@ -334,6 +334,9 @@ impl<M: Memory> Segment<M> {
 
     /// Ends what is done under the lock.
     pub fn end(&mut self) {
+        if self.scratch.allocated_bytes() > SCRATCH {
+            self.forget();
+        }
         if self.header().dirty.get() != 0 {
             self.header().dirty.commit(0);
         }
@@ -551,26 +554,34 @@ impl<M: Memory> Segment<M> {
         Stored { kind, inline, bytes }.value()
     }
 
-    fn entry(&self, row: &Row) -> std::result::Result<Entry<'_>, Fault> {
+    fn key(&self, row: &Row) -> std::result::Result<&[u8], Fault> {
         self.extent(row)?;
         let key = self.scratch(row.key_len.get() as usize)?;
         self.copy_out(row.first.get(), 0, key)?;
+        Ok(key)
+    }
+
+    fn entry(&self, row: &Row) -> std::result::Result<Entry<'_>, Fault> {
         Ok(Entry {
-            key,
+            key: self.key(row)?,
             value: self.value(row)?,
             stamp: Self::stamp_of(row),
         })
     }
 
-    /// Entries from the most recent on. Ends early where it finds damage, which is mended next time.
-    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+    /// What `read` makes of each entry, from the most recent on. Ends early where it finds damage, which is mended
+    /// next time.
+    fn each<'a, R>(
+        &'a self,
+        read: impl Fn(&'a Self, &Row) -> std::result::Result<R, Fault>,
+    ) -> impl Iterator<Item = R> {
         let mut at = self.header().newest.get();
         let mut left = self.longest();
         iter::from_fn(move || {
             left = left.checked_sub(1).filter(|_| at != NONE)?;
             let found = self
                 .live_row(at)
-                .and_then(|row| Ok((self.entry(row)?, row.older.get())));
+                .and_then(|row| Ok((read(self, row)?, row.older.get())));
             let (entry, older) = found.inspect_err(|_| self.header().damaged.set(1)).ok()?;
             at = older;
             Some(entry)
@@ -1189,7 +1200,11 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries()
+        self.each(Self::entry)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.each(Self::key)
     }
 
     fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
