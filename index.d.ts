@@ -73,7 +73,8 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   static getAllCaches(): Record<string, LRUCacheForClustersAsPromised.LRUCache>;
 
   /**
-   * The synchronous cache behind this instance. Primary only.
+   * The synchronous cache behind this instance. Primary only. Where a worker is stopped inside a call on the same
+   * store in shared memory, its calls wait for 100 ms and then throw an Error whose `code` is `ERR_STORE_BUSY`.
    *
    * @throws Error in a worker.
    */
