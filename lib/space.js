@@ -29,8 +29,7 @@ function prune(namespace) {
 /** What an answer says of a value that only the process has which stored it. */
 const ELSEWHERE = 'ERR_STORE_ELSEWHERE';
 
-/** What it says of a store that cannot be used any more, and of one that a primary has taken over. */
-const DAMAGED = 'ERR_STORE_DAMAGED';
+/** What it says of a store that a primary has taken over. */
 const MOVED = 'ERR_STORE_MOVED';
 
 /** What tells a store from any other; the rest of a ticket says who has it. */
@@ -139,7 +138,7 @@ class Space {
 
   /** Whether a call that failed with this error can still be made, by another road than straight. */
   canGoOn(error) {
-    if (error?.code === DAMAGED || error?.code === MOVED) {
+    if (error?.code === MOVED) {
       this.#lose(error);
       return true;
     }

@@ -40,9 +40,6 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// The code of what is said of a store that cannot be used any more.
-    pub const DAMAGED: &str = "ERR_STORE_DAMAGED";
-
     /// The entries of a store that a primary has taken over; it knows where they are.
     pub fn moved() -> Self {
         Self {

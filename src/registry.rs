@@ -435,9 +435,19 @@ mod tests {
         for (workers, before) in [(&one, 2), (&two, 3)] {
             let theirs = filled(workers, ["sa", &format!("s{before}")], 1.0);
             let ticket = workers.ticket("n").unwrap();
-            let stopped = theirs.lock(PATIENCE).unwrap();
-            assert_eq!(primary.share("n", &ticket, nothing).err(), Some(Error::busy()));
-            drop(stopped);
+            // By another thread: one that comes for a lock is never inside already.
+            let (is_held, held) = crossbeam_channel::bounded(0);
+            let (go_on, waits) = crossbeam_channel::bounded::<()>(0);
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    let _stopped = theirs.lock(PATIENCE).unwrap();
+                    is_held.send(()).unwrap();
+                    waits.recv().ok();
+                });
+                held.recv().unwrap();
+                assert_eq!(primary.share("n", &ticket, nothing).err(), Some(Error::busy()));
+                drop(go_on);
+            });
             primary.share("n", &ticket, nothing).unwrap();
         }
         assert_eq!(keys(&own).len(), 5);

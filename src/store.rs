@@ -90,8 +90,7 @@ impl Store {
     /// it (of no more than [`PATIENCE`]) only try, until one has it: a thousand calls do not wait one by one.
     ///
     /// # Errors
-    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_DAMAGED`: leave it. The process
-    /// that holds the slots leaves it here and now, and has an empty cache on the heap instead.
+    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: its entries are elsewhere.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
         let stuck = patience <= PATIENCE && self.is_stuck.load(Relaxed);
         let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
@@ -112,15 +111,7 @@ impl Store {
             let Place::Shared(segment) = cache.storage_mut() else {
                 return Ok(Guard { cache, entered: None });
             };
-            let entered = segment.enter(patience);
-            if let (Err(error), Some(slots)) = (&entered, segment.slots())
-                && error.code == Error::DAMAGED
-            {
-                // It is left by all. This process, whose store it is, goes on with another.
-                *cache = Cache::new(Place::renewed(segment, slots));
-                return Ok(Guard { cache, entered: None });
-            }
-            let (entered, mended) = entered?;
+            let (entered, mended) = segment.enter(patience)?;
             let mut guard = Guard {
                 cache,
                 entered: Some(entered),
@@ -365,16 +356,6 @@ impl fmt::Debug for Guard<'_> {
 }
 
 impl Place {
-    /// An empty place on the heap with the bounds of a segment that cannot be used any more.
-    #[cfg(target_os = "linux")]
-    fn renewed(segment: &mut Segment<Mapping>, slots: Slots) -> Self {
-        // Which slots were its own cannot be told any more: their values stay.
-        segment.abandon();
-        let mut heap = HeapStorage::new(slots);
-        heap.set_limits(segment.limits());
-        Self::Heap(heap)
-    }
-
     /// Whether a scheduled prune is to be done here, as `due` says of the last one there was (in milliseconds
     /// since the epoch). From then on this is the last one.
     pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Geometry, Segment, lock::Refused, mapping::Mapping, segment::Identity};
+use super::{Geometry, Segment, lock::Busy, mapping::Mapping, segment::Identity};
 use crate::error::{Error, ErrorClass, Result};
 
 /// The least that is worth reserving, in bytes.
@@ -34,8 +34,7 @@ fn reserved() -> usize {
     memory.min(left / 32).max(LEAST)
 }
 
-/// Says that this thread has the lock of a segment. Not `Send`: a mutex is given back by the thread that took
-/// it.
+/// Says that this thread has the lock of a segment. Not `Send`: it is given back by the thread that took it.
 #[derive(Debug)]
 #[must_use = "a lock that is never given back stops every process"]
 pub struct Entered(PhantomData<*mut ()>);
@@ -65,9 +64,7 @@ impl Segment<Mapping> {
                 Err(_) => bytes = (bytes / 4).max(LEAST),
             }
         };
-        let segment = Self::create(mapping, geometry, identity()?)?;
-        // SAFETY: nobody has a ticket yet, so nobody uses it; it stays mapped as long as the segment lives.
-        unsafe { segment.header().lock.init() }.map_err(|_| broken())?;
+        let mut segment = Self::create(mapping, geometry, identity()?)?;
         segment.publish();
         Ok(segment)
     }
@@ -76,16 +73,14 @@ impl Segment<Mapping> {
     /// millisecond), and mends what a process left that died with it. Returns whether it had to.
     ///
     /// # Errors
-    /// `ERR_STORE_BUSY`: try again later. `ERR_STORE_DAMAGED`: leave it alone. `ERR_STORE_MOVED`:
+    /// `ERR_STORE_BUSY`: try again later. `ERR_OUT_OF_MEMORY`: there is none to mend it. `ERR_STORE_MOVED`:
     /// its entries are in another segment.
     pub(crate) fn enter(&mut self, patience: Duration) -> Result<(Entered, bool)> {
-        // SAFETY: made before anybody had a ticket, mapped as long as `self` lives.
-        unsafe { self.header().lock.lock(patience) }?;
+        self.header().lock.lock(patience)?;
         match self.begin() {
             Ok(mended) => Ok((Entered(PhantomData), mended)),
             Err(error) => {
-                // SAFETY: this thread has just taken it.
-                unsafe { self.header().lock.unlock() };
+                self.give_back();
                 Err(error)
             }
         }
@@ -93,7 +88,7 @@ impl Segment<Mapping> {
 
     #[cfg(test)]
     pub(super) fn lock_bytes(&self) -> *mut [u8; 64] {
-        self.header().lock.0.get().cast()
+        (&raw const self.header().lock).cast_mut().cast()
     }
 
     /// Gives the lock back.
@@ -102,25 +97,20 @@ impl Segment<Mapping> {
         if !thread::panicking() {
             self.end();
         }
-        // SAFETY: `Entered` is made by the thread that took the lock, and cannot leave it.
-        unsafe { self.header().lock.unlock() };
+        // `Entered` is made by the thread that took the lock, and cannot leave it.
+        self.give_back();
     }
-}
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Busy => Self::busy(),
-            Refused::Broken => broken(),
+    fn give_back(&self) {
+        if !self.header().lock.unlock() {
+            self.header().damaged.set(1);
         }
     }
 }
 
-fn broken() -> Error {
-    Error {
-        class: ErrorClass::Error,
-        code: Error::DAMAGED,
-        message: "the lock of the shared store does not work".into(),
+impl From<Busy> for Error {
+    fn from(_: Busy) -> Self {
+        Self::busy()
     }
 }
 
@@ -128,7 +118,13 @@ fn identity() -> Result<Identity> {
     let mut bytes = [0u8; 24];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {
         Ok(24) => {}
-        _ => return Err(broken()),
+        _ => {
+            return Err(Error {
+                class: ErrorClass::Error,
+                code: "ERR_STORE_MEMORY",
+                message: "no random numbers for a shared store".into(),
+            });
+        }
     }
     let number = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 of 24 bytes"));
     Ok(Identity {

@@ -155,7 +155,9 @@ pub struct Header {
     _2: Word,
     /// When a schedule last pruned, in milliseconds since the epoch.
     pub pruned_at: Float,
-    _3: [Word; 4],
+    /// Follows from the bounds: they are nowhere else, and nothing else would tell that they are damaged.
+    pub bounds_check: Long,
+    _3: [Word; 2],
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
     // used; below `…_ready` there is memory behind them.
@@ -182,10 +184,17 @@ pub struct Header {
     pub clock: Long,
 }
 
-/// Room for the mutex, in a cache line of its own.
+/// The lock, in a cache line of its own. Fresh memory is a lock that nobody has.
 #[repr(C, align(64))]
-#[derive(Debug)]
-pub struct LockPlace(pub UnsafeCell<[u64; 8]>);
+#[derive(Debug, Default)]
+pub struct LockPlace {
+    /// Who has it; 0 for nobody.
+    pub owner: AtomicU64,
+    /// Who had it last.
+    pub last: AtomicU64,
+    /// 1 when somebody sleeps who wants it.
+    pub waiting: AtomicU32,
+}
 
 /// An entry, or the place for one. One cache line.
 #[repr(C, align(64))]

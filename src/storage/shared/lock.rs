@@ -1,15 +1,16 @@
-//! The lock of a segment: a robust mutex that all its processes share. When its owner dies, the kernel passes
-//! it on.
+//! The lock of a segment: a word that says which thread of which process has it, 0 where none has.
 //!
-//! It is only ever tried, never waited for inside libc: a wait there takes a time of the wall clock, which may
-//! jump, and its owner may be stopped for hours. What is done under it takes a microsecond or so; whoever
-//! finds it taken spins for a moment, then yields, then sleeps in short steps, and gives up when its patience
-//! ends.
+//! There is no mutex of libc in the segment: a robust one keeps addresses of its process there, which damage would
+//! make it follow. So nobody is told when its owner dies. Whoever waits looks for the owner itself, among the
+//! processes of the system, and takes the lock over from one that is not there: it died, or the word is damaged.
+//!
+//! What is done under it takes a microsecond or so, but its owner may be stopped for hours. Whoever finds it taken
+//! spins for a moment, then yields, then sleeps in short steps, and gives up when its patience ends.
 
+use procfs::process::Process;
 use std::{
-    cell::UnsafeCell,
-    hint, io, mem,
-    sync::OnceLock,
+    hint, io,
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
     thread,
     time::{Duration, Instant},
 };
@@ -21,150 +22,154 @@ const SPINS: u32 = 100;
 const YIELDS: u32 = SPINS + 20;
 const SLEEP: Duration = Duration::from_micros(50);
 
-const _: () = assert!(
-    size_of::<libc::pthread_mutex_t>() <= size_of::<LockPlace>()
-        && align_of::<libc::pthread_mutex_t>() <= align_of::<LockPlace>()
-);
-
-/// Why the lock could not be had.
+/// Why the lock could not be had: another process or thread has it, for longer than the caller would wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Another process or thread has it, for longer than the caller would wait.
-    Busy,
-    /// It is no working mutex (any more).
-    Broken,
+pub struct Busy;
+
+/// A thread, as the lock has it: its number, and above that when it started (the numbers come again), in ticks
+/// since the system did; 0 where nobody can tell.
+fn this_thread() -> u64 {
+    thread_local! {
+        static OWNER: u64 = {
+            let thread = rustix::thread::gettid().as_raw_nonzero().get();
+            let stat = Process::new(thread).and_then(|found| found.stat());
+            let start = stat.map_or(0, |stat| stat.starttime as u32);
+            u64::from(start) << 32 | u64::from(thread as u32)
+        };
+    }
+    // Without its storage a thread is about to end: it has the number, and can look for itself no more.
+    OWNER
+        .try_with(|owner| *owner)
+        .unwrap_or_else(|_| u64::from(rustix::thread::gettid().as_raw_nonzero().get() as u32))
 }
 
-fn ok(code: libc::c_int) -> io::Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(code))
+/// Whether there is such a thread, or may be: one that cannot be looked at is there.
+fn is_alive(owner: u64) -> bool {
+    let (thread, start) = (owner as u32 as i32, (owner >> 32) as u32);
+    if thread <= 0 {
+        return false;
     }
+    // SAFETY: signal 0 is sent to nobody; it only asks whether there is such a thread.
+    let found = unsafe { libc::syscall(libc::SYS_tkill, thread, 0) } == 0;
+    if !found && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+        return false;
+    }
+    let gone = Process::new(thread)
+        .and_then(|found| found.stat())
+        .is_ok_and(|stat| {
+            let is_another = start != 0 && start != stat.starttime as u32;
+            is_another || matches!(stat.state, 'Z' | 'X' | 'x')
+        });
+    !gone
 }
 
 impl LockPlace {
-    fn mutex(&self) -> *mut libc::pthread_mutex_t {
-        self.0.get().cast()
-    }
-
-    /// Makes the mutex.
-    ///
-    /// # Errors
-    /// The system has no such mutexes.
-    ///
-    /// # Safety
-    /// Nobody uses the place yet, and it stays where it is until nobody does any more.
-    pub(super) unsafe fn init(&self) -> io::Result<()> {
-        let mut attributes = mem::MaybeUninit::uninit();
-        // SAFETY: attributes are made, used and destroyed here, in this order; the place is large enough for a
-        // mutex and aligned for it (asserted above), and fresh (the caller's promise).
-        unsafe {
-            ok(libc::pthread_mutexattr_init(attributes.as_mut_ptr()))?;
-            let made = ok(libc::pthread_mutexattr_setpshared(
-                attributes.as_mut_ptr(),
-                libc::PTHREAD_PROCESS_SHARED,
-            ))
-            .and_then(|()| {
-                ok(libc::pthread_mutexattr_setrobust(
-                    attributes.as_mut_ptr(),
-                    libc::PTHREAD_MUTEX_ROBUST,
-                ))
-            })
-            .and_then(|()| ok(libc::pthread_mutex_init(self.mutex(), attributes.as_ptr())));
-            libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
-            made
-        }
-    }
-
-    /// Whether this is a mutex of the kind that is made here. The words that are not 0 in a fresh one say what
-    /// it is and never change; libc would follow any other kind without a doubt.
-    ///
-    /// # Safety
-    /// As for [`LockPlace::lock`].
-    unsafe fn is_sound(&self) -> bool {
-        static FRESH: OnceLock<[u64; 8]> = OnceLock::new();
-        let fresh = FRESH.get_or_init(|| {
-            let fresh = LockPlace(UnsafeCell::new([0; 8]));
-            // SAFETY: nobody else has it. It is never locked, so it can be forgotten.
-            match unsafe { fresh.init() } {
-                Ok(()) => fresh.0.into_inner(),
-                Err(_) => [0; 8],
-            }
-        });
-        let half = |word: u64, high: bool| {
-            if high {
-                word >> 32
-            } else {
-                word & u64::from(u32::MAX)
-            }
-        };
-        let any = fresh.iter().any(|word| *word != 0);
-        any && fresh.iter().enumerate().all(|(at, word)| {
-            // SAFETY: inside the place. libc writes other words of it at the same time in other processes; the
-            // halves that count are those it does not write.
-            let found = unsafe { self.0.get().cast::<u64>().add(at).read_volatile() };
-            [false, true]
-                .into_iter()
-                .all(|high| half(*word, high) == 0 || half(*word, high) == half(found, high))
-        })
-    }
-
     /// Takes the lock. That its last owner died in the middle of something is for the segment to know: it has
     /// a word for it.
     ///
     /// # Errors
-    /// See [`Refused`].
-    ///
-    /// # Safety
-    /// The mutex was made, and its memory stays mapped while it is held.
-    pub(super) unsafe fn lock(&self, patience: Duration) -> Result<(), Refused> {
-        // SAFETY: the caller's promise.
-        if !unsafe { self.is_sound() } {
-            return Err(Refused::Broken);
+    /// See [`Busy`].
+    pub(super) fn lock(&self, patience: Duration) -> Result<(), Busy> {
+        let own = this_thread();
+        if self.waiting.load(Relaxed) != 0 && self.last.load(Relaxed) == own && !patience.is_zero() {
+            // Who comes back for it at once would always be there before the one who sleeps.
+            self.waiting.store(0, Relaxed);
+            thread::sleep(SLEEP);
         }
         let mut since = None;
         let mut tries = 0;
+        let mut looked_for = 0;
         loop {
-            // SAFETY: a mutex that was made (the caller's promise).
-            match unsafe { libc::pthread_mutex_trylock(self.mutex()) } {
-                0 => return Ok(()),
-                libc::EOWNERDEAD => {
-                    // SAFETY: we hold it, and its state is inconsistent.
-                    return match unsafe { libc::pthread_mutex_consistent(self.mutex()) } {
-                        0 => Ok(()),
-                        _ => Err(Refused::Broken),
-                    };
-                }
-                libc::EBUSY => {}
-                _ => return Err(Refused::Broken),
-            }
+            let owner = match self.owner.compare_exchange(0, own, Acquire, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(owner) => owner,
+            };
             tries += 1;
             if tries < SPINS {
                 hint::spin_loop();
                 continue;
             }
             // To yield is to wait, for as long as the others of this processor may run.
-            if patience.is_zero() {
-                return Err(Refused::Busy);
+            let mut elapsed =
+                || patience.is_zero() || since.get_or_insert_with(Instant::now).elapsed() >= patience;
+            let (sleeps, over) = (tries >= YIELDS, elapsed());
+            if (sleeps || over) && owner != looked_for {
+                looked_for = owner;
+                // A thread is never inside twice: it has left without giving the lock back, by a panic.
+                let gone = owner == own || !is_alive(owner);
+                if gone && self.owner.compare_exchange(owner, own, Acquire, Relaxed).is_ok() {
+                    return Ok(());
+                }
             }
-            if tries < YIELDS {
-                thread::yield_now();
-            } else {
+            if over {
+                return Err(Busy);
+            }
+            if sleeps {
+                self.waiting.store(1, Relaxed);
                 thread::sleep(SLEEP);
-            }
-            if since.get_or_insert_with(Instant::now).elapsed() >= patience {
-                return Err(Refused::Busy);
+            } else {
+                thread::yield_now();
             }
         }
     }
 
-    /// Gives the lock back.
-    ///
-    /// # Safety
-    /// This thread holds it.
-    pub(super) unsafe fn unlock(&self) {
-        // SAFETY: a mutex that this thread holds (the caller's promise). It cannot fail then.
-        unsafe { libc::pthread_mutex_unlock(self.mutex()) };
+    /// Gives the lock back. Only whoever has it may. Returns `false` where damage has made it another's: then
+    /// both may have been inside.
+    pub(super) fn unlock(&self) -> bool {
+        let own = this_thread();
+        self.last.store(own, Relaxed);
+        let is_own = self.owner.load(Relaxed) == own;
+        if is_own {
+            self.owner.store(0, Release);
+        }
+        is_own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_gone_is_told_from_one_that_is_there() {
+        let own = this_thread();
+        assert!(own >> 32 != 0 && is_alive(own));
+        assert!(!is_alive(own ^ 1 << 32), "its number came again");
+        let other = thread::spawn(this_thread).join().unwrap();
+        assert_ne!(own, other);
+        for never in [0, 1 << 31, u64::MAX, u64::from(i32::MAX as u32)] {
+            assert!(!is_alive(never), "{never}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_takes_over_from_one_that_is_gone() {
+        let place = LockPlace::default();
+        thread::scope(|scope| {
+            scope.spawn(|| place.lock(Duration::ZERO).unwrap());
+        });
+        // The thread has been joined, and the system may be about to remove it.
+        assert_eq!(place.lock(Duration::from_secs(20)), Ok(()));
+        assert!(place.unlock());
+        assert_eq!(place.lock(Duration::ZERO), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_owner_has_no_lock() {
+        let place = LockPlace::default();
+        for damage in [1 << 31, u64::MAX, 0xDEAD_BEEF_7FFF_FFFF] {
+            place.owner.store(damage, Relaxed);
+            assert_eq!(place.lock(Duration::from_secs(20)), Ok(()));
+            assert!(place.unlock());
+        }
+    }
+
+    #[test]
+    fn one_that_has_lost_it_to_damage_leaves_it_to_the_next() {
+        let place = LockPlace::default();
+        place.lock(Duration::ZERO).unwrap();
+        place.owner.store(7, Relaxed);
+        assert!(!place.unlock());
+        assert_eq!(place.owner.load(Relaxed), 7);
     }
 }

@@ -10,7 +10,7 @@
 //!      │       └── first row ────┘ │ newer, older: recency │ next free one, marked as free
 //!      │                           └── first block: key, then value
 //!      ├─ what it is: magic, version, sizes, seed, nonce; ready, stored last
-//!      ├─ the lock: a robust process-shared mutex
+//!      ├─ the lock: which thread has it, if any
 //!      └─ bounds; counters; heads of the lists of rows and blocks; how far each region is in use
 //! ```
 //!
@@ -34,7 +34,7 @@
 //! | `layout` | header, row, block; the words they are made of |
 //! | [`segment`] | the entries: find, put, remove, order. Implements [`Storage`](super::Storage) |
 //! | `recover` | rebuild and validate |
-//! | [`lock`] | the mutex |
+//! | [`lock`] | the lock |
 //! | [`mapping`] | memory that other processes can attach |
 //! | `room` | whether the machine and its control groups have more of it |
 //! | [`peers`] | how processes find it that nobody tells where it is |

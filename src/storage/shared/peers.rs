@@ -61,10 +61,8 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
             continue;
         };
         let mut segment = Segment::attach(memory, None)?;
-        // One whose lock is broken is given up by all, and another takes its place.
         match segment.enter(Duration::ZERO) {
             Ok((entered, _)) => segment.leave(entered),
-            Err(error) if error.code == Error::DAMAGED => continue,
             Err(error) if error == Error::moved() => return Err(error),
             Err(_) => {}
         }
@@ -86,12 +84,11 @@ pub fn start_time(pid: u32) -> Option<u64> {
 }
 
 /// The name of a segment's memory: 128 bits as hexadecimal digits, of all that processes must agree on to share
-/// it. That goes for the layout, and for the mutex in it, which every libc and processor has in its own way.
+/// it.
 fn name(identity: &str, namespace: &str) -> String {
-    let libc = if cfg!(target_env = "musl") { "musl" } else { "" };
     let mut hasher = SipHasher24::new();
     hasher.write(&VERSION.to_le_bytes());
-    for part in [ARCH, libc, identity, namespace] {
+    for part in [ARCH, identity, namespace] {
         // The length keeps parts apart.
         hasher.write(&(part.len() as u64).to_le_bytes());
         hasher.write(part.as_bytes());

@@ -411,8 +411,8 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
 }
 
 #[test]
-fn a_lock_that_is_none_is_refused() {
-    // Each byte of it; in a process of its own, as libc may not take it well.
+fn a_lock_that_is_none_does_no_harm() {
+    // Any of its bytes.
     let door = filled();
     assert!(Other::start("break", &door, 0).ended_well());
 }
@@ -500,7 +500,10 @@ fn memory_is_taken_as_it_is_needed_and_given_back() {
         segment(&door.lock(PATIENCE).unwrap()).recover().unwrap().kept,
         5_000
     );
-    assert_eq!(committed(&door), full, "a rebuild takes no memory of the segment");
+    assert!(
+        committed(&door) <= full,
+        "a rebuild takes no memory of the segment"
+    );
     door.lock(PATIENCE).unwrap().reset();
     assert!(committed(&door) <= 4 * 64 * 1024, "{}", committed(&door));
     segment(&door.lock(PATIENCE).unwrap()).validate().unwrap();

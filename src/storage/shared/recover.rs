@@ -67,6 +67,8 @@ impl<M: Memory> Segment<M> {
         let header = self.header();
         header.dirty.commit(1);
         let recovered = self.rebuild()?;
+        // Damage may have taken much more than there is use for.
+        self.shrink();
         header.recoveries.count();
         header
             .dropped

@@ -3,6 +3,7 @@
 use bumpalo::Bump;
 use foldhash::fast::FixedState;
 use std::{
+    cell::Cell,
     fmt,
     hash::{BuildHasher, Hasher},
     iter, str,
@@ -10,8 +11,7 @@ use std::{
 
 use super::{
     layout::{
-        ALIGN, Block, FREE_BLOCK, Float, Geometry, Header, LEFT, MAGIC, NONE, PAYLOAD, Row, State, VERSION,
-        Word,
+        ALIGN, Block, FREE_BLOCK, Geometry, Header, LEFT, MAGIC, NONE, PAYLOAD, Row, State, VERSION, Word,
     },
     memory::{Memory, OutOfMemory},
 };
@@ -72,14 +72,14 @@ impl From<OutOfMemory> for Fault {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        let (code, message) = match fault {
-            Fault::Damage => (Error::DAMAGED, "the shared store is damaged"),
-            Fault::Memory => ("ERR_OUT_OF_MEMORY", "there is no memory left for the entry"),
-        };
-        Self {
-            class: ErrorClass::Error,
-            code,
-            message: message.into(),
+        match fault {
+            // What a rebuild does not mend is being done at this very moment: later it may be over.
+            Fault::Damage => Self::busy(),
+            Fault::Memory => Self {
+                class: ErrorClass::Error,
+                code: "ERR_OUT_OF_MEMORY",
+                message: "there is no memory left for the entry".into(),
+            },
         }
     }
 }
@@ -121,6 +121,54 @@ pub struct Segment<M: Memory> {
     scratch: Bump,
     /// Where the slots of this process are let go; without it they wait for the process whose they are.
     slots: Option<Slots>,
+    /// What the header is to say of the segment itself.
+    head: Head,
+    /// The bounds as they were last seen whole.
+    bounds: Cell<Limits>,
+}
+
+/// What the header says of the segment itself. It never changes once the segment is published.
+#[derive(Clone, Copy, PartialEq)]
+struct Head {
+    magic: u64,
+    version: u32,
+    ready: u32,
+    sizes: [u32; 3],
+    seed: u64,
+    hash_check: u64,
+    nonce: [u64; 2],
+}
+
+impl Head {
+    #[inline(always)]
+    fn read(header: &Header) -> Self {
+        Self {
+            magic: header.magic.get(),
+            version: header.version.get(),
+            ready: header.ready.acquire(),
+            sizes: [
+                header.buckets_max.get(),
+                header.rows_max.get(),
+                header.blocks_max.get(),
+            ],
+            seed: header.seed.get(),
+            hash_check: header.hash_check.get(),
+            nonce: [header.nonce[0].get(), header.nonce[1].get()],
+        }
+    }
+
+    fn write(&self, header: &Header) {
+        header.magic.set(self.magic);
+        header.version.set(self.version);
+        header.buckets_max.set(self.sizes[0]);
+        header.rows_max.set(self.sizes[1]);
+        header.blocks_max.set(self.sizes[2]);
+        header.seed.set(self.seed);
+        header.hash_check.set(self.hash_check);
+        header.nonce[0].set(self.nonce[0]);
+        header.nonce[1].set(self.nonce[1]);
+        header.ready.publish(self.ready);
+    }
 }
 
 /// A value as a row has it.
@@ -140,20 +188,22 @@ impl<M: Memory> Segment<M> {
             return Err(Fault::Memory.into());
         }
         memory.commit(0..ALIGN.min(4096)).map_err(Fault::from)?;
-        let segment = Self::over(memory, geometry, identity.seed);
+        let mut segment = Self::over(
+            memory,
+            geometry,
+            Head {
+                magic: MAGIC,
+                version: VERSION,
+                ready: 0,
+                sizes: [geometry.buckets_max, geometry.rows_max, geometry.blocks_max],
+                seed: identity.seed,
+                hash_check: 0,
+                nonce: identity.nonce,
+            },
+        );
+        segment.head.hash_check = segment.hash_check();
         let header = segment.header();
-        header.magic.set(MAGIC);
-        header.version.set(VERSION);
-        header.buckets_max.set(geometry.buckets_max);
-        header.rows_max.set(geometry.rows_max);
-        header.blocks_max.set(geometry.blocks_max);
-        header.seed.set(identity.seed);
-        header.hash_check.set(segment.hash_check());
-        header
-            .nonce
-            .iter()
-            .zip(identity.nonce)
-            .for_each(|(place, nonce)| place.set(nonce));
+        segment.head.write(header);
         header.rows_used.set(1);
         header.blocks_used.set(1);
         segment.write_limits(Limits::default());
@@ -163,7 +213,8 @@ impl<M: Memory> Segment<M> {
     }
 
     /// Says that the segment is there for others.
-    pub fn publish(&self) {
+    pub fn publish(&mut self) {
+        self.head.ready = 1;
         self.header().ready.publish(1);
     }
 
@@ -203,21 +254,35 @@ impl<M: Memory> Segment<M> {
         let Some(geometry) = Geometry::new(buckets, rows, blocks).filter(|g| g.len <= memory.len()) else {
             return strange("its size is not what it says");
         };
-        let (seed, check) = (header.seed.get(), header.hash_check.get());
-        let segment = Self::over(memory, geometry, seed);
-        if segment.hash_check() != check {
+        let head = Head {
+            magic: MAGIC,
+            version: VERSION,
+            ready: 1,
+            sizes: [buckets, rows, blocks],
+            seed: header.seed.get(),
+            hash_check: header.hash_check.get(),
+            nonce: found,
+        };
+        let segment = Self::over(memory, geometry, head);
+        if segment.hash_check() != head.hash_check {
             return strange("another version of this package hashes its keys in another way");
+        }
+        // Not under the lock: where they do not fit together, a call will find others.
+        if let Some(bounds) = segment.whole_bounds() {
+            segment.bounds.set(bounds);
         }
         Ok(segment)
     }
 
-    fn over(memory: M, geometry: Geometry, seed: u64) -> Self {
+    fn over(memory: M, geometry: Geometry, head: Head) -> Self {
         Self {
             memory,
             geometry,
-            hasher: FixedState::with_seed(seed),
+            hasher: FixedState::with_seed(head.seed),
             scratch: Bump::new(),
             slots: None,
+            head,
+            bounds: Cell::default(),
         }
     }
 
@@ -300,8 +365,7 @@ impl<M: Memory> Segment<M> {
 
     /// What tells it from any other.
     pub fn nonce(&self) -> [u64; 2] {
-        let [a, b] = &self.header().nonce;
-        [a.get(), b.get()]
+        self.head.nonce
     }
 
     /// The memory it lies in.
@@ -318,18 +382,41 @@ impl<M: Memory> Segment<M> {
     /// Returns whether it had to.
     ///
     /// # Errors
-    /// This process has no memory to mend it, and it must be left alone; or its entries are in another segment.
+    /// This process has no memory to mend it; or somebody writes in it who must not: try again. Or its entries are
+    /// in another segment.
     pub fn begin(&mut self) -> Result<bool> {
         self.forget();
         if self.header().left.get() == LEFT {
             return Err(Error::moved());
         }
-        let mend = self.header().dirty.get() != 0 || self.header().damaged.get() != 0;
+        let header = self.header();
+        if Head::read(header) != self.head {
+            // Others could not attach it any more.
+            self.head.write(header);
+            header.damaged.set(1);
+        }
+        let mend = header.dirty.get() != 0 || header.damaged.get() != 0 || !self.is_plausible();
         if mend {
             self.recover()?;
         }
         self.let_go();
         Ok(mend)
+    }
+
+    /// Whether the counts of the header can be right.
+    #[inline(always)]
+    fn is_plausible(&self) -> bool {
+        let (header, geometry) = (self.header(), &self.geometry);
+        let (rows, blocks) = (header.rows_used.get(), header.blocks_used.get());
+        (1..=geometry.rows_max).contains(&rows)
+            && (1..=geometry.blocks_max).contains(&blocks)
+            && rows <= header.rows_ready.get().max(1)
+            && blocks <= header.blocks_ready.get().max(1)
+            && header.buckets.get() <= header.buckets_ready.get()
+            && header.len.get() < rows
+            && header.slots.get() <= header.len.get()
+            && header.blocks_free.get() < blocks
+            && header.clock.get() <= u64::MAX / 2
     }
 
     /// Ends what is done under the lock.
@@ -958,7 +1045,7 @@ impl<M: Memory> Segment<M> {
     }
 
     /// Gives back the memory behind what is not in use at the end of each region.
-    fn shrink(&self) {
+    pub(super) fn shrink(&self) {
         let (header, geometry) = (self.header(), self.geometry);
         let regions = [
             (
@@ -1061,6 +1148,20 @@ impl<M: Memory> Segment<M> {
         }
     }
 
+    /// The bounds as the header has them, if they are whole.
+    #[inline(always)]
+    fn whole_bounds(&self) -> Option<Limits> {
+        let header = self.header();
+        let bounds = Limits {
+            max: header.max.get(),
+            max_size: header.max_size.get(),
+            max_entry_size: header.max_entry_size.get(),
+            max_age: header.max_age.get(),
+            allow_stale: header.allow_stale.get() != 0,
+        };
+        (bounds_check(&bounds) == header.bounds_check.get()).then_some(bounds)
+    }
+
     fn write_limits(&self, limits: Limits) {
         let header = self.header();
         header.max.set(limits.max);
@@ -1068,29 +1169,42 @@ impl<M: Memory> Segment<M> {
         header.max_entry_size.set(limits.max_entry_size);
         header.max_age.set(limits.max_age);
         header.allow_stale.set(limits.allow_stale.into());
+        header.bounds_check.set(bounds_check(&limits));
+        self.bounds.set(limits);
     }
+}
+
+/// A number that follows from the bounds.
+#[inline(always)]
+fn bounds_check(limits: &Limits) -> u64 {
+    let numbers = [
+        limits.max,
+        limits.max_size,
+        limits.max_entry_size,
+        limits.max_age,
+        f64::from(u8::from(limits.allow_stale)),
+    ];
+    numbers.iter().fold(0x9E37_79B9_7F4A_7C15, |sum: u64, number| {
+        (sum ^ number.to_bits())
+            .wrapping_mul(0xFF51_AFD7_ED55_8CCD)
+            .rotate_left(32)
+    })
 }
 
 /// What an entry takes besides its blocks: a row and a bucket.
 const ROW_SIZE: u64 = (size_of::<Row>() + size_of::<Word>()) as u64;
 
-/// A bound as the header has it. What cannot be one is damage, and no bound.
-fn bound(word: &Float) -> f64 {
-    Some(word.get())
-        .filter(|bound| *bound > 0.0)
-        .unwrap_or(f64::INFINITY)
-}
-
 impl<M: Memory> Storage for Segment<M> {
     fn limits(&self) -> Limits {
-        let header = self.header();
-        Limits {
-            max: bound(&header.max),
-            max_size: bound(&header.max_size),
-            max_entry_size: bound(&header.max_entry_size),
-            max_age: header.max_age.get(),
-            allow_stale: header.allow_stale.get() != 0,
+        match self.whole_bounds() {
+            Some(bounds) => self.bounds.set(bounds),
+            None => {
+                // Damage, or a process that died while it changed them.
+                self.dirty();
+                self.write_limits(self.bounds.get());
+            }
         }
+        self.bounds.get()
     }
 
     fn set_limits(&mut self, limits: Limits) {

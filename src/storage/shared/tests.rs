@@ -71,7 +71,7 @@ const IDENTITY: Identity = Identity {
 };
 
 fn create(geometry: Geometry) -> Segment<PlainMemory> {
-    let segment = Segment::create(PlainMemory::new(geometry.reserved()), geometry, IDENTITY).unwrap();
+    let mut segment = Segment::create(PlainMemory::new(geometry.reserved()), geometry, IDENTITY).unwrap();
     segment.publish();
     segment
 }
@@ -574,7 +574,7 @@ fn any_call(segment: &mut Segment<PlainMemory>, random: &mut Random) {
 }
 
 #[test]
-fn a_rebuild_leaves_the_bounds_and_what_cannot_be_one_is_none() {
+fn the_bounds_outlast_a_rebuild_and_damage() {
     let mut segment = create(small());
     let limits = Limits {
         max: 3.0,
@@ -587,17 +587,42 @@ fn a_rebuild_leaves_the_bounds_and_what_cannot_be_one_is_none() {
     segment.recover().unwrap();
     assert_eq!(segment.limits(), limits);
     assert_eq!(attach(segment.memory().clone()).limits(), limits);
+    // Damaged, they are what they were.
     let header = segment.header();
-    for nonsense in [f64::NAN, -1.0, 0.0, f64::NEG_INFINITY] {
-        header.max.set(nonsense);
-        header.max_size.set(nonsense);
-        header.max_entry_size.set(nonsense);
-        let expected = Limits {
-            max_age: 7.5,
-            allow_stale: true,
-            ..Limits::default()
-        };
-        assert_eq!(segment.limits(), expected, "{nonsense}");
+    for nonsense in [f64::NAN, -1.0, 0.0, 2.0, f64::NEG_INFINITY] {
+        for bound in [
+            &header.max,
+            &header.max_size,
+            &header.max_entry_size,
+            &header.max_age,
+        ] {
+            bound.set(nonsense);
+            assert_eq!(segment.limits(), limits, "{nonsense}");
+        }
+    }
+    header.allow_stale.set(0);
+    header.bounds_check.set(0);
+    assert_eq!(segment.limits(), limits);
+    assert_eq!(attach(segment.memory().clone()).limits(), limits);
+}
+
+#[test]
+fn what_the_segment_says_of_itself_is_mended() {
+    let mut segment = create(small());
+    let stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    segment.put(b"skey", Value::Null, stamp).unwrap();
+    for at in (0..64).filter(|at| !(28..32).contains(at)) {
+        // SAFETY: a byte of the header, which nobody else uses now.
+        unsafe { *segment.memory().base().add(at).as_mut() ^= 0x55 };
+        assert!(segment.begin().unwrap());
+        segment.end();
+        let mut other = attach(segment.memory().clone());
+        assert!(!other.begin().unwrap());
+        assert!(other.peek(b"skey").is_some());
+        other.end();
     }
 }
 
@@ -609,7 +634,11 @@ fn what_is_over_the_bounds_after_a_rebuild_can_be_trimmed() {
         cache.set(key, Value::Number(1.0), None, 0.0).unwrap();
     }
     let each = cache.storage().size() / 3.0;
-    cache.storage().header().max_size.set(2.0 * each);
+    let limits = Limits {
+        max_size: 2.0 * each,
+        ..Limits::default()
+    };
+    cache.storage_mut().set_limits(limits);
     cache.storage().recover().unwrap();
     cache.trim();
     assert_eq!((cache.len(), cache.storage().size()), (2, 2.0 * each));
