@@ -61,13 +61,17 @@ async function runFor(test, ms) {
   return (elapsed * 1000) / calls;
 }
 
-/** Bytes of memory that belong to this process alone. */
+/** Resident bytes of this process, but for the stores in shared memory. */
 function privateBytes() {
   try {
-    const rollup = fs.readFileSync('/proc/self/smaps_rollup', 'utf8');
-    const bytes = (field) =>
-      Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup)[1]) * 1024;
-    return bytes('Rss') - (sharedBytes() > 0 ? bytes('Shared_Clean') + bytes('Shared_Dirty') : 0);
+    let own = 0;
+    let counts = true;
+    for (const line of fs.readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
+      // The head of a mapping, or its resident size.
+      if (/^[0-9a-f]+-/.test(line)) counts = !line.includes('/memfd:lru-cache-for-clusters');
+      else if (counts && line.startsWith('Rss:')) own += Number(/\d+/.exec(line)[0]) * 1024;
+    }
+    return own;
   } catch {
     return process.memoryUsage().rss;
   }

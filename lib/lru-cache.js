@@ -467,12 +467,20 @@ class LRUCache {
         }
         cache.#checked(payloads);
         const pairs = {};
-        const reader = new Reader(table, payloads, (index) => cache.peek(keys[index]));
+        const { values } = table;
         const plain = joined !== undefined && !joined.includes('__proto__');
+        // What is kept by reference needs none.
+        let reader;
         for (let index = 0; index < count; index += 1) {
           const place = places[index];
           if (place === MISS) continue;
-          const value = reader.read(place, index);
+          let value;
+          if (place >= 0) {
+            value = values[place];
+          } else {
+            reader ??= new Reader(table, payloads, (at) => cache.peek(keys[at]));
+            value = reader.read(place, index);
+          }
           if (plain) pairs[keys[index]] = value;
           else define(pairs, keys[index], value);
         }

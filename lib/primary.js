@@ -122,6 +122,8 @@ class LocalDoor {
   constructor({ namespace, store, error }, instance) {
     if (error) throw error;
     this.namespace = namespace;
+    /** Calls that wait for the store, and go first. */
+    this.waiting = waitingFor(namespace);
     /** Whose `timeout` and `failsafe` hold for a call that has to wait. */
     this.instance = instance;
     const open = () => applyOptions(namespace, store);
@@ -141,7 +143,7 @@ class LocalDoor {
   async call(command, a, b, c) {
     // A visit of all entries cannot be begun again.
     if (command.visits) return command.local(cacheOf(this.namespace), a, b, c);
-    if (!waiting.get(this.namespace)?.length) {
+    if (this.waiting.length === 0) {
       try {
         return command.local(this.cache, a, b, c);
       } catch (error) {
@@ -177,7 +179,7 @@ class LocalDoor {
         clearTimeout(timer);
         return true;
       };
-      waitingFor(this.namespace).add(attempt);
+      this.waiting.add(attempt);
     });
   }
 

@@ -140,7 +140,6 @@ impl Table {
     /// A value for JavaScript, and what it is.
     pub fn convert(&self, call: &Call, value: Read<'_>) -> (Outcome, JsValue) {
         match value {
-            Read::Miss => (Outcome::Miss, std::ptr::null_mut()),
             Read::Slot(slot) => {
                 self.say_slot(slot);
                 (Outcome::Slot, std::ptr::null_mut())

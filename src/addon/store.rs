@@ -565,32 +565,37 @@ fn list(
     call: &Call,
     held: &Held,
     places: JsValue,
-    read: impl FnOnce(&mut Values) -> Result<()>,
+    read: impl FnOnce(&mut List<'_>) -> Result<()>,
 ) -> Result<JsValue> {
     let places = call.typed_array::<i32>(places);
     let mut values = held.table.values.borrow_mut();
     values.clear();
-    read(&mut values)?;
+    let mut list = List {
+        places,
+        length: 0,
+        values: &mut values,
+        indexes: vec![],
+    };
+    read(&mut list)?;
+    let indexes = list.indexes;
     let mut shown = vec![];
     let (mut joined, mut count) = (vec![], 0);
-    for (index, value) in values.iter().enumerate() {
-        let place = match value {
-            Read::Slot(slot) => slot as i32,
-            Read::Miss => -1 - Outcome::Miss as i32,
+    for (index, value) in indexes.into_iter().zip(values.iter()) {
+        let outcome = match value {
             Read::Json(json) if joined.len() + json.len() < JOINED => {
                 joined.push(if count == 0 { b'[' } else { b',' });
                 joined.extend_from_slice(json);
                 count += 1;
-                -1 - Outcome::Joined as i32
+                Outcome::Joined
             }
             value => {
                 let (outcome, value) = held.table.convert(call, value);
                 shown.push(value);
-                -1 - outcome as i32
+                outcome
             }
         };
-        if let Some(cell) = places.get(index) {
-            cell.set(place);
+        if let Some(place) = places.get(index) {
+            place.set(-1 - outcome as i32);
         }
     }
     drop(values);
@@ -606,4 +611,35 @@ fn list(
         call.array(&shown)
     };
     Ok(held.table.outcome(Outcome::Value, shown))
+}
+
+/// The values of a list as they are read under the lock.
+struct List<'a> {
+    places: &'a [Cell<i32>],
+    length: usize,
+    /// Those that lie in no slot, and where they stand.
+    values: &'a mut Values,
+    indexes: Vec<usize>,
+}
+
+impl List<'_> {
+    fn push(&mut self, value: Value<'_>) {
+        if let Value::Slot(slot) = value {
+            return self.write(slot as i32);
+        }
+        self.indexes.push(self.length);
+        self.values.push(value);
+        self.length += 1;
+    }
+
+    fn miss(&mut self) {
+        self.write(-1 - Outcome::Miss as i32);
+    }
+
+    fn write(&mut self, place: i32) {
+        if let Some(cell) = self.places.get(self.length) {
+            cell.set(place);
+        }
+        self.length += 1;
+    }
 }

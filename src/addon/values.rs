@@ -27,10 +27,9 @@ enum Kept {
     Clone(usize),
 }
 
-/// What a call found: a value as in [`Value`], or nothing.
+/// A value as in [`Value`].
 #[derive(Clone, Copy)]
 pub enum Read<'a> {
-    Miss,
     Undefined,
     Null,
     Bool(bool),
@@ -64,11 +63,6 @@ impl Values {
         self.read.push(kept(self.bytes.len()));
     }
 
-    /// Says that there is none.
-    pub fn miss(&mut self) {
-        self.plain(Read::Miss);
-    }
-
     fn plain(&mut self, value: Read<'static>) {
         self.read.push(Kept::Plain(value));
     }
@@ -91,8 +85,12 @@ impl Values {
     pub fn clear(&mut self) {
         self.read.clear();
         self.bytes.clear();
-        self.read.shrink_to(KEPT / size_of::<Kept>());
-        self.bytes.shrink_to(KEPT);
+        if self.read.capacity() * size_of::<Kept>() > KEPT {
+            self.read = vec![];
+        }
+        if self.bytes.capacity() > KEPT {
+            self.bytes = vec![];
+        }
     }
 }
 
