@@ -22,7 +22,8 @@ fuzz_target!(|bytes: &[u8]| {
     let cache = primary.registry.get("kept").expect("a namespace");
     let value = Value::Slot(primary.slots.take());
     cache
-        .lock(PATIENCE).unwrap()
+        .lock(PATIENCE)
+        .unwrap()
         .set(Key::string(b"js").as_bytes(), value, None, 0.0)
         .expect("memory");
 
@@ -33,6 +34,10 @@ fuzz_target!(|bytes: &[u8]| {
     let answers = primary.send("[4,0,\"n\",\"()\",{}]\n[5,0,\"n\",\"get\",\"a\"]", 0.0);
     assert_eq!(answers[0].payload, "true");
     if !text.contains("kept") && !text.contains('\\') {
-        assert_eq!(cache.lock(PATIENCE).unwrap().len(), 1, "nobody asked for this namespace");
+        assert_eq!(
+            cache.lock(PATIENCE).unwrap().len(),
+            1,
+            "nobody asked for this namespace"
+        );
     }
 });

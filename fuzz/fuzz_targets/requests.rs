@@ -289,7 +289,8 @@ fuzz_target!(|events: Vec<Event<'_>>| {
                     let slot = primary.slots.take();
                     let key = Key::number((key % 8).into());
                     cache
-                        .lock(PATIENCE).unwrap()
+                        .lock(PATIENCE)
+                        .unwrap()
                         .set(key.as_bytes(), Value::Slot(slot), Some(100.0), now)
                         .expect("memory");
                 }

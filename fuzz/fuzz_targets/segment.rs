@@ -37,9 +37,15 @@ enum Event {
 fuzz_target!(|events: Vec<Event>| {
     let geometry = Geometry::for_bytes(1);
     let memory = PlainMemory::new(geometry.reserved());
-    let identity = Identity { seed: 3, nonce: [1, 2] };
+    let identity = Identity {
+        seed: 3,
+        nonce: [1, 2],
+    };
     let mut segment = Segment::create(memory.clone(), geometry, identity).expect("memory");
-    let stamp = |at: u8| Stamp { set_at: at.into(), max_age: 0.0 };
+    let stamp = |at: u8| Stamp {
+        set_at: at.into(),
+        max_age: 0.0,
+    };
     for event in events {
         match event {
             Event::Put(key, kind, size) => {
@@ -52,7 +58,9 @@ fuzz_target!(|events: Vec<Event>| {
                     4 => Value::Clone(&bytes),
                     _ => Value::String(&bytes),
                 };
-                segment.put(&vec![key; usize::from(key) + 1], value, stamp(key)).ok();
+                segment
+                    .put(&vec![key; usize::from(key) + 1], value, stamp(key))
+                    .ok();
             }
             Event::Touch(key) => drop(segment.touch(&vec![key; usize::from(key) + 1])),
             Event::Peek(key) => drop(segment.peek(&vec![key; usize::from(key) + 1])),
