@@ -21,11 +21,27 @@ const USAGE = `usage: npm run bench -- [options]
 const ORIGINAL = 'lru-cache-for-clusters';
 const SMALL_CACHE = { namespace: 'bench', max: 20_000, timeout: 5000, failsafe: 'reject' };
 
-/** Workers of this package speak to the primary in messages only. */
-const MESSAGES_ONLY = { LRU_CACHE_SHARED: '0' };
+/** One worker that speaks to the primary in messages only. */
+const BY_MESSAGES = { workers: 1, door: 'messages', env: { LRU_CACHE_SHARED: '0' } };
 
-/** They reach the store themselves, where they can, as by default. */
-const DIRECT = { LRU_CACHE_SHARED: undefined };
+/** One that reaches the store itself, as by default. */
+const STRAIGHT = { workers: 1, door: 'direct', env: { LRU_CACHE_SHARED: undefined } };
+
+/** What is measured through either door. */
+const CASES = {
+  unit: 'µs per call',
+  measure: sampleCases,
+  rounds: [5, 1],
+  samples: [4, 2],
+  ms: [200, 80],
+};
+const MEMORY = {
+  unit: 'bytes per entry',
+  measure: measureMemory,
+  rounds: [3, 1],
+  entries: [1_000_000, 100_000],
+};
+const BUSY = { unit: 'µs', measure: measureBusy, rounds: [5, 1], ms: [5000, 2000] };
 
 /**
  * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part;
@@ -44,87 +60,41 @@ const sections = {
     samples: [6, 2],
     ms: [80, 60],
   },
-  direct: {
-    title: 'Worker, straight to the store',
-    unit: 'µs per call',
-    measure: sampleCases,
-    workers: 1,
-    door: 'direct',
-    env: DIRECT,
-    rounds: [5, 1],
-    samples: [4, 2],
-    ms: [200, 80],
-  },
+  direct: { title: 'Worker, straight to the store', ...CASES, ...STRAIGHT },
   pair: {
     title: 'Two workers on one namespace, alone and at once',
-    unit: 'µs per call',
+    ...CASES,
+    ...STRAIGHT,
     measure: measurePair,
     workers: 2,
-    door: 'direct',
-    env: DIRECT,
-    rounds: [5, 1],
-    samples: [4, 2],
-    ms: [200, 80],
   },
-  messages: {
-    title: 'Worker, by messages to the primary',
-    unit: 'µs per call',
-    measure: sampleCases,
-    workers: 1,
-    door: 'messages',
-    env: MESSAGES_ONLY,
-    rounds: [5, 1],
-    samples: [4, 2],
-    ms: [200, 80],
-  },
+  messages: { title: 'Worker, by messages to the primary', ...CASES, ...BY_MESSAGES },
   memory: {
     title: 'Memory, entries of a 99-byte JSON set by a worker by messages',
-    unit: 'bytes per entry',
-    measure: measureMemory,
-    workers: 1,
-    door: 'messages',
-    env: MESSAGES_ONLY,
-    rounds: [3, 1],
-    entries: [1_000_000, 100_000],
+    ...MEMORY,
+    ...BY_MESSAGES,
   },
   memoryDirect: {
     title: 'Memory, entries of a 99-byte JSON set by a worker straight',
-    unit: 'bytes per entry',
-    measure: measureMemory,
-    workers: 1,
-    door: 'direct',
-    env: DIRECT,
-    rounds: [3, 1],
-    entries: [1_000_000, 100_000],
+    ...MEMORY,
+    ...STRAIGHT,
   },
   busy: {
     title: "A worker's get while the primary computes 20 ms of every 40, by messages",
-    unit: 'µs',
-    measure: measureBusy,
-    workers: 1,
-    door: 'messages',
-    env: MESSAGES_ONLY,
-    rounds: [5, 1],
-    ms: [5000, 2000],
+    ...BUSY,
+    ...BY_MESSAGES,
   },
   busyDirect: {
     title: "A worker's get while the primary computes 20 ms of every 40, straight",
-    unit: 'µs',
-    measure: measureBusy,
-    workers: 1,
-    door: 'direct',
-    env: DIRECT,
-    rounds: [5, 1],
-    ms: [5000, 2000],
+    ...BUSY,
+    ...STRAIGHT,
   },
   blocked: {
     title: "A worker's gets one after another while the primary computes for 5 s",
     unit: 'µs',
     measure: measureBlocked,
     alone: true,
-    workers: 1,
-    door: 'direct',
-    env: DIRECT,
+    ...STRAIGHT,
     rounds: [3, 1],
     ms: [5000, 1000],
   },

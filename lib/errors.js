@@ -25,12 +25,16 @@ function unknownCommand(name) {
   ]);
 }
 
-/** What a call ends with that got no answer in time, where `failsafe` is 'reject'; the text is that of 1.x. */
-function timedOut(namespace, command) {
+/** Ends a call that got no answer in time, as `failsafe` of its instance says; the error's text is that of 1.x. */
+function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
+  if (failsafe !== 'reject') {
+    resolve(undefined);
+    return;
+  }
   const error = makeError(['Error', 'Timed out in isFailed()', 'ETIMEDOUT']);
   error.namespace = namespace;
   error.command = command.name;
-  return error;
+  reject(error);
 }
 
-module.exports = { makeError, timedOut, unknownCommand };
+module.exports = { failSafe, makeError, unknownCommand };

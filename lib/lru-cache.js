@@ -508,4 +508,4 @@ class LRUCache {
   }
 }
 
-module.exports = { LRUCache, Table, Opened, bulk };
+module.exports = { LRUCache, Table, Opened, bulk, sharedKey };

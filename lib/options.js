@@ -9,6 +9,12 @@ const DEFAULT_TIMEOUT = 100;
 /** The longest that a timer can wait, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
+/** Milliseconds that a call of an instance waits, as its `timeout` says now. */
+function timeoutOf(instance) {
+  const timeout = Number(instance.timeout);
+  return timeout > 0 ? timeout : DEFAULT_TIMEOUT;
+}
+
 /** The options that the store knows. What they may be is decided in `src/options.rs`. */
 const STORE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
@@ -87,6 +93,7 @@ function readOptions(given) {
 module.exports = {
   DEFAULT_TIMEOUT,
   LONGEST_TIMER,
+  timeoutOf,
   numberJson,
   optionJson,
   storeOptions,

@@ -9,10 +9,10 @@ const cluster = require('cluster');
 const { randomUUID } = require('crypto');
 const { NativeRegistry } = require('./native');
 const { NOTHING, encodeValue } = require('./codec');
-const { makeError, timedOut } = require('./errors');
+const { failSafe, makeError } = require('./errors');
 const { debug } = require('./debug');
 const { LRUCache, Opened, Table } = require('./lru-cache');
-const { DEFAULT_TIMEOUT, LONGEST_TIMER } = require('./options');
+const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('./options');
 const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { BUSY, Waiting } = require('./waiting');
@@ -67,7 +67,7 @@ function prune(namespace) {
     log(done === true ? 'pruned' : 'did not prune', namespace);
     return true;
   };
-  if (!attempt()) waitingFor(namespace).add(attempt);
+  if (!attempt()) queueOf(waiting, namespace).add(attempt);
 }
 
 /** Milliseconds until values go whose entries workers have removed, where this process makes no call itself. */
@@ -112,9 +112,10 @@ const nothing = () => {};
 /** Calls that wait for a store which a worker has locked, by namespace. */
 const waiting = new Map();
 
-function waitingFor(namespace) {
-  if (!waiting.has(namespace)) waiting.set(namespace, new Waiting());
-  return waiting.get(namespace);
+/** What waits under a key of `map`. */
+function queueOf(map, key) {
+  if (!map.has(key)) map.set(key, new Waiting());
+  return map.get(key);
 }
 
 /** The door of an instance in this process: calls go straight to the cache. */
@@ -123,7 +124,7 @@ class LocalDoor {
     if (error) throw error;
     this.namespace = namespace;
     /** Calls that wait for the store, and go first. */
-    this.waiting = waitingFor(namespace);
+    this.waiting = queueOf(waiting, namespace);
     /** Whose `timeout` and `failsafe` hold for a call that has to wait. */
     this.instance = instance;
     const open = () => applyOptions(namespace, store);
@@ -160,14 +161,10 @@ class LocalDoor {
       let over = false;
       const expire = () => {
         over = true;
-        if (this.instance.failsafe === 'reject') reject(timedOut(this.namespace, command));
-        else resolve(undefined);
+        const { failsafe } = this.instance;
+        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject });
       };
-      const timeout = Number(this.instance.timeout) || 0;
-      const timer = setTimeout(
-        expire,
-        timeout > 0 ? Math.min(timeout, LONGEST_TIMER) : DEFAULT_TIMEOUT,
-      );
+      const timer = setTimeout(expire, Math.min(timeoutOf(this.instance), LONGEST_TIMER));
       const attempt = () => {
         if (over && !command.creates) return true;
         try {
@@ -299,11 +296,8 @@ function receive(worker, message) {
     if (left > 0) batch = batch.split('\n').filter(Boolean).slice(-left).join('\n');
     return left === 0;
   };
-  if (held.get(worker)?.length) held.get(worker).add(attempt);
-  else if (!attempt()) {
-    if (!held.has(worker)) held.set(worker, new Waiting());
-    held.get(worker).add(attempt);
-  }
+  const queue = queueOf(held, worker);
+  if (queue.length > 0 || !attempt()) queue.add(attempt);
 }
 
 /** Answers each request of a batch with an error: another worker has the store. */

@@ -5,9 +5,9 @@
  *
  * A message is `{ source, hello }`, `{ source, from, batch, timeout }` (worker to primary; `timeout` is how many
  * milliseconds the batch may wait for a store that another worker has locked) or `{ source, to, reply }`
- * (primary to worker; `to` is the batch's `from`). A worker says hello once and sends batches only when the primary has said hello too, which it does
- * in answer and, to every worker there is, when it loads the package: so nothing is lost on a primary that
- * does not listen yet.
+ * (primary to worker; `to` is the batch's `from`). A worker says hello once and sends batches only when the
+ * primary has said hello too, which it does in answer and, to every worker there is, when it loads the package: so
+ * nothing is lost on a primary that does not listen yet.
  */
 
 /** Tells our messages from those of anything else, the original package's included. */

@@ -126,23 +126,17 @@ class Space {
     log('left', this.name, why);
   }
 
-  /** Goes on without a store that cannot be used any more, until there is another. */
-  #lose({ code, message }) {
-    const { alone } = this;
+  /** Leaves a store that a primary has taken over, and asks it for the other. */
+  #follow({ message }) {
     this.leave(message);
-    // Without a primary, one of the workers makes it. One that has moved the store will be heard of.
-    this.alone = alone && code !== MOVED;
-    this.asking = !this.alone && process.connected;
+    this.asking = process.connected;
     if (this.asking) this.channel.askAgain(this);
   }
 
   /** Whether a call that failed with this error can still be made, by another road than straight. */
   canGoOn(error) {
-    if (error?.code === MOVED) {
-      this.#lose(error);
-      return true;
-    }
-    return error?.code === BUSY || error?.code === ELSEWHERE;
+    if (error?.code === MOVED) this.#follow(error);
+    return [MOVED, BUSY, ELSEWHERE].includes(error?.code);
   }
 
   /** Makes an encoded call here, now or as soon as the store is free. Calls keep their order. */
@@ -169,8 +163,8 @@ class Space {
     if (code === ELSEWHERE) return this.#send(call);
     if (code.startsWith('ERR_STORE')) {
       const error = makeError(payload);
-      if (this.json === undefined && code !== MOVED) this.leave(error.message);
-      else this.#lose(error);
+      if (code === MOVED) this.#follow(error);
+      else this.leave(error.message);
       return this.isHere ? false : this.#send(call);
     }
     this.channel.answer(call, kind, payload);

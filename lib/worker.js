@@ -6,9 +6,10 @@
  */
 
 const { randomUUID } = require('crypto');
-const { makeError, timedOut } = require('./errors');
+const { failSafe, makeError } = require('./errors');
 const { KIND } = require('./codec');
-const { DEFAULT_TIMEOUT, LONGEST_TIMER } = require('./options');
+const { LONGEST_TIMER, timeoutOf } = require('./options');
+const { sharedKey } = require('./lru-cache');
 const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
@@ -517,8 +518,7 @@ class WorkerDoor {
 
   /** Milliseconds that a call waits. */
   get timeout() {
-    const timeout = Number(this.instance.timeout);
-    return timeout > 0 ? timeout : DEFAULT_TIMEOUT;
+    return timeoutOf(this.instance);
   }
 
   /** Whether objects are copied as structured clones. */
@@ -530,8 +530,7 @@ class WorkerDoor {
     if (this.error) return Promise.reject(this.error);
     const { space } = this;
     if (space.open && command.direct !== false) {
-      // `undefined` and `null` are one key in a worker.
-      const first = a === undefined && command.keyed ? null : a;
+      const first = command.keyed ? sharedKey(a) : a;
       try {
         const store = this.copiesClones ? space.advanced : space.json;
         return Promise.resolve(command.local(store, first, b, c));
@@ -548,13 +547,10 @@ class WorkerDoor {
     return json === undefined ? { door: 'messages', reason: why } : { door: 'direct' };
   }
 
-  /** Ends a call that got no answer, as `failsafe` says. */
+  /** Ends a call that got no answer. */
   fail(call) {
-    if (this.instance.failsafe !== 'reject') {
-      call.resolve(undefined);
-      return;
-    }
-    call.reject(timedOut(this.namespace, call.command));
+    const { failsafe } = this.instance;
+    failSafe({ failsafe, namespace: this.namespace }, call.command, call);
   }
 }
 

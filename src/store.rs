@@ -142,20 +142,9 @@ impl Store {
         Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
     }
 
-    /// Makes this process the one whose values the slots are.
-    pub fn with_slots(self, slots: Slots) -> Self {
-        if let Place::Shared(segment) = self.cache.lock().storage_mut() {
-            segment.hold(slots);
-        }
-        self
-    }
-
     /// What another process needs to attach it, for as long as this one has it; `None` while it is on the heap.
     pub fn ticket(&self) -> Option<Ticket> {
-        match self.cache.lock().storage() {
-            Place::Heap(_) => None,
-            Place::Shared(segment) => Some(segment.memory().ticket(segment.nonce())),
-        }
+        self.cache.lock().storage().ticket()
     }
 
     /// Moves the cache to memory that can be shared, unless it is there already; order, ages and bounds stay.
@@ -228,7 +217,7 @@ impl Store {
         mut text: impl FnMut(u32) -> Option<Vec<u8>>,
     ) -> Result<Ticket> {
         if self.ticket().is_some() {
-            // One that cannot be used any more is left here and now.
+            // Whoever has the lock mends a damaged head: with that nobody could attach.
             drop(self.lock(PATIENCE)?);
         }
         let mut cache = self.cache.lock();
@@ -267,10 +256,7 @@ impl Store {
         heap.abandon();
         texts.into_iter().for_each(|slot| slots.free(slot));
         *cache = there;
-        match cache.storage() {
-            Place::Shared(segment) => Ok(segment.memory().ticket(segment.nonce())),
-            Place::Heap(_) => Err(Error::busy()),
-        }
+        cache.storage().ticket().ok_or_else(Error::busy)
     }
 
     /// Whether slots wait to be let go that another process has removed. Waits for no other process.
@@ -356,6 +342,14 @@ impl fmt::Debug for Guard<'_> {
 }
 
 impl Place {
+    #[cfg(target_os = "linux")]
+    fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Heap(_) => None,
+            Self::Shared(segment) => Some(segment.memory().ticket(segment.nonce())),
+        }
+    }
+
     /// Whether a scheduled prune is to be done here, as `due` says of the last one there was (in milliseconds
     /// since the epoch). From then on this is the last one.
     pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {

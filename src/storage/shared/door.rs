@@ -40,9 +40,9 @@ fn reserved() -> usize {
 pub struct Entered(PhantomData<*mut ()>);
 
 impl Segment<Mapping> {
-    /// Makes an empty segment with room for as many bytes of values as the machine has memory, or less where
-    /// the system will not reserve as much or this process has very many. It takes no memory before there are entries. By `name`
-    /// processes find it that have no ticket.
+    /// Makes an empty segment with room for as many bytes of values as the machine has memory, or less where the
+    /// system will not reserve as much or this process has very many. It takes no memory before there are entries.
+    /// By `name` processes find it that have no ticket.
     ///
     /// # Errors
     /// There is no shared memory on this system.

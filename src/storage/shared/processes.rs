@@ -532,7 +532,8 @@ fn nothing_of_a_mapping_can_be_cut_off() {
 #[test]
 fn a_door_that_goes_takes_its_slots_along() {
     let slots = Slots::default();
-    let owner = create(1 << 26).with_slots(slots.clone());
+    let segment = Segment::with_room(1 << 26, "").unwrap();
+    let owner = Store::shared(segment.with_slots(slots.clone()));
     let other = Store::attach(&owner.ticket().unwrap()).unwrap();
     for key in [b"sa", b"sb"] {
         owner

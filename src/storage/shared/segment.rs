@@ -143,9 +143,10 @@ impl Head {
     #[inline(always)]
     fn read(header: &Header) -> Self {
         Self {
+            // First: what it was stored after is there then.
+            ready: header.ready.acquire(),
             magic: header.magic.get(),
             version: header.version.get(),
-            ready: header.ready.acquire(),
             sizes: [
                 header.buckets_max.get(),
                 header.rows_max.get(),
@@ -236,32 +237,20 @@ impl<M: Memory> Segment<M> {
         }
         // SAFETY: as in `header`; the length was just checked.
         let header = unsafe { memory.base().cast::<Header>().as_ref() };
-        if header.ready.acquire() != 1 || header.magic.get() != MAGIC {
+        // Once: what is checked here is what is used.
+        let head = Head::read(header);
+        if head.ready != 1 || head.magic != MAGIC {
             return strange("not ready, or not a store");
         }
-        if header.version.get() != VERSION {
+        if head.version != VERSION {
             return strange("of another version of this package");
         }
-        let found = [header.nonce[0].get(), header.nonce[1].get()];
-        if nonce.is_some_and(|nonce| nonce != found) {
+        if nonce.is_some_and(|nonce| nonce != head.nonce) {
             return strange("not the one that was meant");
         }
-        let (buckets, rows, blocks) = (
-            header.buckets_max.get(),
-            header.rows_max.get(),
-            header.blocks_max.get(),
-        );
+        let [buckets, rows, blocks] = head.sizes;
         let Some(geometry) = Geometry::new(buckets, rows, blocks).filter(|g| g.len <= memory.len()) else {
             return strange("its size is not what it says");
-        };
-        let head = Head {
-            magic: MAGIC,
-            version: VERSION,
-            ready: 1,
-            sizes: [buckets, rows, blocks],
-            seed: header.seed.get(),
-            hash_check: header.hash_check.get(),
-            nonce: found,
         };
         let segment = Self::over(memory, geometry, head);
         if segment.hash_check() != head.hash_check {
