@@ -3,7 +3,6 @@
 const cluster = require('cluster');
 const { commands, isObject } = require('./lib/commands');
 const { define } = require('./lib/define');
-const { unknownCommand } = require('./lib/errors');
 const { LRUCache } = require('./lib/lru-cache');
 const { readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/sharing');
@@ -61,10 +60,8 @@ class LRUCacheForClustersAsPromised {
     return requirePrimary().cacheOf(this.namespace);
   }
 
-  async execute(name, ...args) {
-    const command = commands[name];
-    if (!command) throw unknownCommand(name);
-    return this[DOOR].call(command, ...args);
+  execute(name, ...args) {
+    return this[DOOR].execute(name, args);
   }
 
   set(key, value, maxAge) {

@@ -9,7 +9,7 @@ const v8 = require('v8');
 const { makeError } = require('./errors');
 const { numberJson } = require('./options');
 
-const KIND = { JSON: 0, UNDEFINED: 1, SPECIAL: 2, CLONE: 3, ERROR: 4, MISS: 5 };
+const KIND = { JSON: 0, UNDEFINED: 1, SPECIAL: 2, CLONE: 3, ERROR: 4, MISS: 5, OWN: 6 };
 
 /** Text of a key. `undefined` travels as `null`, as in JSON: in a worker they are one key. */
 function encodeKey(key) {

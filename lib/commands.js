@@ -267,4 +267,49 @@ const commands = {
 
 for (const name of Object.keys(commands)) commands[name] = { name, ...commands[name] };
 
-module.exports = { commands, isObject };
+/**
+ * The call of `execute(name, ...args)` in a worker. The primary decides what is called: a function that the
+ * application put on the cache under this name, or else the command. So the arguments travel in both forms.
+ */
+function executeCommand(name) {
+  const builtIn = commands[name];
+  return {
+    name: String(name),
+    wire: 'execute',
+    inPrimary: true,
+    snapshot: (args) => (builtIn?.snapshot ? [builtIn.snapshot(args[0]), ...args.slice(1)] : args),
+    encode(advanced, args) {
+      const parts = [JSON.stringify(String(name)), encodeArguments(advanced, args)];
+      if (builtIn) {
+        const encoded = encodeOrRefuse(builtIn, advanced, args);
+        if (encoded !== '') parts.push(encoded);
+      }
+      return parts.join(',');
+    },
+    decode(kind, payload, args) {
+      if (kind === KIND.OWN) return decodeValue(payload[0], payload[1]);
+      return builtIn.decode(kind, payload, args[0]);
+    },
+  };
+}
+
+/** Arguments for a function of the application, as values in a list; `null` where one of them has no form. */
+function encodeArguments(advanced, args) {
+  try {
+    return `[${args.map((value) => encodeValue(value, advanced)).join(',')}]`;
+  } catch {
+    return 'null';
+  }
+}
+
+/** Arguments of a command; where they are wrong, the error that says so, for the case that the command is called. */
+function encodeOrRefuse(command, advanced, args) {
+  try {
+    return command.encode(advanced, ...args);
+  } catch (error) {
+    const { name, message, code = '' } = Object(error);
+    return JSON.stringify({ refused: [String(name), String(message), String(code)] });
+  }
+}
+
+module.exports = { commands, executeCommand, isObject };

@@ -501,6 +501,17 @@ class LRUCache {
         const del = (crossing, count) => native.delMany(cache.#cache, crossing, count);
         cache.#finish(cache.#withKeys(keys, del));
       },
+      /** Whether the application in the primary has this cache, and may have put functions on it. */
+      isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),
+      /** Runs a function; no other process's call comes between its calls on this cache, up to its first `await`. */
+      atomically(cache, run) {
+        cache.#finish(native.hold(cache.#cache));
+        try {
+          return run();
+        } finally {
+          cache.#finish(native.unhold(cache.#cache));
+        }
+      },
       incr(cache, key, amount, maxAge) {
         return cache.#finish(incr(cache.#cache, key, amount, maxAge, now()));
       },

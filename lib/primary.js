@@ -8,10 +8,11 @@
 const cluster = require('cluster');
 const { randomUUID } = require('crypto');
 const { NativeRegistry } = require('./native');
-const { NOTHING, encodeValue } = require('./codec');
-const { failSafe, makeError } = require('./errors');
+const { NOTHING, decodeValue, encodeValue } = require('./codec');
+const { commands } = require('./commands');
+const { failSafe, makeError, unknownCommand } = require('./errors');
 const { debug } = require('./debug');
-const { LRUCache, Opened, Table } = require('./lru-cache');
+const { LRUCache, Opened, Table, bulk } = require('./lru-cache');
 const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('./options');
 const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
@@ -43,9 +44,11 @@ function cachesOf(namespace) {
   return both;
 }
 
-/** The synchronous cache of a namespace, made if there is none. */
+/** The synchronous cache of a namespace for the application, made if there is none. */
 function cacheOf(namespace) {
-  return cachesOf(namespace).patient;
+  const { patient } = cachesOf(namespace);
+  registry.expose(namespace);
+  return patient;
 }
 
 /**
@@ -56,6 +59,24 @@ function applyOptions(namespace, options) {
   const wrong = registry.open(namespace, options);
   table.release();
   if (wrong) throw makeError(wrong);
+}
+
+/** A function that the application put on the synchronous cache of a namespace, under a name of its own choice. */
+function ownFunction(namespace, name) {
+  const cache = caches.get(namespace)?.patient;
+  if (typeof name !== 'string' || cache === undefined || !Object.hasOwn(cache, name))
+    return undefined;
+  const own = cache[name];
+  return typeof own === 'function' ? own : undefined;
+}
+
+/**
+ * Calls such a function as one step for all processes, up to its first `await`. Throws where another process has the
+ * store, and then it was not called; what it throws itself is a rejection.
+ */
+function callOwn(namespace, own, args) {
+  const { quick, patient } = cachesOf(namespace);
+  return bulk.atomically(quick, async () => Reflect.apply(own, patient, args));
 }
 
 /** Called when the schedule of a namespace says so. */
@@ -143,7 +164,7 @@ class LocalDoor {
 
   async call(command, a, b, c) {
     // A visit of all entries cannot be begun again.
-    if (command.visits) return command.local(cacheOf(this.namespace), a, b, c);
+    if (command.visits) return command.local(cachesOf(this.namespace).patient, a, b, c);
     if (this.waiting.length === 0) {
       try {
         return command.local(this.cache, a, b, c);
@@ -152,6 +173,15 @@ class LocalDoor {
       }
     }
     return this.#wait(command, a, b, c);
+  }
+
+  /** Calls by name: a function that the application put on the cache, or else a command. */
+  async execute(name, args) {
+    const own = ownFunction(this.namespace, name);
+    if (own) return this.call({ name, local: () => callOwn(this.namespace, own, args) });
+    const command = commands[name];
+    if (!command) throw unknownCommand(name);
+    return this.call(command, ...args);
   }
 
   /** Makes a call as soon as the store is free, or ends it when its time is over. */
@@ -292,9 +322,8 @@ function receive(worker, message) {
       refuse(worker, message.from, batch);
       return true;
     }
-    const left = answer(worker, message.from, batch);
-    if (left > 0) batch = batch.split('\n').filter(Boolean).slice(-left).join('\n');
-    return left === 0;
+    batch = answer(worker, message.from, batch);
+    return batch === '';
   };
   const queue = queueOf(held, worker);
   if (queue.length > 0 || !attempt()) queue.add(attempt);
@@ -311,19 +340,95 @@ function refuse(worker, to, batch) {
   );
 }
 
-/** Answers a batch; how many of its requests, the last ones, were left because another worker has their store. */
+/** The last lines of a batch, as many as `count` says. */
+function lastLines(batch, count) {
+  return batch.split('\n').filter(Boolean).slice(-count);
+}
+
+/** Answers a batch; its requests that were left because another worker has the store of the first of them. */
 function answer(worker, to, batch) {
-  const reply = registry.handle(batch, Date.now());
-  if (typeof reply === 'string') {
+  for (let builtIn = false; ;) {
+    const reply = registry.handle(batch, Date.now(), builtIn);
+    if (typeof reply === 'string') {
+      table.release();
+      sendReply(worker, to, reply);
+      return '';
+    }
+    const left = reply.at(-1)?.requests === undefined ? undefined : reply.pop();
+    const parts = reply.map(fetchValues);
     table.release();
-    sendReply(worker, to, reply);
-    return 0;
+    sendAnswers(worker, to, complete(parts));
+    if (left === undefined) return '';
+    let lines = lastLines(batch, left.requests);
+    if (!left.executes) return lines.join('\n');
+    builtIn = false;
+    try {
+      builtIn = !executeOwn(worker, to, lines[0]);
+    } catch (error) {
+      if (error?.code !== BUSY) throw error;
+      return lines.join('\n');
+    }
+    if (!builtIn) lines = lines.slice(1);
+    if (lines.length === 0) return '';
+    batch = lines.join('\n');
   }
-  const left = typeof reply.at(-1) === 'number' ? reply.pop() : 0;
-  const parts = reply.map(fetchValues);
+}
+
+/**
+ * Answers an `execute`, unless it is to be answered as the command that it names: then returns false. Throws where
+ * another process has the store.
+ */
+function executeOwn(worker, to, line) {
+  const [id, mode, namespace, , name, values, first] = parseRequest(line);
+  const own = ownFunction(namespace, name);
+  const refused = isRefusal(first) ? makeError(first.refused) : undefined;
+  if (own === undefined && refused === undefined) return false;
+  const send = (text) => sendAnswers(worker, to, [text]);
+  const fail = (error) => send(errorAnswer(id, error));
+  if (own === undefined) {
+    fail(refused);
+    return true;
+  }
+  let args;
+  try {
+    args = decodeArguments(values);
+  } catch (error) {
+    fail(error);
+    return true;
+  }
+  const result = callOwn(namespace, own, args);
   table.release();
-  sendAnswers(worker, to, complete(parts));
-  return left;
+  result.then((value) => `${id},6,[${encodeValue(value, mode === 1, NOTHING)}]`).then(send, fail);
+  return true;
+}
+
+/** The elements of a request; none where it cannot be read. */
+function parseRequest(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a worker says that the arguments of a command are wrong, and how. */
+function isRefusal(argument) {
+  const refused = argument?.refused;
+  return Array.isArray(refused) && refused.every((text) => typeof text === 'string');
+}
+
+/** The arguments of a function of the application, from a list of kinds and payloads in turn. */
+function decodeArguments(list) {
+  if (!Array.isArray(list)) {
+    throw makeError([
+      'TypeError',
+      'an argument has no form as JSON: send what JSON can carry, or use serialization: "advanced"',
+      'ERR_INVALID_ARG_TYPE',
+    ]);
+  }
+  return Array.from({ length: list.length / 2 }, (_, index) =>
+    decodeValue(list[2 * index], list[2 * index + 1]),
+  );
 }
 
 /** Begins to answer workers, and tells those that were there before. */

@@ -152,7 +152,7 @@ class Space {
     // One whose time is over is not made any more; the store itself is wanted while this worker is one.
     if (!call.isOpen && !(call.creates && process.connected)) return true;
     // What is under way as a message goes first.
-    if (!this.isHere) return this.#send(call);
+    if (!this.isHere || call.command.inPrimary) return this.#send(call);
     if (this.asking || !this.channel.hasAnswered(this.lastSent)) return false;
     const [kind, payload] = this.#run(call);
     const code = kind === KIND.ERROR ? String(payload[2]) : '';

@@ -6,10 +6,11 @@
  */
 
 const { randomUUID } = require('crypto');
-const { failSafe, makeError } = require('./errors');
+const { commands, executeCommand } = require('./commands');
+const { failSafe, makeError, unknownCommand } = require('./errors');
 const { KIND } = require('./codec');
 const { LONGEST_TIMER, timeoutOf } = require('./options');
-const { sharedKey } = require('./lru-cache');
+const { bulk, sharedKey } = require('./lru-cache');
 const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
@@ -226,7 +227,7 @@ class Channel {
       const mode = door.copiesClones;
       if (command.snapshot) a = command.snapshot(a);
       const encoded = command.encode(mode, a, b, c);
-      const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.name}"`;
+      const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.wire ?? command.name}"`;
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(door, command, request, a, resolve, reject);
       const { space } = door;
@@ -539,6 +540,16 @@ class WorkerDoor {
       }
     }
     return channel.call(this, command, a, b, c);
+  }
+
+  /** Calls by name: a function that the application put on the cache in the primary, or else a command. */
+  execute(name, args) {
+    if (this.error) return Promise.reject(this.error);
+    const { space } = this;
+    const hasOwn = space.open ? bulk.isExposed(space.json) : !space.alone;
+    if (hasOwn) return channel.call(this, executeCommand(name), args);
+    const command = commands[name];
+    return command ? this.call(command, ...args) : Promise.reject(unknownCommand(name));
   }
 
   /** Which door is in use, and why not the other. */

@@ -15,23 +15,29 @@ use crate::{
     value::OwnedValue,
 };
 
-/// Answers a batch, up to the first request whose store another process has locked. `now` is in milliseconds
-/// since the epoch.
+/// Answers a batch, up to the first request whose store another process has locked, or that may call a function of
+/// the application; with `built_in` the first request is known to call none. `now` is in milliseconds since the epoch.
 ///
 /// ```
 /// use lru_cache_for_clusters::{handler, protocol::Part, registry::Registry, slots::Slots};
 ///
 /// let registry = Registry::new(Slots::default(), std::sync::Arc::new(|_| {}));
 /// let batch = "[1,0,\"users\",\"()\",{\"max\":9}]\n[2,0,\"users\",\"incr\",\"hits\",2]";
-/// let reply = handler::handle(&registry, batch, 0.0);
+/// let reply = handler::handle(&registry, batch, 0.0, false);
 /// assert_eq!(reply, [Part::Ready("1,0,true,2,0,2".into())]);
 /// ```
-pub fn handle(registry: &Registry, batch: &str, now: f64) -> Vec<Part> {
+pub fn handle(registry: &Registry, batch: &str, now: f64, mut built_in: bool) -> Vec<Part> {
     let mut reply = Reply::default();
     let mut lines = batch.lines().filter(|line| !line.is_empty());
     while let Some(line) = lines.next() {
+        let built_in = std::mem::take(&mut built_in);
         let answered = match Request::parse(line) {
+            Ok(request) if request.is_execute() && !built_in => {
+                reply.leave(1 + lines.count(), true);
+                break;
+            }
             Ok(request) => reply.answer(request.id, request.mode, |reply| {
+                let request = if built_in { request.executed()? } else { request };
                 answer(registry, &request, now, reply)
             }),
             Err(bad) => bad
@@ -40,7 +46,7 @@ pub fn handle(registry: &Registry, batch: &str, now: f64) -> Vec<Part> {
         };
         if !answered {
             // Those after it must not overtake it.
-            reply.leave(1 + lines.count());
+            reply.leave(1 + lines.count(), false);
             break;
         }
     }
@@ -250,7 +256,7 @@ mod tests {
 
     /// The reply to a batch that asks for no JavaScript values.
     fn text(registry: &Registry, batch: &str, now: f64) -> String {
-        match &handle(registry, batch, now)[..] {
+        match &handle(registry, batch, now, false)[..] {
             [Part::Ready(text)] => text.clone(),
             parts => panic!("{parts:?}"),
         }
@@ -294,10 +300,54 @@ mod tests {
         );
         let store = registry.get("n").unwrap();
         let guard = store.lock(PATIENCE).unwrap();
-        let left = handle(&registry, batch, 0.0);
-        assert_eq!(left, [Part::Ready("1,0,true".into()), Part::Left(3)]);
+        let left = handle(&registry, batch, 0.0, false);
+        let rest = Part::Left {
+            requests: 3,
+            executes: false,
+        };
+        assert_eq!(left, [Part::Ready("1,0,true".into()), rest]);
         drop(guard);
         assert!(text(&registry, batch, 0.0).starts_with("1,0,true,2,0,1,3,0,1,4,4,"));
+    }
+
+    #[test]
+    fn an_execute_is_left_until_it_is_known_to_call_a_command() {
+        let registry = registry();
+        let batch = concat!(
+            "[1,0,\"n\",\"set\",\"a\",0,1]\n",
+            "[2,0,\"n\",\"execute\",\"incr\",[0,\"a\"],\"a\",2]\n",
+            "[3,0,\"n\",\"get\",\"a\"]\n"
+        );
+        let left = |requests| Part::Left {
+            requests,
+            executes: true,
+        };
+        assert_eq!(
+            handle(&registry, batch, 0.0, false),
+            [Part::Ready("1,0,true".into()), left(2)]
+        );
+        let rest = batch.split_once('\n').unwrap().1;
+        assert_eq!(
+            handle(&registry, rest, 0.0, true),
+            [Part::Ready("2,0,3,3,0,3".into())]
+        );
+        for (line, code) in [
+            (r#"[4,0,"n","execute"]"#, "ERR_BAD_REQUEST"),
+            (r#"[4,0,"n","execute",5,[]]"#, "ERR_BAD_REQUEST"),
+            (r#"[4,0,"n","execute","own",[]]"#, "ERR_UNKNOWN_COMMAND"),
+            (
+                r#"[4,0,"n","execute","execute",[],"get",[],"a"]"#,
+                "ERR_UNKNOWN_COMMAND",
+            ),
+        ] {
+            let [Part::Ready(answer)] = &handle(&registry, line, 0.0, true)[..] else {
+                panic!("{line}")
+            };
+            assert!(
+                answer.starts_with("4,4,[") && answer.contains(code),
+                "{line}: {answer}"
+            );
+        }
     }
 
     #[test]
@@ -565,7 +615,7 @@ mod tests {
         };
         let batch = "[1,0,\"n\",\"get\",\"a\"]\n[2,1,\"n\",\"mGet\",[1,\"a\",2]]\n[3,0,\"n\",\"dump\"]\n[4,1,\"n\",\"pop\"]";
         assert_eq!(
-            handle(&registry, batch, 0.0),
+            handle(&registry, batch, 0.0, false),
             [
                 pending(1, "1,", protocol::Mode::Json, ""),
                 pending(2, "2,0,[5,0,", protocol::Mode::Advanced, ",5,0]"),

@@ -15,6 +15,12 @@
 //! | 3 | base64 of what `v8.serialize` wrote |
 //! | 4 | in replies: an error, `[class, message, code]` |
 //! | 5 | in replies: no such entry, 0 |
+//! | 6 | in replies: what a function of the application gave, `[kind, payload]` |
+//!
+//! `execute` names what it calls: `[id, mode, namespace, "execute", name, values, ...arguments]`. `values` are the arguments
+//! for a function that the application put on the cache under that name, a flat list of values; `arguments` are those of
+//! the command of that name, where there is one. The answer of such a function has kind 6, and its payload is a value as an
+//! array.
 //!
 //! A key is a JSON string, number, boolean or `null`, or one that JSON cannot write: `{"n":"NaN"}` a number,
 //! `{"i":"123"}` a bigint, `{"u":0}` `undefined`. No key is an object, so these are not ambiguous.
@@ -98,6 +104,23 @@ impl<'a> Request<'a> {
             command,
             arguments: parts,
         })
+    }
+
+    /// Whether it is an `execute`: a call by name, with arguments for a function of the application (a list of
+    /// values), then those of the command of that name.
+    pub fn is_execute(&self) -> bool {
+        self.command == "execute"
+    }
+
+    /// The command that an `execute` names.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn executed(mut self) -> Result<Self> {
+        let name = self.arguments.first().and_then(|name| utf8(name));
+        self.command = name.ok_or_else(|| Error::request("execute needs the name of a command"))?;
+        self.arguments.drain(..2.min(self.arguments.len()));
+        Ok(self)
     }
 
     /// The argument at `index`, or `None` where it is missing or `null`.
@@ -291,9 +314,14 @@ pub enum Part {
         /// To be joined.
         pieces: Vec<Piece>,
     },
-    /// As many requests of the batch, its last ones, were not handled: another process has the store of the
-    /// first of them.
-    Left(usize),
+    /// The last requests of the batch were not handled.
+    Left {
+        /// How many they are.
+        requests: usize,
+        /// Whether the first of them is an `execute`: JavaScript knows whether the application has a function of that
+        /// name. Otherwise another process has the store of the first.
+        executes: bool,
+    },
 }
 
 /// Collects the answers to one batch.
@@ -385,9 +413,9 @@ impl Reply {
     }
 
     /// Says that the last requests of the batch were not handled.
-    pub fn leave(&mut self, requests: usize) {
+    pub fn leave(&mut self, requests: usize, executes: bool) {
         self.close_part();
-        self.parts.push(Part::Left(requests));
+        self.parts.push(Part::Left { requests, executes });
     }
 
     fn begin(&mut self, id: u64) {
@@ -593,7 +621,7 @@ mod tests {
         let part = |part: &Part| match part {
             Part::Ready(text) => text.clone(),
             Part::Pending { pieces, .. } => pieces.iter().map(piece).collect(),
-            Part::Left(_) => panic!("{part:?}"),
+            Part::Left { .. } => panic!("{part:?}"),
         };
         format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
     }
@@ -981,7 +1009,7 @@ mod tests {
                     }
                 })
                 .sum(),
-            Part::Left(_) => panic!("{part:?}"),
+            Part::Left { .. } => panic!("{part:?}"),
         };
         let total: usize = reply.parts.iter().map(bytes).sum();
         // A separator that stood before a pending answer went with it.

@@ -455,6 +455,35 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn a_hold_lets_its_own_thread_in_and_nobody_else() {
+        let workers = peers("hold");
+        let store = filled(&workers, ["sa", "sb"], 1.0);
+        // Another attachment of the segment, as another copy of the package in this process has it.
+        let other = peers("hold").open("n", Options::default(), PATIENCE).unwrap();
+        let has = |store: &Store, key: &[u8]| store.lock(PATIENCE).map(|cache| cache.has(key, 0.0));
+
+        let outer = store.hold(PATIENCE).unwrap();
+        let inner = store.hold(PATIENCE).unwrap();
+        assert_eq!(has(&store, b"sa"), Ok(true));
+        drop(inner);
+        store.lock(PATIENCE).unwrap().del(b"sa");
+        assert_eq!(has(&other, b"sa"), Err(Error::busy()), "the same thread");
+        std::thread::scope(|scope| {
+            for store in [&store, &other] {
+                let found = scope.spawn(move || has(store, b"sa")).join().unwrap();
+                assert_eq!(found, Err(Error::busy()), "another thread");
+            }
+        });
+        drop(outer);
+        assert_eq!(has(&other, b"sa"), Ok(false));
+        assert_eq!(
+            std::thread::scope(|scope| scope.spawn(|| has(&store, b"sb")).join().unwrap()),
+            Ok(true)
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn each_time_of_a_schedule_is_done_once_in_all() {
         let (a, b) = (peers("tick"), peers("tick"));
         for registry in [&a, &b] {

@@ -5,14 +5,18 @@ use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, ThreadId},
     time::Duration,
 };
 
 #[cfg(target_os = "linux")]
 use crate::storage::shared::{
     Segment,
-    door::Entered,
+    door::{Entered, Inside},
     mapping::{Mapping, Ticket},
 };
 use crate::{
@@ -60,16 +64,35 @@ pub enum Place {
 /// # }
 /// ```
 pub struct Store {
-    cache: Mutex<Cache<Place>>,
+    inner: Mutex<Inner>,
     /// Whether another process had the lock for longer than the last call here would wait.
     is_stuck: AtomicBool,
 }
 
+struct Inner {
+    cache: Cache<Place>,
+    /// The thread that has the lock for several calls, see [`Store::hold`].
+    holder: Option<ThreadId>,
+    /// Whether the application has the synchronous cache of this store, see [`Store::expose`].
+    is_exposed: bool,
+}
+
 /// The cache while this thread has the lock. What takes long (JavaScript, JSON) is done after.
 pub struct Guard<'a> {
-    cache: MutexGuard<'a, Cache<Place>>,
+    inner: MutexGuard<'a, Inner>,
+    /// `None`: the cache lies on the heap, or this thread has the segment's lock by a [`Hold`].
     #[cfg(target_os = "linux")]
     entered: Option<Entered>,
+}
+
+/// The lock of a store for several calls of one thread: see [`Store::hold`]. Given back when it is dropped.
+#[must_use = "the lock is given back when the hold is dropped"]
+pub struct Hold {
+    store: Arc<Store>,
+    /// `false`: an earlier hold of the same thread has the lock, and gives it back.
+    is_outermost: bool,
+    #[cfg(target_os = "linux")]
+    inside: Option<Inside>,
 }
 
 impl Store {
@@ -80,7 +103,11 @@ impl Store {
 
     fn over(place: Place) -> Self {
         Self {
-            cache: Mutex::new(Cache::new(place)),
+            inner: Mutex::new(Inner {
+                cache: Cache::new(place),
+                holder: None,
+                is_exposed: false,
+            }),
             is_stuck: AtomicBool::new(false),
         }
     }
@@ -101,19 +128,67 @@ impl Store {
         locked
     }
 
+    /// Takes the lock for several calls of this thread: until the hold is dropped, its calls take the lock without a
+    /// wait, and no other thread or process comes between them. A hold inside a hold of the same thread is part of it.
+    ///
+    /// # Errors
+    /// As [`Store::lock`].
+    pub fn hold(self: &Arc<Self>, patience: Duration) -> Result<Hold> {
+        let mut guard = self.lock(patience)?;
+        let is_outermost = guard.inner.holder.replace(thread::current().id()).is_none();
+        Ok(Hold {
+            #[cfg(target_os = "linux")]
+            inside: guard.entered.take().map(Inside::new),
+            store: self.clone(),
+            is_outermost,
+        })
+    }
+
+    /// Says that the application has the synchronous cache of this store, and may put functions on it: then a call by
+    /// name has to ask this process. Other processes know at once.
+    pub fn expose(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_exposed = true;
+        #[cfg(target_os = "linux")]
+        if let Place::Shared(segment) = inner.cache.storage() {
+            segment.expose();
+        }
+    }
+
+    /// Whether the application, here or in the primary, has the synchronous cache of this store.
+    pub fn is_exposed(&self) -> bool {
+        let inner = self.inner.lock();
+        match inner.cache.storage() {
+            Place::Heap(_) => inner.is_exposed,
+            #[cfg(target_os = "linux")]
+            Place::Shared(segment) => segment.is_exposed(),
+        }
+    }
+
     fn try_lock(&self, patience: Duration) -> Result<Guard<'_>> {
-        let cache = self.cache.try_lock();
-        let cache = cache.or_else(|| self.cache.try_lock_for(patience));
+        let inner = self.inner.try_lock();
+        let inner = inner.or_else(|| self.inner.try_lock_for(patience));
         #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
-        let mut cache = cache.ok_or_else(Error::busy)?;
+        let mut inner = inner.ok_or_else(Error::busy)?;
+        if inner
+            .holder
+            .is_some_and(|holder| holder != thread::current().id())
+        {
+            return Err(Error::busy());
+        }
         #[cfg(target_os = "linux")]
         {
-            let Place::Shared(segment) = cache.storage_mut() else {
-                return Ok(Guard { cache, entered: None });
+            let is_held = inner.holder.is_some();
+            let Place::Shared(segment) = inner.cache.storage_mut() else {
+                return Ok(Guard { inner, entered: None });
             };
+            if is_held {
+                segment.forget();
+                return Ok(Guard { inner, entered: None });
+            }
             let (entered, mended) = segment.enter(patience)?;
             let mut guard = Guard {
-                cache,
+                inner,
                 entered: Some(entered),
             };
             if mended {
@@ -123,7 +198,7 @@ impl Store {
             Ok(guard)
         }
         #[cfg(not(target_os = "linux"))]
-        Ok(Guard { cache })
+        Ok(Guard { inner })
     }
 }
 
@@ -144,7 +219,7 @@ impl Store {
 
     /// What another process needs to attach it, for as long as this one has it; `None` while it is on the heap.
     pub fn ticket(&self) -> Option<Ticket> {
-        self.cache.lock().storage().ticket()
+        self.inner.lock().cache.storage().ticket()
     }
 
     /// Moves the cache to memory that can be shared, unless it is there already; order, ages and bounds stay.
@@ -220,8 +295,8 @@ impl Store {
             // Whoever has the lock mends a damaged head: with that nobody could attach.
             drop(self.lock(PATIENCE)?);
         }
-        let mut cache = self.cache.lock();
-        let heap = match cache.storage_mut() {
+        let mut inner = self.inner.lock();
+        let heap = match inner.cache.storage_mut() {
             Place::Heap(heap) => heap,
             Place::Shared(segment) => return Ok(segment.memory().ticket(segment.nonce())),
         };
@@ -246,7 +321,7 @@ impl Store {
             Ok(())
         });
         let nowhere = Place::Heap(HeapStorage::new(Slots::default()));
-        let mut there = std::mem::replace(&mut *store.cache.lock(), Cache::new(nowhere));
+        let mut there = std::mem::replace(&mut store.inner.lock().cache, Cache::new(nowhere));
         if let (Err(error), Place::Shared(segment)) = (moved, there.storage_mut()) {
             // The values are the heap's again.
             segment.abandon();
@@ -255,13 +330,16 @@ impl Store {
         // The slots have moved, but for those of strings.
         heap.abandon();
         texts.into_iter().for_each(|slot| slots.free(slot));
-        *cache = there;
-        cache.storage().ticket().ok_or_else(Error::busy)
+        if let (true, Place::Shared(segment)) = (inner.is_exposed, there.storage()) {
+            segment.expose();
+        }
+        inner.cache = there;
+        inner.cache.storage().ticket().ok_or_else(Error::busy)
     }
 
     /// Whether slots wait to be let go that another process has removed. Waits for no other process.
     pub fn has_released(&self) -> bool {
-        match self.cache.lock().storage() {
+        match self.inner.lock().cache.storage() {
             Place::Heap(_) => false,
             Place::Shared(segment) => segment.has_released(),
         }
@@ -292,21 +370,36 @@ impl Deref for Guard<'_> {
     type Target = Cache<Place>;
 
     fn deref(&self) -> &Self::Target {
-        &self.cache
+        &self.inner.cache
     }
 }
 
 impl DerefMut for Guard<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.cache
+        &mut self.inner.cache
     }
 }
 
 #[cfg(target_os = "linux")]
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if let (Some(entered), Place::Shared(segment)) = (self.entered.take(), self.cache.storage_mut()) {
+        if let (Some(entered), Place::Shared(segment)) = (self.entered.take(), self.inner.cache.storage_mut())
+        {
             segment.leave(entered);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.is_outermost {
+            return;
+        }
+        let mut inner = self.store.inner.lock();
+        inner.holder = None;
+        #[cfg(target_os = "linux")]
+        if let (Some(inside), Place::Shared(segment)) = (self.inside.take(), inner.cache.storage_mut()) {
+            segment.leave(inside.end());
         }
     }
 }
@@ -315,7 +408,7 @@ impl Drop for Guard<'_> {
 impl Drop for Store {
     fn drop(&mut self) {
         let holds = |place: &Place| matches!(place, Place::Shared(segment) if segment.slots().is_some());
-        if !holds(self.cache.get_mut().storage()) {
+        if !holds(self.inner.get_mut().cache.storage()) {
             return;
         }
         let farewell = self.lock(FAREWELL).map(|mut guard| {
@@ -323,7 +416,7 @@ impl Drop for Store {
                 segment.withdraw();
             }
         });
-        if let (Err(_), Place::Shared(segment)) = (farewell, self.cache.get_mut().storage_mut()) {
+        if let (Err(_), Place::Shared(segment)) = (farewell, self.inner.get_mut().cache.storage_mut()) {
             segment.abandon();
         }
     }
@@ -332,6 +425,12 @@ impl Drop for Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     slots::Slots,
-    store::Store,
+    store::{Hold, Store},
 };
 
 /// What is in the array that Rust and JavaScript share, `state` in `lib/native.js`: what the last call's
@@ -186,6 +186,20 @@ pub struct Held {
     /// How long a call waits for another process.
     pub patience: Duration,
     pub table: Rc<Table>,
+    /// The lock for several calls, once for each `hold` without its `unhold`.
+    pub holds: RefCell<Vec<Hold>>,
+}
+
+impl Held {
+    /// A cache whose lock is not held.
+    pub fn new(store: Arc<Store>, patience: Duration, table: Rc<Table>) -> Self {
+        Self {
+            store,
+            patience,
+            table,
+            holds: RefCell::default(),
+        }
+    }
 }
 
 thread_local! {

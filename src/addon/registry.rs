@@ -37,8 +37,18 @@ fn data(error: Error) -> ErrorData {
 /// and the worker's ticket to it (empty for none). See `Piece` in `src/protocol.rs`.
 type ReplyPiece = Either3<String, Vec<u32>, Vec<String>>;
 
-/// Ready text, or the id of a request and the pieces of its answer; or how many requests are left.
-type ReplyPart = Either3<String, (f64, Vec<ReplyPiece>), u32>;
+/// Ready text, or the id of a request and the pieces of its answer; or the requests that are left.
+type ReplyPart = Either3<String, (f64, Vec<ReplyPiece>), LeftRequests>;
+
+/// The last requests of a batch, which were not handled.
+#[napi(object)]
+pub struct LeftRequests {
+    /// How many they are.
+    pub requests: u32,
+    /// Whether the first of them is an `execute`, which may call a function of the application. Otherwise another
+    /// process has the store of the first.
+    pub executes: bool,
+}
 
 /// The namespaces of the primary, or of a process with no cluster.
 #[napi]
@@ -94,11 +104,15 @@ impl NativeRegistry {
             Some(true) => Duration::from_millis(100),
             _ => PATIENCE,
         };
-        Some(NativeCache::new(Held {
-            store,
-            patience,
-            table: self.table.clone(),
-        }))
+        Some(NativeCache::new(Held::new(store, patience, self.table.clone())))
+    }
+
+    /// Says that the application has the synchronous cache of a namespace, and may put functions on it.
+    #[napi(catch_unwind)]
+    pub fn expose(&self, namespace: String) {
+        if let Some(store) = self.registry.get(&namespace) {
+            store.expose();
+        }
     }
 
     /// Lets go of a namespace and its schedule.
@@ -162,10 +176,11 @@ impl NativeRegistry {
     }
 
     /// Answers a batch of requests: ready text where that is all, parts to complete where JavaScript values
-    /// are asked for, or where requests are left: the last ones of the batch, as many as the last part says.
+    /// are asked for, or where requests are left: the last part says how many, and why. `built_in` says that the first
+    /// request is an `execute` of a command, not of a function of the application.
     #[napi(catch_unwind)]
-    pub fn handle(&self, batch: String, now: f64) -> Either<String, Vec<ReplyPart>> {
-        let mut parts = handler::handle(&self.registry, &batch, now);
+    pub fn handle(&self, batch: String, now: f64, built_in: Option<bool>) -> Either<String, Vec<ReplyPart>> {
+        let mut parts = handler::handle(&self.registry, &batch, now, built_in.unwrap_or(false));
         self.table.release();
         if let [Part::Ready(text)] = &mut parts[..] {
             return Either::A(std::mem::take(text));
@@ -178,7 +193,10 @@ fn part(part: Part) -> ReplyPart {
     match part {
         Part::Ready(text) => Either3::A(text),
         Part::Pending { id, pieces } => Either3::B((id as f64, pieces.into_iter().map(piece).collect())),
-        Part::Left(requests) => Either3::C(requests as u32),
+        Part::Left { requests, executes } => Either3::C(LeftRequests {
+            requests: requests as u32,
+            executes,
+        }),
     }
 }
 
@@ -203,11 +221,7 @@ pub fn create_cache(state: Int32Array, options: String) -> napi::Result<Either<N
         Ok(mut cache) => apply(&mut *cache, &options),
         Err(error) => return Ok(Either::B(data(error))),
     }
-    Ok(Either::A(NativeCache::new(Held {
-        store,
-        patience: PATIENCE,
-        table,
-    })))
+    Ok(Either::A(NativeCache::new(Held::new(store, PATIENCE, table))))
 }
 
 /// Checks options as JSON, as [`NativeRegistry::open`] would: an error as data, or nothing.

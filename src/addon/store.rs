@@ -29,7 +29,7 @@ use crate::{
 type Answer = std::result::Result<JsValue, &'static str>;
 
 /// Every function here, by the name JavaScript calls it.
-static FUNCTIONS: [(&str, Body); 23] = [
+static FUNCTIONS: [(&str, Body); 26] = [
     ("get", get),
     ("peek", peek),
     ("has", has),
@@ -53,6 +53,9 @@ static FUNCTIONS: [(&str, Body); 23] = [
     ("limits", limits),
     ("setLimit", set_limit),
     ("release", release),
+    ("hold", hold),
+    ("unhold", unhold),
+    ("isExposed", is_exposed),
 ];
 
 #[napi(module_exports)]
@@ -464,6 +467,32 @@ fn set_limit(call: &Call) -> Answer {
 /// `release(cache)`: hands over more freed slots.
 fn release(call: &Call) -> Answer {
     on_cache(call, |held| Ok(held.table.outcome(Outcome::Value, NOTHING)))
+}
+
+/// `hold(cache)`: takes the lock for all calls up to the matching `unhold`.
+fn hold(call: &Call) -> Answer {
+    on_cache(call, |held| {
+        let hold = held.store.hold(held.patience)?;
+        held.holds.borrow_mut().push(hold);
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
+    })
+}
+
+/// `unhold(cache)`
+fn unhold(call: &Call) -> Answer {
+    on_cache(call, |held| {
+        let hold = held.holds.borrow_mut().pop();
+        drop(hold);
+        Ok(held.table.outcome(Outcome::Value, NOTHING))
+    })
+}
+
+/// `isExposed(cache)`: whether the application in the primary may have put functions on the cache.
+fn is_exposed(call: &Call) -> Answer {
+    on_cache(call, |held| {
+        let exposed = call.js_bool(held.store.is_exposed());
+        Ok(held.table.outcome(Outcome::Value, exposed))
+    })
 }
 
 /// A value that Rust keeps itself; `None` for one that stays with JavaScript. (A string stays there: no copy

@@ -40,7 +40,7 @@ impl Primary {
     ///
     /// Panics where the reply is not JSON, or does not answer each request that has an id, once and in order.
     pub fn send(&self, batch: &str, now: f64) -> Vec<Answer> {
-        let text = text(&handler::handle(&self.registry, batch, now));
+        let text = text(&self.parts(batch, now));
         let elements: Vec<&RawValue> =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let (triples, rest) = elements.as_chunks::<3>();
@@ -49,6 +49,22 @@ impl Primary {
         let ids: Vec<u64> = answers.iter().map(|answer| answer.id).collect();
         assert_eq!(ids, asked(batch), "{text}");
         answers
+    }
+
+    /// The parts of all answers. The application has put no function on any cache.
+    fn parts(&self, batch: &str, now: f64) -> Vec<Part> {
+        let mut parts = handler::handle(&self.registry, batch, now, false);
+        while let Some(Part::Left {
+            requests,
+            executes: true,
+        }) = parts.last()
+        {
+            let lines: Vec<_> = batch.lines().filter(|line| !line.is_empty()).collect();
+            let rest = lines[lines.len() - requests..].join("\n");
+            parts.pop();
+            parts.extend(handler::handle(&self.registry, &rest, now, true));
+        }
+        parts
     }
 
     /// Panics where the structure of a store is damaged, or a slot is lost.
@@ -72,7 +88,7 @@ pub fn text(parts: &[Part]) -> String {
     let part = |part: &Part| match part {
         Part::Ready(text) => text.clone(),
         Part::Pending { pieces, .. } => pieces.iter().map(piece).collect(),
-        Part::Left(requests) => panic!("{requests} requests are left"),
+        Part::Left { requests, .. } => panic!("{requests} requests are left"),
     };
     format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
 }

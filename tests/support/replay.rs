@@ -569,7 +569,7 @@ impl Messages {
         self.id += 1;
         let arguments: String = arguments.iter().map(|argument| format!(",{argument}")).collect();
         let request = format!("[{},0,\"n\",\"{command}\"{arguments}]", self.id);
-        let reply = handler::handle(&self.registry, &request, now);
+        let reply = handler::handle(&self.registry, &request, now, false);
         let [Part::Ready(text)] = &reply[..] else {
             panic!("{reply:?}")
         };

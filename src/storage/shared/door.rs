@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Geometry, Segment, lock::Busy, mapping::Mapping, segment::Identity};
+use super::{
+    Geometry, Segment,
+    lock::{Busy, HELD},
+    mapping::Mapping,
+    segment::Identity,
+};
 use crate::error::{Error, ErrorClass, Result};
 
 /// The least that is worth reserving, in bytes.
@@ -38,6 +43,25 @@ fn reserved() -> usize {
 #[derive(Debug)]
 #[must_use = "a lock that is never given back stops every process"]
 pub struct Entered(PhantomData<*mut ()>);
+
+/// The lock of a segment that this thread has for several calls. While there is one, another attachment of the same
+/// segment in this thread finds the lock taken, as any other process does.
+#[derive(Debug)]
+pub struct Inside(Entered);
+
+impl Inside {
+    /// Keeps the lock.
+    pub fn new(entered: Entered) -> Self {
+        HELD.set(HELD.get() + 1);
+        Self(entered)
+    }
+
+    /// Ends the hold; the lock is still to be given back.
+    pub fn end(self) -> Entered {
+        HELD.set(HELD.get().saturating_sub(1));
+        self.0
+    }
+}
 
 impl Segment<Mapping> {
     /// Makes an empty segment with room for as many bytes of values as the machine has memory, or less where the

@@ -144,7 +144,9 @@ pub struct Header {
     pub dropped: Word,
     /// 1 while a process holds it whose values the slots are.
     pub held: Word,
-    _1: [Word; 11],
+    /// Not 0 once the application in the primary has the synchronous cache, and may have put functions on it.
+    pub exposed: Word,
+    _1: [Word; 10],
 
     // The bounds.
     pub max: Float,

@@ -9,6 +9,7 @@
 
 use procfs::process::Process;
 use std::{
+    cell::Cell,
     hint, io,
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
     thread,
@@ -25,6 +26,11 @@ const SLEEP: Duration = Duration::from_micros(50);
 /// Why the lock could not be had: another process or thread has it, for longer than the caller would wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
+
+thread_local! {
+    /// How many locks this thread has for several calls, see `door::Inside`.
+    pub(super) static HELD: Cell<u32> = const { Cell::new(0) };
+}
 
 /// A thread, as the lock has it: its number, and above that when it started (the numbers come again), in ticks
 /// since the system did; 0 where nobody can tell.
@@ -95,8 +101,13 @@ impl LockPlace {
             let (sleeps, over) = (tries >= YIELDS, elapsed());
             if (sleeps || over) && owner != looked_for {
                 looked_for = owner;
-                // A thread is never inside twice: it has left without giving the lock back, by a panic.
-                let gone = owner == own || !is_alive(owner);
+                // A thread that has no lock for several calls is never inside twice: it has left without giving the
+                // lock back, by a panic.
+                let gone = if owner == own {
+                    HELD.get() == 0
+                } else {
+                    !is_alive(owner)
+                };
                 if gone && self.owner.compare_exchange(owner, own, Acquire, Relaxed).is_ok() {
                     return Ok(());
                 }

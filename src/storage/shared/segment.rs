@@ -292,6 +292,16 @@ impl<M: Memory> Segment<M> {
         self.header().held.get() != 0
     }
 
+    /// Says that the application in the primary has the synchronous cache, and may put functions on it. Needs no lock.
+    pub fn expose(&self) {
+        self.header().exposed.publish(1);
+    }
+
+    /// Whether the application has the synchronous cache. Needs no lock.
+    pub fn is_exposed(&self) -> bool {
+        self.header().exposed.acquire() != 0
+    }
+
     /// Says that its entries are in another segment now: from now on nobody can enter it. Under the lock, as any
     /// call.
     pub fn move_out(&mut self) {
@@ -1129,7 +1139,7 @@ impl<M: Memory> Segment<M> {
     }
 
     /// Forgets what was read. Nobody holds it any more: they would hold `self`.
-    fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if self.scratch.allocated_bytes() > SCRATCH {
             self.scratch = Bump::new();
         } else {
