@@ -76,6 +76,9 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    * The synchronous cache behind this instance. Primary only. Where a worker is stopped inside a call on the same
    * store in shared memory, its calls wait for 100 ms and then throw an Error whose `code` is `ERR_STORE_BUSY`.
    *
+   * The object is the same at each call. Functions that the application puts on it are called by {@link execute}, from
+   * every process.
+   *
    * @throws Error in a worker.
    */
   getCache(): LRUCacheForClustersAsPromised.LRUCache<
@@ -87,10 +90,16 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   transport(): LRUCacheForClustersAsPromised.Transport;
 
   /**
-   * Calls a method of the cache by its name and resolves with what it returns. It also reaches methods that have no call
-   * of their own here, such as `pop` and `load`.
+   * Calls a function of the cache by its name and resolves with what it returns. That is a function that the application
+   * put on the object of {@link getCache} in the primary, or else a call of the cache, also one that has no method here,
+   * such as `pop` and `load`.
    *
-   * @returns A Promise that rejects with an Error, `LRUCache.NAME() is not a valid function`, when there is no such method.
+   * A function of the application runs in the primary, with the synchronous cache as `this`. It is one step for all
+   * processes: no other call comes between its own calls on the cache, up to its first `await`. A Promise that it returns is
+   * awaited. Its arguments and its result travel as values do.
+   *
+   * @returns A Promise that rejects with what the function throws, or with an Error, `LRUCache.NAME() is not a valid
+   * function`, when there is no such function.
    */
   execute<N extends keyof LRUCacheForClustersAsPromised.Commands>(
     command: N,
@@ -151,11 +160,17 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   ): Promise<{ [key: string]: A | B | C | D | undefined }>;
 
   /**
-   * Stores several values, in the order of the object's own enumerable string keys.
+   * Stores several values, in order.
    *
-   * @param maxAge - The age limit of these entries in milliseconds; 0 or none: the cache's.
+   * @param pairs - An object, whose own enumerable string keys count; a `Map`; or an array of which every element is an
+   * array of 2 or 3: a key, a value, and in milliseconds an age limit of this entry's own.
+   * @param maxAge - The age limit in milliseconds of the entries that have none of their own; 0 or none: the cache's.
+   * @returns `true`.
    */
-  mSet(pairs: { readonly [key: string]: A | B | C | D }, maxAge?: number): Promise<void>;
+  mSet(
+    pairs: LRUCacheForClustersAsPromised.Pairs<A | B | C | D>,
+    maxAge?: number,
+  ): Promise<LRUCacheForClustersAsPromised.Done>;
 
   /** As {@link mGet}, passing what is stored through this instance's {@link parse}. */
   mGetObjects(
@@ -163,10 +178,19 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   ): Promise<{ [key: string]: A | B | C | D | undefined }>;
 
   /** As {@link mSet}, storing what this instance's {@link stringify} makes of each value. */
-  mSetObjects(pairs: { readonly [key: string]: A | B | C | D }, maxAge?: number): Promise<void>;
+  mSetObjects(
+    pairs: LRUCacheForClustersAsPromised.Pairs<A | B | C | D>,
+    maxAge?: number,
+  ): Promise<LRUCacheForClustersAsPromised.Done>;
 
-  /** Removes the entries of several keys. */
-  mDel(keys: readonly LRUCacheForClustersAsPromised.Key[]): Promise<void>;
+  /**
+   * Removes the entries of several keys.
+   *
+   * @returns `true`.
+   */
+  mDel(
+    keys: readonly LRUCacheForClustersAsPromised.Key[],
+  ): Promise<LRUCacheForClustersAsPromised.Done>;
 
   /** As {@link get}, but leaves the entry where it is in the order of recency. */
   peek(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
@@ -251,6 +275,15 @@ declare namespace LRUCacheForClustersAsPromised {
    * they came; from a worker `undefined` and `null` are one key. Any other type is a TypeError.
    */
   export type Key = string | number | bigint | boolean | null | undefined;
+
+  /** What `mSet` and `mSetObjects` take: an object, a `Map`, or pairs, which may have an age limit of their own. */
+  export type Pairs<V = any> =
+    | { readonly [key: string]: V }
+    | ReadonlyMap<Key, V>
+    | ReadonlyArray<readonly [key: Key, value: V, maxAge?: number]>;
+
+  /** `true`. Code that was written for the types of 1.x, which said `void`, goes on to compile. */
+  export type Done = boolean & void;
 
   /** The bounds of a cache. */
   export interface LRUCacheOptions {
@@ -419,7 +452,7 @@ declare namespace LRUCacheForClustersAsPromised {
     peek(key: Key): V | undefined;
     has(key: Key): boolean;
     del(key: Key): void;
-    mSet(pairs: { readonly [key: string]: V }, maxAge?: number): true;
+    mSet(pairs: Pairs<V>, maxAge?: number): true;
     mGet(keys: readonly Key[]): { [key: string]: V | undefined };
     mDel(keys: readonly Key[]): true;
     incr(key: Key, amount?: number, maxAge?: number): number;

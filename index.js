@@ -1,7 +1,7 @@
 'use strict';
 
 const cluster = require('cluster');
-const { commands, isObject } = require('./lib/commands');
+const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { LRUCache } = require('./lib/lru-cache');
 const { readOptions } = require('./lib/options');
@@ -103,11 +103,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   async mSetObjects(pairs, maxAge) {
-    const texts = {};
-    if (isObject(pairs)) {
-      for (const key of Object.keys(pairs)) define(texts, key, this.stringify(pairs[key]));
-    }
-    return this.mSet(texts, maxAge);
+    const entries = entriesOf(pairs);
+    return this.mSet(
+      entries.map(([key, value, ...own]) => [key, this.stringify(value), ...own]),
+      maxAge,
+    );
   }
 
   mDel(keys) {

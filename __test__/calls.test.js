@@ -103,6 +103,63 @@ const results = [
     ],
   ],
   [
+    'mSet takes the entries of a Map',
+    async (c) => (
+      await c.mSet(
+        new Map([
+          ['b', 1],
+          [5, 2],
+          [true, 3],
+        ]),
+      ),
+      [await c.keys(), await c.get(5)]
+    ),
+    [[true, 5, 'b'], 2],
+  ],
+  [
+    'mSet takes pairs',
+    async (c) => (
+      await c.mSet([
+        ['a', 1],
+        [null, 2],
+      ]),
+      [await c.keys(), await c.values()]
+    ),
+    [
+      [null, 'a'],
+      [2, 1],
+    ],
+  ],
+  [
+    'mSet takes an age for each pair, before that of the call',
+    async (c) => (
+      await c.mSet(
+        [
+          ['a', 1],
+          ['b', 2, 1e6],
+          ['c', 3, 0],
+        ],
+        -1,
+      ),
+      c.mGet(['a', 'b', 'c'])
+    ),
+    { b: 2 },
+  ],
+  [
+    'mSet takes an array as an object where not every element is a pair',
+    async (c) => (await c.mSet([['a', 1], ['b']]), c.keys()),
+    ['1', '0'],
+  ],
+  [
+    'mSetObjects takes a Map and pairs',
+    async (c) => {
+      await c.mSetObjects(new Map([['a', [1]]]));
+      await c.mSetObjects([['b', { x: 2 }, 1e6]]);
+      return c.mGetObjects(['a', 'b']);
+    },
+    { a: [1], b: { x: 2 } },
+  ],
+  [
     'mSet gives its entries their age',
     async (c) => (await c.mSet({ a: 1, b: 2 }, -1), c.mGet(['a', 'b'])),
     {},

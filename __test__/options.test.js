@@ -280,3 +280,60 @@ for (const door of DOORS) {
     });
   });
 }
+
+describe('options that are unknown', () => {
+  /** The warnings of this package that `run` causes. */
+  async function warningsOf(run) {
+    const warnings = [];
+    const listen = (warning) => {
+      if (warning.code === 'LRU_CACHE_UNKNOWN_OPTION') warnings.push(warning);
+    };
+    process.on('warning', listen);
+    run();
+    // Warnings are emitted on the next tick.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', listen);
+    return warnings.map(({ message }) => message);
+  }
+
+  const cases = [
+    ['ttl', 'did you mean maxAge?'],
+    ['allowStale', 'did you mean stale?'],
+    ['maxage', 'did you mean maxAge?'],
+    ['timeOut', 'did you mean timeout?'],
+    ['nameSpace', 'did you mean namespace?'],
+    ['length', 'use maxSize'],
+    ['dispose', 'no function is called'],
+    ['noDisposeOnSet', 'there is no dispose'],
+    ['updateAgeOnGet', 'get never renews an age'],
+    ['toString', 'did you mean'],
+  ];
+  for (const [name, advice] of cases) {
+    it(`${name} is warned of once, with what to do instead`, async () => {
+      const make = () => new Cache({ namespace: unique('options'), [name]: 1 });
+      const [message, ...others] = await warningsOf(() => (make(), make()));
+      assert.deepEqual(others, []);
+      assert.ok(message.startsWith(`the option ${name} has no effect: `), message);
+      assert.ok(message.includes(advice), message);
+    });
+  }
+
+  it('are warned of by the synchronous class, too', async () => {
+    const [message] = await warningsOf(() => new Cache.LRUCache({ max: 5, maxsize: 7 }));
+    assert.match(message, /maxsize has no effect: did you mean maxSize\?/);
+  });
+
+  it('are no warning where they are known or undefined', async () => {
+    const known = { max: 1, maxSize: 1e6, maxEntrySize: 1e6, maxAge: 1, stale: true, prune: false };
+    const own = { timeout: 5, failsafe: 'reject', parse: JSON.parse, stringify: JSON.stringify };
+    const make = () =>
+      new Cache({
+        namespace: unique('options'),
+        ...known,
+        ...own,
+        serialization: 'json',
+        x: undefined,
+      });
+    assert.deepEqual(await warningsOf(make), []);
+  });
+});

@@ -12,6 +12,7 @@
  * payload of the answer, and the arguments of the call.
  */
 
+const { types } = require('util');
 const {
   KIND,
   NOTHING,
@@ -44,6 +45,19 @@ function amountOf(amount) {
 /** Whether pairs can be read from it: any object, an array too. */
 const isObject = (pairs) =>
   (typeof pairs === 'object' && pairs !== null) || typeof pairs === 'function';
+
+/** Whether an element of an array is a pair, or a pair with an age of its own. */
+const isPair = (pair) => Array.isArray(pair) && (pair.length === 2 || pair.length === 3);
+
+/**
+ * The entries that `mSet` is given, each `[key, value]` or `[key, value, maxAge]`: those of a `Map` or of an array of
+ * pairs, or else the own enumerable properties of an object, an array too; none where it is neither.
+ */
+function entriesOf(pairs) {
+  if (types.isMap(pairs)) return Array.from(pairs);
+  if (Array.isArray(pairs) && pairs.every(isPair)) return pairs;
+  return isObject(pairs) ? Object.entries(pairs) : [];
+}
 
 /** One value of a list: one that cannot be read (a damaged clone) is `undefined`, and hides no other. */
 function decodeListed(kind, payload) {
@@ -171,17 +185,26 @@ const commands = {
   },
   mSet: {
     local(cache, pairs, maxAge) {
-      if (isObject(pairs)) bulk.setMany(cache, Object.keys(pairs), Object.values(pairs), maxAge);
+      const entries = entriesOf(pairs);
+      const keys = entries.map(([key]) => key);
+      const values = entries.map(([, value]) => value);
+      const ages = entries.some(([, , own]) => own) ? entries.map(([, , own]) => own) : undefined;
+      if (isObject(pairs)) bulk.setMany(cache, keys, values, maxAge, ages);
       return true;
     },
     encode(advanced, pairs, maxAge) {
-      const entries = isObject(pairs) ? Object.entries(pairs) : [];
-      // JSON leaves out of an object what it has no form for.
-      const text = entries
-        .filter(([, value]) => advanced || value !== undefined)
-        .map(([key, value]) => [encodeKey(key), encodeValue(value, advanced, NOTHING)])
-        .filter(([, value]) => value !== NOTHING);
-      return `[${text.join(',')}],${isObject(pairs) ? age(maxAge) : 'null'}`;
+      const texts = [];
+      const ages = [];
+      for (const [key, value, own] of entriesOf(pairs)) {
+        // JSON leaves out of an object what it has no form for.
+        if (value === undefined && !advanced) continue;
+        const encoded = encodeValue(value, advanced, NOTHING);
+        if (encoded === NOTHING) continue;
+        texts.push(encodeKey(key), encoded);
+        ages.push(age(own));
+      }
+      const text = `[${texts.join(',')}],${isObject(pairs) ? age(maxAge) : 'null'}`;
+      return ages.some((own) => own !== 'null') ? `${text},[${ages.join(',')}]` : text;
     },
     decode: plain,
   },
@@ -312,4 +335,4 @@ function encodeOrRefuse(command, advanced, args) {
   }
 }
 
-module.exports = { commands, executeCommand, isObject };
+module.exports = { commands, entriesOf, executeCommand };

@@ -9,7 +9,7 @@ const { get, getMany, has, incr, keep, peek, put, set, setMany } = native;
 
 const { define } = require('./define');
 const { makeError } = require('./errors');
-const { optionJson, storeOptions } = require('./options');
+const { lruCacheOptions, optionJson } = require('./options');
 
 /** What is in a table's `state`; see `src/addon/caches.rs`. */
 const OUTCOME = 0;
@@ -168,7 +168,7 @@ class Opened {
 function create(options) {
   const table = new Table();
   const given = typeof options === 'number' ? { max: options } : (options ?? {});
-  const owner = native.createCache(table.state, storeOptions({ ...given, prune: undefined }));
+  const owner = native.createCache(table.state, lruCacheOptions(given));
   if (Array.isArray(owner)) throw makeError(owner);
   return new Opened(owner, table);
 }
@@ -488,7 +488,13 @@ class LRUCache {
         cache.#finish(payloads);
         return pairs;
       },
-      setMany(cache, keys, values, maxAge) {
+      /** Sets entries; with `ages`, each has its own where that is given. */
+      setMany(cache, keys, values, maxAge, ages) {
+        if (ages !== undefined) {
+          const setOne = (key, index) =>
+            bulk.setMany(cache, [key], [values[index]], ages[index] || maxAge);
+          return bulk.atomically(cache, () => keys.forEach(setOne));
+        }
         if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge);
         const places = new Int32Array(keys.length).fill(-1);
         const time = now();

@@ -39,6 +39,12 @@ function optionJson(value) {
   }
 }
 
+/** JSON of the options of a cache that `new LRUCache()` makes. */
+function lruCacheOptions(options) {
+  warnOfUnknown(options, LRU_CACHE_OPTIONS);
+  return storeOptions({ ...options, prune: undefined });
+}
+
 /** JSON of the options that are given and that the store knows. */
 function storeOptions(options) {
   const given = STORE_OPTIONS.filter(
@@ -46,6 +52,70 @@ function storeOptions(options) {
   );
   const json = (name) => optionJson(name === 'stale' ? Boolean(options.stale) : options[name]);
   return `{${given.map((name) => `"${name}":${json(name)}`).join(',')}}`;
+}
+
+/** The options that the class itself knows. */
+const CLASS_OPTIONS = [
+  'namespace',
+  'timeout',
+  'failsafe',
+  'parse',
+  'stringify',
+  'serialization',
+  ...STORE_OPTIONS,
+];
+
+/** The options that `new LRUCache()` knows. */
+const LRU_CACHE_OPTIONS = STORE_OPTIONS.filter((name) => name !== 'prune');
+
+/** Names that other packages have for an option of ours. */
+const SYNONYMS = { ttl: 'maxAge', allowStale: 'stale', name: 'namespace', prefix: 'namespace' };
+
+/** Options of lru-cache 6, on which the original was built, that this package does not have, and what to do instead. */
+const NOT_HERE = {
+  length: 'entries are counted by their bytes: use maxSize and maxEntrySize',
+  dispose: 'no function is called for an entry that goes',
+  noDisposeOnSet: 'there is no dispose',
+  updateAgeOnGet: 'get never renews an age: set the value again',
+};
+
+/** Names that a warning was written for: one each, however many instances are made. */
+const warned = new Set();
+
+/** Warns of options that have no effect. The original took anything, so they are no error. */
+function warnOfUnknown(options, known) {
+  for (const name of Object.keys(options)) {
+    if (known.includes(name) || warned.has(name) || options[name] === undefined) continue;
+    warned.add(name);
+    const advice =
+      (Object.hasOwn(NOT_HERE, name) && NOT_HERE[name]) ||
+      `did you mean ${nearest(name, known)}? Known are ${known.join(', ')}`;
+    process.emitWarning(`the option ${name} has no effect: ${advice}`, {
+      type: 'LRUCacheWarning',
+      code: 'LRU_CACHE_UNKNOWN_OPTION',
+    });
+  }
+}
+
+/** The name among `names` that is most like this one. */
+function nearest(name, names) {
+  if (Object.hasOwn(SYNONYMS, name) && names.includes(SYNONYMS[name])) return SYNONYMS[name];
+  const distances = names.map((known) => distance(name.toLowerCase(), known.toLowerCase()));
+  return names[distances.indexOf(Math.min(...distances))];
+}
+
+/** How many characters have to be added, removed or replaced to make one text of another (Levenshtein's distance). */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 0; i < a.length; i += 1) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j += 1) {
+      const replaced = row[j] + (a[i] === b[j] ? 0 : 1);
+      next.push(Math.min(replaced, row[j + 1] + 1, next[j] + 1));
+    }
+    row = next;
+  }
+  return row[b.length];
 }
 
 function invalid(message) {
@@ -58,6 +128,7 @@ function invalid(message) {
  */
 function readOptions(given) {
   const options = given ?? {};
+  warnOfUnknown(options, CLASS_OPTIONS);
   const read = {
     // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
     namespace: Buffer.from(String(options.namespace || 'default')).toString(),
@@ -96,6 +167,6 @@ module.exports = {
   timeoutOf,
   numberJson,
   optionJson,
-  storeOptions,
+  lruCacheOptions,
   readOptions,
 };

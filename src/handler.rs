@@ -132,8 +132,14 @@ fn run<S: Storage>(cache: &mut Cache<S>, request: &Request<'_>, now: f64, reply:
                     _ => Err(Error::request("mSet needs a key and a value each")),
                 })
                 .collect::<Result<Vec<_>>>()?;
-            for (key, value) in &pairs {
-                cache.set(key.as_bytes(), value.value(), max_age, now)?;
+            let ages = request
+                .list(2)
+                .into_iter()
+                .map(|age| protocol::number_or_none(age, "maxAge"))
+                .collect::<Result<Vec<_>>>()?;
+            for (index, (key, value)) in pairs.iter().enumerate() {
+                let own = ages.get(index).copied().flatten();
+                cache.set(key.as_bytes(), value.value(), own.or(max_age), now)?;
             }
             reply.json("true");
         }
@@ -448,6 +454,8 @@ mod tests {
                 (r#""values""#, "0,[]"),
                 (r#""dump""#, "0,[]"),
                 (r#""mGet",[]"#, "0,[]"),
+                (r#""mSet",["a",0,1,"b",0,2,"c",0,3],5,[null,7]"#, "0,true"),
+                (r#""dump""#, r#"0,["c",0,3,105,"b",0,2,107,"a",0,1,105]"#),
             ],
         );
     }
@@ -572,6 +580,7 @@ mod tests {
             r#""mSet",["a",0,9,"new"]"#,
             r#""mSet",["a",0,9,[],0,9]"#,
             r#""mSet",["a",0,9],"x""#,
+            r#""mSet",["a",0,9,"new",0,9],5,[null,"x"]"#,
             r#""load",["a",0,9,0,"new",9,9,0]"#,
             r#""mDel",["a",[]]"#,
             r#""mGet",["a",[]]"#,

@@ -159,16 +159,8 @@ impl<'a> Request<'a> {
 
     /// The argument at `index` as a number, `None` where it is missing or `null`.
     pub fn number(&self, index: usize, name: &str) -> Result<Option<f64>> {
-        let Some(raw) = self.given(index) else {
-            return Ok(None);
-        };
-        match small(raw).as_ref().map(number) {
-            Ok(Some(number)) => Ok(Some(number)),
-            _ => Err(Error::argument(format!(
-                "{name} must be a number, got {}",
-                shown(raw)
-            ))),
-        }
+        self.given(index)
+            .map_or(Ok(None), |raw| number_or_none(raw, name))
     }
 
     /// The argument at `index` as a list; an empty one where it is anything else.
@@ -176,6 +168,20 @@ impl<'a> Request<'a> {
         self.given(index)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or_default()
+    }
+}
+
+/// Reads a number, `None` for `null`.
+pub fn number_or_none(raw: &RawValue, name: &str) -> Result<Option<f64>> {
+    if raw.get() == "null" {
+        return Ok(None);
+    }
+    match small(raw).as_ref().map(number) {
+        Ok(Some(number)) => Ok(Some(number)),
+        _ => Err(Error::argument(format!(
+            "{name} must be a number, got {}",
+            shown(raw)
+        ))),
     }
 }
 

@@ -2,12 +2,14 @@
 import Cache, { LRUCache } from 'lru-cache-for-clusters-as-promised';
 import type {
   Commands,
+  Done,
   DumpEntry,
   Entry,
   InitOptions,
   Key,
   LRUCacheOptions,
   Options,
+  Pairs as PairsOf,
   TimeoutError,
   Transport,
 } from 'lru-cache-for-clusters-as-promised';
@@ -91,7 +93,7 @@ async function values() {
 
 // --- calls ---------------------------------------------------------------------------------------------------------
 type Users = { [key: string]: User | undefined };
-type Pairs = { readonly [key: string]: User };
+type Pairs = PairsOf<User>;
 
 exact<string | number | bigint | boolean | null | undefined>()({} as Key);
 exact<(key: Key, value: User, maxAge?: number) => Promise<boolean>>()(users.set);
@@ -100,10 +102,10 @@ exact<(key: Key, value: User, maxAge?: number) => Promise<boolean>>()(users.setO
 exact<(key: Key) => Promise<User | undefined>>()(users.getObject);
 exact<(key: Key) => Promise<void>>()(users.del);
 exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGet);
-exact<(pairs: Pairs, maxAge?: number) => Promise<void>>()(users.mSet);
+exact<(pairs: Pairs, maxAge?: number) => Promise<Done>>()(users.mSet);
 exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGetObjects);
-exact<(pairs: Pairs, maxAge?: number) => Promise<void>>()(users.mSetObjects);
-exact<(keys: readonly Key[]) => Promise<void>>()(users.mDel);
+exact<(pairs: Pairs, maxAge?: number) => Promise<Done>>()(users.mSetObjects);
+exact<(keys: readonly Key[]) => Promise<Done>>()(users.mDel);
 exact<(key: Key) => Promise<User | undefined>>()(users.peek);
 exact<(key: Key) => Promise<boolean>>()(users.has);
 exact<(key: Key, amount?: number, maxAge?: number) => Promise<number>>()(users.incr);

@@ -49,9 +49,16 @@ export async function typed(): Promise<void> {
   const removed: Promise<void> = cache.del('k');
   const several: Promise<void> = cache.mDel(['a', 'b']);
   const written: Promise<void> = mixed.mSet({ a: 1, b: 'two' });
+  const said: Promise<boolean> = cache.mDel(['a']);
+  const truth: boolean =
+    (await mixed.mSet(new Map([['a', 1]]))) &&
+    (await mixed.mSet([
+      ['a', 1, 50],
+      ['b', 'two'],
+    ]));
   const emptied: Promise<void> = cache.reset();
   void [cast, object, all, had, keys, sizes, age, stale, popped, opened, lru];
-  void [removed, several, written, emptied];
+  void [removed, several, written, said, truth, emptied];
   return cache.prune();
 }
 
