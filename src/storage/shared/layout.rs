@@ -37,7 +37,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 pub const LEFT: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What every store into the segment passes: tests stop here, see `tests`.
 #[inline(always)]
@@ -144,7 +144,12 @@ pub struct Header {
     pub dropped: Word,
     /// 1 while a process holds it whose values the slots are.
     pub held: Word,
-    _1: [Word; 11],
+    _1: Word,
+    /// The inodes of the PID and of the time namespace in which it was made: see [`super::kernel`]. Like the first
+    /// words, they never change.
+    pub pid_namespace: Long,
+    pub time_namespace: Long,
+    _2: [Word; 6],
 
     // The bounds.
     pub max: Float,
@@ -152,12 +157,12 @@ pub struct Header {
     pub max_size: Float,
     pub max_entry_size: Float,
     pub allow_stale: Word,
-    _2: Word,
+    _3: Word,
     /// When a schedule last pruned, in milliseconds since the epoch.
     pub pruned_at: Float,
     /// Follows from the bounds: they are nowhere else, and nothing else would tell that they are damaged.
     pub bounds_check: Long,
-    _3: [Word; 2],
+    _4: [Word; 2],
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
     // used; below `…_ready` there is memory behind them.
@@ -271,6 +276,7 @@ pub struct Block {
 const _: () = {
     assert!(size_of::<Header>() == 320 && size_of::<Header>() <= 4096);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, dirty) == 128);
+    assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);
     assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
     assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == 64 && offset_of!(Block, link) == PAYLOAD);
 };

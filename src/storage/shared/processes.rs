@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Segment,
+    Segment, kernel,
     mapping::{Mapping, Ticket},
     memory::Memory,
     tests::{Random, watched},
@@ -50,7 +50,11 @@ struct Other(Child);
 
 impl Other {
     fn start(role: &str, door: &Store, argument: usize) -> Self {
-        let child = Command::new(env::current_exe().unwrap())
+        Self::start_as(Command::new(env::current_exe().unwrap()), role, door, argument)
+    }
+
+    fn start_as(mut command: Command, role: &str, door: &Store, argument: usize) -> Self {
+        let child = command
             .args([
                 "--exact",
                 "storage::shared::processes::another_process",
@@ -113,7 +117,12 @@ fn another_process() {
     let [role, ticket, argument] = words[..] else {
         panic!("{role}")
     };
-    let door = Store::attach(&ticket.parse::<Ticket>().unwrap()).unwrap();
+    let attached = Store::attach(&ticket.parse::<Ticket>().unwrap());
+    if role == "attach" {
+        println!("\nattach: {:?}", attached.map_err(|error| error.message));
+        return;
+    }
+    let door = attached.unwrap();
     let argument: usize = argument.parse().unwrap();
     match role {
         "mutate" => mutate(&door, argument / 10_000, argument % 10_000),
@@ -476,10 +485,42 @@ fn a_ticket_leads_to_one_store_only() {
     // A memory of ours that is no store yet.
     let empty = Mapping::create(1 << 26, "").unwrap();
     assert!(refused(empty.ticket([1, 2])).contains("not ready"));
-    for text in ["", "1", "1:2", "a:2:3", "1:2:xyz", "1:2:"] {
+    for text in [
+        "",
+        "1",
+        "1:2",
+        "a:2:3",
+        "1:2:xyz",
+        "1:2:",
+        "1:2:ff",
+        "1:2:3:4",
+        "1:2:3:4:",
+        "1:2:3:x:ff",
+        "1:2:3:4:5:ff",
+    ] {
         assert!(text.parse::<Ticket>().is_err(), "{text:?}");
     }
     assert_eq!(ticket.to_string().parse::<Ticket>().unwrap(), ticket);
+}
+
+#[test]
+fn a_process_of_another_pid_or_time_namespace_attaches_nothing() {
+    let door = filled();
+    for (how, why) in [
+        (kernel::tests::PID, "/proc is that of another PID namespace"),
+        (
+            kernel::tests::PID_AND_PROC,
+            "it was made in another PID namespace",
+        ),
+        (kernel::tests::TIME, "it was made in another time namespace"),
+    ] {
+        let Some(command) = kernel::tests::unshared(how) else {
+            continue;
+        };
+        let mut other = Other::start_as(command, "attach", &door, 0);
+        let said = format!("attach: Err(\"cannot attach the shared memory: {why}\")");
+        wait_for(&mut other.output(), &said);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    kernel::KernelNamespaces,
     layout::{
         ALIGN, Block, FREE_BLOCK, Geometry, Header, LEFT, MAGIC, NONE, PAYLOAD, Row, State, VERSION, Word,
     },
@@ -137,6 +138,7 @@ struct Head {
     seed: u64,
     hash_check: u64,
     nonce: [u64; 2],
+    namespaces: KernelNamespaces,
 }
 
 impl Head {
@@ -155,6 +157,10 @@ impl Head {
             seed: header.seed.get(),
             hash_check: header.hash_check.get(),
             nonce: [header.nonce[0].get(), header.nonce[1].get()],
+            namespaces: KernelNamespaces {
+                pid: header.pid_namespace.get(),
+                time: header.time_namespace.get(),
+            },
         }
     }
 
@@ -168,6 +174,8 @@ impl Head {
         header.hash_check.set(self.hash_check);
         header.nonce[0].set(self.nonce[0]);
         header.nonce[1].set(self.nonce[1]);
+        header.pid_namespace.set(self.namespaces.pid);
+        header.time_namespace.set(self.namespaces.time);
         header.ready.publish(self.ready);
     }
 }
@@ -189,6 +197,7 @@ impl<M: Memory> Segment<M> {
             return Err(Fault::Memory.into());
         }
         memory.commit(0..ALIGN.min(4096)).map_err(Fault::from)?;
+        let namespaces = memory.namespaces();
         let mut segment = Self::over(
             memory,
             geometry,
@@ -200,6 +209,7 @@ impl<M: Memory> Segment<M> {
                 seed: identity.seed,
                 hash_check: 0,
                 nonce: identity.nonce,
+                namespaces,
             },
         );
         segment.head.hash_check = segment.hash_check();
@@ -247,6 +257,9 @@ impl<M: Memory> Segment<M> {
         }
         if nonce.is_some_and(|nonce| nonce != head.nonce) {
             return strange("not the one that was meant");
+        }
+        if let Err(why) = memory.namespaces().check(head.namespaces) {
+            return strange(why);
         }
         let [buckets, rows, blocks] = head.sizes;
         let Some(geometry) = Geometry::new(buckets, rows, blocks).filter(|g| g.len <= memory.len()) else {
