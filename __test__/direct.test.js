@@ -298,8 +298,12 @@ describeDirect('which door', () => {
             process.execPath = execPath;
             const worker = await load('.').startWorker();
             const cache = await worker.open(given);
+            // A worker that does not see its primary makes a store, which the primary then refuses to attach.
+            const got = await load('.').until(async () => {
+              const now = await cache.transport();
+              return now.door === 'messages' && now;
+            });
             await cache.set('key', 'value');
-            const got = await cache.transport();
             const seen = await new C(given).get('key');
             await worker.kill();
             return [got, seen];
@@ -308,9 +312,7 @@ describeDirect('which door', () => {
           { namespace: 'unshared', ...PATIENT },
         );
         const kind = args.split(' ', 1)[0] === '--pid' ? 'PID' : 'time';
-        // A worker that does not see its primary makes a store, which the primary then refuses to attach.
         const reason = `cannot attach the shared memory: ${why} ${kind} namespace`;
-        assert.equal(door.door, 'messages');
         assert.ok(door.reason.endsWith(reason), door.reason);
         assert.equal(value, 'value');
       } finally {
