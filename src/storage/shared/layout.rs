@@ -296,12 +296,13 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Room for `bytes` of values at the least, and for the entries that take them; at most 128 GiB.
+    /// Room for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
+    /// row as large, and a word of the index: half as many rows as blocks are never too few.
     pub fn for_bytes(bytes: usize) -> Self {
         // Where addresses have 32 bits, they set the bound.
         let most = (FREE_BLOCK as usize).min(isize::MAX as usize / (4 * BLOCK));
         let blocks = (bytes.div_ceil(size_of::<Block>()) + 1).clamp(1024, most) as u32;
-        Self::new(blocks, blocks, blocks).expect("a size within what was clamped")
+        Self::new(blocks / 2, blocks / 2, blocks).expect("a size within what was clamped")
     }
 
     /// Room for these numbers of buckets, rows and blocks; `None` if there is no such size.

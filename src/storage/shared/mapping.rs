@@ -25,6 +25,7 @@ use std::{
     path::Path,
     ptr::{self, NonNull},
     str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use super::{
@@ -38,6 +39,15 @@ use crate::error::{Error, ErrorClass, Result};
 pub(super) const NAME: &str = "lru-cache-for-clusters:";
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// The mappings of this process, and the addresses that they take, in bytes.
+static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+static ADDRESSES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many mappings this process has, and how many bytes of addresses they take.
+pub(super) fn mapped() -> (usize, usize) {
+    (MAPPINGS.load(Relaxed), ADDRESSES.load(Relaxed))
+}
 
 /// A mapped `memfd`.
 #[derive(Debug)]
@@ -72,6 +82,23 @@ fn failed(what: &str, why: impl fmt::Display) -> Error {
     }
 }
 
+/// What the system said, and what helps.
+fn explain(why: Errno) -> String {
+    let help = match why {
+        Errno::MFILE => "each namespace in shared memory takes a file of the process: raise `ulimit -n`",
+        Errno::NFILE => "each namespace in shared memory takes a file: raise the system's fs.file-max",
+        Errno::NOMEM => {
+            "each reserves addresses, in one piece: see `ulimit -v` and the system's vm.max_map_count"
+        }
+        _ => return why.to_string(),
+    };
+    format!("{why}; {help}")
+}
+
+fn explain_io(why: &io::Error) -> String {
+    Errno::from_io_error(why).map_or_else(|| why.to_string(), explain)
+}
+
 fn unattached(why: &dyn fmt::Display) -> Error {
     failed("cannot attach the shared memory", why)
 }
@@ -101,7 +128,7 @@ impl Mapping {
     /// # Errors
     /// The system has no `memfd`, or will not reserve that much; or this process cannot tell its namespaces.
     pub fn create(len: usize, name: &str) -> Result<Self> {
-        let no = |why: Errno| failed("no shared memory", why);
+        let no = |why: Errno| failed("no shared memory", explain(why));
         let namespaces = KernelNamespaces::own().map_err(|why| failed("no shared memory", why))?;
         // A file longer than the limit would end the process by a signal.
         if process::getrlimit(Resource::Fsize)
@@ -137,7 +164,7 @@ impl Mapping {
     pub fn attach(ticket: &Ticket) -> Result<Self> {
         let own = KernelNamespaces::own().map_err(|why| unattached(&why))?;
         own.check(ticket.namespaces).map_err(|why| unattached(&why))?;
-        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&why))?;
+        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&explain_io(&why)))?;
         Self::over(file, own)
     }
 
@@ -155,7 +182,7 @@ impl Mapping {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
                 ) =>
             {
-                return Err(unattached(&why));
+                return Err(unattached(&explain_io(&why)));
             }
             Err(_) => return Ok(None),
         };
@@ -179,7 +206,7 @@ impl Mapping {
         let Some(len) = len else {
             return Err(unattached(&"it is no memory of this package"));
         };
-        Self::map(file.into(), len, namespaces).map_err(|why| unattached(&why))
+        Self::map(file.into(), len, namespaces).map_err(|why| unattached(&explain(why)))
     }
 
     fn map(file: OwnedFd, len: usize, namespaces: KernelNamespaces) -> rustix::io::Result<Self> {
@@ -189,17 +216,19 @@ impl Mapping {
         );
         // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
-        // A core dump would read every page that is reserved, and so have the system make it.
-        // SAFETY: the mapping just made; the advice changes nothing of what is in it.
-        unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
-        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self {
+        let mapping = Self {
             file,
-            base,
+            base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
             len,
             room: Room::of_this_process(),
             namespaces,
-        })
+        };
+        MAPPINGS.fetch_add(1, Relaxed);
+        ADDRESSES.fetch_add(len, Relaxed);
+        // A core dump would read every page that is reserved, and so have the system make it.
+        // SAFETY: the mapping just made; the advice changes nothing of what is in it.
+        unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
+        Ok(mapping)
     }
 
     /// What leads another process here.
@@ -270,6 +299,8 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: mapped in `map` with this length; references into it end with `self`.
         unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len).ok() };
+        MAPPINGS.fetch_sub(1, Relaxed);
+        ADDRESSES.fetch_sub(self.len, Relaxed);
     }
 }
 

@@ -61,8 +61,10 @@ pub(super) mod kind {
 pub enum Fault {
     /// The segment contradicts itself.
     Damage,
-    /// There is no memory, or none within what is reserved.
+    /// There is no memory.
     Memory,
+    /// There is none within what is reserved: so many bytes.
+    Reservation(usize),
 }
 
 impl From<OutOfMemory> for Fault {
@@ -80,6 +82,15 @@ impl From<Fault> for Error {
                 class: ErrorClass::Error,
                 code: "ERR_OUT_OF_MEMORY",
                 message: "there is no memory left for the entry".into(),
+            },
+            Fault::Reservation(bytes) => Self {
+                message: format!(
+                    "the entry does not fit into the {} MiB of addresses that are reserved for this namespace; \
+                     a process that shares fewer namespaces reserves more for each",
+                    bytes >> 20
+                )
+                .into(),
+                ..Fault::Memory.into()
             },
         }
     }
@@ -931,10 +942,14 @@ impl<M: Memory> Segment<M> {
             return Ok(());
         }
         if needed > u64::from(max) {
-            return Err(Fault::Memory);
+            return Err(Fault::Reservation(self.geometry.len));
         }
         let (have, needed, max) = (have as usize * size, needed as usize * size, max as usize * size);
-        let ample = have + (have / GROWTH as usize).clamp(GROWTH_LEAST, GROWTH_MOST);
+        // A namespace that is never used takes a page of each region at most.
+        let ample = match have {
+            0 => needed,
+            _ => have + (have / GROWTH as usize).clamp(GROWTH_LEAST, GROWTH_MOST),
+        };
         let page = |end: usize| end.next_multiple_of(4096).min(max);
         let (ample, least) = (page(ample.max(needed)), page(needed));
         let end = match self.memory.commit(at + have..at + ample) {
