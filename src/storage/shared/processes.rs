@@ -689,6 +689,47 @@ fn nothing_of_a_mapping_can_be_cut_off() {
 }
 
 #[test]
+fn what_could_not_be_taken_over_can_be_later() {
+    let theirs = create(1);
+    let mut cache = theirs.lock(PATIENCE).unwrap();
+    cache.set(b"stheirs", Value::Null, None, 1.0).unwrap();
+    drop(cache);
+    let ticket = theirs.ticket().unwrap();
+
+    let slots = Slots::default();
+    let own = Store::heap(slots.clone());
+    let mut cache = own.lock(PATIENCE).unwrap();
+    let first = slots.take();
+    cache.set(b"sslot", Value::Slot(first), None, 1.0).unwrap();
+    // More than is reserved there.
+    let value = vec![b'v'; 70 << 20];
+    cache.set(b"slarge", Value::String(&value), None, 1.0).unwrap();
+    drop(cache);
+    let refused = own.adopt(&ticket, &slots, |_| None).unwrap_err();
+    assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+
+    let cache = theirs.lock(PATIENCE).unwrap();
+    assert!(!segment(&cache).is_held());
+    cache.readable(None).unwrap();
+    assert!(cache.has(b"stheirs", 1.0) && !cache.has(b"sslot", 1.0));
+    segment(&cache).validate().unwrap();
+    drop(cache);
+    assert_eq!(slots.in_use(), 1);
+    let mut cache = own.lock(PATIENCE).unwrap();
+    assert!(!cache.is_shared());
+    cache.del(b"slarge");
+    drop(cache);
+
+    own.adopt(&ticket, &slots, |_| None).unwrap();
+    let cache = theirs.lock(PATIENCE).unwrap();
+    assert!(segment(&cache).is_held());
+    assert_eq!(cache.len(), 2);
+    drop(cache);
+    drop(own.lock(PATIENCE).unwrap());
+    assert_eq!(slots.in_use(), 1, "the value is still an entry's");
+}
+
+#[test]
 fn a_door_that_goes_takes_its_slots_along() {
     let slots = Slots::default();
     let segment = Segment::with_room(1 << 26, "").unwrap();

@@ -311,6 +311,14 @@ impl<M: Memory> Segment<M> {
         self.header().held.set(1);
     }
 
+    /// Undoes [`Segment::hold`], where the slots stay in use elsewhere in this process: takes out the entries that have
+    /// them, and lets none go. Under the lock, as any call.
+    pub fn hold_no_more(&mut self) {
+        // Whoever holds it next must not find them among the released ones: they are let go into a table of nobody.
+        self.slots = Some(Slots::default());
+        self.withdraw();
+    }
+
     /// Whether any process (or copy of the package in one) has it whose values its slots are.
     pub fn is_held(&self) -> bool {
         self.header().held.get() != 0
