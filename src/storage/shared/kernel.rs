@@ -95,7 +95,8 @@ pub(super) mod tests {
             }
         }
         // Not `eprintln!`, which a passing test keeps to itself.
-        writeln!(io::stderr(), "\nskipped: unshare {how:?} is not to be had here").unwrap();
+        let mut visible = io::stderr();
+        writeln!(visible, "\nskipped: unshare {how:?} is not to be had here").unwrap();
         None
     }
 
