@@ -4,8 +4,10 @@
 // and about what a worker does to the others there; results of calls are compared through both doors elsewhere.
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const Cache = require('..');
@@ -271,6 +273,51 @@ describeDirect('which door', () => {
       );
       const reason = `the primary says: ${how}`;
       assert.deepEqual(got, [{ door: 'messages', reason }, { door: 'local' }, 'value']);
+    });
+  }
+
+  for (const [how, args, why] of [
+    ["a PID namespace that sees the primary's /proc", '--pid', '/proc is that of another'],
+    ['a PID namespace of its own', '--pid --mount-proc', 'it was made in another'],
+    ['a time namespace of its own', '--time --boottime 100000', 'it was made in another'],
+  ]) {
+    it(`is the other one in ${how}`, async function () {
+      const command = `unshare ${args} --fork --kill-child --`;
+      if (spawnSync('sh', ['-c', `${command} true`]).status !== 0) {
+        this.test.title += ' (skipped: unshare is not to be had here)';
+        this.skip();
+      }
+      const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'unshare-'));
+      const wrapper = path.join(directory, 'node');
+      const text = `#!/bin/sh\nexec ${command} '${process.execPath}' "$@"\n`;
+      fs.writeFileSync(wrapper, text, { mode: 0o755 });
+      try {
+        const primary = await startPrimary({ env: { LRU_CACHE_SHARED: '' } });
+        const [door, value] = await primary.run(
+          async ({ Cache: C, require: load }, execPath, given) => {
+            process.execPath = execPath;
+            const worker = await load('.').startWorker();
+            const cache = await worker.open(given);
+            // A worker that does not see its primary makes a store, which the primary then refuses to attach.
+            const got = await load('.').until(async () => {
+              const now = await cache.transport();
+              return now.door === 'messages' && now.reason.endsWith('namespace') && now;
+            });
+            await cache.set('key', 'value');
+            const seen = await new C(given).get('key');
+            await worker.kill();
+            return [got, seen];
+          },
+          wrapper,
+          { namespace: 'unshared', ...PATIENT },
+        );
+        const kind = args.split(' ', 1)[0] === '--pid' ? 'PID' : 'time';
+        const reason = `${why} ${kind} namespace`;
+        assert.ok(door.reason.endsWith(reason), door.reason);
+        assert.equal(value, 'value');
+      } finally {
+        fs.rmSync(directory, { recursive: true });
+      }
     });
   }
 

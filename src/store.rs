@@ -315,18 +315,20 @@ impl Store {
                     _ => None,
                 };
                 let value = string.as_deref().map_or(value, Value::String);
-                there.storage_mut().put(key, value, stamp)?;
+                if let Err(error) = there.storage_mut().put(key, value, stamp) {
+                    if let Place::Shared(segment) = there.storage_mut() {
+                        // The values are the heap's again, and the memory can be taken over later.
+                        segment.hold_no_more();
+                    }
+                    return Err(error);
+                }
             }
             there.trim();
             Ok(())
         });
         let nowhere = Place::Heap(HeapStorage::new(Slots::default()));
-        let mut there = std::mem::replace(&mut store.inner.lock().cache, Cache::new(nowhere));
-        if let (Err(error), Place::Shared(segment)) = (moved, there.storage_mut()) {
-            // The values are the heap's again.
-            segment.abandon();
-            return Err(error);
-        }
+        let there = std::mem::replace(&mut store.inner.lock().cache, Cache::new(nowhere));
+        moved?;
         // The slots have moved, but for those of strings.
         heap.abandon();
         texts.into_iter().for_each(|slot| slots.free(slot));

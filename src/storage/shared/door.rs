@@ -1,17 +1,12 @@
 //! The way into a segment that other processes map: made, entered, mended where need be, left.
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::{
-    marker::PhantomData,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
-    time::Duration,
-};
+use std::{marker::PhantomData, thread, time::Duration};
 
 use super::{
     Geometry, Segment,
     lock::{Busy, HELD},
-    mapping::Mapping,
+    mapping::{Mapping, mapped},
     segment::Identity,
 };
 use crate::error::{Error, ErrorClass, Result};
@@ -19,24 +14,34 @@ use crate::error::{Error, ErrorClass, Result};
 /// The least that is worth reserving, in bytes.
 const LEAST: usize = 64 << 20;
 
-/// Addresses that all segments of a process may take, in bytes: a part of what it has. Addresses are no memory, but
-/// Node needs them, too.
-const BUDGET: usize = if cfg!(target_arch = "x86_64") {
-    32 << 40
-} else {
-    128 << 30
-};
+/// Addresses that all segments of a process may take, in bytes: three quarters of what it has. Addresses are no memory,
+/// but Node needs them, too.
+fn budget() -> usize {
+    // The first stack of a process lies at the end of its addresses, which have as many bits as these: 47 on x86-64,
+    // 39 or 48 on arm64.
+    // SAFETY: reads a word that the kernel has left to the process; 0 where it has not.
+    let first_stack = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
+    let this_stack = (&raw const first_stack).addr();
+    let end = usize::MAX >> first_stack.max(this_stack).leading_zeros();
+    end / 4 * 3
+}
 
-/// Addresses that the segments made by this process have taken.
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
+/// What a segment reserves for entries, in bytes, by the machine's memory, the addresses a process may take, and those
+/// that its `count` mappings have taken: as much as the machine has memory, since it will not have more; less where
+/// addresses are short. The first takes a 32nd of those left, each one after it a smaller part: after `n` there is
+/// still about the fourth root of `8 / n` of all.
+fn share(memory: usize, budget: usize, count: usize, taken: usize) -> usize {
+    let addresses = budget.saturating_sub(taken) / count.saturating_mul(4).saturating_add(32);
+    // Rows and index take half as much again.
+    memory.min(addresses / 3 * 2).max(LEAST)
+}
 
-/// What a segment reserves for values, in bytes: as much as the machine has memory, since it will not have more; less
-/// where a process has very many.
+/// What the next segment reserves for entries, in bytes.
 fn reserved() -> usize {
     let memory = rustix::system::sysinfo();
     let memory = (memory.totalram as usize).saturating_mul(memory.mem_unit as usize);
-    let left = BUDGET.saturating_sub(TAKEN.load(Relaxed));
-    memory.min(left / 32).max(LEAST)
+    let (count, taken) = mapped();
+    share(memory, budget(), count, taken)
 }
 
 /// Says that this thread has the lock of a segment. Not `Send`: it is given back by the thread that took it.
@@ -64,7 +69,7 @@ impl Inside {
 }
 
 impl Segment<Mapping> {
-    /// Makes an empty segment with room for as many bytes of values as the machine has memory, or less where the
+    /// Makes an empty segment with room for as many bytes of entries as the machine has memory, or less where the
     /// system will not reserve as much or this process has very many. It takes no memory before there are entries.
     /// By `name` processes find it that have no ticket.
     ///
@@ -80,10 +85,7 @@ impl Segment<Mapping> {
         let (geometry, mapping) = loop {
             let geometry = Geometry::for_bytes(bytes);
             match Mapping::create(geometry.reserved(), name) {
-                Ok(mapping) => {
-                    TAKEN.fetch_add(geometry.reserved(), Relaxed);
-                    break (geometry, mapping);
-                }
+                Ok(mapping) => break (geometry, mapping),
                 Err(error) if bytes == LEAST => return Err(error),
                 Err(_) => bytes = (bytes / 4).max(LEAST),
             }
@@ -155,4 +157,53 @@ fn identity() -> Result<Identity> {
         seed: number(0),
         nonce: [number(8), number(16)],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of entries for which each of `count` segments reserves addresses.
+    fn shares(memory: usize, budget: usize, count: usize) -> Vec<usize> {
+        let mut taken = 0;
+        let shares = (0..count).map(|at| {
+            let bytes = share(memory, budget, at, taken);
+            taken += Geometry::for_bytes(bytes).reserved();
+            bytes
+        });
+        let shares = shares.collect();
+        assert!(taken <= budget, "{taken} of {budget}");
+        shares
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn each_of_10_000_namespaces_reserves_enough() {
+        // 47 bits of addresses.
+        for (memory, least) in [
+            (4 << 30, 900 << 20),
+            (24 << 30, 500 << 20),
+            (128 << 30, 300 << 20),
+        ] {
+            let shares = shares(memory, 96 << 40, 10_000);
+            println!("{memory}: {}, {}, {}", shares[0], shares[999], shares[9_999]);
+            assert!(shares.is_sorted_by(|a, b| a >= b));
+            assert!(shares[0] == memory && shares[9_999] >= least);
+        }
+        // 39 bits.
+        let shares = shares(8 << 30, 384 << 30, 500);
+        println!("{} {} {}", shares[0], shares[99], shares[499]);
+        assert!(shares[0] > 7 << 30 && shares[63] > 400 << 20 && shares[499] >= 64 << 20);
+    }
+
+    #[test]
+    fn what_is_reserved_has_room_for_entries_of_any_size() {
+        for bytes in [LEAST, 100_000_007, 8 << 30] {
+            let geometry = Geometry::for_bytes(bytes);
+            let least_entry = 2 * 64 + 4;
+            assert!(geometry.rows_max as usize > bytes / least_entry);
+            assert!(geometry.blocks_max as usize > bytes / 64);
+            assert!(geometry.reserved() < bytes / 64 * 99 + (1 << 20));
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 pub const LEFT: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What every store into the segment passes: tests stop here, see `tests`.
 #[inline(always)]
@@ -146,7 +146,11 @@ pub struct Header {
     pub held: Word,
     /// Not 0 once the application in the primary has the synchronous cache, and may have put functions on it.
     pub exposed: Word,
-    _1: [Word; 10],
+    /// The inodes of the PID and of the time namespace in which it was made: see [`super::kernel`]. Like the first
+    /// words, they never change.
+    pub pid_namespace: Long,
+    pub time_namespace: Long,
+    _2: [Word; 6],
 
     // The bounds.
     pub max: Float,
@@ -154,12 +158,12 @@ pub struct Header {
     pub max_size: Float,
     pub max_entry_size: Float,
     pub allow_stale: Word,
-    _2: Word,
+    _3: Word,
     /// When a schedule last pruned, in milliseconds since the epoch.
     pub pruned_at: Float,
     /// Follows from the bounds: they are nowhere else, and nothing else would tell that they are damaged.
     pub bounds_check: Long,
-    _3: [Word; 2],
+    _4: [Word; 2],
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
     // used; below `…_ready` there is memory behind them.
@@ -273,6 +277,7 @@ pub struct Block {
 const _: () = {
     assert!(size_of::<Header>() == 320 && size_of::<Header>() <= 4096);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, dirty) == 128);
+    assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);
     assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
     assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == 64 && offset_of!(Block, link) == PAYLOAD);
 };
@@ -292,12 +297,13 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Room for `bytes` of values at the least, and for the entries that take them; at most 128 GiB.
+    /// Room for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
+    /// row as large, and a word of the index: half as many rows as blocks are never too few.
     pub fn for_bytes(bytes: usize) -> Self {
         // Where addresses have 32 bits, they set the bound.
         let most = (FREE_BLOCK as usize).min(isize::MAX as usize / (4 * BLOCK));
         let blocks = (bytes.div_ceil(size_of::<Block>()) + 1).clamp(1024, most) as u32;
-        Self::new(blocks, blocks, blocks).expect("a size within what was clamped")
+        Self::new(blocks / 2, blocks / 2, blocks).expect("a size within what was clamped")
     }
 
     /// Room for these numbers of buckets, rows and blocks; `None` if there is no such size.

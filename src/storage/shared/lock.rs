@@ -22,6 +22,8 @@ const SPINS: u32 = 100;
 /// Tries after which it no longer yields but sleeps.
 const YIELDS: u32 = SPINS + 20;
 const SLEEP: Duration = Duration::from_micros(50);
+/// After this time whoever waits looks again whether the owner is there. A look takes some 10 µs.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Why the lock could not be had: another process or thread has it, for longer than the caller would wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,20 +35,30 @@ thread_local! {
 }
 
 /// A thread, as the lock has it: its number, and above that when it started (the numbers come again), in ticks
-/// since the system did; 0 where nobody can tell.
+/// since the system did; 0 where nobody can tell. The start is read from `/proc`, which takes a file: a thread
+/// that could not read it tries again when it takes a lock.
 fn this_thread() -> u64 {
     thread_local! {
-        static OWNER: u64 = {
-            let thread = rustix::thread::gettid().as_raw_nonzero().get();
-            let stat = Process::new(thread).and_then(|found| found.stat());
-            let start = stat.map_or(0, |stat| stat.starttime as u32);
-            u64::from(start) << 32 | u64::from(thread as u32)
-        };
+        static OWNER: Cell<u64> = const { Cell::new(0) };
     }
+    let number = || rustix::thread::gettid().as_raw_nonzero().get();
     // Without its storage a thread is about to end: it has the number, and can look for itself no more.
     OWNER
-        .try_with(|owner| *owner)
-        .unwrap_or_else(|_| u64::from(rustix::thread::gettid().as_raw_nonzero().get() as u32))
+        .try_with(|owner| {
+            if owner.get() >> 32 == 0 {
+                let thread = number();
+                let stat = Process::new(thread).and_then(|found| found.stat());
+                let start = stat.map_or(0, |stat| stat.starttime as u32);
+                owner.set(u64::from(start) << 32 | u64::from(thread as u32));
+            }
+            owner.get()
+        })
+        .unwrap_or_else(|_| u64::from(number() as u32))
+}
+
+/// Whether the lock's owner is the thread `own`. It may have taken the lock before it knew when it started.
+fn is_same(owner: u64, own: u64) -> bool {
+    owner == own || (owner >> 32 == 0 && owner == u64::from(own as u32))
 }
 
 /// Whether there is such a thread, or may be: one that cannot be looked at is there.
@@ -57,8 +69,15 @@ fn is_alive(owner: u64) -> bool {
     }
     // SAFETY: signal 0 is sent to nobody; it only asks whether there is such a thread.
     let found = unsafe { libc::syscall(libc::SYS_tkill, thread, 0) } == 0;
-    if !found && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
-        return false;
+    if !found {
+        match io::Error::last_os_error().raw_os_error() {
+            Some(libc::ESRCH) => return false,
+            // There is one, of another user: the owner, if that changed its user after it had attached, or else one
+            // that has its number. When it started tells which. An owner that does not say when could open no file;
+            // that it changed its user, too, is not assumed: nobody would ever take the lock from the other.
+            Some(libc::EPERM) if start == 0 => return false,
+            _ => {}
+        }
     }
     let gone = Process::new(thread)
         .and_then(|found| found.stat())
@@ -84,7 +103,7 @@ impl LockPlace {
         }
         let mut since = None;
         let mut tries = 0;
-        let mut looked_for = 0;
+        let mut looked_at: Option<Instant> = None;
         loop {
             let owner = match self.owner.compare_exchange(0, own, Acquire, Relaxed) {
                 Ok(_) => return Ok(()),
@@ -99,11 +118,12 @@ impl LockPlace {
             let mut elapsed =
                 || patience.is_zero() || since.get_or_insert_with(Instant::now).elapsed() >= patience;
             let (sleeps, over) = (tries >= YIELDS, elapsed());
-            if (sleeps || over) && owner != looked_for {
-                looked_for = owner;
+            let look = || looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN);
+            if over || (sleeps && look()) {
+                looked_at = Some(Instant::now());
                 // A thread that has no lock for several calls is never inside twice: it has left without giving the
                 // lock back, by a panic.
-                let gone = if owner == own {
+                let gone = if is_same(owner, own) {
                     HELD.get() == 0
                 } else {
                     !is_alive(owner)
@@ -129,7 +149,7 @@ impl LockPlace {
     pub(super) fn unlock(&self) -> bool {
         let own = this_thread();
         self.last.store(own, Relaxed);
-        let is_own = self.owner.load(Relaxed) == own;
+        let is_own = is_same(self.owner.load(Relaxed), own);
         if is_own {
             self.owner.store(0, Release);
         }
@@ -140,6 +160,76 @@ impl LockPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+    use std::{env, io::Write, process::Command};
+
+    /// What needs a process of its own. As a test of its own it is nothing.
+    #[test]
+    fn another_process() {
+        match env::var("LOCK_ROLE").as_deref() {
+            Ok("of another user") => of_another_user(),
+            Ok("without files") => without_files(),
+            _ => {}
+        }
+    }
+
+    fn ends_well(role: &str) -> bool {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "storage::shared::lock::tests::another_process"]);
+        child.env("LOCK_ROLE", role).status().unwrap().success()
+    }
+
+    fn of_another_user() {
+        let first = Process::new(1).unwrap().stat().unwrap().starttime as u32;
+        let first = u64::from(first) << 32 | 1;
+        // SAFETY: changes the user of this process, which is one of the test's own.
+        assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+        // SAFETY: signal 0 is sent to nobody.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_tkill, 1, 0) }, -1);
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
+        let visible = Process::new(1).and_then(|process| process.stat()).is_ok();
+        assert!(is_alive(first));
+        // Where processes of other users are hidden, nobody can tell.
+        assert!(!visible || !is_alive(first ^ 1 << 32), "its number came again");
+        assert!(!is_alive(1), "another user's thread");
+    }
+
+    #[test]
+    fn the_thread_of_another_user_is_the_owner_only_if_it_started_then() {
+        if !geteuid().is_root() {
+            writeln!(io::stderr(), "\nskipped: only root can change its user").unwrap();
+            return;
+        }
+        assert!(ends_well("of another user"));
+    }
+
+    fn without_files() {
+        let files = getrlimit(Resource::Nofile);
+        let none = Rlimit {
+            current: Some(0),
+            ..files
+        };
+        let starts = move || {
+            let place = LockPlace::default();
+            setrlimit(Resource::Nofile, none).unwrap();
+            place.lock(Duration::ZERO).unwrap();
+            let before = place.owner.load(Relaxed) >> 32;
+            setrlimit(Resource::Nofile, files).unwrap();
+            let other = LockPlace::default();
+            other.lock(Duration::ZERO).unwrap();
+            let after = other.owner.load(Relaxed) >> 32;
+            assert!(other.unlock() && place.unlock());
+            (before, after)
+        };
+        // A thread that has never had a lock.
+        let (before, after) = thread::spawn(starts).join().unwrap();
+        assert!(before == 0 && after != 0, "{before} {after}");
+    }
+
+    #[test]
+    fn a_thread_that_could_open_no_file_learns_its_start_later() {
+        assert!(ends_well("without files"));
+    }
 
     #[test]
     fn a_thread_that_is_gone_is_told_from_one_that_is_there() {
@@ -163,6 +253,41 @@ mod tests {
         assert_eq!(place.lock(Duration::from_secs(20)), Ok(()));
         assert!(place.unlock());
         assert_eq!(place.lock(Duration::ZERO), Ok(()));
+    }
+
+    #[test]
+    fn whoever_waits_looks_again_and_sees_that_the_owner_has_gone_meanwhile() {
+        let place = LockPlace::default();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                place.lock(Duration::ZERO).unwrap();
+                // The other has looked for this thread, found it and fallen asleep.
+                while place.waiting.load(Relaxed) == 0 {
+                    thread::yield_now();
+                }
+            });
+            while place.owner.load(Relaxed) == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(place.lock(Duration::from_secs(20)), Ok(()));
+        });
+        assert!(place.unlock());
+    }
+
+    #[test]
+    fn a_thread_that_did_not_know_its_start_is_the_same_when_it_does() {
+        let own = this_thread();
+        let before = u64::from(own as u32);
+        assert!(is_same(own, own) && is_same(before, own));
+        assert!(!is_same(own ^ 1 << 32, own) && !is_same(before ^ 1, own) && !is_same(own, before));
+
+        let place = LockPlace::default();
+        place.owner.store(before, Relaxed);
+        assert!(place.unlock());
+        // Left by a panic.
+        place.owner.store(before, Relaxed);
+        assert_eq!(place.lock(Duration::from_secs(20)), Ok(()));
+        assert!(place.unlock());
     }
 
     #[test]

@@ -25,9 +25,11 @@ use std::{
     path::Path,
     ptr::{self, NonNull},
     str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use super::{
+    kernel::KernelNamespaces,
     memory::{Memory, OutOfMemory},
     room::Room,
 };
@@ -38,6 +40,15 @@ pub(super) const NAME: &str = "lru-cache-for-clusters:";
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
+/// The mappings of this process, and the addresses that they take, in bytes.
+static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+static ADDRESSES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many mappings this process has, and how many bytes of addresses they take.
+pub(super) fn mapped() -> (usize, usize) {
+    (MAPPINGS.load(Relaxed), ADDRESSES.load(Relaxed))
+}
+
 /// A mapped `memfd`.
 #[derive(Debug)]
 pub struct Mapping {
@@ -45,6 +56,8 @@ pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
     room: &'static Room,
+    /// Those of this process.
+    namespaces: KernelNamespaces,
 }
 
 /// What a process needs to attach the memory of another. It is no secret: whoever may look into the other
@@ -55,6 +68,8 @@ pub struct Ticket {
     pub pid: u32,
     /// The number of the file there.
     pub fd: u32,
+    /// The namespaces that the number of the process is of.
+    pub namespaces: KernelNamespaces,
     /// The nonce of the segment: process and file numbers come again.
     pub nonce: [u64; 2],
 }
@@ -65,6 +80,23 @@ fn failed(what: &str, why: impl fmt::Display) -> Error {
         code: "ERR_STORE_MEMORY",
         message: format!("{what}: {why}").into(),
     }
+}
+
+/// What the system said, and what helps.
+fn explain(why: Errno) -> String {
+    let help = match why {
+        Errno::MFILE => "each namespace in shared memory takes a file of the process: raise `ulimit -n`",
+        Errno::NFILE => "each namespace in shared memory takes a file: raise the system's fs.file-max",
+        Errno::NOMEM => {
+            "each reserves addresses, in one piece: see `ulimit -v` and the system's vm.max_map_count"
+        }
+        _ => return why.to_string(),
+    };
+    format!("{why}; {help}")
+}
+
+fn explain_io(why: &io::Error) -> String {
+    Errno::from_io_error(why).map_or_else(|| why.to_string(), explain)
 }
 
 fn unattached(why: &dyn fmt::Display) -> Error {
@@ -94,9 +126,10 @@ impl Mapping {
     /// Reserves `len` bytes, a whole number of pages, in a file that shows `name` to whoever looks.
     ///
     /// # Errors
-    /// The system has no `memfd`, or will not reserve that much.
+    /// The system has no `memfd`, or will not reserve that much; or this process cannot tell its namespaces.
     pub fn create(len: usize, name: &str) -> Result<Self> {
-        let no = |why: Errno| failed("no shared memory", why);
+        let no = |why: Errno| failed("no shared memory", explain(why));
+        let namespaces = KernelNamespaces::own().map_err(|why| failed("no shared memory", why))?;
         // A file longer than the limit would end the process by a signal.
         if process::getrlimit(Resource::Fsize)
             .current
@@ -115,7 +148,7 @@ impl Mapping {
         fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(no)?;
         fs::ftruncate(&file, len as u64).map_err(no)?;
         fs::fcntl_add_seals(&file, SEALS).map_err(no)?;
-        let mapping = Self::map(file, len).map_err(no)?;
+        let mapping = Self::map(file, len, namespaces).map_err(no)?;
         // A system where holes are not told from data cannot rebuild a segment: it would read all of them.
         if mapping.written(0..len) != 0 {
             return Err(no(Errno::NOTSUP));
@@ -126,16 +159,19 @@ impl Mapping {
     /// Maps the memory that a ticket leads to. What lies in it is not looked at.
     ///
     /// # Errors
-    /// There is no such process or file, or it is not ours to map.
+    /// There is no such process or file, or it is not ours to map; or this process has other namespaces, or cannot
+    /// tell.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
-        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&why))?;
-        Self::over(file)
+        let own = KernelNamespaces::own().map_err(|why| unattached(&why))?;
+        own.check(ticket.namespaces).map_err(|why| unattached(&why))?;
+        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&explain_io(&why)))?;
+        Self::over(file, own)
     }
 
     /// Maps the file of a process, if it is still there and is our user's memory of that name.
     ///
     /// # Errors
-    /// It is, and cannot be mapped.
+    /// It is, and cannot be mapped; or this process cannot tell its namespaces.
     pub(super) fn attach_named(pid: u32, fd: u32, name: &str) -> Result<Option<Self>> {
         let file = match open(pid, fd) {
             Ok(file) => file,
@@ -146,20 +182,21 @@ impl Mapping {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
                 ) =>
             {
-                return Err(unattached(&why));
+                return Err(unattached(&explain_io(&why)));
             }
             Err(_) => return Ok(None),
         };
         // The number may lead to another file than a moment ago.
         let is_it = name_of(format!("/proc/self/fd/{}", file.as_raw_fd())).as_deref() == Some(name);
         if is_it && file.metadata().is_ok_and(|found| found.uid() == own_user()) {
-            Self::over(file).map(Some)
+            let own = KernelNamespaces::own().map_err(|why| unattached(&why))?;
+            Self::over(file, own).map(Some)
         } else {
             Ok(None)
         }
     }
 
-    fn over(file: File) -> Result<Self> {
+    fn over(file: File, namespaces: KernelNamespaces) -> Result<Self> {
         let found = file.metadata().map_err(|why| unattached(&why))?;
         if found.uid() != own_user() {
             return Err(unattached(&"it is another user's"));
@@ -169,26 +206,29 @@ impl Mapping {
         let Some(len) = len else {
             return Err(unattached(&"it is no memory of this package"));
         };
-        Self::map(file.into(), len).map_err(|why| unattached(&why))
+        Self::map(file.into(), len, namespaces).map_err(|why| unattached(&explain(why)))
     }
 
-    fn map(file: OwnedFd, len: usize) -> rustix::io::Result<Self> {
+    fn map(file: OwnedFd, len: usize, namespaces: KernelNamespaces) -> rustix::io::Result<Self> {
         let (access, flags) = (
             ProtFlags::READ | ProtFlags::WRITE,
             MapFlags::SHARED | MapFlags::NORESERVE,
         );
         // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
+        let mapping = Self {
+            file,
+            base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
+            len,
+            room: Room::of_this_process(),
+            namespaces,
+        };
+        MAPPINGS.fetch_add(1, Relaxed);
+        ADDRESSES.fetch_add(len, Relaxed);
         // A core dump would read every page that is reserved, and so have the system make it.
         // SAFETY: the mapping just made; the advice changes nothing of what is in it.
         unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
-        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self {
-            file,
-            base,
-            len,
-            room: Room::of_this_process(),
-        })
+        Ok(mapping)
     }
 
     /// What leads another process here.
@@ -196,6 +236,7 @@ impl Mapping {
         Ticket {
             pid: std::process::id(),
             fd: self.file.as_raw_fd() as u32,
+            namespaces: self.namespaces,
             nonce,
         }
     }
@@ -245,6 +286,10 @@ unsafe impl Memory for Mapping {
             Err(_) => range.len(),
         }
     }
+
+    fn namespaces(&self) -> KernelNamespaces {
+        self.namespaces
+    }
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
@@ -254,14 +299,18 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: mapped in `map` with this length; references into it end with `self`.
         unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len).ok() };
+        MAPPINGS.fetch_sub(1, Relaxed);
+        ADDRESSES.fetch_sub(self.len, Relaxed);
     }
 }
 
-/// `pid:fd:nonce`, the nonce in hexadecimal digits.
+/// `pid:fd:PID namespace:time namespace:nonce`, the nonce in hexadecimal digits and the last: JavaScript tells stores
+/// by it.
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b] = self.nonce;
-        write!(f, "{}:{}:{a:016x}{b:016x}", self.pid, self.fd)
+        let KernelNamespaces { pid, time } = self.namespaces;
+        write!(f, "{}:{}:{pid}:{time}:{a:016x}{b:016x}", self.pid, self.fd)
     }
 }
 
@@ -270,13 +319,18 @@ impl FromStr for Ticket {
 
     fn from_str(text: &str) -> Result<Self> {
         let no = |_: ParseIntError| Error::request("not a ticket");
-        let mut parts = text.splitn(3, ':');
+        let mut parts = text.splitn(5, ':');
         let mut part = || parts.next().unwrap_or_default();
         let (pid, fd) = (part().parse().map_err(no)?, part().parse().map_err(no)?);
+        let namespaces = KernelNamespaces {
+            pid: part().parse().map_err(no)?,
+            time: part().parse().map_err(no)?,
+        };
         let nonce = u128::from_str_radix(part(), 16).map_err(no)?;
         Ok(Self {
             pid,
             fd,
+            namespaces,
             nonce: [(nonce >> 64) as u64, nonce as u64],
         })
     }

@@ -1,6 +1,7 @@
 //! A run of memory, reserved in one piece and taken bit by bit. The segment lies in it and knows nothing else
 //! of where it is.
 
+use super::kernel::KernelNamespaces;
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     fmt, iter,
@@ -45,6 +46,11 @@ pub unsafe trait Memory {
 
     /// How many bytes of a range, counted from its start, may have been written: those after them are 0.
     fn written(&self, range: Range<usize>) -> usize;
+
+    /// Where the process runs that has it; memory of one process alone needs none.
+    fn namespaces(&self) -> KernelNamespaces {
+        KernelNamespaces::default()
+    }
 }
 
 /// Memory of this process alone: for tests, and wherever nothing is shared. A clone is the same memory, as

@@ -9,7 +9,7 @@
 //!      │       │ hash            ▲ │ chain: same bucket    ▲ link: next block of the entry, or the
 //!      │       └── first row ────┘ │ newer, older: recency │ next free one, marked as free
 //!      │                           └── first block: key, then value
-//!      ├─ what it is: magic, version, sizes, seed, nonce; ready, stored last
+//!      ├─ what it is: magic, version, sizes, seed, nonce, PID and time namespace; ready, stored last
 //!      ├─ the lock: which thread has it, if any
 //!      └─ bounds; counters; heads of the lists of rows and blocks; how far each region is in use
 //! ```
@@ -35,6 +35,7 @@
 //! | [`segment`] | the entries: find, put, remove, order. Implements [`Storage`](super::Storage) |
 //! | `recover` | rebuild and validate |
 //! | [`lock`] | the lock |
+//! | [`kernel`] | the PID and time namespaces that a segment belongs to |
 //! | [`mapping`] | memory that other processes can attach |
 //! | `room` | whether the machine and its control groups have more of it |
 //! | [`peers`] | how processes find it that nobody tells where it is |
@@ -42,6 +43,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod door;
+pub mod kernel;
 mod layout;
 #[cfg(target_os = "linux")]
 pub mod lock;

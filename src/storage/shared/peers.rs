@@ -29,6 +29,7 @@ use std::{
 
 use super::{
     Segment,
+    kernel::KernelNamespaces,
     layout::VERSION,
     mapping::{Mapping, NAME, name_of},
 };
@@ -48,10 +49,7 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
         return Err(failed(&"other processes may not look into this one"));
     }
     // So it is where there is no /proc, or that of other processes.
-    let shown = fs::read_link("/proc/self").map_err(|error| failed(&error))?;
-    if shown.to_str() != Some(&*process::id().to_string()) {
-        return Err(failed(&"/proc is that of another namespace"));
-    }
+    KernelNamespaces::own().map_err(|why| failed(&why))?;
     let name = name(identity, namespace);
     let Some(_turn) = Turn::take(&name)? else {
         return Ok(None);
@@ -162,7 +160,7 @@ pub fn failed(why: &dyn fmt::Display) -> Error {
 mod tests {
     use super::*;
     use crate::{
-        storage::{Stamp, Storage},
+        storage::{Stamp, Storage, shared::kernel},
         value::{OwnedValue, Value},
     };
     use rustix::process::{Signal, kill_process, set_dumpable_behavior};
@@ -189,7 +187,11 @@ mod tests {
 
     impl Other {
         fn start() -> Self {
-            let mut child = Command::new(env::current_exe().unwrap())
+            Self::start_as(Command::new(env::current_exe().unwrap()))
+        }
+
+        fn start_as(mut command: Command) -> Self {
+            let mut child = command
                 .args([
                     "--exact",
                     "storage::shared::peers::tests::another_process",
@@ -256,6 +258,11 @@ mod tests {
             let answer = match words[..] {
                 ["open", identity, namespace] => said(until_open(identity, namespace, parent), &mut held),
                 ["elsewhere", identity, namespace] => said(until_open(identity, namespace, 1), &mut held),
+                ["as-child-of", parent, identity, namespace] => {
+                    let opened = until_open(identity, namespace, parent.parse().unwrap());
+                    let why = opened.as_ref().err().map(|error| error.message.clone());
+                    why.map_or_else(|| said(opened, &mut held), |why| why.into_owned())
+                }
                 ["turn", identity, namespace] => {
                     turns.extend(Turn::take(&name(identity, namespace)).unwrap());
                     turns.len().to_string()
@@ -442,6 +449,29 @@ mod tests {
         let mut other = Other::start();
         other.ask("closed");
         assert_eq!(other.ask(&format!("open {identity} n")), "ERR_STORE_PEERS");
+    }
+
+    #[test]
+    fn siblings_of_other_namespaces_are_refused_and_make_none() {
+        let identity = identity("unshared");
+        let mut a = Other::start();
+        a.ask(&format!("open {identity} n"));
+        for (how, why) in [
+            (
+                kernel::tests::PID,
+                "cannot look for the shared store: /proc is that of another PID namespace",
+            ),
+            (
+                kernel::tests::TIME,
+                "cannot attach the shared store: it was made in another time namespace",
+            ),
+        ] {
+            let Some(command) = kernel::tests::unshared(how) else {
+                continue;
+            };
+            let mut b = Other::start_as(command);
+            assert_eq!(b.ask(&format!("as-child-of {} {identity} n", process::id())), why);
+        }
     }
 
     #[test]

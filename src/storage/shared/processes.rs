@@ -1,16 +1,17 @@
 //! The door with real processes: killed at every store, at random, stopped with the lock in their hands.
 
-use rustix::process::{Pid, Signal, getpid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
+    os::fd::AsRawFd,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use super::{
-    Segment,
-    mapping::{Mapping, Ticket},
+    Segment, kernel,
+    mapping::{Mapping, Ticket, mapped},
     memory::Memory,
     tests::{Random, watched},
 };
@@ -50,7 +51,11 @@ struct Other(Child);
 
 impl Other {
     fn start(role: &str, door: &Store, argument: usize) -> Self {
-        let child = Command::new(env::current_exe().unwrap())
+        Self::start_as(Command::new(env::current_exe().unwrap()), role, door, argument)
+    }
+
+    fn start_as(mut command: Command, role: &str, door: &Store, argument: usize) -> Self {
+        let child = command
             .args([
                 "--exact",
                 "storage::shared::processes::another_process",
@@ -113,13 +118,22 @@ fn another_process() {
     let [role, ticket, argument] = words[..] else {
         panic!("{role}")
     };
-    let door = Store::attach(&ticket.parse::<Ticket>().unwrap()).unwrap();
+    if role == "many" {
+        return many();
+    }
+    let attached = Store::attach(&ticket.parse::<Ticket>().unwrap());
+    if role == "attach" {
+        println!("\nattach: {:?}", attached.map_err(|error| error.message));
+        return;
+    }
+    let door = attached.unwrap();
     let argument: usize = argument.parse().unwrap();
     match role {
         "mutate" => mutate(&door, argument / 10_000, argument % 10_000),
         "hold" => hold(&door),
         "load" => load(&door, argument),
         "break" => break_lock(&door),
+        "starved" => starved(&door),
         other => panic!("{other}"),
     }
 }
@@ -476,10 +490,155 @@ fn a_ticket_leads_to_one_store_only() {
     // A memory of ours that is no store yet.
     let empty = Mapping::create(1 << 26, "").unwrap();
     assert!(refused(empty.ticket([1, 2])).contains("not ready"));
-    for text in ["", "1", "1:2", "a:2:3", "1:2:xyz", "1:2:"] {
+    for text in [
+        "",
+        "1",
+        "1:2",
+        "a:2:3",
+        "1:2:xyz",
+        "1:2:",
+        "1:2:ff",
+        "1:2:3:4",
+        "1:2:3:4:",
+        "1:2:3:x:ff",
+        "1:2:3:4:5:ff",
+    ] {
         assert!(text.parse::<Ticket>().is_err(), "{text:?}");
     }
     assert_eq!(ticket.to_string().parse::<Ticket>().unwrap(), ticket);
+}
+
+#[test]
+fn a_process_of_another_pid_or_time_namespace_attaches_nothing() {
+    let door = filled();
+    for (how, why) in [
+        (kernel::tests::PID, "/proc is that of another PID namespace"),
+        (
+            kernel::tests::PID_AND_PROC,
+            "it was made in another PID namespace",
+        ),
+        (kernel::tests::TIME, "it was made in another time namespace"),
+    ] {
+        let Some(command) = kernel::tests::unshared(how) else {
+            continue;
+        };
+        let mut other = Other::start_as(command, "attach", &door, 0);
+        let said = format!("attach: Err(\"cannot attach the shared memory: {why}\")");
+        wait_for(&mut other.output(), &said);
+    }
+}
+
+/// Namespaces of one process.
+const MANY: usize = 10_000;
+
+/// Makes them, as far as files go, and fills one of the last beyond what each had at the least before.
+fn many() {
+    let mut stores: Vec<Segment<Mapping>> = vec![];
+    let refused = loop {
+        match Segment::make("") {
+            Ok(segment) if stores.len() < MANY => stores.push(segment),
+            Ok(_) => break None,
+            Err(error) => break Some(error.message),
+        }
+    };
+    let committed: u64 = stores.iter().map(|segment| segment.memory().committed()).sum();
+    println!("\nmade {} of {committed} bytes: {refused:?}", stores.len());
+    let (made, taken) = mapped();
+    assert_eq!(made, stores.len());
+    let last = stores.last_mut().unwrap();
+    let value = vec![b'v'; 10 << 20];
+    for at in 0..7 {
+        let (entered, _) = last.enter(PATIENCE).unwrap();
+        let put = last.put(format!("s{at}").as_bytes(), Value::String(&value), NONE);
+        last.leave(entered);
+        put.unwrap();
+    }
+    // What goes gives its addresses back.
+    stores.truncate(made / 2);
+    let (half, less) = mapped();
+    assert!(half == made / 2 && less < taken);
+    drop(stores);
+    assert_eq!(mapped(), (0, 0));
+    println!("\nall well");
+}
+
+#[test]
+fn each_of_10_000_namespaces_takes_more_than_64_mib() {
+    let needed = MANY as u64 + 100;
+    let files = getrlimit(Resource::Nofile);
+    let enough = files.maximum.is_none_or(|most| most >= needed);
+    // As Node does when it starts. More files are no harm to the other tests.
+    if files.current.is_some_and(|now| now < needed) {
+        let current = files.maximum;
+        setrlimit(Resource::Nofile, Rlimit { current, ..files }).unwrap();
+    }
+    let mut other = Other::start("many", &create(1), 0);
+    let mut output = other.output();
+    let made = loop {
+        let said = line(&mut output);
+        if said.starts_with("made") {
+            break said;
+        }
+    };
+    if enough {
+        assert!(
+            made.starts_with("made 10000 of ") && made.ends_with("None"),
+            "{made}"
+        );
+        let committed: usize = made.split(' ').nth(3).unwrap().parse().unwrap();
+        assert!(committed <= MANY * 8192, "{made}");
+    } else {
+        writeln!(
+            std::io::stderr(),
+            "\nskipped in part, the files do not reach: {made}"
+        )
+        .unwrap();
+        assert!(made.contains("raise `ulimit -n`"), "{made}");
+    }
+    wait_for(&mut output, "all well");
+    assert!(other.ended_well());
+}
+
+#[test]
+fn what_does_not_fit_into_the_addresses_says_so() {
+    let door = create(1);
+    let value = vec![b'v'; 70 << 20];
+    let mut cache = door.lock(PATIENCE).unwrap();
+    let refused = cache.set(b"skey", Value::String(&value), None, 1.0).unwrap_err();
+    assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+    assert!(
+        refused
+            .message
+            .contains("MiB of addresses that are reserved for this namespace"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_process_without_files_says_what_to_do() {
+    assert!(Other::start("starved", &create(1), 0).ended_well());
+}
+
+fn starved(door: &Store) {
+    let ticket = door.ticket().unwrap();
+    let files = getrlimit(Resource::Nofile);
+    let fd = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    // Enough to look at /proc with.
+    for open in 0..8 {
+        let current = Some(fd + open);
+        setrlimit(Resource::Nofile, Rlimit { current, ..files }).unwrap();
+        let mut held = vec![];
+        let refused = loop {
+            match Mapping::create(1 << 20, "") {
+                Ok(mapping) => held.push(mapping),
+                Err(error) => break error,
+            }
+        };
+        let also = Store::attach(&ticket).unwrap_err();
+        for error in [refused, also] {
+            assert!(error.message.contains("os error 24"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -527,6 +686,47 @@ fn nothing_of_a_mapping_can_be_cut_off() {
     assert_eq!(mapping.written(0..1 << 20), 0);
     mapping.release(4096..65_536);
     assert_eq!((mapping.committed(), mapping.written(4096..1 << 20)), (0, 0));
+}
+
+#[test]
+fn what_could_not_be_taken_over_can_be_later() {
+    let theirs = create(1);
+    let mut cache = theirs.lock(PATIENCE).unwrap();
+    cache.set(b"stheirs", Value::Null, None, 1.0).unwrap();
+    drop(cache);
+    let ticket = theirs.ticket().unwrap();
+
+    let slots = Slots::default();
+    let own = Store::heap(slots.clone());
+    let mut cache = own.lock(PATIENCE).unwrap();
+    let first = slots.take();
+    cache.set(b"sslot", Value::Slot(first), None, 1.0).unwrap();
+    // More than is reserved there.
+    let value = vec![b'v'; 70 << 20];
+    cache.set(b"slarge", Value::String(&value), None, 1.0).unwrap();
+    drop(cache);
+    let refused = own.adopt(&ticket, &slots, |_| None).unwrap_err();
+    assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+
+    let cache = theirs.lock(PATIENCE).unwrap();
+    assert!(!segment(&cache).is_held());
+    cache.readable(None).unwrap();
+    assert!(cache.has(b"stheirs", 1.0) && !cache.has(b"sslot", 1.0));
+    segment(&cache).validate().unwrap();
+    drop(cache);
+    assert_eq!(slots.in_use(), 1);
+    let mut cache = own.lock(PATIENCE).unwrap();
+    assert!(!cache.is_shared());
+    cache.del(b"slarge");
+    drop(cache);
+
+    own.adopt(&ticket, &slots, |_| None).unwrap();
+    let cache = theirs.lock(PATIENCE).unwrap();
+    assert!(segment(&cache).is_held());
+    assert_eq!(cache.len(), 2);
+    drop(cache);
+    drop(own.lock(PATIENCE).unwrap());
+    assert_eq!(slots.in_use(), 1, "the value is still an entry's");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Whether there is room for more memory. Shared memory that a process asks for beyond what its control groups or
 //! the machine can give ends some process by force; so it is not asked for.
 //!
-//! An ask reads two small files of each control group, and `/proc/meminfo`, all kept open: 15 µs with three
+//! A process that takes more than the soft bound of its group (`memory.high`) is made to sleep by the kernel, up
+//! to seconds at a time, and that under the segment's lock: this bound counts as the hard one does.
+//!
+//! An ask reads two or three small files of each control group, and `/proc/meminfo`, all kept open: 15 µs with three
 //! groups, and 20 µs more for each that is so full that it matters how much of it is files. A segment asks when
 //! it grows, under its lock. What cannot be read sets no bound.
 
@@ -39,6 +42,8 @@ enum Version {
 #[derive(Debug)]
 struct Group {
     max: File,
+    /// The soft bound. The first version has none that makes a process sleep.
+    high: Option<File>,
     used: File,
     stat: PathBuf,
     /// What `stat` calls the pages of files. They are given up where memory is short; shared memory is not among
@@ -82,6 +87,10 @@ impl Group {
         };
         Some(Self {
             max: File::open(directory.join(max)).ok()?,
+            high: match version {
+                Version::One => None,
+                Version::Two => File::open(directory.join("memory.high")).ok(),
+            },
             used: File::open(directory.join(used)).ok()?,
             stat: directory.join("memory.stat"),
             files,
@@ -89,9 +98,10 @@ impl Group {
     }
 
     fn has(&self, bytes: u64) -> bool {
-        let number = |file| with_text(file, |text| text.trim().parse::<u64>().ok());
+        let number = |file: &File| with_text(file, |text| text.trim().parse::<u64>().ok());
         // Without a bound the second version says "max", which is no number.
-        let (Some(max), Some(used)) = (number(&self.max), number(&self.used)) else {
+        let bounds = [number(&self.max), self.high.as_ref().and_then(number)];
+        let (Some(max), Some(used)) = (bounds.into_iter().flatten().min(), number(&self.used)) else {
             return true;
         };
         let needed = used.saturating_add(bytes).saturating_add(margin(max));
@@ -291,6 +301,31 @@ mod tests {
         group_of_version_2(&at.path().join("pod/other"), "1048576", 0, [0, 0]);
         assert!(room("0::/\n", &mounts).groups.is_empty());
         assert_eq!(room("0::/pod/other\n", &mounts).groups.len(), 2);
+    }
+
+    #[test]
+    fn the_soft_bound_counts_as_the_hard_one_does() {
+        let at = tempdir().unwrap();
+        let mounts = mount("/", &at, "cgroup2", "");
+        let high = |text: &str| fs::write(at.path().join("memory.high"), text).unwrap();
+        for (max, soft, bound) in [
+            ("max", "268435456\n", 256),
+            ("536870912", "268435456\n", 256),
+            ("268435456", "536870912\n", 256),
+            ("536870912", "max\n", 512),
+        ] {
+            group_of_version_2(at.path(), max, 200 * MIB, [60 * MIB, 40 * MIB]);
+            high(soft);
+            assert_eq!(
+                most(&room("0::/", &mounts)),
+                (bound - 16 - 100) * MIB,
+                "{max} {soft}"
+            );
+        }
+        // Anew each time.
+        let found = room("0::/", &mounts);
+        high("110000000\n");
+        assert!(!found.has(0));
     }
 
     #[test]

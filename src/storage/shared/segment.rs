@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    kernel::KernelNamespaces,
     layout::{
         ALIGN, Block, FREE_BLOCK, Geometry, Header, LEFT, MAGIC, NONE, PAYLOAD, Row, State, VERSION, Word,
     },
@@ -60,8 +61,10 @@ pub(super) mod kind {
 pub enum Fault {
     /// The segment contradicts itself.
     Damage,
-    /// There is no memory, or none within what is reserved.
+    /// There is no memory.
     Memory,
+    /// There is none within what is reserved: so many bytes.
+    Reservation(usize),
 }
 
 impl From<OutOfMemory> for Fault {
@@ -79,6 +82,15 @@ impl From<Fault> for Error {
                 class: ErrorClass::Error,
                 code: "ERR_OUT_OF_MEMORY",
                 message: "there is no memory left for the entry".into(),
+            },
+            Fault::Reservation(bytes) => Self {
+                message: format!(
+                    "the entry does not fit into the {} MiB of addresses that are reserved for this namespace; \
+                     a process that shares fewer namespaces reserves more for each",
+                    bytes >> 20
+                )
+                .into(),
+                ..Fault::Memory.into()
             },
         }
     }
@@ -137,6 +149,7 @@ struct Head {
     seed: u64,
     hash_check: u64,
     nonce: [u64; 2],
+    namespaces: KernelNamespaces,
 }
 
 impl Head {
@@ -155,6 +168,10 @@ impl Head {
             seed: header.seed.get(),
             hash_check: header.hash_check.get(),
             nonce: [header.nonce[0].get(), header.nonce[1].get()],
+            namespaces: KernelNamespaces {
+                pid: header.pid_namespace.get(),
+                time: header.time_namespace.get(),
+            },
         }
     }
 
@@ -168,6 +185,8 @@ impl Head {
         header.hash_check.set(self.hash_check);
         header.nonce[0].set(self.nonce[0]);
         header.nonce[1].set(self.nonce[1]);
+        header.pid_namespace.set(self.namespaces.pid);
+        header.time_namespace.set(self.namespaces.time);
         header.ready.publish(self.ready);
     }
 }
@@ -189,6 +208,7 @@ impl<M: Memory> Segment<M> {
             return Err(Fault::Memory.into());
         }
         memory.commit(0..ALIGN.min(4096)).map_err(Fault::from)?;
+        let namespaces = memory.namespaces();
         let mut segment = Self::over(
             memory,
             geometry,
@@ -200,6 +220,7 @@ impl<M: Memory> Segment<M> {
                 seed: identity.seed,
                 hash_check: 0,
                 nonce: identity.nonce,
+                namespaces,
             },
         );
         segment.head.hash_check = segment.hash_check();
@@ -248,6 +269,9 @@ impl<M: Memory> Segment<M> {
         if nonce.is_some_and(|nonce| nonce != head.nonce) {
             return strange("not the one that was meant");
         }
+        if let Err(why) = memory.namespaces().check(head.namespaces) {
+            return strange(why);
+        }
         let [buckets, rows, blocks] = head.sizes;
         let Some(geometry) = Geometry::new(buckets, rows, blocks).filter(|g| g.len <= memory.len()) else {
             return strange("its size is not what it says");
@@ -285,6 +309,14 @@ impl<M: Memory> Segment<M> {
     pub fn hold(&mut self, slots: Slots) {
         self.slots = Some(slots);
         self.header().held.set(1);
+    }
+
+    /// Undoes [`Segment::hold`], where the slots stay in use elsewhere in this process: takes out the entries that have
+    /// them, and lets none go. Under the lock, as any call.
+    pub fn hold_no_more(&mut self) {
+        // Whoever holds it next must not find them among the released ones: they are let go into a table of nobody.
+        self.slots = Some(Slots::default());
+        self.withdraw();
     }
 
     /// Whether any process (or copy of the package in one) has it whose values its slots are.
@@ -928,10 +960,14 @@ impl<M: Memory> Segment<M> {
             return Ok(());
         }
         if needed > u64::from(max) {
-            return Err(Fault::Memory);
+            return Err(Fault::Reservation(self.geometry.len));
         }
         let (have, needed, max) = (have as usize * size, needed as usize * size, max as usize * size);
-        let ample = have + (have / GROWTH as usize).clamp(GROWTH_LEAST, GROWTH_MOST);
+        // A namespace that is never used takes a page of each region at most.
+        let ample = match have {
+            0 => needed,
+            _ => have + (have / GROWTH as usize).clamp(GROWTH_LEAST, GROWTH_MOST),
+        };
         let page = |end: usize| end.next_multiple_of(4096).min(max);
         let (ample, least) = (page(ample.max(needed)), page(needed));
         let end = match self.memory.commit(at + have..at + ample) {

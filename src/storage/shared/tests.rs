@@ -675,6 +675,8 @@ fn nothing_else_is_attached() {
     assert!(code(poke(8, 77), IDENTITY.nonce).contains("version"));
     assert!(code(poke(19, 0x40), IDENTITY.nonce).contains("size"));
     assert!(code(poke(32, 77), IDENTITY.nonce).contains("hashes"));
+    assert!(code(poke(152, 77), IDENTITY.nonce).contains("another PID namespace"));
+    assert!(code(poke(160, 77), IDENTITY.nonce).contains("another time namespace"));
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! The namespaces of the kernel (no caches): a process in another PID namespace calls the lock's owner by another
+//! number, and one in another time namespace reads another time of its start. Either would take the lock from an
+//! owner that lives. So a segment names the namespaces it was made in, and only their processes attach it.
+
+#[cfg(target_os = "linux")]
+use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt, process};
+
+/// The PID and the time namespace of a process, by their inodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelNamespaces {
+    /// The inode of the PID namespace. 0 for memory that no other process maps.
+    pub pid: u64,
+    /// The inode of the time namespace; 0 where the kernel has none.
+    pub time: u64,
+}
+
+impl KernelNamespaces {
+    /// Those of this process. `/proc` must be that of its own PID namespace: what is read there says whether the
+    /// lock's owner lives.
+    ///
+    /// # Errors
+    /// Why they cannot be told.
+    #[cfg(target_os = "linux")]
+    pub fn own() -> Result<Self, String> {
+        let unread = |why| format!("/proc cannot be read: {why}");
+        let shown = fs::read_link("/proc/self").map_err(unread)?;
+        let status = fs::read("/proc/self/status").map_err(unread)?;
+        let is_own = shown.to_str() == Some(&*process::id().to_string())
+            && is_innermost(&String::from_utf8_lossy(&status));
+        if !is_own {
+            return Err("/proc is that of another PID namespace".into());
+        }
+        let inode = |file| fs::metadata(file).map(|found| found.ino());
+        let time = inode("/proc/self/ns/time");
+        Ok(Self {
+            pid: inode("/proc/self/ns/pid").map_err(unread)?,
+            time: match time {
+                Err(why) if why.kind() == ErrorKind::NotFound => 0,
+                time => time.map_err(unread)?,
+            },
+        })
+    }
+
+    /// Says whether a process of these namespaces may attach what was made in `theirs`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(self, theirs: Self) -> Result<(), &'static str> {
+        if self.pid != theirs.pid {
+            Err("it was made in another PID namespace")
+        } else if self.time != theirs.time {
+            Err("it was made in another time namespace")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether a `status` file is of a `/proc` of the process's own PID namespace: there the process has one number, and
+/// in the `/proc` of a namespace above one more for each level. A kernel that says nothing of it knows no levels.
+#[cfg(target_os = "linux")]
+fn is_innermost(status: &str) -> bool {
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_none_or(|numbers| numbers.split_ascii_whitespace().count() == 1)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+pub(super) mod tests {
+    use super::*;
+    use std::{
+        env,
+        io::{self, Write},
+        process::{Command, Stdio},
+    };
+
+    /// Another PID namespace that sees this one's `/proc`, another with its own, and another time namespace: what
+    /// `unshare` (of util-linux) is called with.
+    pub const PID: &[&str] = &["--pid", "--fork", "--kill-child"];
+    pub const PID_AND_PROC: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc"];
+    pub const TIME: &[&str] = &["--time", "--boottime", "100000", "--fork", "--kill-child"];
+
+    /// This program in other namespaces; says visibly where that cannot be.
+    pub fn unshared(how: &[&str]) -> Option<Command> {
+        let as_root: &[&str] = &["--user", "--map-root-user"];
+        for user in [&[], as_root] {
+            let command = |program| {
+                let mut command = Command::new("unshare");
+                command.args(user).args(how).arg("--").arg(program);
+                command
+            };
+            let mut probe = command("true".as_ref());
+            let probe = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            if probe.is_ok_and(|status| status.success()) {
+                return Some(command(env::current_exe().unwrap().as_os_str()));
+            }
+        }
+        // Not `eprintln!`, which a passing test keeps to itself.
+        let mut visible = io::stderr();
+        writeln!(visible, "\nskipped: unshare {how:?} is not to be had here").unwrap();
+        None
+    }
+
+    #[test]
+    fn a_process_knows_its_namespaces() {
+        let own = KernelNamespaces::own().unwrap();
+        let link = |name| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+        assert_eq!(
+            link("pid").unwrap().to_str().unwrap(),
+            format!("pid:[{}]", own.pid)
+        );
+        let time = link("time").map_or(0, |_| own.time);
+        assert_eq!(time, own.time);
+        assert_eq!(own.check(own), Ok(()));
+        let other = KernelNamespaces { pid: 1, ..own };
+        assert!(own.check(other).unwrap_err().contains("PID"));
+        let other = KernelNamespaces { time: 1, ..own };
+        assert!(own.check(other).unwrap_err().contains("time"));
+    }
+
+    #[test]
+    fn the_proc_of_a_namespace_above_shows_a_number_for_each_level() {
+        for (status, innermost) in [
+            ("Name:\tnode\nNSpid:\t12\nVmPeak:\t1 kB\n", true),
+            ("Name:\tnode\nNSpid:\t12\t12\nVmPeak:\t1 kB\n", false),
+            ("Name:\tnode\nNStgid:\t12\t12\n", true),
+            ("NSpid:\n", false),
+        ] {
+            assert_eq!(is_innermost(status), innermost, "{status}");
+        }
+    }
+}
