@@ -1,7 +1,7 @@
 //! One error type for everything a caller can get wrong. Errors are data: the addon and the handler turn
 //! them into a JavaScript error or an error answer, nothing here throws.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::TryReserveError, fmt};
 
 /// The JavaScript class an [`Error`] becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,15 @@ impl Error {
         }
     }
 
+    /// This process or the machine has no memory for what was to be stored or read.
+    pub fn out_of_memory() -> Self {
+        Self {
+            class: ErrorClass::Error,
+            code: "ERR_OUT_OF_MEMORY",
+            message: "there is no memory left for the entry".into(),
+        }
+    }
+
     /// Another process (or thread) holds the lock of a store for longer than the caller would wait.
     pub fn busy() -> Self {
         Self {
@@ -150,6 +159,12 @@ impl Error {
             message: format!("the result of {bytes} bytes is too large for a message; ask for fewer entries")
                 .into(),
         }
+    }
+}
+
+impl From<TryReserveError> for Error {
+    fn from(_: TryReserveError) -> Self {
+        Self::out_of_memory()
     }
 }
 

@@ -360,7 +360,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn keys(store: &Store) -> Vec<Vec<u8>> {
         let cache = store.lock(PATIENCE).unwrap();
-        cache.iter().map(|entry| entry.key.to_vec()).collect()
+        let mut keys = vec![];
+        let visited = cache.visit_keys(|key| {
+            keys.push(key.to_vec());
+            Ok(())
+        });
+        visited.unwrap();
+        keys
     }
 
     /// A namespace with entries whose values are the number.
@@ -393,8 +399,8 @@ mod tests {
         let found = own
             .lock(PATIENCE)
             .unwrap()
-            .peek(b"sb", 0.0, |value| value.to_owned());
-        assert_eq!(found, Some(crate::value::OwnedValue::Number(1.0)));
+            .peek(b"sb", 0.0, |value| Ok(value.to_owned()));
+        assert_eq!(found, Ok(Some(crate::value::OwnedValue::Number(1.0))));
 
         // Nobody goes on with the other one, nor begins a third.
         assert_eq!(others.lock(PATIENCE).err(), Some(Error::moved()));

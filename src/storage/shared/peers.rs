@@ -309,7 +309,8 @@ mod tests {
 
     fn get(segment: &mut Segment<Mapping>, key: &str) -> Option<OwnedValue> {
         let (entered, _) = segment.enter(PATIENCE).unwrap();
-        let found = segment.peek(key.as_bytes()).map(|(value, _)| value.to_owned());
+        let found = segment.peek(key.as_bytes()).unwrap();
+        let found = found.map(|(value, _)| value.to_owned());
         segment.leave(entered);
         found
     }

@@ -15,7 +15,7 @@ use super::{
     tests::{Random, watched},
 };
 use crate::{
-    error::Error,
+    error::{Error, Result},
     slots::Slots,
     storage::{Stamp, Storage},
     store::{Guard, Place, Store},
@@ -134,10 +134,10 @@ fn mutation(cache: &mut Guard<'_>, number: usize) {
         0 => drop(cache.set(b"snew", Value::String(b"new"), None, 1.0)),
         1 => drop(cache.set(b"s3", Value::Json("{\"replaced\":true}"), Some(9.0), 1.0)),
         2 => drop(cache.set(b"s4", Value::String(&long), None, 1.0)),
-        3 => drop(cache.get(b"s5", 1.0, |_| ())),
-        4 => cache.del(b"s6"),
+        3 => drop(cache.get(b"s5", 1.0, |_| Ok(()))),
+        4 => drop(cache.del(b"s6")),
         5 => drop(cache.incr(b"scount", 5.0, None, 1.0)),
-        6 => drop(cache.pop(|_| ())),
+        6 => drop(cache.pop(|_| Ok(()))),
         7 => cache.set_max(15.0),
         _ => drop(cache.set(b"s7", Value::Slot(1), None, 1.0)),
     }
@@ -162,10 +162,13 @@ fn mutate(door: &Store, number: usize, at: usize) {
 type Plain = (Vec<u8>, OwnedValue);
 
 fn contents(cache: &Guard<'_>) -> Vec<Plain> {
-    cache
-        .iter()
-        .map(|entry| (entry.key.to_vec(), entry.value.to_owned()))
-        .collect()
+    let mut contents = vec![];
+    let visited = cache.visit(|entry| {
+        contents.push((entry.key.to_vec(), entry.value.to_owned()));
+        Ok(())
+    });
+    visited.unwrap();
+    contents
 }
 
 fn filled() -> Store {
@@ -247,6 +250,14 @@ fn sealed(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+fn check_whole(value: Value<'_>) -> Result<()> {
+    match value {
+        Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
 fn is_whole(bytes: &[u8]) -> bool {
     let Some((seed, rest)) = bytes.split_first_chunk() else {
         return false;
@@ -270,11 +281,8 @@ fn load(door: &Store, number: usize) {
                     .set(key.as_bytes(), Value::String(&sealed(&mut random)), None, 1.0)
                     .unwrap(),
             ),
-            4..8 => drop(cache.get(key.as_bytes(), 1.0, |value| match value {
-                Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
-                other => panic!("{other:?}"),
-            })),
-            8 => cache.del(key.as_bytes()),
+            4..8 => drop(cache.get(key.as_bytes(), 1.0, check_whole).unwrap()),
+            8 => cache.del(key.as_bytes()).unwrap(),
             _ => {
                 cache.incr(b"sall", 1.0, None, 1.0).unwrap();
                 cache.incr(own.as_bytes(), 1.0, None, 1.0).unwrap();
@@ -306,7 +314,8 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         let key = format!("scount{number}");
         let mut cache = door.lock(PATIENCE).unwrap();
         segment(&cache).validate().unwrap();
-        let count = cache.peek(key.as_bytes(), 1.0, |value| value.to_owned());
+        let count = cache.peek(key.as_bytes(), 1.0, |value| Ok(value.to_owned()));
+        let count = count.unwrap();
         let Some(OwnedValue::Number(count)) =
             count.clone().or((said == 0).then_some(OwnedValue::Number(0.0)))
         else {
@@ -326,10 +335,7 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
             for _ in 0..random.below(3_000) {
                 let key = format!("sk{}", random.below(KEYS));
                 let mut cache = door.lock(PATIENCE).unwrap();
-                cache.get(key.as_bytes(), 1.0, |value| match value {
-                    Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
-                    other => panic!("{other:?}"),
-                });
+                cache.get(key.as_bytes(), 1.0, check_whole).unwrap();
             }
             (0..random.below(20_000)).for_each(|_| std::hint::spin_loop());
             acknowledged += finish(running.swap_remove(which), &door);
@@ -345,7 +351,8 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
     }
     let cache = door.lock(PATIENCE).unwrap();
     segment(&cache).validate().unwrap();
-    let total = cache.storage().peek(b"sall").map(|(value, _)| value.to_owned());
+    let total = cache.storage().peek(b"sall").unwrap();
+    let total = total.map(|(value, _)| value.to_owned());
     let Some(OwnedValue::Number(total)) = total else {
         panic!("{total:?}")
     };
@@ -394,9 +401,9 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     drop(other.0.stdin.take());
     wait_for(&mut output, "given back");
     let mut cache = door.lock(PATIENCE).unwrap();
-    assert!(cache.has(b"sheld", 1.0));
+    assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries(), (0, 0));
-    cache.del(b"sheld");
+    cache.del(b"sheld").unwrap();
     drop(cache);
 
     // Killed instead, it leaves what it had done whole.
@@ -405,7 +412,7 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     assert!(door.lock(SHORT).is_err());
     drop(other);
     let cache = door.lock(PATIENCE).unwrap();
-    assert!(cache.has(b"sheld", 1.0));
+    assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries().0, 1);
     segment(&cache).validate().unwrap();
 }
@@ -504,7 +511,7 @@ fn memory_is_taken_as_it_is_needed_and_given_back() {
         committed(&door) <= full,
         "a rebuild takes no memory of the segment"
     );
-    door.lock(PATIENCE).unwrap().reset();
+    door.lock(PATIENCE).unwrap().reset().unwrap();
     assert!(committed(&door) <= 4 * 64 * 1024, "{}", committed(&door));
     segment(&door.lock(PATIENCE).unwrap()).validate().unwrap();
 }
@@ -543,7 +550,7 @@ fn a_door_that_goes_takes_its_slots_along() {
             .put(key, Value::Slot(slots.take()), NONE)
             .unwrap();
     }
-    other.lock(PATIENCE).unwrap().del(b"sa");
+    other.lock(PATIENCE).unwrap().del(b"sa").unwrap();
     assert_eq!(slots.in_use(), 2, "the owner has not looked yet");
     drop(owner.lock(PATIENCE).unwrap());
     assert_eq!(slots.in_use(), 1);
