@@ -145,6 +145,26 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_read_before_the_store_is_locked() {
+        let registry = registry();
+        let store = registry.get("n").unwrap();
+        let guard = store.lock(PATIENCE).unwrap();
+        for request in [
+            r#""mSet",["a",0,1,"b",9,2]"#,
+            r#""set","a",3,"***""#,
+            r#""load",["a",0]"#,
+            r#""mGet",[{}]"#,
+            r#""max","x""#,
+            r#""nothing""#,
+        ] {
+            // What is wrong with it is known although another has the store.
+            let answer = text(&registry, &format!(r#"[7,0,"n",{request}]"#), 0.0);
+            assert!(answer.starts_with("7,4,["), "{answer}");
+        }
+        drop(guard);
+    }
+
+    #[test]
     fn every_kind_of_value_comes_back_as_it_went() {
         let values = [
             "0,null",

@@ -1,6 +1,6 @@
 //! The door with real processes: killed at every store, at random, stopped with the lock in their hands.
 
-use rustix::process::{Pid, Signal, getpid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
@@ -15,6 +15,8 @@ use super::{
     tests::{Random, watched},
 };
 use crate::{
+    command::{self, Command as Call},
+    copies::Copies,
     error::{Error, Result},
     slots::Slots,
     storage::{Stamp, Storage},
@@ -120,6 +122,7 @@ fn another_process() {
         "hold" => hold(&door),
         "load" => load(&door, argument),
         "break" => break_lock(&door),
+        "starve" => starve(&door, argument),
         other => panic!("{other}"),
     }
 }
@@ -557,4 +560,73 @@ fn a_door_that_goes_takes_its_slots_along() {
     drop(owner);
     assert_eq!(slots.in_use(), 0);
     assert_eq!(other.lock(PATIENCE).unwrap().len(), 0);
+}
+
+// ---- a process that has no memory ----
+
+/// Reads what does not fit in the memory that it is left, then what does.
+fn starve(door: &Store, large: usize) {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    let unlimited = getrlimit(Resource::As);
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: bytes,
+            ..unlimited
+        };
+        setrlimit(Resource::As, limit).unwrap();
+    };
+    let full = Error::out_of_memory();
+    let read = |call: &Call<'_, &[u8]>| {
+        let mut cache = door.lock(PATIENCE).unwrap();
+        command::run(&mut *cache, call, 1.0, &mut Copies::new(usize::MAX))
+    };
+    limit(Some(pages * 4096 + large as u64 / 2));
+    for call in [
+        Call::Get(&b"slarge"[..]),
+        Call::Peek(b"slarge"),
+        Call::Values,
+        Call::Dump,
+    ] {
+        assert_eq!(read(&call), Err(full.clone()), "{call:?}");
+    }
+    assert!(read(&Call::Has(b"slarge")).is_ok());
+    assert!(read(&Call::Get(b"s0")).is_ok());
+    assert!(read(&Call::Keys).is_ok());
+    // The large one is the next to go: it stays.
+    assert_eq!(read(&Call::Pop), Err(full));
+    limit(unlimited.current);
+    for call in [Call::Get(&b"slarge"[..]), Call::Values, Call::Dump] {
+        assert!(read(&call).is_ok(), "{call:?}");
+    }
+}
+
+#[test]
+fn a_read_without_memory_is_an_error_and_no_damage() {
+    const LARGE: usize = 64 << 20;
+    let door = create(256 << 20);
+    let mut cache = door.lock(PATIENCE).unwrap();
+    cache
+        .set(b"slarge", Value::String(&vec![b'l'; LARGE]), None, 1.0)
+        .unwrap();
+    for at in 0..1000 {
+        let key = format!("s{at}");
+        cache
+            .set(
+                key.as_bytes(),
+                Value::String(&vec![b'v'; LARGE / 1000]),
+                None,
+                1.0,
+            )
+            .unwrap();
+    }
+    cache.get(b"slarge", 1.0, |_| Ok(())).unwrap();
+    for at in 0..1000 {
+        cache.get(format!("s{at}").as_bytes(), 1.0, |_| Ok(())).unwrap();
+    }
+    drop(cache);
+    assert!(Other::start("starve", &door, LARGE).ended_well());
+    let cache = door.lock(PATIENCE).unwrap();
+    assert_eq!(segment(&cache).recoveries(), (0, 0), "nobody rebuilt it");
+    assert_eq!(cache.len(), 1001);
 }

@@ -10,10 +10,11 @@ use std::{
 use super::{
     Geometry, Segment,
     memory::{Memory, PlainMemory},
-    segment::Identity,
+    segment::{BUCKETS, Identity},
 };
 use crate::{
     cache::Cache,
+    error::Error,
     slots::Slots,
     storage::{Limits, Stamp, Storage},
     value::{OwnedValue, Value},
@@ -713,6 +714,163 @@ fn threads_with_a_lock_between_them_lose_no_count() {
     assert_eq!(total, Some(OwnedValue::Number((THREADS * COUNTS) as f64)));
     assert_eq!(first.len(), THREADS * 50 + 1);
     first.validate().unwrap();
+}
+
+/// An entry takes a slot in place of another's; whatever store is followed by damage, no entry has a slot that is let
+/// go.
+#[test]
+fn an_insert_that_meets_damage_lets_go_of_no_slot_in_use() {
+    let stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    let mut mended = 0;
+    for (damage, key) in (0..5).flat_map(|damage| [(damage, b"sb"), (damage, b"sx")]) {
+        for at in 1.. {
+            let slots = Slots::default();
+            let mut segment = create(small()).with_slots(slots.clone());
+            for key in [b"sa", b"sb", b"sc"] {
+                segment.put(key, Value::Slot(slots.take()), stamp).unwrap();
+            }
+            segment.end();
+            segment.begin().unwrap();
+            let other = attach(segment.memory().clone());
+            let stores = Arc::new(Mutex::new(0));
+            let counted = stores.clone();
+            let break_it = move || {
+                let mut stores = counted.lock().unwrap();
+                *stores += 1;
+                if *stores == at {
+                    let (header, row) = (other.header(), other.row_at(2).unwrap());
+                    match damage {
+                        0 => header.newest.set(7),
+                        1 => row.newer.set(7),
+                        2 => row.older.set(9),
+                        3 => (0..BUCKETS).for_each(|at| other.bucket_at(at).unwrap().set(9)),
+                        _ => row.first.set(0),
+                    }
+                }
+            };
+            let slot = slots.take();
+            let put = watched(break_it, || segment.put(key, Value::Slot(slot), stamp));
+            if put.is_err() {
+                segment.decline(Value::Slot(slot));
+            }
+            mended += segment.recoveries().0;
+            segment.end();
+            segment.begin().unwrap();
+            segment.recover().unwrap();
+            segment.begin().unwrap();
+            // A slot in use is not handed out again.
+            slots.release(usize::MAX, |_| ());
+            let mut of_entries = vec![];
+            let visited = segment.visit(|entry| {
+                if let Value::Slot(slot) = entry.value {
+                    of_entries.push(slot);
+                }
+                Ok(())
+            });
+            visited.unwrap();
+            let what = format!("damage {damage} before store {at}: {of_entries:?}");
+            assert_eq!(slots.in_use(), of_entries.len(), "{what}");
+            let free: Vec<_> = (0..4).map(|_| slots.take()).collect();
+            assert!(free.iter().all(|slot| !of_entries.contains(slot)), "{what}");
+            assert_eq!(
+                put.is_ok(),
+                segment.peek(key).unwrap() == Some((Value::Slot(slot), stamp)),
+                "{what}"
+            );
+            if *stores.lock().unwrap() < at {
+                break;
+            }
+        }
+    }
+    assert!(mended > 20, "damage was met {mended} times");
+}
+
+/// A store of about 2 MB.
+fn large() -> Segment<PlainMemory> {
+    let mut segment = create(Geometry::for_bytes(8 << 20));
+    for at in 0..500 {
+        let value = vec![at as u8; 4000];
+        let stamp = Stamp {
+            set_at: 0.0,
+            max_age: 0.0,
+        };
+        segment
+            .put(format!("s{at:03}").as_bytes(), Value::String(&value), stamp)
+            .unwrap();
+    }
+    segment
+}
+
+#[test]
+fn a_list_over_damage_ends_within_the_size_of_the_store() {
+    type Damage = fn(&Segment<PlainMemory>);
+    let damages: [(&str, Damage); 4] = [
+        ("a link that leads back", |segment| {
+            segment
+                .row_at(300)
+                .unwrap()
+                .older
+                .set(segment.header().newest.get());
+        }),
+        ("a link to itself", |segment| {
+            segment.row_at(300).unwrap().older.set(300)
+        }),
+        ("a link that leaves out others", |segment| {
+            segment.row_at(300).unwrap().older.set(5)
+        }),
+        ("values that are each as long as the store", |segment| {
+            for at in 1..=500 {
+                let row = segment.row_at(at).unwrap();
+                row.first.set(1);
+                row.value_len.set(1_900_000);
+            }
+            // The blocks of all values in one chain.
+            for at in 1..33_000 {
+                segment.block_at(at).unwrap().link.set(at + 1);
+            }
+        }),
+    ];
+    for (what, damage) in damages {
+        let mut segment = large();
+        damage(&segment);
+        let (mut bytes, mut entries) = (0, 0);
+        let visited = segment.visit(|entry| {
+            bytes += entry.key.len() + entry.value.bytes().len();
+            entries += 1;
+            Ok(())
+        });
+        assert_eq!(visited, Ok(()), "{what}");
+        assert!(bytes as f64 <= segment.size(), "{what}: {bytes} bytes");
+        assert!((1..500).contains(&entries), "{what}: {entries} entries");
+        assert_eq!(segment.recoveries().0, 0, "{what}: a list changes nothing");
+        // The next call mends it.
+        assert!(segment.begin().unwrap(), "{what}");
+        segment.validate().unwrap();
+        let (kept, mut listed) = (segment.len(), 0);
+        let visited = segment.visit_keys(|_| {
+            listed += 1;
+            Ok(())
+        });
+        assert_eq!((visited, listed), (Ok(()), kept), "{what}");
+    }
+}
+
+#[test]
+fn what_ends_a_visit_is_what_the_visitor_says() {
+    let segment = large();
+    let mut visited = 0;
+    let ended = segment.visit(|_| {
+        visited += 1;
+        if visited == 3 {
+            return Err(Error::out_of_memory());
+        }
+        Ok(())
+    });
+    assert_eq!((ended, visited), (Err(Error::out_of_memory()), 3));
+    assert_eq!(segment.header().damaged.get(), 0);
 }
 
 /// A 99-byte JSON object.
