@@ -20,6 +20,36 @@ const PATIENT = { timeout: TIMEOUT, failsafe: 'reject' };
 /** Text longer than one part of the store, with every kind of character. */
 const TEXT = 'ascii ä € 😀 \ud800 \0 "\\\n'.repeat(20);
 
+describeDirect('a worker that has no memory', () => {
+  const { worker: start } = processes();
+
+  it('hears of it, and the store is not rebuilt', async function () {
+    if (spawnSync('prlimit', ['--version']).error) {
+      this.test.title += ' (not run: there is no prlimit)';
+      this.skip();
+    }
+    const namespace = unique('memory');
+    const primary = new Cache({ namespace });
+    await primary.set('large', 'x'.repeat(100e6));
+    for (let at = 0; at < 1000; at += 1) await primary.set(at, 'y'.repeat(100e3));
+    const worker = await start({ door: 'direct' });
+    const cache = await worker.open({ namespace, ...PATIENT });
+    const limit = ({ require }, more) => {
+      const { execFileSync } = require('node:child_process');
+      const status = require('node:fs').readFileSync('/proc/self/status', 'utf8');
+      const size = /VmSize:\s+(\d+)/.exec(status)[1] * 1024;
+      execFileSync('prlimit', ['--pid', process.pid, `--as=${size + more}:`]);
+    };
+    await worker.run(limit, 60e6);
+    for (const call of [cache.get('large'), cache.values(), cache.dump()]) {
+      await assert.rejects(call, { code: 'ERR_OUT_OF_MEMORY' });
+    }
+    assert.equal(await cache.length(), 1001);
+    assert.equal((await cache.get(1)).length, 100e3);
+    assert.equal((await primary.get('large')).length, 100e6);
+  });
+});
+
 describeDirect('a namespace that a worker attaches', () => {
   const { worker: start } = processes();
 

@@ -4,6 +4,7 @@
 
 const assert = require('node:assert/strict');
 const { LRUCache } = require('..');
+const native = require('../lib/native');
 const { fakeClock } = require('./helpers');
 
 function filled(options) {
@@ -300,6 +301,25 @@ describe('LRUCache', () => {
       assert.throws(() => LRUCache.prototype[name].call({}, 'k'), TypeError);
     }
   });
+
+  for (const list of ['values', 'dump']) {
+    it(`${list} asks once, however many entries others add meanwhile`, () => {
+      const cache = new LRUCache();
+      const { entries } = native;
+      let calls = 0;
+      native.entries = (...args) => {
+        calls += 1;
+        for (let at = 0; at < 3000 && calls < 5; at += 1) cache.set(`${calls}-${at}`, at);
+        return entries(...args);
+      };
+      try {
+        assert.equal(cache[list]().length, 3000);
+      } finally {
+        native.entries = entries;
+      }
+      assert.equal(calls, 1);
+    });
+  }
 
   it('many thousand caches live beside each other', () => {
     const caches = Array.from({ length: 5000 }, () => new LRUCache(1));

@@ -10,13 +10,11 @@ fn main() -> Result<(), String> {
     use std::{env, time::Duration};
 
     let text = env::args().nth(1).ok_or("which ticket?")?;
-    let ticket = text
-        .parse::<Ticket>()
-        .map_err(|error| error.message.into_owned())?;
-    let store = Store::attach(&ticket).map_err(|error| error.message.into_owned())?;
+    let ticket = text.parse::<Ticket>().map_err(|error| error.into_message())?;
+    let store = Store::attach(&ticket).map_err(|error| error.into_message())?;
     let cache = store
         .lock(Duration::from_secs(10))
-        .map_err(|error| error.message.into_owned())?;
+        .map_err(|error| error.into_message())?;
     let Place::Shared(segment) = cache.storage() else {
         return Err("it is not shared".into());
     };

@@ -290,17 +290,10 @@ class LRUCache {
 
   /** Keys and values, most recent first; of those that have not expired, with `dated`, and when they will. */
   #entries(time, dated) {
-    for (let { length } = this; ;) {
-      const places = new Int32Array(length);
-      const expires = dated ? new Float64Array(length) : undefined;
-      const [keys, payloads] = this.#checked(native.entries(this.#cache, time, places, expires));
-      if (keys.length <= length) {
-        const unread = (index) => this.peek(keys[index]);
-        return { keys, values: this.#read(places, keys.length, payloads, unread), expires };
-      }
-      // Another process has added entries meanwhile.
-      length = keys.length + 1024;
-    }
+    const listed = this.#checked(native.entries(this.#cache, time, dated));
+    const [keys, payloads, places, expires] = listed;
+    const unread = (index) => this.peek(keys[index]);
+    return { keys, values: this.#read(places, keys.length, payloads, unread), expires };
   }
 
   load(entries) {

@@ -40,7 +40,8 @@ impl Clock for f64 {
 /// for name in ["a", "b", "c"] {
 ///     cache.set(Key::string(name.as_bytes()).as_bytes(), Value::Null, None, 0.0).unwrap();
 /// }
-/// assert!(!cache.has(Key::string(b"a").as_bytes(), 0.0), "the least recent entry was evicted");
+/// let found = cache.has(Key::string(b"a").as_bytes(), 0.0);
+/// assert_eq!(found, Ok(false), "the least recent entry was evicted");
 /// ```
 #[derive(Debug)]
 pub struct Cache<S> {
@@ -135,39 +136,61 @@ impl<S: Storage> Cache<S> {
 
     /// Reads an entry and makes it the most recent. An expired one is removed, and read only where stale
     /// entries are allowed. `None` when there is nothing to read.
-    pub fn get<R>(&mut self, key: &[u8], now: impl Clock, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+    ///
+    /// # Errors
+    /// That of `read`, or there is no memory for a copy of the value. The entry stays.
+    pub fn get<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
-        let (value, stamp) = self.storage.touch(key)?;
+        let Some((value, stamp)) = self.storage.touch(key)? else {
+            return Ok(None);
+        };
         if !expired(stamp, max_age, now) {
-            return Some(read(value));
+            return read(value).map(Some);
         }
-        let stale = allow_stale.then(|| read(value));
-        self.storage.remove(key);
-        stale
+        let stale = allow_stale.then(|| read(value)).transpose()?;
+        self.storage.remove(key)?;
+        Ok(stale)
     }
 
     /// As [`Cache::get`], and leaves recency alone.
-    pub fn peek<R>(&mut self, key: &[u8], now: impl Clock, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub fn peek<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
-        let (value, stamp) = self.storage.peek(key)?;
+        let Some((value, stamp)) = self.storage.peek(key)? else {
+            return Ok(None);
+        };
         if !expired(stamp, max_age, now) {
-            return Some(read(value));
+            return read(value).map(Some);
         }
-        let stale = allow_stale.then(|| read(value));
-        self.storage.remove(key);
-        stale
+        let stale = allow_stale.then(|| read(value)).transpose()?;
+        self.storage.remove(key)?;
+        Ok(stale)
     }
 
     /// Whether there is an entry that has not expired. Changes nothing.
-    pub fn has(&self, key: &[u8], now: impl Clock) -> bool {
+    ///
+    /// # Errors
+    /// As [`Storage::stamp`].
+    pub fn has(&self, key: &[u8], now: impl Clock) -> Result<bool> {
         let max_age = self.limits().max_age;
-        self.storage
-            .stamp(key)
-            .is_some_and(|stamp| !expired(stamp, max_age, now))
+        let stamp = self.storage.stamp(key)?;
+        Ok(stamp.is_some_and(|stamp| !expired(stamp, max_age, now)))
     }
 
     /// Stores an entry as the most recent one. `max_age` is its own age in milliseconds; without one (or with
@@ -195,7 +218,7 @@ impl<S: Storage> Cache<S> {
         let limits = self.limits();
         let size = self.storage.entry_size(key, value);
         if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
-            self.refuse(key, value);
+            self.refuse(key, value)?;
             return Ok(false);
         }
         let replaced = match self.storage.put(key, value, stamp) {
@@ -207,26 +230,30 @@ impl<S: Storage> Cache<S> {
         };
         if replaced && expired(stamp, limits.max_age, now) {
             // lru-cache 6 looks a replaced entry up again, and so drops one whose age is negative.
-            self.storage.remove(key);
+            self.storage.remove(key)?;
         }
         self.trim();
         Ok(true)
     }
 
     /// Lets go of an entry that can never fit, and of the one under its key.
-    fn refuse(&mut self, key: &[u8], value: Value<'_>) {
-        // A JavaScript value that is set again may keep its slot: that is let go once.
-        let same =
-            matches!(value, Value::Slot(_)) && self.storage.peek(key).is_some_and(|(old, _)| old == value);
-        self.storage.remove(key);
+    fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
+        // A JavaScript value that is set again may keep its slot: that is let go once. A slot takes no memory to
+        // read, so an entry that cannot be read for want of memory has another value.
+        let same = matches!(value, Value::Slot(_))
+            && matches!(self.storage.peek(key), Ok(Some((old, _))) if old == value);
         if !same {
             self.storage.decline(value);
         }
+        self.storage.remove(key).map(drop)
     }
 
     /// Removes an entry.
-    pub fn del(&mut self, key: &[u8]) {
-        self.storage.remove(key);
+    ///
+    /// # Errors
+    /// As [`Storage::remove`].
+    pub fn del(&mut self, key: &[u8]) -> Result<()> {
+        self.storage.remove(key).map(drop)
     }
 
     /// Adds `amount` to a number and returns the sum; a missing value, or one that is no number, counts as 0.
@@ -240,12 +267,15 @@ impl<S: Storage> Cache<S> {
     pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
         let limits = self.limits();
         let max_age = given(max_age);
-        let window = max_age.and_then(|_| self.storage.stamp(key));
+        let window = match max_age {
+            Some(_) => self.storage.stamp(key)?,
+            None => None,
+        };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
         let current = self.get(key, now, |value| match value {
-            Value::Number(number) => Some(number),
-            _ => None,
-        });
+            Value::Number(number) => Ok(Some(number)),
+            _ => Ok(None),
+        })?;
         // A window that is over begins anew, even where stale entries are read once more.
         let current = current.flatten().filter(|_| !over);
         let sum = current.unwrap_or(0.0) + amount;
@@ -261,8 +291,11 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Removes every entry.
-    pub fn reset(&mut self) {
-        self.storage.clear();
+    ///
+    /// # Errors
+    /// As [`Storage::remove`].
+    pub fn reset(&mut self) -> Result<()> {
+        self.storage.clear()
     }
 
     /// Removes every expired entry.
@@ -272,26 +305,34 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Every entry, most recent first, expired ones included.
-    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.storage.iter()
+    ///
+    /// # Errors
+    /// As [`Storage::visit`].
+    pub fn visit(&self, visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        self.storage.visit(visit)
     }
 
     /// The keys of all entries, most recent first, expired ones included.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.storage.keys()
+    ///
+    /// # Errors
+    /// As [`Storage::visit`].
+    pub fn visit_keys(&self, visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.storage.visit_keys(visit)
     }
 
-    /// Every entry that has not expired, most recent first, with the time at which it will.
-    pub fn dump(&self, now: impl Clock) -> impl Iterator<Item = DumpEntry<Value<'_>>> {
+    /// Every entry that has not expired, most recent first, with the time at which it will: in milliseconds
+    /// since the epoch, 0 for never.
+    ///
+    /// # Errors
+    /// As [`Storage::visit`].
+    pub fn dump(&self, now: impl Clock, mut visit: impl FnMut(Entry<'_>, f64) -> Result<()>) -> Result<()> {
         let max_age = self.limits().max_age;
-        self.storage
-            .iter()
-            .filter(move |entry| !expired(entry.stamp, max_age, now))
-            .map(|entry| DumpEntry {
-                key: Key::from_bytes(entry.key),
-                value: entry.value,
-                expires: entry.stamp.set_at + entry.stamp.max_age,
-            })
+        self.storage.visit(|entry| {
+            if expired(entry.stamp, max_age, now) {
+                return Ok(());
+            }
+            visit(entry, entry.stamp.set_at + entry.stamp.max_age)
+        })
     }
 
     /// Replaces everything by what `dump` gave (most recent first): the order is restored and so are the ages
@@ -300,36 +341,41 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Cache::set`]; what was loaded until then is there.
     pub fn load(&mut self, entries: &[DumpEntry<OwnedValue>], now: impl Clock) -> Result<()> {
-        self.reset();
         let mut entries = entries.iter().rev();
-        let done = entries.try_for_each(|DumpEntry { key, value, expires }| {
-            let remaining = expires - now.now();
-            let max_age = if non_nan(*expires) == 0.0 {
-                None
-            } else if remaining > 0.0 {
-                Some(remaining)
-            } else {
-                self.storage.decline(value.as_ref());
-                return Ok(());
-            };
-            self.set(key.as_bytes(), value.as_ref(), max_age, now).map(drop)
+        let done = self.reset().and_then(|()| {
+            entries.try_for_each(|DumpEntry { key, value, expires }| {
+                let remaining = expires - now.now();
+                let max_age = if non_nan(*expires) == 0.0 {
+                    None
+                } else if remaining > 0.0 {
+                    Some(remaining)
+                } else {
+                    self.storage.decline(value.as_ref());
+                    return Ok(());
+                };
+                self.set(key.as_bytes(), value.as_ref(), max_age, now).map(drop)
+            })
         });
         entries.for_each(|entry| self.storage.decline(entry.value.as_ref()));
         done
     }
 
     /// Removes the least recent entry, expired or not, and reads it.
-    pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
-        let popped = self.storage.least_recent().map(read);
-        self.storage.remove_least_recent();
-        popped
+    ///
+    /// # Errors
+    /// That of `read`, or there is no memory for a copy of the entry: it stays. Or as [`Storage::remove`].
+    pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
+        let popped = self.storage.least_recent()?.map(read).transpose()?;
+        self.storage.remove_least_recent()?;
+        Ok(popped)
     }
 
-    /// Evicts what is over the bounds, the least recent entry first.
+    /// Evicts what is over the bounds, the least recent entry first. What cannot be evicted for want of memory is
+    /// left to the call that mends the storage.
     pub fn trim(&mut self) {
         let Limits { max, max_size, .. } = self.limits();
         while (self.storage.len() as f64 > max || self.storage.size() > max_size)
-            && self.storage.remove_least_recent()
+            && self.storage.remove_least_recent() == Ok(true)
         {}
     }
 }
@@ -361,7 +407,7 @@ fn non_nan(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{slots::Slots, storage::heap::HeapStorage};
+    use crate::{error::Error, slots::Slots, storage::heap::HeapStorage};
 
     type HeapCache = Cache<HeapStorage>;
 
@@ -380,24 +426,24 @@ mod tests {
             .unwrap()
     }
 
-    fn number(value: Value<'_>) -> Option<f64> {
+    fn number(value: Value<'_>) -> Result<Option<f64>> {
         if let Value::Number(number) = value {
-            Some(number)
+            Ok(Some(number))
         } else {
-            None
+            Ok(None)
         }
     }
 
     fn get(cache: &mut HeapCache, name: &str, now: f64) -> Option<f64> {
-        cache.get(key(name).as_bytes(), now, number).flatten()
+        cache.get(key(name).as_bytes(), now, number).unwrap().flatten()
     }
 
     fn peek(cache: &mut HeapCache, name: &str, now: f64) -> Option<f64> {
-        cache.peek(key(name).as_bytes(), now, number).flatten()
+        cache.peek(key(name).as_bytes(), now, number).unwrap().flatten()
     }
 
     fn has(cache: &HeapCache, name: &str, now: f64) -> bool {
-        cache.has(key(name).as_bytes(), now)
+        cache.has(key(name).as_bytes(), now).unwrap()
     }
 
     fn incr(cache: &mut HeapCache, name: &str, by: f64, max_age: Option<f64>, now: f64) -> f64 {
@@ -406,10 +452,13 @@ mod tests {
 
     /// The keys, most recent first.
     fn order(cache: &HeapCache) -> String {
-        cache
-            .iter()
-            .map(|entry| String::from_utf8_lossy(&entry.key[1..]).into_owned())
-            .collect()
+        let mut order = String::new();
+        let visited = cache.visit_keys(|key| {
+            order += &String::from_utf8_lossy(&key[1..]);
+            Ok(())
+        });
+        visited.unwrap();
+        order
     }
 
     /// The entries `c`, `b`, `a`, set at time 0 in alphabetical order.
@@ -445,7 +494,7 @@ mod tests {
         let mut cache = abc();
         peek(&mut cache, "a", 0.0);
         has(&cache, "a", 0.0);
-        assert_eq!(cache.dump(0.0).count(), 3);
+        assert_eq!(owned(&cache, 0.0).len(), 3);
         assert_eq!(order(&cache), "cba");
     }
 
@@ -500,7 +549,7 @@ mod tests {
         assert_eq!(cache.storage().size(), 4.0 * unit() + 10.0 + 101.0);
         put_text(&mut cache, "a", 7);
         assert_eq!(cache.storage().size(), 4.0 * unit() + 7.0 + 101.0);
-        cache.reset();
+        cache.reset().unwrap();
         assert_eq!(cache.storage().size(), 0.0);
     }
 
@@ -712,16 +761,19 @@ mod tests {
         let mut cache = cache();
         put(&mut cache, "a", 1.0, Some(1.0), 5.0);
         put(&mut cache, "b", 2.0, None, 5.0);
+        let full = Error::out_of_memory();
+        assert_eq!(cache.pop(|_| Err::<(), _>(full.clone())), Err(full));
         assert_eq!(
-            cache.pop(|entry| entry.stamp),
-            Some(Stamp {
+            cache.pop(|entry| Ok(entry.stamp)),
+            Ok(Some(Stamp {
                 set_at: 5.0,
                 max_age: 1.0
-            })
+            })),
+            "what could not be read is still there"
         );
         assert_eq!(order(&cache), "b");
-        assert_eq!(cache.pop(|entry| number(entry.value)), Some(Some(2.0)));
-        assert_eq!(cache.pop(|_| ()), None);
+        assert_eq!(cache.pop(|entry| number(entry.value)), Ok(Some(Some(2.0))));
+        assert_eq!(cache.pop(|_| Ok(())), Ok(None));
     }
 
     #[test]
@@ -774,14 +826,17 @@ mod tests {
     }
 
     fn owned(cache: &HeapCache, now: f64) -> Vec<DumpEntry<OwnedValue>> {
-        let entries = cache.dump(now);
-        entries
-            .map(|DumpEntry { key, value, expires }| DumpEntry {
-                key,
-                value: value.to_owned(),
+        let mut dump = vec![];
+        let visited = cache.dump(now, |entry, expires| {
+            dump.push(DumpEntry {
+                key: Key::from_bytes(entry.key),
+                value: entry.value.to_owned(),
                 expires,
-            })
-            .collect()
+            });
+            Ok(())
+        });
+        visited.unwrap();
+        dump
     }
 
     #[test]
@@ -790,15 +845,15 @@ mod tests {
         put(&mut cache, "a", 1.0, None, 100.0);
         put(&mut cache, "b", 2.0, Some(5.0), 100.0);
         put(&mut cache, "c", 3.0, Some(50.0), 100.0);
-        let dump: Vec<_> = cache
-            .dump(110.0)
+        let dump: Vec<_> = owned(&cache, 110.0)
+            .into_iter()
             .map(|entry| (entry.key, entry.value, entry.expires))
             .collect();
         assert_eq!(
             dump,
             [
-                (key("c"), Value::Number(3.0), 150.0),
-                (key("a"), Value::Number(1.0), 0.0)
+                (key("c"), OwnedValue::Number(3.0), 150.0),
+                (key("a"), OwnedValue::Number(1.0), 0.0)
             ]
         );
     }
@@ -843,7 +898,7 @@ mod tests {
     /// Ways for an entry to go, each from a cache that holds `a`, set at time 0 with an age of 10.
     fn ways_out() -> Vec<WayOut> {
         vec![
-            ("del", |cache| cache.del(key("a").as_bytes())),
+            ("del", |cache| cache.del(key("a").as_bytes()).unwrap()),
             ("overwriting", |cache| {
                 put(cache, "a", 1.0, None, 0.0);
             }),
@@ -875,9 +930,9 @@ mod tests {
             }),
             ("prune", |cache| cache.prune(11.0)),
             ("pop", |cache| {
-                cache.pop(|_| ());
+                cache.pop(|_| Ok(())).unwrap();
             }),
-            ("reset", HeapCache::reset),
+            ("reset", |cache| cache.reset().unwrap()),
             ("load", |cache| cache.load(&[], 0.0).unwrap()),
             ("drop", |cache| *cache = self::cache()),
         ]

@@ -1,18 +1,15 @@
 //! The primary's side of the message door: a batch of requests in, a reply out. Nothing a worker can send may
 //! do more harm than an error answer to the request at fault.
 
-use serde_json::value::RawValue;
-
 use crate::{
-    cache::{Cache, DumpEntry},
+    command::{self, Command, Reads},
+    copies::Copies,
     error::{Error, Result},
-    key::Key,
-    options::{self, Options},
+    options::Options,
     protocol::{self, Part, Reply, Request},
     registry::Registry,
-    storage::Storage,
     store::PATIENCE,
-    value::OwnedValue,
+    value::Value,
 };
 
 /// Answers a batch, up to the first request whose store another process has locked, or that may call a function of
@@ -28,6 +25,7 @@ use crate::{
 /// ```
 pub fn handle(registry: &Registry, batch: &str, now: f64, mut built_in: bool) -> Vec<Part> {
     let mut reply = Reply::default();
+    let mut copies = Copies::new(Reply::ANSWER_BYTES);
     let mut lines = batch.lines().filter(|line| !line.is_empty());
     while let Some(line) = lines.next() {
         let built_in = std::mem::take(&mut built_in);
@@ -38,7 +36,7 @@ pub fn handle(registry: &Registry, batch: &str, now: f64, mut built_in: bool) ->
             }
             Ok(request) => reply.answer(request.id, request.mode, |reply| {
                 let request = if built_in { request.executed()? } else { request };
-                answer(registry, &request, now, reply)
+                answer(registry, &request, now, &mut copies, reply)
             }),
             Err(bad) => bad
                 .id
@@ -53,205 +51,45 @@ pub fn handle(registry: &Registry, batch: &str, now: f64, mut built_in: bool) ->
     reply.finish()
 }
 
-fn answer(registry: &Registry, request: &Request<'_>, now: f64, reply: &mut Reply) -> Result<()> {
+fn answer(
+    registry: &Registry,
+    request: &Request<'_>,
+    now: f64,
+    copies: &mut Copies,
+    reply: &mut Reply,
+) -> Result<()> {
     if request.command == "()" {
         registry.open(&request.namespace, Options::parse(request.json(0))?, PATIENCE)?;
         match request.option(1)? {
             // It can attach shared memory, and may have some already.
-            Some(wish) => reply.ticket(&request.namespace, wish.as_str()),
-            None => reply.json("true"),
+            Some(wish) => reply.ticket(&request.namespace, wish.as_str())?,
+            None => reply.value(Value::Bool(true))?,
         }
         return Ok(());
     }
-    let cache = registry
+    let store = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;
-    let mut cache = cache.lock(PATIENCE)?;
+    let command = Command::parse(request)?;
+    copies.clear();
+    let mut cache = store.lock(PATIENCE)?;
+    match command.reads() {
+        Reads::Nothing => {}
+        Reads::One(key) => cache.readable(Some(key))?,
+        Reads::Many => cache.readable(None)?,
+    }
+    let answer = command::run(&mut *cache, &command, now, copies)?;
     reply.doubt(cache.is_shared());
-    match &*request.command {
-        "get" | "peek" => cache.readable(Some(request.key(0)?.as_bytes()))?,
-        "mGet" | "values" | "dump" | "pop" => cache.readable(None)?,
-        _ => {}
-    }
-    run(&mut *cache, request, now, reply)
-}
-
-/// One command on one cache. The commands are those of the 1.x API.
-fn run<S: Storage>(cache: &mut Cache<S>, request: &Request<'_>, now: f64, reply: &mut Reply) -> Result<()> {
-    match &*request.command {
-        "get" => {
-            let key = request.key(0)?;
-            cache
-                .get(key.as_bytes(), now, |value| reply.value(value))
-                .unwrap_or_else(|| reply.miss());
-        }
-        "peek" => {
-            let key = request.key(0)?;
-            cache
-                .peek(key.as_bytes(), now, |value| reply.value(value))
-                .unwrap_or_else(|| reply.miss());
-        }
-        "has" => {
-            let found = cache.has(request.key(0)?.as_bytes(), now);
-            reply.json(bool(found));
-        }
-        "set" => {
-            let (key, value) = (request.key(0)?, request.value(1)?);
-            let max_age = request.number(3, "maxAge")?;
-            let stored = cache.set(key.as_bytes(), value.value(), max_age, now)?;
-            reply.json(bool(stored));
-        }
-        "del" => {
-            cache.del(request.key(0)?.as_bytes());
-            reply.json("null");
-        }
-        command @ ("incr" | "decr") => {
-            let key = request.key(0)?;
-            let amount = request.number(1, "amount")?.unwrap_or(1.0);
-            let max_age = request.number(2, "maxAge")?;
-            let amount = if command == "decr" { -amount } else { amount };
-            let sum = cache.incr(key.as_bytes(), amount, max_age, now)?;
-            reply.value(crate::value::Value::Number(sum));
-        }
-        "mGet" => {
-            let keys = keys(&request.list(0))?;
-            reply.list(&keys, |reply, key| {
-                cache
-                    .get(key.as_bytes(), now, |value| reply.value(value))
-                    .unwrap_or_else(|| reply.miss());
-            });
-        }
-        "mSet" => {
-            // Everything is read before anything is stored: a request is done whole or not at all.
-            let pairs = request.list(0);
-            let max_age = request.number(1, "maxAge")?;
-            let pairs = pairs
-                .chunks(3)
-                .map(|pair| match pair {
-                    [key, kind, payload] => Ok((protocol::key(key)?, protocol::value(kind, payload)?)),
-                    _ => Err(Error::request("mSet needs a key and a value each")),
-                })
-                .collect::<Result<Vec<_>>>()?;
-            let ages = request
-                .list(2)
-                .into_iter()
-                .map(|age| protocol::number_or_none(age, "maxAge"))
-                .collect::<Result<Vec<_>>>()?;
-            for (index, (key, value)) in pairs.iter().enumerate() {
-                let own = ages.get(index).copied().flatten();
-                cache.set(key.as_bytes(), value.value(), own.or(max_age), now)?;
-            }
-            reply.json("true");
-        }
-        "mDel" => {
-            for key in keys(&request.list(0))? {
-                cache.del(key.as_bytes());
-            }
-            reply.json("true");
-        }
-        "reset" => {
-            cache.reset();
-            reply.json("null");
-        }
-        "prune" => {
-            cache.prune(now);
-            reply.json("null");
-        }
-        "keys" => reply.list(cache.keys(), |reply, key| reply.key(key)),
-        "values" => reply.list(cache.iter(), |reply, entry| reply.value(entry.value)),
-        "dump" => reply.list(cache.dump(now), |reply, entry| {
-            reply.key(entry.key.as_bytes());
-            reply.comma();
-            reply.value(entry.value);
-            reply.comma();
-            reply.number(entry.expires);
-        }),
-        "load" => {
-            let entries = request
-                .list(0)
-                .chunks(4)
-                .map(|entry| match entry {
-                    [key, kind, payload, expires] => dump_entry(key, kind, payload, expires),
-                    _ => Err(Error::request("load needs a key, a value and a time each")),
-                })
-                .collect::<Result<Vec<_>>>()?;
-            cache.load(&entries, now)?;
-            reply.json("null");
-        }
-        "pop" => {
-            let popped = cache.pop(|entry| {
-                reply.list([entry], |reply, entry| {
-                    reply.key(entry.key);
-                    reply.comma();
-                    reply.value(entry.value);
-                    reply.comma();
-                    reply.number(entry.stamp.set_at);
-                    reply.comma();
-                    reply.number(entry.stamp.max_age);
-                });
-            });
-            if popped.is_none() {
-                reply.json("null");
-            }
-        }
-        "length" | "itemCount" => {
-            let length = cache.len();
-            reply.json(&length.to_string());
-        }
-        "max" => {
-            if let Some(max) = request.option(0)? {
-                cache.set_max(options::max(&max)?);
-            }
-            reply.value(crate::value::Value::Number(cache.limits().max));
-        }
-        "maxSize" => {
-            if let Some(max_size) = request.option(0)? {
-                cache.set_max_size(options::max_size(&max_size)?);
-            }
-            reply.value(crate::value::Value::Number(cache.limits().max_size));
-        }
-        "maxAge" => {
-            if let Some(max_age) = request.option(0)? {
-                cache.set_max_age(options::max_age(&max_age)?);
-            }
-            reply.value(crate::value::Value::Number(cache.limits().max_age));
-        }
-        "allowStale" | "stale" => {
-            if let Some(stale) = request.option(0)? {
-                cache.set_allow_stale(options::stale(&stale)?);
-            }
-            reply.json(bool(cache.limits().allow_stale));
-        }
-        unknown => return Err(Error::command(unknown)),
-    }
-    Ok(())
-}
-
-fn bool(value: bool) -> &'static str {
-    if value { "true" } else { "false" }
-}
-
-fn keys(list: &[&RawValue]) -> Result<Vec<Key>> {
-    list.iter().map(|raw| protocol::key(raw)).collect()
-}
-
-fn dump_entry(
-    key: &RawValue,
-    kind: &RawValue,
-    payload: &RawValue,
-    expires: &RawValue,
-) -> Result<DumpEntry<OwnedValue>> {
-    Ok(DumpEntry {
-        key: protocol::key(key)?,
-        value: protocol::value(kind, payload)?.into_owned(),
-        expires: expires.get().parse().unwrap_or(0.0),
-    })
+    drop(cache);
+    // Slots that were read are those of their values still: freed ones are handed out again only after JavaScript has
+    // completed the reply.
+    reply.write(answer, copies)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{protocol::Piece, slots::Slots, value::Value};
+    use crate::{key::Key, protocol::Piece, slots::Slots};
     use std::sync::Arc;
 
     fn registry() -> Registry {
@@ -354,6 +192,26 @@ mod tests {
                 "{line}: {answer}"
             );
         }
+    }
+
+    #[test]
+    fn arguments_are_read_before_the_store_is_locked() {
+        let registry = registry();
+        let store = registry.get("n").unwrap();
+        let guard = store.lock(PATIENCE).unwrap();
+        for request in [
+            r#""mSet",["a",0,1,"b",9,2]"#,
+            r#""set","a",3,"***""#,
+            r#""load",["a",0]"#,
+            r#""mGet",[{}]"#,
+            r#""max","x""#,
+            r#""nothing""#,
+        ] {
+            // What is wrong with it is known although another has the store.
+            let answer = text(&registry, &format!(r#"[7,0,"n",{request}]"#), 0.0);
+            assert!(answer.starts_with("7,4,["), "{answer}");
+        }
+        drop(guard);
     }
 
     #[test]

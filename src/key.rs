@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use std::borrow::Borrow;
 
-use crate::text;
+use crate::{error::Result, text};
 
 /// The first byte of a key's bytes. Part of what is stored; values never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,9 +152,15 @@ impl KeyList {
     }
 
     /// Appends a key.
-    pub fn push(&mut self, key: &[u8]) {
+    ///
+    /// # Errors
+    /// There is no memory for it; the list is as it was.
+    pub fn push(&mut self, key: &[u8]) -> Result<()> {
+        self.bytes.try_reserve(key.len())?;
+        self.ends.try_reserve(1)?;
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
+        Ok(())
     }
 
     /// The number of keys.
@@ -220,6 +226,12 @@ pub fn ascii<'a>(units: &[u16], buffer: &'a mut [u8; ASCII_BYTES]) -> Option<&'a
 
 /// The room that [`ascii`] has.
 pub const ASCII_BYTES: usize = 128;
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// Lets a map of keys be asked with plain bytes; hash and order are those of the bytes.
 impl Borrow<[u8]> for Key {

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cache`] | the rules: ages, recency, bounds, counters |
+//! | [`command`], [`copies`] | every command, and what it reads |
 //! | [`storage`] | where entries lie |
 //! | [`store`] | a cache behind its lock, on the heap or shared |
 //! | [`key`], [`value`], [`text`] | what an entry is made of |
@@ -21,6 +22,8 @@
 #[cfg(all(feature = "addon", not(test)))]
 mod addon;
 pub mod cache;
+pub mod command;
+pub mod copies;
 pub mod error;
 pub mod handler;
 pub mod key;

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn message(json: &str) -> String {
-        Options::parse(json).unwrap_err().message.into_owned()
+        Options::parse(json).unwrap_err().into_message()
     }
 
     #[test]

@@ -30,11 +30,13 @@ use serde_json::{Value as Json, value::RawValue};
 use std::{borrow::Cow, fmt::Write};
 
 use crate::{
+    command::Answer,
+    copies::{Copies, Item},
     error::{Error, Result},
     key::{Key, KeyView},
     options::{number, special},
     text::push_json_string,
-    value::{OwnedValue, Value},
+    value::{Carried, Value},
 };
 
 /// How a worker wants a JavaScript value of the primary.
@@ -233,37 +235,6 @@ pub fn key(raw: &RawValue) -> Result<Key> {
     readable.ok_or_else(|| Error::argument(format!("a key must be a primitive, got {}", shown(raw))))
 }
 
-/// A value as a request carries it: borrowed from the request where its bytes are there as they are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Carried<'a> {
-    /// A string, WTF-8.
-    String(Cow<'a, [u8]>),
-    /// The output of `v8.serialize`.
-    Clone(Vec<u8>),
-    /// Any other value.
-    Plain(Value<'a>),
-}
-
-impl Carried<'_> {
-    /// The value to store.
-    pub fn value(&self) -> Value<'_> {
-        match self {
-            Self::String(bytes) => Value::String(bytes),
-            Self::Clone(bytes) => Value::Clone(bytes),
-            Self::Plain(value) => *value,
-        }
-    }
-
-    /// The value, to keep.
-    pub fn into_owned(self) -> OwnedValue {
-        match self {
-            Self::String(bytes) => OwnedValue::String(bytes.into()),
-            Self::Clone(bytes) => OwnedValue::Clone(bytes.into()),
-            Self::Plain(value) => value.to_owned(),
-        }
-    }
-}
-
 /// Reads a value.
 pub fn value<'a>(kind: &RawValue, payload: &'a RawValue) -> Result<Carried<'a>> {
     let json = payload.get();
@@ -367,7 +338,7 @@ impl Reply {
     /// Ready answers become a part of their own at this size, so that no message grows without bound.
     const PART_BYTES: usize = 1 << 20;
     /// The largest answer, in bytes. V8's longest string has 2^29 units; the channel's JSON may double it.
-    const ANSWER_BYTES: usize = 1 << 28;
+    pub const ANSWER_BYTES: usize = 1 << 28;
     /// The most bytes that a batch is answered with; what it asks for beyond them is refused. A short request
     /// can ask for a long value, and do so a million times.
     const REPLY_BYTES: usize = Self::ANSWER_BYTES;
@@ -385,10 +356,14 @@ impl Reply {
         if written.is_ok() && self.is_too_large() {
             written = Err(Error::too_large(self.bytes()));
         }
+        let mut rest = String::new();
+        if written.is_ok() && !self.pieces.is_empty() {
+            written = cut(&mut self.text, self.start).map(|text| rest = text);
+        }
         if let Err(error) = written {
             self.text.truncate(self.start);
             self.pieces.clear();
-            if error == Error::busy() {
+            if error.is_busy() {
                 return false;
             }
             self.begin(id);
@@ -399,14 +374,14 @@ impl Reply {
                 // The answer that is one too many may be large: it travels alone, and if the channel refuses
                 // it, fails alone.
                 let separator = usize::from(self.start > 0);
-                let alone = self.text.split_off(self.start + separator);
-                self.text.truncate(self.start);
-                self.close_part();
-                self.text = alone;
+                if let Ok(alone) = cut(&mut self.text, self.start + separator) {
+                    self.text.truncate(self.start);
+                    self.close_part();
+                    self.text = alone;
+                }
                 self.close_part();
             }
         } else {
-            let rest = self.text.split_off(self.start);
             self.parts_bytes += self.pieces_bytes + rest.len();
             self.pieces.push(Piece::Text(rest));
             self.close_part();
@@ -462,8 +437,26 @@ impl Reply {
         self.doubts = doubts;
     }
 
+    /// Writes what a command gave; `copies` is what its sink was given.
+    ///
+    /// # Errors
+    /// There is no memory for it; [`Reply::answer`] writes that in its place.
+    pub fn write(&mut self, answer: Answer, copies: &Copies) -> Result<()> {
+        match answer {
+            Answer::Nothing => self.value(Value::Null),
+            Answer::Bool(bool) => self.value(Value::Bool(bool)),
+            Answer::Number(number) => self.value(Value::Number(number)),
+            Answer::Found => copies.iter().try_for_each(|item| self.item(item)),
+            Answer::List => self.list(copies.iter()),
+        }
+    }
+
     /// Writes a value.
-    pub fn value(&mut self, value: Value<'_>) {
+    ///
+    /// # Errors
+    /// As [`Reply::write`].
+    pub fn value(&mut self, value: Value<'_>) -> Result<()> {
+        self.text.try_reserve(SMALL)?;
         let out = &mut self.text;
         match value {
             Value::Json(json) if self.doubts && serde_json::from_str::<&RawValue>(json).is_err() => {
@@ -475,103 +468,125 @@ impl Reply {
             Value::Number(number) => push_number(out, number),
             Value::String(bytes) => {
                 out.push_str("0,");
-                push_json_string(out, bytes);
+                push_json_string(out, bytes)?;
             }
             Value::Json(json) => {
+                out.try_reserve(SMALL + json.len())?;
                 out.push_str("0,");
                 out.push_str(json);
             }
             Value::Clone(bytes) => {
+                out.try_reserve(SMALL + bytes.len().div_ceil(3).saturating_mul(4))?;
                 out.push_str("3,\"");
                 BASE64.encode_string(bytes, out);
                 out.push('"');
             }
-            Value::Slot(slot) => self.piece(Piece::Slot(slot, self.mode)),
+            Value::Slot(slot) => self.piece(Piece::Slot(slot, self.mode))?,
         }
+        Ok(())
     }
 
     /// Writes where a namespace can be attached; `theirs` is the ticket to one that the worker has already.
-    pub fn ticket(&mut self, namespace: &str, theirs: Option<&str>) {
+    ///
+    /// # Errors
+    /// As [`Reply::write`].
+    pub fn ticket(&mut self, namespace: &str, theirs: Option<&str>) -> Result<()> {
         self.piece(Piece::Ticket {
             namespace: namespace.to_owned(),
             theirs: theirs.map(str::to_owned),
-        });
+        })
     }
 
-    fn piece(&mut self, piece: Piece) {
+    fn piece(&mut self, piece: Piece) -> Result<()> {
         // Until now the answer being written lay in `text`; what is ready of it moves to `pieces`.
-        let ready = self.text.split_off(self.start);
+        let separator = self.pieces.is_empty() && self.start > 0;
+        let ready = cut(&mut self.text, self.start + usize::from(separator))?;
+        self.text.truncate(self.start);
         self.pieces_bytes += ready.len();
-        let separator = self.pieces.is_empty() && ready.starts_with(',');
-        self.pieces
-            .push(Piece::Text(if separator { ready[1..].to_owned() } else { ready }));
+        self.pieces.try_reserve(2)?;
+        self.pieces.push(Piece::Text(ready));
         self.pieces.push(piece);
+        Ok(())
     }
 
-    /// Writes that there is no such entry.
-    pub fn miss(&mut self) {
-        let _ = write!(self.text, "5,0");
+    fn miss(&mut self) {
+        self.text.push_str("5,0");
     }
 
-    /// Writes a result that is no stored value.
-    pub fn json(&mut self, json: &str) {
-        self.text.push_str("0,");
-        self.text.push_str(json);
-    }
-
-    /// Writes a list; `each` writes its elements. One that grows too large is left: `answer` refuses it.
-    pub fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut Self, T)) {
+    /// Writes a list. One that grows too large is left: `answer` refuses it.
+    fn list<'a>(&mut self, items: impl Iterator<Item = Item<'a>>) -> Result<()> {
+        self.text.try_reserve(SMALL)?;
         self.text.push_str("0,[");
-        for (index, item) in items.into_iter().enumerate() {
+        for (index, item) in items.enumerate() {
             if self.is_too_large() {
                 break;
             }
+            self.text.try_reserve(SMALL)?;
             if index > 0 {
                 self.text.push(',');
             }
-            each(self, item);
+            self.item(item)?;
         }
         self.text.push(']');
+        Ok(())
     }
 
-    /// Writes one element of a list: a key.
-    pub fn key(&mut self, bytes: &[u8]) {
+    /// Writes one item of those that a command gave.
+    fn item(&mut self, item: Item<'_>) -> Result<()> {
+        self.text.try_reserve(SMALL)?;
+        match item {
+            Item::Value(value) => return self.value(value),
+            Item::Miss => self.miss(),
+            Item::Key(key) => return self.key(key),
+            // JSON has no form for some numbers: the 1.x API sent null.
+            Item::Number(number) if !number.is_finite() => self.text.push_str("null"),
+            Item::Number(number) => drop(push_finite(&mut self.text, number)),
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, bytes: &[u8]) -> Result<()> {
         let out = &mut self.text;
         let _ = match KeyView::of(bytes) {
-            KeyView::String(bytes) => {
-                push_json_string(out, bytes);
-                Ok(())
-            }
+            KeyView::String(bytes) => return push_json_string(out, bytes),
             KeyView::Number(number) => match special_name(number) {
                 Some(name) => write!(out, "{{\"n\":\"{name}\"}}"),
                 None => push_finite(out, number),
             },
-            KeyView::BigInt(digits) => write!(out, "{{\"i\":\"{digits}\"}}"),
+            KeyView::BigInt(digits) => {
+                out.try_reserve(SMALL + digits.len())?;
+                write!(out, "{{\"i\":\"{digits}\"}}")
+            }
             KeyView::Bool(bool) => write!(out, "{bool}"),
             KeyView::Null => write!(out, "null"),
             KeyView::Undefined => write!(out, "{{\"u\":0}}"),
         };
-    }
-
-    /// Writes one element of a list: a number, `null` where JSON has no form for it, as the 1.x API sent it.
-    pub fn number(&mut self, number: f64) {
-        let _ = if number.is_finite() {
-            push_finite(&mut self.text, number)
-        } else {
-            write!(self.text, "null")
-        };
-    }
-
-    /// Writes a separator between elements.
-    pub fn comma(&mut self) {
-        self.text.push(',');
+        Ok(())
     }
 
     fn error(&mut self, error: &Error) {
         let _ = write!(self.text, "4,[\"{}\",", error.class.name());
-        push_json_string(&mut self.text, error.message.as_bytes());
-        let _ = write!(self.text, ",\"{}\"]", error.code);
+        if push_json_string(&mut self.text, error.message.as_bytes()).is_err() {
+            self.text.push('"');
+        }
+        let _ = write!(self.text, ",\"{}\"]", error.code.as_str());
     }
+}
+
+/// What any item but a text takes in a reply, with its separators, at the most.
+const SMALL: usize = 64;
+
+/// Takes what follows `from` off a text.
+fn cut(text: &mut String, from: usize) -> Result<String> {
+    if from == 0 {
+        return Ok(std::mem::take(text));
+    }
+    let end = text.get(from..).unwrap_or_default();
+    let mut taken = String::new();
+    taken.try_reserve_exact(end.len())?;
+    taken.push_str(end);
+    text.truncate(from);
+    Ok(taken)
 }
 
 fn special_name(number: f64) -> Option<&'static str> {
@@ -604,6 +619,7 @@ fn push_finite(out: &mut String, number: f64) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::OwnedValue;
     use proptest::prelude::*;
 
     fn raw(json: &str) -> Box<RawValue> {
@@ -637,13 +653,12 @@ mod tests {
         let text = |doubts| {
             let mut reply = Reply::default();
             reply.doubt(doubts);
-            reply.value(Value::Json("[1]"));
-            reply.comma();
-            reply.value(Value::Json("[1\u{1}"));
+            let values = [Value::Json("[1]"), Value::Json("[1\u{1}")];
+            reply.list(values.into_iter().map(Item::Value)).unwrap();
             reply.text
         };
-        assert_eq!(text(true), "0,[1],5,0");
-        assert_eq!(text(false), "0,[1],0,[1\u{1}");
+        assert_eq!(text(true), "0,[0,[1],5,0]");
+        assert_eq!(text(false), "0,[0,[1],0,[1\u{1}]");
     }
 
     #[test]
@@ -755,7 +770,7 @@ mod tests {
         ];
         for (kind, payload) in bad {
             assert_eq!(
-                read_value(kind, payload).unwrap_err().code,
+                read_value(kind, payload).unwrap_err().code.as_str(),
                 "ERR_BAD_REQUEST",
                 "{kind} {payload}"
             );
@@ -768,13 +783,12 @@ mod tests {
             for number in [f64::from_bits(bits), f64::from(short), f64::from(short) / 10.0] {
                 let mut reply = Reply::default();
                 reply.answer(1, Mode::Json, |reply| {
-                    reply.key(Key::number(number).as_bytes());
-                    reply.comma();
-                    reply.value(Value::Number(number));
-                    Ok(())
+                    let key = Key::number(number);
+                    reply.list([Item::Key(key.as_bytes()), Item::Value(Value::Number(number))].into_iter())
                 });
                 let text = text(&reply.finish());
-                let [_, key, kind, payload] = serde_json::from_str::<[&RawValue; 4]>(&text).unwrap();
+                let [_, _, list] = serde_json::from_str::<[&RawValue; 3]>(&text).unwrap();
+                let [key, kind, payload] = serde_json::from_str::<[&RawValue; 3]>(list.get()).unwrap();
                 prop_assert_eq!(read_key(key.get()), Ok(Key::number(number)));
                 let OwnedValue::Number(read) = read_value(kind.get(), payload.get()).unwrap() else { panic!("{text}") };
                 prop_assert!(read.to_bits() == number.to_bits() || (read.is_nan() && number.is_nan()));
@@ -791,8 +805,7 @@ mod tests {
             let key = Key::utf16(&units);
             let mut reply = Reply::default();
             reply.answer(1, Mode::Json, |reply| {
-                reply.key(key.as_bytes());
-                Ok(())
+                reply.key(key.as_bytes())
             });
             let text = text(&reply.finish());
             let [_, json] = serde_json::from_str::<[&RawValue; 2]>(&text).unwrap();
@@ -859,15 +872,9 @@ mod tests {
     #[test]
     fn answers_are_triples_in_order() {
         let mut reply = Reply::default();
-        reply.answer(1, Mode::Json, |reply| {
-            reply.value(Value::Undefined);
-            Ok(())
-        });
+        reply.answer(1, Mode::Json, |reply| reply.value(Value::Undefined));
         reply.answer(2, Mode::Json, |_| Err(Error::command("a\"b")));
-        reply.answer(3, Mode::Json, |reply| {
-            reply.miss();
-            Ok(())
-        });
+        reply.answer(3, Mode::Json, |reply| reply.item(Item::Miss));
         let parts = reply.finish();
         assert_eq!(
             text(&parts),
@@ -881,9 +888,9 @@ mod tests {
         let mut reply = Reply::default();
         for id in [1, 2] {
             reply.answer(id, Mode::Json, |reply| {
-                reply.json("[");
-                reply.value(Value::Slot(4));
-                reply.json("half");
+                reply.value(Value::Null)?;
+                reply.value(Value::Slot(4))?;
+                reply.value(Value::Null)?;
                 Err(Error::request("no"))
             });
         }
@@ -898,22 +905,12 @@ mod tests {
     #[test]
     fn javascript_values_are_pieces_between_ready_answers() {
         let mut reply = Reply::default();
-        let json = |json: &'static str| {
-            move |reply: &mut Reply| {
-                reply.json(json);
-                Ok(())
-            }
-        };
-        reply.answer(1, Mode::Json, json("true"));
+        reply.answer(1, Mode::Json, |reply| reply.value(Value::Bool(true)));
         reply.answer(2, Mode::Advanced, |reply| {
-            reply.list([3, 4], |reply, slot| reply.value(Value::Slot(slot)));
-            Ok(())
+            reply.list([3, 4].into_iter().map(|slot| Item::Value(Value::Slot(slot))))
         });
-        reply.answer(3, Mode::Json, |reply| {
-            reply.value(Value::Slot(5));
-            Ok(())
-        });
-        reply.answer(4, Mode::Json, json("false"));
+        reply.answer(3, Mode::Json, |reply| reply.value(Value::Slot(5)));
+        reply.answer(4, Mode::Json, |reply| reply.value(Value::Bool(false)));
         let piece = |text: &str| Piece::Text(text.to_owned());
         assert_eq!(
             reply.finish(),
@@ -944,8 +941,7 @@ mod tests {
         let mut reply = Reply::default();
         for id in 0..5 {
             reply.answer(id, Mode::Json, |reply| {
-                reply.value(Value::String(long.as_bytes()));
-                Ok(())
+                reply.value(Value::String(long.as_bytes()))
             });
         }
         let parts = reply.finish();
@@ -966,13 +962,9 @@ mod tests {
         let mut reply = Reply::default();
         reply.answer(1, Mode::Json, |reply| {
             // Without an end: a request can name one key as often as it likes.
-            reply.list(0.., |reply, _| reply.value(Value::Json(&value)));
-            Ok(())
+            reply.list(std::iter::repeat(Item::Value(Value::Json(&value))))
         });
-        reply.answer(2, Mode::Json, |reply| {
-            reply.miss();
-            Ok(())
-        });
+        reply.answer(2, Mode::Json, |reply| reply.item(Item::Miss));
         let text = text(&reply.finish());
         assert!(
             text.starts_with("[1,4,[\"RangeError\"") && text.ends_with(",2,5,0]"),
@@ -996,10 +988,8 @@ mod tests {
         let mut reply = Reply::default();
         for slot in [false, true, false] {
             reply.answer(1, Mode::Json, |reply| {
-                reply.list(0..2, |reply, n| {
-                    reply.value(if slot { Value::Slot(n) } else { Value::Null })
-                });
-                Ok(())
+                let value = |n| if slot { Value::Slot(n) } else { Value::Null };
+                reply.list((0..2).map(|n| Item::Value(value(n))))
             });
         }
         reply.close_part();

@@ -41,9 +41,8 @@ impl Peers {
         let identity = format!("{:?} {}", peers::start_time(self.parent), self.identity);
         peers::open(&identity, namespace, self.parent)?
             .map(Store::shared)
-            .ok_or_else(|| Error {
-                message: "another process looks for the shared store; try again".into(),
-                ..Error::busy()
+            .ok_or_else(|| {
+                Error::busy().with_message("another process looks for the shared store; try again")
             })
     }
 
@@ -360,7 +359,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn keys(store: &Store) -> Vec<Vec<u8>> {
         let cache = store.lock(PATIENCE).unwrap();
-        cache.iter().map(|entry| entry.key.to_vec()).collect()
+        let mut keys = vec![];
+        let visited = cache.visit_keys(|key| {
+            keys.push(key.to_vec());
+            Ok(())
+        });
+        visited.unwrap();
+        keys
     }
 
     /// A namespace with entries whose values are the number.
@@ -393,8 +398,8 @@ mod tests {
         let found = own
             .lock(PATIENCE)
             .unwrap()
-            .peek(b"sb", 0.0, |value| value.to_owned());
-        assert_eq!(found, Some(crate::value::OwnedValue::Number(1.0)));
+            .peek(b"sb", 0.0, |value| Ok(value.to_owned()));
+        assert_eq!(found, Ok(Some(crate::value::OwnedValue::Number(1.0))));
 
         // Nobody goes on with the other one, nor begins a third.
         assert_eq!(others.lock(PATIENCE).err(), Some(Error::moved()));
@@ -460,13 +465,13 @@ mod tests {
         let store = filled(&workers, ["sa", "sb"], 1.0);
         // Another attachment of the segment, as another copy of the package in this process has it.
         let other = peers("hold").open("n", Options::default(), PATIENCE).unwrap();
-        let has = |store: &Store, key: &[u8]| store.lock(PATIENCE).map(|cache| cache.has(key, 0.0));
+        let has = |store: &Store, key: &[u8]| store.lock(PATIENCE).and_then(|cache| cache.has(key, 0.0));
 
         let outer = store.hold(PATIENCE).unwrap();
         let inner = store.hold(PATIENCE).unwrap();
         assert_eq!(has(&store, b"sa"), Ok(true));
         drop(inner);
-        store.lock(PATIENCE).unwrap().del(b"sa");
+        store.lock(PATIENCE).unwrap().del(b"sa").unwrap();
         assert_eq!(has(&other, b"sa"), Err(Error::busy()), "the same thread");
         std::thread::scope(|scope| {
             for store in [&store, &other] {
@@ -513,6 +518,6 @@ mod tests {
             parent: u32::MAX,
         });
         let refused = orphan.open("n", Options::default(), PATIENCE).err().unwrap();
-        assert_eq!(refused.code, "ERR_STORE_PEERS");
+        assert_eq!(refused.code.as_str(), "ERR_STORE_PEERS");
     }
 }

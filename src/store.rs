@@ -22,6 +22,7 @@ use crate::storage::shared::{
 use crate::{
     cache::Cache,
     error::{Error, Result},
+    key::KeyList,
     slots::Slots,
     storage::{Entry, Limits, Stamp, Storage, heap::HeapStorage},
     value::Value,
@@ -58,7 +59,7 @@ pub enum Place {
 /// let ticket = store.share(&Slots::default(), |_| None)?;
 /// // In another process:
 /// let other = Store::attach(&ticket)?;
-/// assert!(other.lock(Duration::ZERO)?.has(b"key", 0.0));
+/// assert!(other.lock(Duration::ZERO)?.has(b"key", 0.0)?);
 /// # }
 /// # Ok(())
 /// # }
@@ -121,7 +122,7 @@ impl Store {
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
         let stuck = patience <= PATIENCE && self.is_stuck.load(Relaxed);
         let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
-        let busy = matches!(&locked, Err(error) if *error == Error::busy());
+        let busy = matches!(&locked, Err(error) if error.is_busy());
         if busy != stuck {
             self.is_stuck.store(busy, Relaxed);
         }
@@ -255,7 +256,7 @@ impl Store {
         };
         if self.ticket().is_some_and(|own| own.nonce != ticket.nonce) {
             let absorbed = attach().and_then(|theirs| self.absorb(theirs));
-            if absorbed == Err(Error::busy()) {
+            if absorbed.is_err_and(|error| error.is_busy()) {
                 return Err(Error::busy());
             }
             // Else it is gone, or left by all, or not to be had: nothing of it can be.
@@ -268,16 +269,21 @@ impl Store {
         let theirs = Self::shared(theirs);
         let mut theirs = theirs.lock(FAREWELL)?;
         let mut here = self.lock(FAREWELL)?;
-        let new: Vec<_> = theirs
-            .iter()
-            .filter(|entry| here.storage().stamp(entry.key).is_none())
-            .collect();
-        for Entry { key, value, stamp } in new.into_iter().rev() {
-            if here.storage_mut().put(key, value, stamp).is_err() {
-                // No memory: those that come first in the order of age are here.
-                break;
-            }
-        }
+        let mut new = KeyList::default();
+        let listed = theirs.visit_keys(|key| match here.storage().stamp(key)? {
+            Some(_) => Ok(()),
+            None => new.push(key),
+        });
+        let new: Vec<_> = new.iter().collect();
+        // Those that come first in the order of age, as many as there is memory for.
+        let _ = listed.and_then(|()| {
+            new.iter().rev().try_for_each(|key| {
+                if let Some((value, stamp)) = theirs.storage_mut().touch(key)? {
+                    here.storage_mut().put(key, value, stamp)?;
+                }
+                Ok(())
+            })
+        });
         here.trim();
         if let Place::Shared(segment) = theirs.storage_mut() {
             segment.move_out();
@@ -362,7 +368,7 @@ impl Guard<'_> {
     pub fn readable(&self, key: Option<&[u8]>) -> Result<()> {
         match self.storage() {
             #[cfg(target_os = "linux")]
-            Place::Shared(segment) if segment.is_elsewhere(key) => Err(Error::elsewhere()),
+            Place::Shared(segment) if segment.is_elsewhere(key)? => Err(Error::elsewhere()),
             _ => Ok(()),
         }
     }
@@ -495,19 +501,19 @@ impl Storage for Place {
         on!(self, storage => storage.entry_size(key, value))
     }
 
-    fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
+    fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         on!(self, storage => storage.touch(key))
     }
 
-    fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
+    fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         on!(self, storage => storage.peek(key))
     }
 
-    fn stamp(&self, key: &[u8]) -> Option<Stamp> {
+    fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>> {
         on!(self, storage => storage.stamp(key))
     }
 
-    fn least_recent(&self) -> Option<Entry<'_>> {
+    fn least_recent(&self) -> Result<Option<Entry<'_>>> {
         on!(self, storage => storage.least_recent())
     }
 
@@ -519,28 +525,24 @@ impl Storage for Place {
         on!(self, storage => storage.decline(value))
     }
 
-    fn remove(&mut self, key: &[u8]) -> bool {
+    fn remove(&mut self, key: &[u8]) -> Result<bool> {
         on!(self, storage => storage.remove(key))
     }
 
-    fn remove_least_recent(&mut self) -> bool {
+    fn remove_least_recent(&mut self) -> Result<bool> {
         on!(self, storage => storage.remove_least_recent())
     }
 
-    fn clear(&mut self) {
+    fn clear(&mut self) -> Result<()> {
         on!(self, storage => storage.clear())
     }
 
-    fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        on!(self, storage => Box::new(storage.iter()) as Box<dyn Iterator<Item = Entry<'_>> + '_>)
+    fn visit(&self, visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        on!(self, storage => storage.visit(visit))
     }
 
-    fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        on!(self, storage => Box::new(storage.keys()) as Box<dyn Iterator<Item = &[u8]> + '_>)
-    }
-
-    fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool) {
-        on!(self, storage => storage.retain(keep))
+    fn visit_keys(&self, visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        on!(self, storage => storage.visit_keys(visit))
     }
 
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool) {

@@ -2,6 +2,8 @@
 //! so its bytes here are WTF-8: UTF-8 in which a lone surrogate has its three-byte form. Every string has
 //! exactly one WTF-8 form, so equal strings are equal bytes.
 
+use crate::error::Result;
+
 /// Appends the WTF-8 form of `units` to `out`.
 pub fn push_utf16(out: &mut impl Extend<u8>, units: &[u16]) {
     // Of all units at once, not up to the first that is none: this way the loop is fast.
@@ -32,8 +34,13 @@ pub fn from_utf16(units: &[u16]) -> Vec<u8> {
 }
 
 /// The UTF-16 units of WTF-8 `bytes`. Bytes that are not WTF-8 become U+FFFD.
-pub fn to_utf16(bytes: &[u8]) -> Vec<u16> {
-    let mut units = Vec::with_capacity(bytes.len());
+///
+/// # Errors
+/// There is no memory for them.
+pub fn to_utf16(bytes: &[u8]) -> Result<Vec<u16>> {
+    let mut units = vec![];
+    // Each unit takes one byte at the least.
+    units.try_reserve_exact(bytes.len())?;
     for chunk in Chunks(bytes) {
         match chunk {
             Chunk::Utf8(text) => units.extend(text.encode_utf16()),
@@ -41,24 +48,34 @@ pub fn to_utf16(bytes: &[u8]) -> Vec<u16> {
             Chunk::Damaged => units.push(0xFFFD),
         }
     }
-    units
+    Ok(units)
 }
 
 /// Appends WTF-8 `bytes` to `out` as a JSON string, quotes included; lone surrogates as `\udXXX`, as
 /// `JSON.stringify` writes them.
-pub fn push_json_string(out: &mut String, bytes: &[u8]) {
+///
+/// # Errors
+/// There is no memory for it; a part of it may be there.
+pub fn push_json_string(out: &mut String, bytes: &[u8]) -> Result<()> {
+    out.try_reserve(bytes.len() + 2)?;
     out.push('"');
     for chunk in Chunks(bytes) {
         match chunk {
-            Chunk::Utf8(text) => push_escaped(out, text),
-            Chunk::Surrogate(unit) => out.push_str(&format!("\\u{unit:04x}")),
-            Chunk::Damaged => out.push(char::REPLACEMENT_CHARACTER),
+            Chunk::Utf8(text) => push_escaped(out, text)?,
+            Chunk::Surrogate(unit) => push(out, &format!("\\u{unit:04x}"))?,
+            Chunk::Damaged => push(out, "\u{FFFD}")?,
         }
     }
-    out.push('"');
+    push(out, "\"")
 }
 
-fn push_escaped(out: &mut String, text: &str) {
+fn push(out: &mut String, text: &str) -> Result<()> {
+    out.try_reserve(text.len())?;
+    out.push_str(text);
+    Ok(())
+}
+
+fn push_escaped(out: &mut String, text: &str) -> Result<()> {
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {
@@ -70,15 +87,15 @@ fn push_escaped(out: &mut String, text: &str) {
             0..0x20 => "",
             _ => continue,
         };
-        out.push_str(&text[plain..at]);
+        push(out, &text[plain..at])?;
         if escape.is_empty() {
-            out.push_str(&format!("\\u{byte:04x}"));
+            push(out, &format!("\\u{byte:04x}"))?;
         } else {
-            out.push_str(escape);
+            push(out, escape)?;
         }
         plain = at + 1;
     }
-    out.push_str(&text[plain..]);
+    push(out, &text[plain..])
 }
 
 enum Chunk<'a> {
@@ -140,29 +157,29 @@ mod tests {
         #[test]
         fn any_utf16_comes_back_as_it_went(units in prop::collection::vec(
             prop_oneof![any::<u16>(), 0xD7F0u16..0xE010, 0u16..0x80], 0..40)) {
-            prop_assert_eq!(to_utf16(&wtf8(&units)), units);
+            prop_assert_eq!(to_utf16(&wtf8(&units)).unwrap(), units);
         }
 
         #[test]
         fn json_strings_say_what_serde_reads(text in any::<String>()) {
             let mut json = String::new();
-            push_json_string(&mut json, text.as_bytes());
+            push_json_string(&mut json, text.as_bytes()).unwrap();
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }
 
         #[test]
         fn damaged_bytes_never_panic(bytes in any::<Vec<u8>>()) {
             let mut json = String::new();
-            push_json_string(&mut json, &bytes);
+            push_json_string(&mut json, &bytes).unwrap();
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok() || json.contains("\\ud"));
-            to_utf16(&bytes);
+            to_utf16(&bytes).unwrap();
         }
     }
 
     #[test]
     fn a_lone_surrogate_has_its_escape() {
         let mut json = String::new();
-        push_json_string(&mut json, &wtf8(&[0x61, 0xD83D, 0x62]));
+        push_json_string(&mut json, &wtf8(&[0x61, 0xD83D, 0x62])).unwrap();
         assert_eq!(json, r#""a\ud83db""#);
     }
 

@@ -1,5 +1,7 @@
 //! Values as a store sees them: small ones in place, the rest as bytes tagged with their kind.
 
+use std::borrow::Cow;
+
 /// A borrowed value. Strings are WTF-8, see [`crate::text`]; nothing here is ever wrapped in JSON that was
 /// not JSON when it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +82,37 @@ impl OwnedValue {
             Self::Json(value) => Value::Json(value),
             Self::Clone(value) => Value::Clone(value),
             Self::Slot(value) => Value::Slot(*value),
+        }
+    }
+}
+
+/// A value as a request carries it: borrowed from the request where its bytes are there as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Carried<'a> {
+    /// A string, WTF-8.
+    String(Cow<'a, [u8]>),
+    /// The output of `v8.serialize`.
+    Clone(Vec<u8>),
+    /// Any other value.
+    Plain(Value<'a>),
+}
+
+impl Carried<'_> {
+    /// The value to store.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::String(bytes) => Value::String(bytes),
+            Self::Clone(bytes) => Value::Clone(bytes),
+            Self::Plain(value) => *value,
+        }
+    }
+
+    /// The value, to keep.
+    pub fn into_owned(self) -> OwnedValue {
+        match self {
+            Self::String(bytes) => OwnedValue::String(bytes.into()),
+            Self::Clone(bytes) => OwnedValue::Clone(bytes.into()),
+            Self::Plain(value) => value.to_owned(),
         }
     }
 }

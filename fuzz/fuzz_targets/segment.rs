@@ -23,7 +23,6 @@ enum Event {
     Peek(u8),
     Remove(u8),
     RemoveLeastRecent,
-    Retain(u8),
     RetainStamps(u8),
     List,
     Clear,
@@ -66,10 +65,9 @@ fuzz_target!(|events: Vec<Event>| {
             Event::Peek(key) => drop(segment.peek(&vec![key; usize::from(key) + 1])),
             Event::Remove(key) => drop(segment.remove(&vec![key; usize::from(key) + 1])),
             Event::RemoveLeastRecent => drop(segment.remove_least_recent()),
-            Event::Retain(mask) => segment.retain(|entry| entry.key.len() as u8 & mask != 0),
             Event::RetainStamps(mask) => segment.retain_stamps(|stamp| stamp.set_at as u8 & mask != 0),
-            Event::List => drop(segment.iter().count()),
-            Event::Clear => segment.clear(),
+            Event::List => drop(segment.visit(|_| Ok(()))),
+            Event::Clear => drop(segment.clear()),
             Event::Begin => drop(segment.begin().expect("memory")),
             Event::Byte(region, at, byte) => {
                 let at = place(region, at);
@@ -85,9 +83,9 @@ fuzz_target!(|events: Vec<Event>| {
     }
     segment.recover().expect("memory");
     segment.validate().expect("whole");
-    segment.clear();
+    segment.clear().expect("memory");
     segment.put(b"key", Value::Null, stamp(0)).expect("memory");
-    assert_eq!(segment.peek(b"key"), Some((Value::Null, stamp(0))));
+    assert_eq!(segment.peek(b"key"), Ok(Some((Value::Null, stamp(0)))));
     segment.validate().expect("whole");
 });
 

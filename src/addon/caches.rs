@@ -127,19 +127,20 @@ impl Table {
     pub fn show(&self, call: &Call, run: impl FnOnce(&mut Values) -> Result<()>) -> Result<JsValue> {
         let mut values = self.values.borrow_mut();
         values.clear();
-        run(&mut values)?;
-        let (outcome, shown) = values
-            .iter()
-            .next()
-            .map_or((Outcome::Miss, std::ptr::null_mut()), |value| {
-                self.convert(call, value)
-            });
+        run(&mut values).inspect_err(|_| values.clear())?;
+        let (outcome, shown) = match values.iter().next() {
+            Some(value) => self.convert(call, value)?,
+            None => (Outcome::Miss, std::ptr::null_mut()),
+        };
         Ok(self.outcome(outcome, shown))
     }
 
     /// A value for JavaScript, and what it is.
-    pub fn convert(&self, call: &Call, value: Read<'_>) -> (Outcome, JsValue) {
-        match value {
+    ///
+    /// # Errors
+    /// JavaScript has no memory for it.
+    pub fn convert(&self, call: &Call, value: Read<'_>) -> Result<(Outcome, JsValue)> {
+        Ok(match value {
             Read::Slot(slot) => {
                 self.say_slot(slot);
                 (Outcome::Slot, std::ptr::null_mut())
@@ -148,10 +149,10 @@ impl Table {
             Read::Null => (Outcome::Value, call.null()),
             Read::Bool(flag) => (Outcome::Value, call.js_bool(flag)),
             Read::Number(number) => (Outcome::Value, call.js_number(number)),
-            Read::String(wtf8) => (Outcome::Value, call.js_string(wtf8)),
-            Read::Json(json) => (Outcome::Json, call.js_string(json)),
-            Read::Clone(bytes) => (Outcome::Clone, call.js_buffer(bytes)),
-        }
+            Read::String(wtf8) => (Outcome::Value, made(call.js_string(wtf8))?),
+            Read::Json(json) => (Outcome::Json, made(call.js_string(json))?),
+            Read::Clone(bytes) => (Outcome::Clone, made(call.js_buffer(bytes))?),
+        })
     }
 
     /// Says which slot belongs to the result.
@@ -178,6 +179,14 @@ impl Table {
     pub fn fail(&self, call: &Call, error: &Error) -> JsValue {
         self.outcome(Outcome::Error, call.js_error(error))
     }
+}
+
+/// A value that Node-API was to make of bytes; it gives a null where it could not.
+pub fn made(value: JsValue) -> Result<JsValue> {
+    if value.is_null() {
+        return Err(Error::out_of_memory());
+    }
+    Ok(value)
 }
 
 /// A cache with the table in which its JavaScript values lie.

@@ -275,10 +275,7 @@ impl Call {
         }
         let mut keys = KeyList::default();
         for index in 0..self.length(value) {
-            self.with_key(self.element(value, index)?, |key| {
-                keys.push(key);
-                Ok(())
-            })?;
+            self.with_key(self.element(value, index)?, |key| keys.push(key))?;
         }
         if keys.len() != count {
             return Err(Error::argument("the keys changed while they were read"));
@@ -392,8 +389,7 @@ impl Call {
                     bytes.len() as isize,
                     &mut value,
                 );
-            } else {
-                let units = text::to_utf16(bytes);
+            } else if let Ok(units) = text::to_utf16(bytes) {
                 sys::napi_create_string_utf16(self.env, units.as_ptr(), units.len() as isize, &mut value);
             }
         }
@@ -422,7 +418,7 @@ impl Call {
         value
     }
 
-    /// A copy of bytes as a `Buffer`.
+    /// A copy of bytes as a `Buffer`; null where there is no memory for it.
     pub fn js_buffer(&self, bytes: &[u8]) -> JsValue {
         let mut value = ptr::null_mut();
         // SAFETY: Node copies `bytes`, passed with their length.
@@ -435,7 +431,38 @@ impl Call {
                 &mut value,
             )
         };
+        if value.is_null() {
+            // Node has thrown; the caller says what is wrong.
+            let mut thrown = ptr::null_mut();
+            // SAFETY: a pointer to a local.
+            unsafe { sys::napi_get_and_clear_last_exception(self.env, &mut thrown) };
+        }
         value
+    }
+
+    /// A copy of numbers as a typed array; null where there is no memory for it.
+    pub fn js_numbers<T: Element>(&self, numbers: &[Cell<T>]) -> JsValue {
+        // SAFETY: `T` is a number (see `Element`), so all of its bytes are set, and a cell has the layout of what is
+        // in it. Nobody writes the cells while the slice is used: they belong to this thread.
+        let bytes = unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) };
+        // A plain buffer of a typed array can end the process where there is no memory: this way throws.
+        let buffer = self.js_buffer(bytes);
+        let (mut array, mut memory, mut offset) = (ptr::null_mut(), ptr::null_mut(), 0);
+        // SAFETY: all pointers are to locals or, where they are not needed, null. A failure leaves nulls, which the
+        // next call refuses.
+        unsafe {
+            sys::napi_get_typedarray_info(
+                self.env,
+                buffer,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &mut memory,
+                &mut offset,
+            );
+            sys::napi_create_typedarray(self.env, T::KIND, numbers.len(), memory, offset, &mut array);
+        }
+        array
     }
 
     /// An array of values.
@@ -456,7 +483,7 @@ impl Call {
         self.array(&[
             self.js_string(error.class.name().as_bytes()),
             self.js_string(error.message.as_bytes()),
-            self.js_string(error.code.as_bytes()),
+            self.js_string(error.code.as_str().as_bytes()),
         ])
     }
 }
@@ -485,7 +512,7 @@ fn words(digits: &str) -> (bool, Vec<u64>) {
     (negative, words)
 }
 
-/// Elements of the typed arrays that cross here.
+/// Elements of the typed arrays that cross here: numbers alone, any bytes of which are one.
 pub trait Element: Copy {
     /// Node-API's number for the array type.
     const KIND: sys::napi_typedarray_type;

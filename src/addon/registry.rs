@@ -28,8 +28,8 @@ type ErrorData = Vec<String>;
 fn data(error: Error) -> ErrorData {
     vec![
         error.class.name().into(),
-        error.message.into_owned(),
-        error.code.into(),
+        error.message.clone().into_owned(),
+        error.code.as_str().into(),
     ]
 }
 

@@ -11,7 +11,7 @@ use napi_derive::napi;
 use std::cell::Cell;
 
 use super::{
-    caches::{Held, Outcome, held},
+    caches::{Held, Outcome, held, made},
     call::{self, Body, Call, JsClock, JsValue, Type},
     values::{Copied, Read, Values},
 };
@@ -89,8 +89,7 @@ fn get(call: &Call) -> Answer {
         held.table.show(call, |values| {
             let mut cache = held.store.lock(held.patience)?;
             cache.readable(Some(key))?;
-            cache.get(key, now, |value| values.push(value));
-            Ok(())
+            cache.get(key, now, |value| values.push(value)).map(drop)
         })
     })
 }
@@ -102,8 +101,7 @@ fn peek(call: &Call) -> Answer {
         held.table.show(call, |values| {
             let mut cache = held.store.lock(held.patience)?;
             cache.readable(Some(key))?;
-            cache.peek(key, now, |value| values.push(value));
-            Ok(())
+            cache.peek(key, now, |value| values.push(value)).map(drop)
         })
     })
 }
@@ -112,7 +110,7 @@ fn peek(call: &Call) -> Answer {
 fn has(call: &Call) -> Answer {
     on_key(call, |held, key| {
         let now = call.clock(call.argument(2));
-        let found = held.store.lock(held.patience)?.has(key, now);
+        let found = held.store.lock(held.patience)?.has(key, now)?;
         Ok(held.table.outcome(Outcome::Value, call.js_bool(found)))
     })
 }
@@ -139,7 +137,7 @@ fn keep(call: &Call) -> Answer {
             return keep_or_copy(call, held, key, max_age, now);
         }
         // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
-        let slot = match cache.storage().peek(key) {
+        let slot = match cache.storage().peek(key)? {
             Some((Value::Slot(slot), _)) => slot,
             _ => held.table.slots.take(),
         };
@@ -196,7 +194,7 @@ fn store(call: &Call, held: &Held, key: &[u8], value: Value<'_>) -> Result<JsVal
 /// `del(cache, key)`
 fn del(call: &Call) -> Answer {
     on_key(call, |held, key| {
-        held.store.lock(held.patience)?.del(key);
+        held.store.lock(held.patience)?.del(key)?;
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -220,13 +218,13 @@ fn get_many(call: &Call) -> Answer {
             return Ok(split(held));
         };
         let now = call.clock(call.argument(4));
-        list(call, held, call.argument(3), |values| {
+        let mut places = Places::Given(call.typed_array(call.argument(3)));
+        list(call, held, &mut places, |values| {
             let mut cache = held.store.lock(held.patience)?;
             cache.readable(None)?;
             for key in keys.iter() {
-                cache
-                    .get(key, now, |value| values.push(value))
-                    .unwrap_or_else(|| values.miss());
+                let found = cache.get(key, now, |value| values.push(value))?;
+                found.map_or_else(|| values.miss(), Ok)?;
             }
             Ok(())
         })
@@ -288,7 +286,7 @@ fn del_many(call: &Call) -> Answer {
         };
         let mut cache = held.store.lock(held.patience)?;
         for key in keys.iter() {
-            cache.del(key);
+            cache.del(key)?;
         }
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
@@ -297,7 +295,7 @@ fn del_many(call: &Call) -> Answer {
 /// `reset(cache)`
 fn reset(call: &Call) -> Answer {
     on_cache(call, |held| {
-        held.store.lock(held.patience)?.reset();
+        held.store.lock(held.patience)?.reset()?;
         Ok(held.table.outcome(Outcome::Value, NOTHING))
     })
 }
@@ -324,47 +322,55 @@ fn keys(call: &Call) -> Answer {
     on_cache(call, |held| {
         let mut keys = KeyList::default();
         let cache = held.store.lock(held.patience)?;
-        cache.keys().for_each(|key| keys.push(key));
+        cache.visit_keys(|key| keys.push(key))?;
         drop(cache);
-        Ok(held.table.outcome(Outcome::Value, js_keys(call, &keys)))
+        Ok(held.table.outcome(Outcome::Value, js_keys(call, &keys)?))
     })
 }
 
-/// `entries(cache, now, places, expires)`: `[keys, values]`, most recent first. With an `expires` array, only
-/// what has not expired, and the times at which it will. Where the arrays are too short for the entries there
-/// are, the rest is not written: ask again with longer ones.
+/// `entries(cache, now, dated)`: `[keys, values, places, expires]`, most recent first. When `dated`, of what has not
+/// expired, and with the times at which it will; else `expires` is empty.
 fn entries(call: &Call) -> Answer {
     on_cache(call, |held| {
         let now = call.clock(call.argument(1));
-        let expires = call.typed_array::<f64>(call.argument(3));
+        let dated = call.bool(call.argument(2));
         let mut keys = KeyList::default();
-        let values = list(call, held, call.argument(2), |values| {
+        let mut expires = vec![];
+        let mut places = Places::Grown(vec![]);
+        let values = list(call, held, &mut places, |values| {
             let cache = held.store.lock(held.patience)?;
             cache.readable(None)?;
-            if call.type_of(call.argument(3)) == Type::Object {
-                for (index, entry) in cache.dump(now).enumerate() {
-                    keys.push(entry.key.as_bytes());
-                    values.push(entry.value);
-                    if let Some(cell) = expires.get(index) {
-                        cell.set(entry.expires);
-                    }
-                }
+            if dated {
+                cache.dump(now, |entry, at| {
+                    keys.push(entry.key)?;
+                    expires.try_reserve(1)?;
+                    expires.push(Cell::new(at));
+                    values.push(entry.value)
+                })
             } else {
-                for entry in cache.iter() {
-                    keys.push(entry.key);
-                    values.push(entry.value);
-                }
+                cache.visit(|entry| {
+                    keys.push(entry.key)?;
+                    values.push(entry.value)
+                })
             }
-            Ok(())
         })?;
-        let keys = js_keys(call, &keys);
-        Ok(held.table.outcome(Outcome::Value, call.array(&[keys, values])))
+        let fields = [
+            js_keys(call, &keys)?,
+            values,
+            made(call.js_numbers(places.cells()))?,
+            made(call.js_numbers(&expires))?,
+        ];
+        Ok(held.table.outcome(Outcome::Value, call.array(&fields)))
     })
 }
 
-fn js_keys(call: &Call, keys: &KeyList) -> JsValue {
-    let keys: Vec<_> = keys.iter().map(|key| call.js_key(key)).collect();
-    call.array(&keys)
+fn js_keys(call: &Call, keys: &KeyList) -> Result<JsValue> {
+    let mut shown = vec![];
+    shown.try_reserve_exact(keys.len())?;
+    for key in keys.iter() {
+        shown.push(made(call.js_key(key))?);
+    }
+    Ok(call.array(&shown))
 }
 
 /// `load(cache, keys, values, expires, places, now)`, most recent first.
@@ -404,13 +410,14 @@ fn load(call: &Call) -> Answer {
 fn pop(call: &Call) -> Answer {
     on_cache(call, |held| {
         let mut popped = None;
-        let values = list(call, held, call.argument(1), |values| {
+        let mut places = Places::Given(call.typed_array(call.argument(1)));
+        let values = list(call, held, &mut places, |values| {
             let mut cache = held.store.lock(held.patience)?;
             cache.readable(None)?;
             popped = cache.pop(|entry| {
-                values.push(entry.value);
-                (Key::from_bytes(entry.key), entry.stamp)
-            });
+                values.push(entry.value)?;
+                Ok((Key::from_bytes(entry.key), entry.stamp))
+            })?;
             Ok(())
         })?;
         let Some((key, stamp)) = popped else {
@@ -593,10 +600,9 @@ const JOINED: usize = 1 << 24;
 fn list(
     call: &Call,
     held: &Held,
-    places: JsValue,
-    read: impl FnOnce(&mut List<'_>) -> Result<()>,
+    places: &mut Places<'_>,
+    read: impl FnOnce(&mut List<'_, '_>) -> Result<()>,
 ) -> Result<JsValue> {
-    let places = call.typed_array::<i32>(places);
     let mut values = held.table.values.borrow_mut();
     values.clear();
     let mut list = List {
@@ -605,20 +611,24 @@ fn list(
         values: &mut values,
         indexes: vec![],
     };
-    read(&mut list)?;
+    let done = read(&mut list);
     let indexes = list.indexes;
+    done.inspect_err(|_| values.clear())?;
+    let places = places.cells();
     let mut shown = vec![];
     let (mut joined, mut count) = (vec![], 0);
     for (index, value) in indexes.into_iter().zip(values.iter()) {
         let outcome = match value {
             Read::Json(json) if joined.len() + json.len() < JOINED => {
+                joined.try_reserve(json.len() + 2)?;
                 joined.push(if count == 0 { b'[' } else { b',' });
                 joined.extend_from_slice(json);
                 count += 1;
                 Outcome::Joined
             }
             value => {
-                let (outcome, value) = held.table.convert(call, value);
+                let (outcome, value) = held.table.convert(call, value)?;
+                shown.try_reserve(1)?;
                 shown.push(value);
                 outcome
             }
@@ -630,7 +640,7 @@ fn list(
     drop(values);
     if count > 0 {
         joined.push(b']');
-        shown.push(call.js_string(&joined));
+        shown.push(made(call.js_string(&joined))?);
     }
     held.table.say_slot(count);
     // Making an array may run code of the user (a setter on its prototype).
@@ -642,33 +652,66 @@ fn list(
     Ok(held.table.outcome(Outcome::Value, shown))
 }
 
+/// Where the numbers lie that say of each value of a list what it is.
+enum Places<'a> {
+    /// In an array of JavaScript's, with a place for each value.
+    Given(&'a [Cell<i32>]),
+    /// Here, for as many values as there are.
+    Grown(Vec<Cell<i32>>),
+}
+
+impl Places<'_> {
+    fn cells(&self) -> &[Cell<i32>] {
+        match self {
+            Self::Given(cells) => cells,
+            Self::Grown(cells) => cells,
+        }
+    }
+
+    /// Makes sure that there is a place at `index`, the next one after those before it.
+    fn reserve(&mut self, index: usize) -> Result<()> {
+        if let Self::Grown(cells) = self
+            && cells.len() <= index
+        {
+            cells.try_reserve(1)?;
+            cells.push(Cell::new(0));
+        }
+        Ok(())
+    }
+}
+
 /// The values of a list as they are read under the lock.
-struct List<'a> {
-    places: &'a [Cell<i32>],
+struct List<'a, 'p> {
+    places: &'a mut Places<'p>,
     length: usize,
     /// Those that lie in no slot, and where they stand.
     values: &'a mut Values,
     indexes: Vec<usize>,
 }
 
-impl List<'_> {
-    fn push(&mut self, value: Value<'_>) {
+impl List<'_, '_> {
+    fn push(&mut self, value: Value<'_>) -> Result<()> {
         if let Value::Slot(slot) = value {
             return self.write(slot as i32);
         }
+        self.places.reserve(self.length)?;
+        self.indexes.try_reserve(1)?;
+        self.values.push(value)?;
         self.indexes.push(self.length);
-        self.values.push(value);
         self.length += 1;
+        Ok(())
     }
 
-    fn miss(&mut self) {
-        self.write(-1 - Outcome::Miss as i32);
+    fn miss(&mut self) -> Result<()> {
+        self.write(-1 - Outcome::Miss as i32)
     }
 
-    fn write(&mut self, place: i32) {
-        if let Some(cell) = self.places.get(self.length) {
+    fn write(&mut self, place: i32) -> Result<()> {
+        self.places.reserve(self.length)?;
+        if let Some(cell) = self.places.cells().get(self.length) {
             cell.set(place);
         }
         self.length += 1;
+        Ok(())
     }
 }

@@ -48,7 +48,11 @@ const KEPT_UNITS: usize = 1 << 13;
 
 impl Values {
     /// Adds a copy of a value.
-    pub fn push(&mut self, value: Value<'_>) {
+    ///
+    /// # Errors
+    /// There is no memory for it; what was read before is as it was.
+    pub fn push(&mut self, value: Value<'_>) -> Result<()> {
+        self.read.try_reserve(1)?;
         let (kept, bytes): (fn(usize) -> Kept, &[u8]) = match value {
             Value::String(wtf8) => (Kept::String, wtf8),
             Value::Json(json) => (Kept::Json, json.as_bytes()),
@@ -59,12 +63,15 @@ impl Values {
             Value::Number(number) => return self.plain(Read::Number(number)),
             Value::Slot(slot) => return self.plain(Read::Slot(slot)),
         };
+        self.bytes.try_reserve(bytes.len())?;
         self.bytes.extend_from_slice(bytes);
         self.read.push(kept(self.bytes.len()));
+        Ok(())
     }
 
-    fn plain(&mut self, value: Read<'static>) {
+    fn plain(&mut self, value: Read<'static>) -> Result<()> {
         self.read.push(Kept::Plain(value));
+        Ok(())
     }
 
     /// What was read, in order.

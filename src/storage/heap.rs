@@ -63,6 +63,15 @@ impl HeapStorage {
         }
     }
 
+    fn empty(&mut self) {
+        for (_, old) in &self.entries {
+            self.discard(old.value.as_ref());
+        }
+        // A new map, not `clear()`: the table's memory goes back too.
+        self.entries = LruCache::unbounded();
+        self.size = 0;
+    }
+
     /// Accounts for an entry that was taken out.
     fn gone(&mut self, key: &Key, old: &Stored) {
         self.size -= size_of_entry(key.as_bytes(), old.value.as_ref());
@@ -104,22 +113,19 @@ impl Storage for HeapStorage {
         size_of_entry(key, value) as f64
     }
 
-    fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
-        self.entries
-            .get(key)
-            .map(|stored| (stored.value.as_ref(), stored.stamp))
+    fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        let stored = self.entries.get(key);
+        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
     }
 
-    fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
-        self.entries
-            .peek(key)
-            .map(|stored| (stored.value.as_ref(), stored.stamp))
+    fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        let stored = self.entries.peek(key);
+        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
     }
 
-    fn least_recent(&self) -> Option<Entry<'_>> {
-        self.entries
-            .peek_lru()
-            .map(|(key, stored)| entry(key.as_bytes(), stored))
+    fn least_recent(&self) -> Result<Option<Entry<'_>>> {
+        let least_recent = self.entries.peek_lru();
+        Ok(least_recent.map(|(key, stored)| entry(key.as_bytes(), stored)))
     }
 
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
@@ -151,47 +157,32 @@ impl Storage for HeapStorage {
         self.discard(value);
     }
 
-    fn remove(&mut self, key: &[u8]) -> bool {
-        match self.entries.pop_entry(key) {
-            Some((key, old)) => {
-                self.gone(&key, &old);
-                true
-            }
-            None => false,
-        }
+    fn remove(&mut self, key: &[u8]) -> Result<bool> {
+        let removed = self.entries.pop_entry(key);
+        Ok(removed.inspect(|(key, old)| self.gone(key, old)).is_some())
     }
 
-    fn remove_least_recent(&mut self) -> bool {
-        match self.entries.pop_lru() {
-            Some((key, old)) => {
-                self.gone(&key, &old);
-                true
-            }
-            None => false,
-        }
+    fn remove_least_recent(&mut self) -> Result<bool> {
+        let removed = self.entries.pop_lru();
+        Ok(removed.inspect(|(key, old)| self.gone(key, old)).is_some())
     }
 
-    fn clear(&mut self) {
-        for (_, old) in &self.entries {
-            self.discard(old.value.as_ref());
-        }
-        // A new map, not `clear()`: the table's memory goes back too.
-        self.entries = LruCache::unbounded();
-        self.size = 0;
+    fn clear(&mut self) -> Result<()> {
+        self.empty();
+        Ok(())
     }
 
-    fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries
-            .iter()
-            .map(|(key, stored)| entry(key.as_bytes(), stored))
+    fn visit(&self, mut visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        let mut entries = self.entries.iter();
+        entries.try_for_each(|(key, stored)| visit(entry(key.as_bytes(), stored)))
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
+    fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
         let Self {
             entries, slots, size, ..
         } = self;
         entries.retain(|key, stored| {
-            let kept = keep(entry(key.as_bytes(), stored));
+            let kept = keep(stored.stamp);
             if !kept {
                 *size -= size_of_entry(key.as_bytes(), stored.value.as_ref());
                 if let OwnedValue::Slot(slot) = stored.value {
@@ -206,7 +197,7 @@ impl Storage for HeapStorage {
 /// A cache that goes takes its JavaScript values along.
 impl Drop for HeapStorage {
     fn drop(&mut self) {
-        self.clear();
+        self.empty();
     }
 }
 
@@ -219,20 +210,32 @@ mod tests {
         max_age: 2.0,
     };
 
-    /// Entries `n` with the value `n`, the highest the most recent.
+    /// Entries `n` with the value `n`, set at the time `n`, the highest the most recent.
     fn numbered(count: u32) -> HeapStorage {
         let mut storage = HeapStorage::new(Slots::default());
         for n in 0..count {
             storage
-                .put(&n.to_le_bytes(), Value::Number(n.into()), STAMP)
+                .put(&n.to_le_bytes(), Value::Number(n.into()), at(n))
                 .unwrap();
         }
         storage
     }
 
+    fn at(n: u32) -> Stamp {
+        Stamp {
+            set_at: n.into(),
+            ..STAMP
+        }
+    }
+
     fn order(storage: &HeapStorage) -> Vec<u32> {
-        let key = |entry: Entry<'_>| u32::from_le_bytes(entry.key.try_into().unwrap());
-        storage.iter().map(key).collect()
+        let mut order = vec![];
+        let visited = storage.visit_keys(|key| {
+            order.push(u32::from_le_bytes(key.try_into().unwrap()));
+            Ok(())
+        });
+        visited.unwrap();
+        order
     }
 
     #[test]
@@ -241,33 +244,34 @@ mod tests {
         assert_eq!(order(&storage), [3, 2, 1, 0]);
         assert_eq!(
             storage.touch(&1u32.to_le_bytes()),
-            Some((Value::Number(1.0), STAMP))
+            Ok(Some((Value::Number(1.0), at(1))))
         );
-        storage.peek(&0u32.to_le_bytes());
+        storage.peek(&0u32.to_le_bytes()).unwrap();
         assert!(storage.put(&2u32.to_le_bytes(), Value::Null, STAMP).unwrap());
         assert_eq!(order(&storage), [2, 1, 3, 0]);
         assert_eq!(
-            storage.least_recent().map(|entry| entry.value),
+            storage.least_recent().unwrap().map(|entry| entry.value),
             Some(Value::Number(0.0))
         );
-        assert!(storage.remove_least_recent());
+        assert!(storage.remove_least_recent().unwrap());
         assert_eq!(order(&storage), [2, 1, 3]);
     }
 
     #[test]
     fn retain_keeps_the_order_of_what_stays() {
         let mut storage = numbered(5);
-        storage.retain(|entry| entry.key[0] % 2 == 0);
+        storage.retain_stamps(|stamp| stamp.set_at % 2.0 == 0.0);
         assert_eq!(order(&storage), [4, 2, 0]);
     }
 
     #[test]
     fn what_is_not_there_is_not_found_and_not_removed() {
         let mut storage = numbered(0);
-        assert_eq!(storage.touch(b"x"), None);
-        assert_eq!((storage.peek(b"x"), storage.least_recent()), (None, None));
-        assert!(!storage.remove(b"x") && !storage.remove_least_recent());
-        storage.clear();
+        assert_eq!(storage.touch(b"x"), Ok(None));
+        assert_eq!((storage.peek(b"x"), storage.least_recent()), (Ok(None), Ok(None)));
+        assert_eq!(storage.remove(b"x"), Ok(false));
+        assert_eq!(storage.remove_least_recent(), Ok(false));
+        storage.clear().unwrap();
         assert!(storage.is_empty());
     }
 
@@ -279,18 +283,18 @@ mod tests {
         let mut put = |storage: &mut HeapStorage, key: &[u8]| {
             taken.push(slots.take());
             storage
-                .put(key, Value::Slot(taken[taken.len() - 1]), STAMP)
+                .put(key, Value::Slot(taken[taken.len() - 1]), at(key[0].into()))
                 .unwrap();
         };
         for key in [b"a", b"a", b"b", b"c", b"d", b"e"] {
             put(&mut storage, key);
         }
         assert_eq!(slots.in_use(), 5, "the first `a` was replaced");
-        storage.remove(b"a");
-        storage.remove_least_recent();
-        storage.retain(|entry| entry.key != b"c");
+        storage.remove(b"a").unwrap();
+        storage.remove_least_recent().unwrap();
+        storage.retain_stamps(|stamp| stamp != at(b'c'.into()));
         assert_eq!(slots.in_use(), 2);
-        storage.clear();
+        storage.clear().unwrap();
         assert_eq!(slots.in_use(), 0);
         put(&mut storage, b"f");
         drop(storage);

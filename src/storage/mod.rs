@@ -92,18 +92,31 @@ pub trait Storage {
     fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64;
 
     /// Finds an entry and makes it the most recent.
-    fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)>;
+    ///
+    /// # Errors
+    /// As every read: `ERR_OUT_OF_MEMORY`, there is no memory for a copy of the entry. That says nothing of the
+    /// entry, which stays.
+    fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
 
     /// Finds an entry and leaves its recency alone.
-    fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)>;
+    ///
+    /// # Errors
+    /// As [`Storage::touch`].
+    fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
 
     /// The stamp of an entry, without a look at its value.
-    fn stamp(&self, key: &[u8]) -> Option<Stamp> {
-        self.peek(key).map(|(_, stamp)| stamp)
+    ///
+    /// # Errors
+    /// As [`Storage::touch`].
+    fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>> {
+        Ok(self.peek(key)?.map(|(_, stamp)| stamp))
     }
 
     /// The entry that goes next.
-    fn least_recent(&self) -> Option<Entry<'_>>;
+    ///
+    /// # Errors
+    /// As [`Storage::touch`].
+    fn least_recent(&self) -> Result<Option<Entry<'_>>>;
 
     /// Stores a copy of the value as the most recent entry, in place of one under the same key. Returns
     /// whether there was one.
@@ -116,27 +129,37 @@ pub trait Storage {
     fn decline(&mut self, value: Value<'_>);
 
     /// Removes an entry. Returns whether there was one.
-    fn remove(&mut self, key: &[u8]) -> bool;
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`: damage is in the way, and there is no memory to mend it. The entry may be there again.
+    fn remove(&mut self, key: &[u8]) -> Result<bool>;
 
     /// Removes the entry that goes next. Returns whether there was one.
-    fn remove_least_recent(&mut self) -> bool;
+    ///
+    /// # Errors
+    /// As [`Storage::remove`].
+    fn remove_least_recent(&mut self) -> Result<bool>;
 
     /// Removes every entry.
-    fn clear(&mut self);
+    ///
+    /// # Errors
+    /// As [`Storage::remove`].
+    fn clear(&mut self) -> Result<()>;
 
-    /// Every entry, most recent first.
-    fn iter(&self) -> impl Iterator<Item = Entry<'_>>;
+    /// Passes every entry to `visit`, most recent first. The first error of `visit` ends the visit.
+    ///
+    /// # Errors
+    /// That of `visit`; or as [`Storage::touch`].
+    fn visit(&self, visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()>;
 
-    /// The keys of all entries, most recent first.
-    fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.iter().map(|entry| entry.key)
+    /// As [`Storage::visit`], with the keys alone.
+    ///
+    /// # Errors
+    /// As [`Storage::visit`].
+    fn visit_keys(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.visit(|entry| visit(entry.key))
     }
 
-    /// Removes every entry that `keep` declines.
-    fn retain(&mut self, keep: impl FnMut(Entry<'_>) -> bool);
-
-    /// As [`Storage::retain`], without a look at keys and values, and in any order.
-    fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
-        self.retain(|entry| keep(entry.stamp));
-    }
+    /// Removes every entry whose stamp `keep` declines, in any order.
+    fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool);
 }

@@ -323,11 +323,27 @@ fn take_slots(call: &mut Call, mut take: impl FnMut(&mut u32)) {
     }
 }
 
+fn dump<S: Storage>(cache: &Cache<S>, now: f64) -> Vec<Dumped> {
+    let mut dump = vec![];
+    let visited = cache.dump(now, |entry, expires| {
+        dump.push(Dumped {
+            key: JsKey::of(entry.key),
+            value: entry.value.to_owned(),
+            expires,
+        });
+        Ok(())
+    });
+    visited.expect(MEMORY);
+    dump
+}
+
 fn same_state<S: Storage>(cache: &Cache<S>, model: &Model, now: f64) {
-    let entries: Vec<_> = cache
-        .iter()
-        .map(|entry| (JsKey::of(entry.key), entry.value.to_owned(), entry.stamp))
-        .collect();
+    let mut entries = vec![];
+    let visited = cache.visit(|entry| {
+        entries.push((JsKey::of(entry.key), entry.value.to_owned(), entry.stamp));
+        Ok(())
+    });
+    visited.expect(MEMORY);
     let expected: Vec<_> = model
         .entries
         .iter()
@@ -335,15 +351,7 @@ fn same_state<S: Storage>(cache: &Cache<S>, model: &Model, now: f64) {
         .collect();
     assert_eq!(shown(entries), shown(expected), "entries, most recent first");
 
-    let dump: Vec<_> = cache
-        .dump(now)
-        .map(|entry| Dumped {
-            key: JsKey::of(entry.key.as_bytes()),
-            value: entry.value.to_owned(),
-            expires: entry.expires,
-        })
-        .collect();
-    assert_eq!(shown(dump), shown(model.dump(now)), "dump");
+    assert_eq!(shown(dump(cache, now)), shown(model.dump(now)), "dump");
     assert_eq!(cache.len(), model.entries.len());
     assert_eq!(cache.limits(), model.limits);
 }
@@ -447,20 +455,23 @@ impl<S: Storage> Subject for Cache<S> {
     type Storage = S;
 
     fn apply(&mut self, call: &Call, now: f64) -> Outcome {
-        let get =
-            |cache: &mut Self, key: &JsKey| cache.get(key.to_key().as_bytes(), now, |value| value.to_owned());
+        let get = |cache: &mut Self, key: &JsKey| {
+            let found = cache.get(key.to_key().as_bytes(), now, |value| Ok(value.to_owned()));
+            found.expect(MEMORY)
+        };
         match call {
             Call::Get(key) => Outcome::Value(get(self, key)),
             Call::Peek(key) => {
-                Outcome::Value(self.peek(key.to_key().as_bytes(), now, |value| value.to_owned()))
+                let found = self.peek(key.to_key().as_bytes(), now, |value| Ok(value.to_owned()));
+                Outcome::Value(found.expect(MEMORY))
             }
-            Call::Has(key) => Outcome::Bool(self.has(key.to_key().as_bytes(), now)),
+            Call::Has(key) => Outcome::Bool(self.has(key.to_key().as_bytes(), now).expect(MEMORY)),
             Call::Set(key, value, age) => Outcome::Bool(
                 self.set(key.to_key().as_bytes(), value.as_ref(), *age, now)
                     .expect(MEMORY),
             ),
             Call::Del(key) => {
-                self.del(key.to_key().as_bytes());
+                self.del(key.to_key().as_bytes()).expect(MEMORY);
                 Outcome::Nothing
             }
             Call::Incr(key, by, age) => {
@@ -478,25 +489,30 @@ impl<S: Storage> Subject for Cache<S> {
                 Outcome::Bool(true)
             }
             Call::MDel(keys) => {
-                keys.iter().for_each(|key| self.del(key.to_key().as_bytes()));
+                let mut keys = keys.iter();
+                keys.try_for_each(|key| self.del(key.to_key().as_bytes()))
+                    .expect(MEMORY);
                 Outcome::Bool(true)
             }
             Call::Reset => {
-                self.reset();
+                self.reset().expect(MEMORY);
                 Outcome::Nothing
             }
             Call::Prune => {
                 self.prune(now);
                 Outcome::Nothing
             }
-            Call::Pop => Outcome::Popped(self.pop(|entry| {
-                (
-                    JsKey::of(entry.key),
-                    entry.value.to_owned(),
-                    entry.stamp.set_at,
-                    entry.stamp.max_age,
-                )
-            })),
+            Call::Pop => {
+                let popped = self.pop(|entry| {
+                    Ok((
+                        JsKey::of(entry.key),
+                        entry.value.to_owned(),
+                        entry.stamp.set_at,
+                        entry.stamp.max_age,
+                    ))
+                });
+                Outcome::Popped(popped.expect(MEMORY))
+            }
             Call::Load(entries) => {
                 let entries: Vec<_> = entries
                     .iter()
@@ -632,30 +648,20 @@ impl Messages {
         let length = self.number("length", &[], now);
 
         let cache = cache.lock(PATIENCE).unwrap();
-        assert_eq!(
-            shown(keys),
-            shown(cache.iter().map(|entry| JsKey::of(entry.key)).collect::<Vec<_>>())
-        );
-        assert_eq!(
-            shown(values),
-            shown(
-                cache
-                    .iter()
-                    .map(|entry| Some(entry.value.to_owned()))
-                    .collect::<Vec<_>>()
-            )
-        );
+        let (mut keys_there, mut values_there) = (vec![], vec![]);
+        let visited = cache.visit(|entry| {
+            keys_there.push(JsKey::of(entry.key));
+            values_there.push(Some(entry.value.to_owned()));
+            Ok(())
+        });
+        visited.expect(MEMORY);
+        assert_eq!(shown(keys), shown(keys_there));
+        assert_eq!(shown(values), shown(values_there));
         // JSON has no form for a time that never comes.
         let finite = |time: f64| time.is_finite().then_some(time);
-        let expected: Vec<_> = cache
-            .dump(now)
-            .map(|entry| {
-                (
-                    JsKey::of(entry.key.as_bytes()),
-                    Some(entry.value.to_owned()),
-                    finite(entry.expires),
-                )
-            })
+        let expected: Vec<_> = self::dump(&cache, now)
+            .into_iter()
+            .map(|entry| (entry.key, Some(entry.value), finite(entry.expires)))
             .collect();
         assert_eq!(shown(dump), shown(expected));
         assert_eq!(shown(length), shown(Outcome::Number(cache.len() as f64)));

@@ -1,20 +1,37 @@
 //! The structure of a storage, walked by every door it has.
 
 use lru_cache_for_clusters::{
+    error::Error,
     slots::Slots,
-    storage::{Entry, Storage},
-    value::Value,
+    storage::{Entry, Stamp, Storage},
+    value::{OwnedValue, Value},
 };
 use std::collections::HashSet;
 
 /// Panics where two ways of looking at a storage disagree.
 pub fn validate<S: Storage>(storage: &S) {
     // One more than there should be: a damaged order must not be walked for ever.
-    let entries: Vec<Entry<'_>> = storage.iter().take(storage.len() + 1).collect();
+    let mut kept: Vec<(Vec<u8>, OwnedValue, Stamp)> = vec![];
+    let visited = storage.visit(|entry| {
+        kept.push((entry.key.to_vec(), entry.value.to_owned(), entry.stamp));
+        if kept.len() > storage.len() {
+            return Err(Error::request("more entries than there are"));
+        }
+        Ok(())
+    });
+    visited.unwrap();
+    let entries: Vec<Entry<'_>> = kept
+        .iter()
+        .map(|(key, value, stamp)| Entry {
+            key,
+            value: value.as_ref(),
+            stamp: *stamp,
+        })
+        .collect();
     assert_eq!(
         entries.len(),
         storage.len(),
-        "iter() and len() count the same entries"
+        "visit() and len() count the same entries"
     );
     assert_eq!(entries.is_empty(), storage.is_empty());
 
@@ -30,7 +47,7 @@ pub fn validate<S: Storage>(storage: &S) {
     let mut keys = HashSet::new();
     for entry in &entries {
         assert!(keys.insert(entry.key), "a key is there twice: {:?}", entry.key);
-        let found = storage.peek(entry.key).map(|(value, stamp)| Entry {
+        let found = storage.peek(entry.key).unwrap().map(|(value, stamp)| Entry {
             key: entry.key,
             value,
             stamp,
@@ -38,13 +55,13 @@ pub fn validate<S: Storage>(storage: &S) {
         assert_eq!(
             shown(found),
             shown(Some(*entry)),
-            "peek() finds what iter() gives"
+            "peek() finds what visit() gives"
         );
     }
     assert_eq!(
-        shown(storage.least_recent()),
+        shown(storage.least_recent().unwrap()),
         shown(entries.last().copied()),
-        "least_recent() is the last of iter()"
+        "least_recent() is the last of visit()"
     );
 }
 
@@ -53,11 +70,13 @@ pub fn validate_slots<'a>(storages: impl IntoIterator<Item = &'a (impl Storage +
     let mut held = HashSet::new();
     for storage in storages {
         validate(storage);
-        for entry in storage.iter() {
+        let visited = storage.visit(|entry| {
             if let Value::Slot(slot) = entry.value {
                 assert!(held.insert(slot), "two entries hold slot {slot}");
             }
-        }
+            Ok(())
+        });
+        visited.unwrap();
     }
     assert_eq!(slots.in_use(), held.len(), "slots in use are slots of entries");
 }

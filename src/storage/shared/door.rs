@@ -9,7 +9,7 @@ use super::{
     mapping::{Mapping, mapped},
     segment::Identity,
 };
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Code, Error, ErrorClass, Result};
 
 /// The least that is worth reserving, in bytes.
 const LEAST: usize = 64 << 20;
@@ -145,11 +145,11 @@ fn identity() -> Result<Identity> {
     match getrandom(&mut bytes, GetRandomFlags::empty()) {
         Ok(24) => {}
         _ => {
-            return Err(Error {
-                class: ErrorClass::Error,
-                code: "ERR_STORE_MEMORY",
-                message: "no random numbers for a shared store".into(),
-            });
+            return Err(Error::new(
+                ErrorClass::Error,
+                Code::NoSharedMemory,
+                "no random numbers for a shared store",
+            ));
         }
     }
     let number = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 of 24 bytes"));

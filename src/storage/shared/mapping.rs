@@ -33,7 +33,7 @@ use super::{
     memory::{Memory, OutOfMemory},
     room::Room,
 };
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Code, Error, ErrorClass, Result};
 
 /// What the names of all our files begin with.
 pub(super) const NAME: &str = "lru-cache-for-clusters:";
@@ -75,11 +75,7 @@ pub struct Ticket {
 }
 
 fn failed(what: &str, why: impl fmt::Display) -> Error {
-    Error {
-        class: ErrorClass::Error,
-        code: "ERR_STORE_MEMORY",
-        message: format!("{what}: {why}").into(),
-    }
+    Error::new(ErrorClass::Error, Code::NoSharedMemory, format!("{what}: {why}"))
 }
 
 /// What the system said, and what helps.

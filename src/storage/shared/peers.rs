@@ -33,7 +33,7 @@ use super::{
     layout::VERSION,
     mapping::{Mapping, NAME, name_of},
 };
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Code, Error, ErrorClass, Result};
 
 /// The segment of a namespace that this process shares with the other children of `parent` (a process id) which
 /// say the same `identity`: theirs, or a new one (as [`Segment::make`]). `None`
@@ -61,7 +61,7 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
         let mut segment = Segment::attach(memory, None)?;
         match segment.enter(Duration::ZERO) {
             Ok((entered, _)) => segment.leave(entered),
-            Err(error) if error == Error::moved() => return Err(error),
+            Err(error) if error.code == Code::Moved => return Err(error),
             Err(_) => {}
         }
         return Ok(Some(segment));
@@ -149,11 +149,11 @@ pub fn is_parent(pid: u32) -> bool {
 
 /// Says why no segment can be looked for.
 pub fn failed(why: &dyn fmt::Display) -> Error {
-    Error {
-        class: ErrorClass::Error,
-        code: "ERR_STORE_PEERS",
-        message: format!("cannot look for the shared store: {why}").into(),
-    }
+    Error::new(
+        ErrorClass::Error,
+        Code::Siblings,
+        format!("cannot look for the shared store: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -288,7 +288,7 @@ mod tests {
                 held.push(segment);
                 nonce(held.last().unwrap())
             }
-            Err(error) => error.code.to_owned(),
+            Err(error) => error.code.as_str().to_owned(),
         }
     }
 
@@ -316,7 +316,8 @@ mod tests {
 
     fn get(segment: &mut Segment<Mapping>, key: &str) -> Option<OwnedValue> {
         let (entered, _) = segment.enter(PATIENCE).unwrap();
-        let found = segment.peek(key.as_bytes()).map(|(value, _)| value.to_owned());
+        let found = segment.peek(key.as_bytes()).unwrap();
+        let found = found.map(|(value, _)| value.to_owned());
         segment.leave(entered);
         found
     }
@@ -438,7 +439,7 @@ mod tests {
         let parent = process::id();
         let unready = Mapping::create(1 << 20, &name(&identity, "n")).unwrap();
         let refused = open(&identity, "n", parent).unwrap_err();
-        assert_eq!(refused.code, "ERR_STORE_ATTACH");
+        assert_eq!(refused.code.as_str(), "ERR_STORE_ATTACH");
         drop(unready);
         assert!(open(&identity, "n", parent).unwrap().is_some());
     }

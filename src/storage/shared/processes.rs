@@ -16,7 +16,9 @@ use super::{
     tests::{Random, watched},
 };
 use crate::{
-    error::Error,
+    command::{self, Command as Call},
+    copies::Copies,
+    error::{Error, Result},
     slots::Slots,
     storage::{Stamp, Storage},
     store::{Guard, Place, Store},
@@ -123,7 +125,7 @@ fn another_process() {
     }
     let attached = Store::attach(&ticket.parse::<Ticket>().unwrap());
     if role == "attach" {
-        println!("\nattach: {:?}", attached.map_err(|error| error.message));
+        println!("\nattach: {:?}", attached.map_err(Error::into_message));
         return;
     }
     let door = attached.unwrap();
@@ -134,6 +136,7 @@ fn another_process() {
         "load" => load(&door, argument),
         "break" => break_lock(&door),
         "starved" => starved(&door),
+        "starve" => starve(&door, argument),
         other => panic!("{other}"),
     }
 }
@@ -148,10 +151,10 @@ fn mutation(cache: &mut Guard<'_>, number: usize) {
         0 => drop(cache.set(b"snew", Value::String(b"new"), None, 1.0)),
         1 => drop(cache.set(b"s3", Value::Json("{\"replaced\":true}"), Some(9.0), 1.0)),
         2 => drop(cache.set(b"s4", Value::String(&long), None, 1.0)),
-        3 => drop(cache.get(b"s5", 1.0, |_| ())),
-        4 => cache.del(b"s6"),
+        3 => drop(cache.get(b"s5", 1.0, |_| Ok(()))),
+        4 => drop(cache.del(b"s6")),
         5 => drop(cache.incr(b"scount", 5.0, None, 1.0)),
-        6 => drop(cache.pop(|_| ())),
+        6 => drop(cache.pop(|_| Ok(()))),
         7 => cache.set_max(15.0),
         _ => drop(cache.set(b"s7", Value::Slot(1), None, 1.0)),
     }
@@ -176,10 +179,13 @@ fn mutate(door: &Store, number: usize, at: usize) {
 type Plain = (Vec<u8>, OwnedValue);
 
 fn contents(cache: &Guard<'_>) -> Vec<Plain> {
-    cache
-        .iter()
-        .map(|entry| (entry.key.to_vec(), entry.value.to_owned()))
-        .collect()
+    let mut contents = vec![];
+    let visited = cache.visit(|entry| {
+        contents.push((entry.key.to_vec(), entry.value.to_owned()));
+        Ok(())
+    });
+    visited.unwrap();
+    contents
 }
 
 fn filled() -> Store {
@@ -261,6 +267,14 @@ fn sealed(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+fn check_whole(value: Value<'_>) -> Result<()> {
+    match value {
+        Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
 fn is_whole(bytes: &[u8]) -> bool {
     let Some((seed, rest)) = bytes.split_first_chunk() else {
         return false;
@@ -284,11 +298,8 @@ fn load(door: &Store, number: usize) {
                     .set(key.as_bytes(), Value::String(&sealed(&mut random)), None, 1.0)
                     .unwrap(),
             ),
-            4..8 => drop(cache.get(key.as_bytes(), 1.0, |value| match value {
-                Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
-                other => panic!("{other:?}"),
-            })),
-            8 => cache.del(key.as_bytes()),
+            4..8 => drop(cache.get(key.as_bytes(), 1.0, check_whole).unwrap()),
+            8 => cache.del(key.as_bytes()).unwrap(),
             _ => {
                 cache.incr(b"sall", 1.0, None, 1.0).unwrap();
                 cache.incr(own.as_bytes(), 1.0, None, 1.0).unwrap();
@@ -320,7 +331,8 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         let key = format!("scount{number}");
         let mut cache = door.lock(PATIENCE).unwrap();
         segment(&cache).validate().unwrap();
-        let count = cache.peek(key.as_bytes(), 1.0, |value| value.to_owned());
+        let count = cache.peek(key.as_bytes(), 1.0, |value| Ok(value.to_owned()));
+        let count = count.unwrap();
         let Some(OwnedValue::Number(count)) =
             count.clone().or((said == 0).then_some(OwnedValue::Number(0.0)))
         else {
@@ -340,10 +352,7 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
             for _ in 0..random.below(3_000) {
                 let key = format!("sk{}", random.below(KEYS));
                 let mut cache = door.lock(PATIENCE).unwrap();
-                cache.get(key.as_bytes(), 1.0, |value| match value {
-                    Value::String(bytes) => assert!(is_whole(bytes), "a value is not whole"),
-                    other => panic!("{other:?}"),
-                });
+                cache.get(key.as_bytes(), 1.0, check_whole).unwrap();
             }
             (0..random.below(20_000)).for_each(|_| std::hint::spin_loop());
             acknowledged += finish(running.swap_remove(which), &door);
@@ -359,7 +368,8 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
     }
     let cache = door.lock(PATIENCE).unwrap();
     segment(&cache).validate().unwrap();
-    let total = cache.storage().peek(b"sall").map(|(value, _)| value.to_owned());
+    let total = cache.storage().peek(b"sall").unwrap();
+    let total = total.map(|(value, _)| value.to_owned());
     let Some(OwnedValue::Number(total)) = total else {
         panic!("{total:?}")
     };
@@ -408,9 +418,9 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     drop(other.0.stdin.take());
     wait_for(&mut output, "given back");
     let mut cache = door.lock(PATIENCE).unwrap();
-    assert!(cache.has(b"sheld", 1.0));
+    assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries(), (0, 0));
-    cache.del(b"sheld");
+    cache.del(b"sheld").unwrap();
     drop(cache);
 
     // Killed instead, it leaves what it had done whole.
@@ -419,7 +429,7 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     assert!(door.lock(SHORT).is_err());
     drop(other);
     let cache = door.lock(PATIENCE).unwrap();
-    assert!(cache.has(b"sheld", 1.0));
+    assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries().0, 1);
     segment(&cache).validate().unwrap();
 }
@@ -471,7 +481,7 @@ fn what_one_process_does_another_sees() {
 fn a_ticket_leads_to_one_store_only() {
     let door = filled();
     let ticket = door.ticket().unwrap();
-    let refused = |ticket: Ticket| Store::attach(&ticket).unwrap_err().message.into_owned();
+    let refused = |ticket: Ticket| Store::attach(&ticket).unwrap_err().into_message();
     assert!(
         refused(Ticket {
             nonce: [1, 2],
@@ -538,7 +548,7 @@ fn many() {
         match Segment::make("") {
             Ok(segment) if stores.len() < MANY => stores.push(segment),
             Ok(_) => break None,
-            Err(error) => break Some(error.message),
+            Err(error) => break Some(error.into_message()),
         }
     };
     let committed: u64 = stores.iter().map(|segment| segment.memory().committed()).sum();
@@ -605,7 +615,7 @@ fn what_does_not_fit_into_the_addresses_says_so() {
     let value = vec![b'v'; 70 << 20];
     let mut cache = door.lock(PATIENCE).unwrap();
     let refused = cache.set(b"skey", Value::String(&value), None, 1.0).unwrap_err();
-    assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+    assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
     assert!(
         refused
             .message
@@ -663,7 +673,7 @@ fn memory_is_taken_as_it_is_needed_and_given_back() {
         committed(&door) <= full,
         "a rebuild takes no memory of the segment"
     );
-    door.lock(PATIENCE).unwrap().reset();
+    door.lock(PATIENCE).unwrap().reset().unwrap();
     assert!(committed(&door) <= 4 * 64 * 1024, "{}", committed(&door));
     segment(&door.lock(PATIENCE).unwrap()).validate().unwrap();
 }
@@ -706,12 +716,12 @@ fn what_could_not_be_taken_over_can_be_later() {
     cache.set(b"slarge", Value::String(&value), None, 1.0).unwrap();
     drop(cache);
     let refused = own.adopt(&ticket, &slots, |_| None).unwrap_err();
-    assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+    assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
 
     let cache = theirs.lock(PATIENCE).unwrap();
     assert!(!segment(&cache).is_held());
     cache.readable(None).unwrap();
-    assert!(cache.has(b"stheirs", 1.0) && !cache.has(b"sslot", 1.0));
+    assert!(cache.has(b"stheirs", 1.0).unwrap() && !cache.has(b"sslot", 1.0).unwrap());
     segment(&cache).validate().unwrap();
     drop(cache);
     assert_eq!(slots.in_use(), 1);
@@ -743,11 +753,80 @@ fn a_door_that_goes_takes_its_slots_along() {
             .put(key, Value::Slot(slots.take()), NONE)
             .unwrap();
     }
-    other.lock(PATIENCE).unwrap().del(b"sa");
+    other.lock(PATIENCE).unwrap().del(b"sa").unwrap();
     assert_eq!(slots.in_use(), 2, "the owner has not looked yet");
     drop(owner.lock(PATIENCE).unwrap());
     assert_eq!(slots.in_use(), 1);
     drop(owner);
     assert_eq!(slots.in_use(), 0);
     assert_eq!(other.lock(PATIENCE).unwrap().len(), 0);
+}
+
+// ---- a process that has no memory ----
+
+/// Reads what does not fit in the memory that it is left, then what does.
+fn starve(door: &Store, large: usize) {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    let unlimited = getrlimit(Resource::As);
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: bytes,
+            ..unlimited
+        };
+        setrlimit(Resource::As, limit).unwrap();
+    };
+    let full = Error::out_of_memory();
+    let read = |call: &Call<'_, &[u8]>| {
+        let mut cache = door.lock(PATIENCE).unwrap();
+        command::run(&mut *cache, call, 1.0, &mut Copies::new(usize::MAX))
+    };
+    limit(Some(pages * 4096 + large as u64 / 2));
+    // The large one is the next to go: it stays.
+    assert_eq!(read(&Call::Pop), Err(full.clone()));
+    for call in [
+        Call::Get(&b"slarge"[..]),
+        Call::Peek(b"slarge"),
+        Call::Values,
+        Call::Dump,
+    ] {
+        assert_eq!(read(&call), Err(full.clone()), "{call:?}");
+    }
+    assert!(read(&Call::Has(b"slarge")).is_ok());
+    assert!(read(&Call::Get(b"s0")).is_ok());
+    assert!(read(&Call::Keys).is_ok());
+    limit(unlimited.current);
+    for call in [Call::Get(&b"slarge"[..]), Call::Values, Call::Dump] {
+        assert!(read(&call).is_ok(), "{call:?}");
+    }
+}
+
+#[test]
+fn a_read_without_memory_is_an_error_and_no_damage() {
+    const LARGE: usize = 32 << 20;
+    let door = create(256 << 20);
+    let mut cache = door.lock(PATIENCE).unwrap();
+    cache
+        .set(b"slarge", Value::String(&vec![b'l'; LARGE]), None, 1.0)
+        .unwrap();
+    for at in 0..1000 {
+        let key = format!("s{at}");
+        cache
+            .set(
+                key.as_bytes(),
+                Value::String(&vec![b'v'; LARGE / 1000]),
+                None,
+                1.0,
+            )
+            .unwrap();
+    }
+    cache.get(b"slarge", 1.0, |_| Ok(())).unwrap();
+    for at in 0..1000 {
+        cache.get(format!("s{at}").as_bytes(), 1.0, |_| Ok(())).unwrap();
+    }
+    drop(cache);
+    assert!(Other::start("starve", &door, LARGE).ended_well());
+    let cache = door.lock(PATIENCE).unwrap();
+    assert_eq!(segment(&cache).recoveries(), (0, 0), "nobody rebuilt it");
+    assert_eq!(cache.len(), 1001);
 }

@@ -65,6 +65,8 @@ impl<M: Memory> Segment<M> {
     /// This process has no memory for it: some 16 bytes an entry, and a bit or two a block.
     pub fn recover(&self) -> std::result::Result<Recovered, Fault> {
         let header = self.header();
+        // Where it ends early, for want of memory, the segment is left half rebuilt.
+        header.damaged.set(1);
         header.dirty.commit(1);
         let recovered = self.rebuild()?;
         // Damage may have taken much more than there is use for.

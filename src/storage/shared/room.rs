@@ -517,18 +517,19 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(refused.code, "ERR_OUT_OF_MEMORY");
+        assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
         for at in 0..stored {
             let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
             let found = segment
                 .peek(&key(at))
+                .unwrap()
                 .map(|(value, _)| value == Value::String(&value_of(at)));
             segment.leave(entered);
             assert_eq!(found, Some(true), "{at} of {stored}");
         }
         for at in 0..stored / 2 {
             let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
-            assert!(segment.remove(&key(at)));
+            assert_eq!(segment.remove(&key(at)), Ok(true));
             segment.leave(entered);
         }
         (0..stored / 2).for_each(|at| put(&mut segment, at).unwrap());

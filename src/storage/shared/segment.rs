@@ -6,7 +6,7 @@ use std::{
     cell::Cell,
     fmt,
     hash::{BuildHasher, Hasher},
-    iter, str,
+    str,
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     memory::{Memory, OutOfMemory},
 };
 use crate::{
-    error::{Error, ErrorClass, Result},
+    error::{Code, Error, ErrorClass, Result},
     slots::Slots,
     storage::{Entry, Limits, Stamp, Storage},
     value::Value,
@@ -78,20 +78,12 @@ impl From<Fault> for Error {
         match fault {
             // What a rebuild does not mend is being done at this very moment: later it may be over.
             Fault::Damage => Self::busy(),
-            Fault::Memory => Self {
-                class: ErrorClass::Error,
-                code: "ERR_OUT_OF_MEMORY",
-                message: "there is no memory left for the entry".into(),
-            },
-            Fault::Reservation(bytes) => Self {
-                message: format!(
-                    "the entry does not fit into the {} MiB of addresses that are reserved for this namespace; \
+            Fault::Memory => Self::out_of_memory(),
+            Fault::Reservation(bytes) => Self::out_of_memory().with_message(format!(
+                "the entry does not fit into the {} MiB of addresses that are reserved for this namespace; \
                      a process that shares fewer namespaces reserves more for each",
-                    bytes >> 20
-                )
-                .into(),
-                ..Fault::Memory.into()
-            },
+                bytes >> 20
+            )),
         }
     }
 }
@@ -122,7 +114,7 @@ pub struct Identity {
 /// let segment = Segment::create(memory, geometry, Identity { seed: 1, nonce: [2, 3] }).unwrap();
 /// let mut cache = Cache::new(segment);
 /// cache.set(b"key", Value::String(b"value"), None, 0.0).unwrap();
-/// assert_eq!(cache.get(b"key", 0.0, |value| value == Value::String(b"value")), Some(true));
+/// assert_eq!(cache.get(b"key", 0.0, |value| Ok(value == Value::String(b"value"))), Ok(Some(true)));
 /// ```
 pub struct Segment<M: Memory> {
     pub(super) memory: M,
@@ -247,11 +239,11 @@ impl<M: Memory> Segment<M> {
     /// What is there is no segment, or one of another version, size or nonce.
     pub fn attach(memory: M, nonce: Option<[u64; 2]>) -> Result<Self> {
         let strange = |what: &str| {
-            Err(Error {
-                class: ErrorClass::Error,
-                code: "ERR_STORE_ATTACH",
-                message: format!("cannot attach the shared store: {what}").into(),
-            })
+            Err(Error::new(
+                ErrorClass::Error,
+                Code::Attach,
+                format!("cannot attach the shared store: {what}"),
+            ))
         };
         if memory.len() < size_of::<Header>() {
             return strange("too small");
@@ -345,7 +337,7 @@ impl<M: Memory> Segment<M> {
     pub fn withdraw(&mut self) {
         if self.slots.is_some() {
             if self.header().slots.get() > 0 {
-                self.retain(|entry| !matches!(entry.value, Value::Slot(_)));
+                self.remove_rows(|row| row.state().kind() == kind::SLOT);
             }
             self.header().held.set(0);
             self.abandon();
@@ -372,11 +364,14 @@ impl<M: Memory> Segment<M> {
 
     /// Whether the value of an entry (of any entry, without a key) is a slot of another process. Under the
     /// lock, as any call.
-    pub fn is_elsewhere(&self, key: Option<&[u8]>) -> bool {
+    ///
+    /// # Errors
+    /// As [`Storage::stamp`].
+    pub fn is_elsewhere(&self, key: Option<&[u8]>) -> Result<bool> {
         if self.slots.is_some() || self.header().slots.get() == 0 {
-            return false;
+            return Ok(false);
         }
-        let Some(key) = key else { return true };
+        let Some(key) = key else { return Ok(true) };
         let hash = self.hash(key);
         self.or_nothing(|this| match this.find(key, hash)? {
             Some(at) => Ok(this.live_row(at)?.state().kind() == kind::SLOT),
@@ -667,16 +662,34 @@ impl<M: Memory> Segment<M> {
             .value();
         }
         self.extent(row)?;
-        let bytes = self.scratch(row.value_len.get() as usize)?;
-        self.copy_out(row.first.get(), row.key_len.get() as usize, bytes)?;
+        let (key_len, value_len) = (row.key_len.get() as usize, row.value_len.get() as usize);
+        let bytes = self.scratch(value_len).map_err(|_| self.too_long(row))?;
+        self.copy_out(row.first.get(), key_len, bytes)?;
         Stored { kind, inline, bytes }.value()
     }
 
     fn key(&self, row: &Row) -> std::result::Result<&[u8], Fault> {
         self.extent(row)?;
-        let key = self.scratch(row.key_len.get() as usize)?;
+        let key_len = row.key_len.get() as usize;
+        let key = self.scratch(key_len).map_err(|_| self.too_long(row))?;
         self.copy_out(row.first.get(), 0, key)?;
         Ok(key)
+    }
+
+    /// Why there is no memory for a copy of an entry: it is that long, or damage says so.
+    #[cold]
+    fn too_long(&self, row: &Row) -> Fault {
+        let Ok((_, blocks)) = self.extent(row) else {
+            return Fault::Damage;
+        };
+        let mut at = row.first.get();
+        for _ in 0..blocks {
+            match self.block(at).map(|block| block.link.get()) {
+                Ok(next) if next & FREE_BLOCK == 0 => at = next,
+                _ => return Fault::Damage,
+            }
+        }
+        if at == NONE { Fault::Memory } else { Fault::Damage }
     }
 
     fn entry(&self, row: &Row) -> std::result::Result<Entry<'_>, Fault> {
@@ -687,23 +700,67 @@ impl<M: Memory> Segment<M> {
         })
     }
 
-    /// What `read` makes of each entry, from the most recent on. Ends early where it finds damage, which is mended
-    /// next time.
-    fn each<'a, R>(
-        &'a self,
-        read: impl Fn(&'a Self, &Row) -> std::result::Result<R, Fault>,
-    ) -> impl Iterator<Item = R> {
-        let mut at = self.header().newest.get();
-        let mut left = self.longest();
-        iter::from_fn(move || {
-            left = left.checked_sub(1).filter(|_| at != NONE)?;
-            let found = self
-                .live_row(at)
-                .and_then(|row| Ok((read(self, row)?, row.older.get())));
-            let (entry, older) = found.inspect_err(|_| self.header().damaged.set(1)).ok()?;
-            at = older;
-            Some(entry)
-        })
+    /// Passes each entry, from the most recent on, to `visit`; with the keys alone, its value is `undefined`. Ends
+    /// early where it finds damage, which is mended next time.
+    fn each(&self, keys_alone: bool, mut visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        let header = self.header();
+        let (mut newer, mut at) = (NONE, header.newest.get());
+        // No two entries have a block in common, so all of them together have no more than there are.
+        let mut blocks_left = header.blocks_used.get();
+        let mut buffer = Vec::new();
+        for _ in 0..self.longest() {
+            if at == NONE {
+                break;
+            }
+            let read = self.live_row(at).and_then(|row| {
+                // A row that leads back to the one before it comes once.
+                if row.newer.get() != newer {
+                    return Err(Fault::Damage);
+                }
+                let (bytes, blocks) = self.extent(row)?;
+                blocks_left = blocks_left.checked_sub(blocks).ok_or(Fault::Damage)?;
+                let (key_len, older) = (row.key_len.get() as usize, row.older.get());
+                let read = if keys_alone { key_len } else { bytes };
+                buffer.clear();
+                buffer.try_reserve(read).map_err(|_| self.too_long(row))?;
+                buffer.resize(read, 0);
+                self.copy_out(row.first.get(), 0, &mut buffer)?;
+                let (key, bytes) = buffer.split_at_checked(key_len).ok_or(Fault::Damage)?;
+                let (kind, inline) = (row.state().kind(), row.inline.get());
+                let value = match keys_alone {
+                    true => Value::Undefined,
+                    false => Stored { kind, inline, bytes }.value()?,
+                };
+                let stamp = Self::stamp_of(row);
+                Ok((Entry { key, value, stamp }, older))
+            });
+            match read {
+                Ok((entry, older)) => {
+                    visit(entry)?;
+                    (newer, at) = (at, older);
+                }
+                Err(Fault::Damage) => {
+                    header.damaged.set(1);
+                    break;
+                }
+                Err(memory) => return Err(memory.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out the entries whose rows `gone` names, as they lie in memory: the order of recency leads all over
+    /// it. Ends early where it finds damage, which is mended next time.
+    fn remove_rows(&mut self, mut gone: impl FnMut(&Row) -> bool) {
+        self.forget();
+        for at in 1..self.longest() {
+            let Ok(row) = self.row(at) else { break };
+            if row.state().is() == State::LIVE && gone(row) && self.remove_row(at).is_err() {
+                self.header().damaged.set(1);
+                break;
+            }
+        }
+        self.let_go();
     }
 
     // ---- changing: every one of these leaves a state that `recover` makes whole, after each single store ----
@@ -1004,7 +1061,17 @@ impl<M: Memory> Segment<M> {
         if value.kind == kind::SLOT {
             header.slots.set(header.slots.get().wrapping_add(1));
         }
+        self.link(at, row, hash, old).inspect_err(|_| {
+            // The entry is none again, so that a rebuild does not find it. The next try, or whoever declines the
+            // value, would let go of its slot while the row still had it.
+            row.state.commit(row.state().become_(State::FREE).0);
+        })?;
+        Ok(old.is_some())
+    }
 
+    /// Puts a new entry where it can be found, in place of an `old` one of its key.
+    fn link(&self, at: u32, row: &Row, hash: u32, old: Option<u32>) -> std::result::Result<(), Fault> {
+        let header = self.header();
         match old {
             Some(old_at) => {
                 let old = self.live_row(old_at)?;
@@ -1013,7 +1080,7 @@ impl<M: Memory> Segment<M> {
                 place.set(at);
                 self.unlink_recency(old_at, old)?;
                 self.link_newest(at, row)?;
-                self.discard(old_at, old)?;
+                self.discard(old_at, old)
             }
             None => {
                 let bucket = self.bucket(hash)?;
@@ -1021,10 +1088,9 @@ impl<M: Memory> Segment<M> {
                 bucket.set(at);
                 self.link_newest(at, row)?;
                 header.len.set(header.len.get().wrapping_add(1));
-                self.add_bucket()?;
+                self.add_bucket()
             }
         }
-        Ok(old.is_some())
     }
 
     /// Keeps the number of buckets up with that of entries, one at a time. Where there is no memory for it,
@@ -1074,7 +1140,7 @@ impl<M: Memory> Segment<M> {
                 row.state.commit(state.become_(what).0);
             }
         }
-        self.rebuild()?;
+        self.rebuild().inspect_err(|_| self.header().damaged.set(1))?;
         self.shrink();
         Ok(())
     }
@@ -1157,21 +1223,29 @@ impl<M: Memory> Segment<M> {
         &'a self,
         call: impl Fn(&'a Self) -> std::result::Result<R, Fault>,
     ) -> std::result::Result<R, Fault> {
-        match call(self) {
+        let done = match call(self) {
             Err(Fault::Damage) => {
                 self.recover()?;
                 call(self)
             }
             done => done,
+        };
+        if matches!(done, Err(Fault::Damage)) {
+            self.header().damaged.set(1);
         }
+        done
     }
 
-    /// As [`Self::mending`], for a call that can say no more than that there is nothing.
-    fn or_nothing<'a, R: Default>(&'a self, call: impl Fn(&'a Self) -> std::result::Result<R, Fault>) -> R {
-        self.mending(call).unwrap_or_else(|_| {
-            self.header().damaged.set(1);
-            R::default()
-        })
+    /// As [`Self::mending`], for a call that finds nothing where there is damage that a rebuild does not mend.
+    fn or_nothing<'a, R: Default>(
+        &'a self,
+        call: impl Fn(&'a Self) -> std::result::Result<R, Fault>,
+    ) -> Result<R> {
+        match self.mending(call) {
+            Ok(found) => Ok(found),
+            Err(Fault::Damage) => Ok(R::default()),
+            Err(memory) => Err(memory.into()),
+        }
     }
 
     /// Forgets what was read. Nobody holds it any more: they would hold `self`.
@@ -1268,7 +1342,7 @@ impl<M: Memory> Storage for Segment<M> {
         (ROW_SIZE + (blocks * size_of::<Block>()) as u64) as f64
     }
 
-    fn touch(&mut self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
+    fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         self.forget();
         let hash = self.hash(key);
         self.or_nothing(|this| {
@@ -1281,7 +1355,7 @@ impl<M: Memory> Storage for Segment<M> {
         })
     }
 
-    fn peek(&self, key: &[u8]) -> Option<(Value<'_>, Stamp)> {
+    fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         let hash = self.hash(key);
         self.or_nothing(|this| {
             let Some(at) = this.find(key, hash)? else {
@@ -1292,7 +1366,7 @@ impl<M: Memory> Storage for Segment<M> {
         })
     }
 
-    fn stamp(&self, key: &[u8]) -> Option<Stamp> {
+    fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>> {
         let hash = self.hash(key);
         self.or_nothing(|this| match this.find(key, hash)? {
             Some(at) => Ok(Some(Self::stamp_of(this.live_row(at)?))),
@@ -1300,7 +1374,7 @@ impl<M: Memory> Storage for Segment<M> {
         })
     }
 
-    fn least_recent(&self) -> Option<Entry<'_>> {
+    fn least_recent(&self) -> Result<Option<Entry<'_>>> {
         self.or_nothing(|this| match this.header().oldest.get() {
             NONE => Ok(None),
             at => this.entry(this.live_row(at)?).map(Some),
@@ -1321,7 +1395,7 @@ impl<M: Memory> Storage for Segment<M> {
         }
     }
 
-    fn remove(&mut self, key: &[u8]) -> bool {
+    fn remove(&mut self, key: &[u8]) -> Result<bool> {
         self.forget();
         let hash = self.hash(key);
         let removed = self.or_nothing(|this| match this.find(key, hash)? {
@@ -1332,7 +1406,7 @@ impl<M: Memory> Storage for Segment<M> {
         removed
     }
 
-    fn remove_least_recent(&mut self) -> bool {
+    fn remove_least_recent(&mut self) -> Result<bool> {
         self.forget();
         let removed = self.or_nothing(|this| match this.header().oldest.get() {
             NONE if this.header().len.get() == 0 => Ok(false),
@@ -1342,57 +1416,23 @@ impl<M: Memory> Storage for Segment<M> {
         removed
     }
 
-    fn clear(&mut self) {
+    fn clear(&mut self) -> Result<()> {
         self.forget();
-        self.or_nothing(|this| this.remove_all());
+        let cleared = self.or_nothing(|this| this.remove_all());
         self.let_go();
+        cleared
     }
 
-    fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.each(Self::entry)
+    fn visit(&self, visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        self.each(false, visit)
     }
 
-    fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.each(Self::key)
+    fn visit_keys(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.each(true, |entry| visit(entry.key))
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
-        let mut at = self.header().newest.get();
-        for _ in 0..self.longest() {
-            self.forget();
-            if at == NONE {
-                break;
-            }
-            let this = &*self;
-            let visit = this.live_row(at).and_then(|row| {
-                let older = row.older.get();
-                if !keep(this.entry(row)?) {
-                    this.remove_row(at)?;
-                }
-                Ok(older)
-            });
-            match visit {
-                Ok(older) => at = older,
-                Err(_) => {
-                    self.header().damaged.set(1);
-                    break;
-                }
-            }
-        }
-        self.let_go();
-    }
-
-    /// Row after row, as they lie in memory: the order of recency leads all over it.
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
-        self.forget();
-        for at in 1..self.longest() {
-            let Ok(row) = self.row(at) else { break };
-            if row.state().is() == State::LIVE && !keep(Self::stamp_of(row)) && self.remove_row(at).is_err() {
-                self.header().damaged.set(1);
-                break;
-            }
-        }
-        self.let_go();
+        self.remove_rows(|row| !keep(Self::stamp_of(row)));
     }
 }
 

@@ -1,0 +1,384 @@
+//! Every command of a cache, once: its name, its arguments, what it does, and what it gives. The commands are those
+//! of the 1.x API.
+//!
+//! A command is read from a request before the lock of its cache is taken ([`Command::parse`]), and what it gives is
+//! written into a reply after. Under the lock it runs ([`run`]): what it reads is copied into a [`Sink`].
+
+use serde_json::{Value as Json, value::RawValue};
+
+use crate::{
+    cache::{Cache, Clock, DumpEntry},
+    error::{Error, Result},
+    key::{Key, KeyList},
+    options,
+    protocol::{self, Request},
+    storage::Storage,
+    value::{Carried, OwnedValue, Value},
+};
+
+/// A command with its arguments. `K` is a key: owned, or borrowed from whoever makes the call.
+#[derive(Debug)]
+pub enum Command<'a, K = Key> {
+    /// The value of an entry, which becomes the most recent.
+    Get(K),
+    /// The value of an entry, whose recency stays.
+    Peek(K),
+    /// Whether there is an entry.
+    Has(K),
+    /// Stores an entry.
+    Set {
+        /// The key.
+        key: K,
+        /// The value.
+        value: Carried<'a>,
+        /// Its own age in milliseconds.
+        max_age: Option<f64>,
+    },
+    /// Removes an entry.
+    Del(K),
+    /// Adds to a number.
+    Incr {
+        /// The key.
+        key: K,
+        /// What is added.
+        amount: f64,
+        /// The age of a counter that this call creates, in milliseconds.
+        max_age: Option<f64>,
+    },
+    /// The value of each key, as [`Command::Get`].
+    MGet(KeyList),
+    /// Stores entries.
+    MSet {
+        /// The keys.
+        keys: KeyList,
+        /// The value of each key.
+        values: Vec<Carried<'a>>,
+        /// Their age in milliseconds.
+        max_age: Option<f64>,
+        /// The age of each key, where it has one of its own; shorter than the keys where no more have.
+        ages: Vec<Option<f64>>,
+    },
+    /// Removes entries.
+    MDel(KeyList),
+    /// Removes every entry.
+    Reset,
+    /// Removes every expired entry.
+    Prune,
+    /// Every key.
+    Keys,
+    /// Every value.
+    Values,
+    /// Every entry that has not expired.
+    Dump,
+    /// Replaces everything by what a dump gave.
+    Load(Vec<DumpEntry<OwnedValue>>),
+    /// Removes the least recent entry and gives it.
+    Pop,
+    /// The number of entries.
+    Length,
+    /// The most entries; changed where one is given.
+    Max(Option<f64>),
+    /// The most bytes of all entries; changed where one is given.
+    MaxSize(Option<f64>),
+    /// The age of entries in milliseconds; changed where one is given.
+    MaxAge(Option<f64>),
+    /// Whether expired entries are returned once; changed where one is given.
+    AllowStale(Option<bool>),
+}
+
+/// Whose values a command reads. Some may be JavaScript values of another process, which must be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads<'a> {
+    /// No value.
+    Nothing,
+    /// The value of this key.
+    One(&'a [u8]),
+    /// Those of many entries.
+    Many,
+}
+
+/// What a command gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// Nothing: `undefined`, or `null` in a message.
+    Nothing,
+    /// A boolean.
+    Bool(bool),
+    /// A number.
+    Number(f64),
+    /// The one value, or miss, that the sink was given.
+    Found,
+    /// All that the sink was given, in order.
+    List,
+}
+
+/// Where the values that a command reads go. The cache is locked meanwhile: they are copied, and shown after.
+///
+/// # Errors
+/// Each call fails where there is no memory for the copy, or more than the caller can use. The command ends then.
+pub trait Sink {
+    /// The value of an entry.
+    fn value(&mut self, value: Value<'_>) -> Result<()>;
+
+    /// That there is no such entry.
+    fn miss(&mut self) -> Result<()>;
+
+    /// The key of an entry.
+    fn key(&mut self, key: &[u8]) -> Result<()>;
+
+    /// A time or an age of an entry, in milliseconds.
+    fn number(&mut self, number: f64) -> Result<()>;
+}
+
+impl<'a> Command<'a> {
+    /// Reads the command of a request, with all its arguments.
+    ///
+    /// # Errors
+    /// There is no such command, or an argument is not what it must be. Nothing was done.
+    pub fn parse(request: &Request<'a>) -> Result<Self> {
+        Ok(match &*request.command {
+            "get" => Self::Get(request.key(0)?),
+            "peek" => Self::Peek(request.key(0)?),
+            "has" => Self::Has(request.key(0)?),
+            "set" => Self::Set {
+                key: request.key(0)?,
+                value: request.value(1)?,
+                max_age: request.number(3, "maxAge")?,
+            },
+            "del" => Self::Del(request.key(0)?),
+            name @ ("incr" | "decr") => {
+                let key = request.key(0)?;
+                let amount = request.number(1, "amount")?.unwrap_or(1.0);
+                Self::Incr {
+                    key,
+                    amount: if name == "decr" { -amount } else { amount },
+                    max_age: request.number(2, "maxAge")?,
+                }
+            }
+            "mGet" => Self::MGet(keys(&request.list(0))?),
+            "mSet" => {
+                let pairs = request.list(0);
+                let (pairs, rest) = pairs.as_chunks();
+                let max_age = request.number(1, "maxAge")?;
+                let mut keys = KeyList::default();
+                let mut values = Vec::with_capacity(pairs.len());
+                for [key, kind, payload] in pairs {
+                    keys.push(protocol::key(key)?.as_bytes())?;
+                    values.push(protocol::value(kind, payload)?);
+                }
+                if !rest.is_empty() {
+                    return Err(Error::request("mSet needs a key and a value each"));
+                }
+                let ages = request.list(2);
+                let ages = ages.iter().map(|age| protocol::number_or_none(age, "maxAge"));
+                Self::MSet {
+                    keys,
+                    values,
+                    max_age,
+                    ages: ages.collect::<Result<_>>()?,
+                }
+            }
+            "mDel" => Self::MDel(keys(&request.list(0))?),
+            "reset" => Self::Reset,
+            "prune" => Self::Prune,
+            "keys" => Self::Keys,
+            "values" => Self::Values,
+            "dump" => Self::Dump,
+            "load" => {
+                let entries = request.list(0);
+                let (entries, rest) = entries.as_chunks();
+                let entries = entries.iter().map(dump_entry).collect::<Result<_>>()?;
+                if !rest.is_empty() {
+                    return Err(Error::request("load needs a key, a value and a time each"));
+                }
+                Self::Load(entries)
+            }
+            "pop" => Self::Pop,
+            "length" | "itemCount" => Self::Length,
+            "max" => Self::Max(option(request, options::max)?),
+            "maxSize" => Self::MaxSize(option(request, options::max_size)?),
+            "maxAge" => Self::MaxAge(option(request, options::max_age)?),
+            "allowStale" | "stale" => Self::AllowStale(option(request, options::stale)?),
+            unknown => return Err(Error::command(unknown)),
+        })
+    }
+}
+
+fn keys(list: &[&RawValue]) -> Result<KeyList> {
+    let mut keys = KeyList::default();
+    for raw in list {
+        keys.push(protocol::key(raw)?.as_bytes())?;
+    }
+    Ok(keys)
+}
+
+fn dump_entry([key, kind, payload, expires]: &[&RawValue; 4]) -> Result<DumpEntry<OwnedValue>> {
+    Ok(DumpEntry {
+        key: protocol::key(key)?,
+        value: protocol::value(kind, payload)?.into_owned(),
+        expires: expires.get().parse().unwrap_or(0.0),
+    })
+}
+
+/// The first argument of a request, checked by the rule of its option; `None` where it is missing.
+fn option<T>(request: &Request<'_>, check: impl FnOnce(&Json) -> Result<T>) -> Result<Option<T>> {
+    request.option(0)?.as_ref().map(check).transpose()
+}
+
+impl<K: AsRef<[u8]>> Command<'_, K> {
+    /// Whose values it reads.
+    pub fn reads(&self) -> Reads<'_> {
+        match self {
+            Self::Get(key) | Self::Peek(key) => Reads::One(key.as_ref()),
+            Self::MGet(_) | Self::Values | Self::Dump | Self::Pop => Reads::Many,
+            Self::Has(_)
+            | Self::Set { .. }
+            | Self::Del(_)
+            | Self::Incr { .. }
+            | Self::MSet { .. }
+            | Self::MDel(_)
+            | Self::Reset
+            | Self::Prune
+            | Self::Keys
+            | Self::Load(_)
+            | Self::Length
+            | Self::Max(_)
+            | Self::MaxSize(_)
+            | Self::MaxAge(_)
+            | Self::AllowStale(_) => Reads::Nothing,
+        }
+    }
+}
+
+/// Runs a command. `now` is in milliseconds since the epoch.
+///
+/// ```
+/// use lru_cache_for_clusters::{
+///     cache::Cache,
+///     command::{Answer, Command, run},
+///     copies::{Copies, Item},
+///     slots::Slots,
+///     storage::heap::HeapStorage,
+///     value::{Carried, Value},
+/// };
+///
+/// let mut cache = Cache::new(HeapStorage::new(Slots::default()));
+/// let mut copies = Copies::new(1000);
+/// let key = b"skey".as_slice();
+/// let value = Carried::Plain(Value::Number(1.5));
+/// let set = Command::Set { key, value, max_age: None };
+/// assert_eq!(run(&mut cache, &set, 0.0, &mut copies), Ok(Answer::Bool(true)));
+/// assert_eq!(run(&mut cache, &Command::Get(key), 0.0, &mut copies), Ok(Answer::Found));
+/// assert_eq!(copies.iter().next(), Some(Item::Value(Value::Number(1.5))));
+/// ```
+///
+/// # Errors
+/// That of the sink, or of the cache.
+pub fn run<S: Storage, K: AsRef<[u8]>>(
+    cache: &mut Cache<S>,
+    command: &Command<'_, K>,
+    now: impl Clock,
+    sink: &mut impl Sink,
+) -> Result<Answer> {
+    Ok(match command {
+        Command::Get(key) => {
+            get(cache, key.as_ref(), now, sink)?;
+            Answer::Found
+        }
+        Command::Peek(key) => {
+            let found = cache.peek(key.as_ref(), now, |value| sink.value(value))?;
+            found.map_or_else(|| sink.miss(), Ok)?;
+            Answer::Found
+        }
+        Command::Has(key) => Answer::Bool(cache.has(key.as_ref(), now)?),
+        Command::Set { key, value, max_age } => {
+            Answer::Bool(cache.set(key.as_ref(), value.value(), *max_age, now)?)
+        }
+        Command::Del(key) => {
+            cache.del(key.as_ref())?;
+            Answer::Nothing
+        }
+        Command::Incr { key, amount, max_age } => {
+            Answer::Number(cache.incr(key.as_ref(), *amount, *max_age, now)?)
+        }
+        Command::MGet(keys) => {
+            keys.iter().try_for_each(|key| get(cache, key, now, sink))?;
+            Answer::List
+        }
+        Command::MSet {
+            keys,
+            values,
+            max_age,
+            ages,
+        } => {
+            for (index, (key, value)) in keys.iter().zip(values).enumerate() {
+                let own = ages.get(index).copied().flatten();
+                cache.set(key, value.value(), own.or(*max_age), now)?;
+            }
+            Answer::Bool(true)
+        }
+        Command::MDel(keys) => {
+            keys.iter().try_for_each(|key| cache.del(key))?;
+            Answer::Bool(true)
+        }
+        Command::Reset => {
+            cache.reset()?;
+            Answer::Nothing
+        }
+        Command::Prune => {
+            cache.prune(now);
+            Answer::Nothing
+        }
+        Command::Keys => {
+            cache.visit_keys(|key| sink.key(key))?;
+            Answer::List
+        }
+        Command::Values => {
+            cache.visit(|entry| sink.value(entry.value))?;
+            Answer::List
+        }
+        Command::Dump => {
+            cache.dump(now, |entry, expires| {
+                sink.key(entry.key)?;
+                sink.value(entry.value)?;
+                sink.number(expires)
+            })?;
+            Answer::List
+        }
+        Command::Load(entries) => {
+            cache.load(entries, now)?;
+            Answer::Nothing
+        }
+        Command::Pop => {
+            let popped = cache.pop(|entry| {
+                sink.key(entry.key)?;
+                sink.value(entry.value)?;
+                sink.number(entry.stamp.set_at)?;
+                sink.number(entry.stamp.max_age)
+            })?;
+            popped.map_or(Answer::Nothing, |()| Answer::List)
+        }
+        Command::Length => Answer::Number(cache.len() as f64),
+        Command::Max(max) => {
+            max.inspect(|max| cache.set_max(*max));
+            Answer::Number(cache.limits().max)
+        }
+        Command::MaxSize(max_size) => {
+            max_size.inspect(|max_size| cache.set_max_size(*max_size));
+            Answer::Number(cache.limits().max_size)
+        }
+        Command::MaxAge(max_age) => {
+            max_age.inspect(|max_age| cache.set_max_age(*max_age));
+            Answer::Number(cache.limits().max_age)
+        }
+        Command::AllowStale(stale) => {
+            stale.inspect(|stale| cache.set_allow_stale(*stale));
+            Answer::Bool(cache.limits().allow_stale)
+        }
+    })
+}
+
+fn get<S: Storage>(cache: &mut Cache<S>, key: &[u8], now: impl Clock, sink: &mut impl Sink) -> Result<()> {
+    let found = cache.get(key, now, |value| sink.value(value))?;
+    found.map_or_else(|| sink.miss(), Ok)
+}

@@ -1,0 +1,222 @@
+//! What a command reads, copied while its cache is locked, to be written into a reply after.
+
+use crate::{
+    command::Sink,
+    error::{Error, Result},
+    key::KeyView,
+    value::Value,
+};
+
+/// Copies of values, keys and numbers, in the order in which they were read: one run of bytes, each item a tag and
+/// what belongs to it.
+///
+/// ```
+/// use lru_cache_for_clusters::{command::Sink, copies::{Copies, Item}, value::Value};
+///
+/// let mut copies = Copies::new(1000);
+/// copies.value(Value::String(b"text")).unwrap();
+/// copies.miss().unwrap();
+/// let items: Vec<_> = copies.iter().collect();
+/// assert_eq!(items, [Item::Value(Value::String(b"text")), Item::Miss]);
+/// assert!(copies.value(Value::String(&[b'x'; 1000])).is_err());
+/// ```
+#[derive(Debug)]
+pub struct Copies {
+    bytes: Vec<u8>,
+    /// The bytes that a reply takes with what is here, at the least.
+    written: usize,
+    /// The most bytes of a reply.
+    most: usize,
+}
+
+/// What a sink was given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Item<'a> {
+    /// A value.
+    Value(Value<'a>),
+    /// No such entry.
+    Miss,
+    /// The bytes of a [`crate::key::Key`].
+    Key(&'a [u8]),
+    /// A time or an age.
+    Number(f64),
+}
+
+mod tag {
+    pub const UNDEFINED: u8 = 0;
+    pub const NULL: u8 = 1;
+    pub const FALSE: u8 = 2;
+    pub const TRUE: u8 = 3;
+    pub const NUMBER: u8 = 4;
+    pub const STRING: u8 = 5;
+    pub const JSON: u8 = 6;
+    pub const CLONE: u8 = 7;
+    pub const SLOT: u8 = 8;
+    pub const MISS: u8 = 9;
+    pub const KEY: u8 = 10;
+    pub const PLAIN_NUMBER: u8 = 11;
+}
+
+/// Room that is kept from request to request, in bytes.
+const KEPT: usize = 1 << 20;
+
+/// The bytes that any item takes in a reply, at the least: a digit and a separator.
+const LEAST: usize = 2;
+
+impl Copies {
+    /// None yet, with room for what fits a reply of `most` bytes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            bytes: vec![],
+            written: 0,
+            most,
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        self.written = 0;
+    }
+
+    /// What was given, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || next(&mut rest))
+    }
+
+    /// Adds an item whose bytes are `fixed` and `text`, of which a reply writes `shown` bytes at the least.
+    fn push(&mut self, tag: u8, fixed: &[u8], text: &[u8], shown: usize) -> Result<()> {
+        let written = self.written + shown + LEAST;
+        if written > self.most {
+            return Err(Error::too_large(written));
+        }
+        self.bytes.try_reserve(1 + fixed.len() + text.len())?;
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(fixed);
+        self.bytes.extend_from_slice(text);
+        self.written = written;
+        Ok(())
+    }
+
+    fn push_text(&mut self, tag: u8, text: &[u8]) -> Result<()> {
+        self.push(tag, &text.len().to_ne_bytes(), text, text.len())
+    }
+
+    fn push_plain(&mut self, tag: u8, fixed: &[u8]) -> Result<()> {
+        self.push(tag, fixed, &[], 0)
+    }
+}
+
+impl Sink for Copies {
+    fn value(&mut self, value: Value<'_>) -> Result<()> {
+        match value {
+            Value::Undefined => self.push_plain(tag::UNDEFINED, &[]),
+            Value::Null => self.push_plain(tag::NULL, &[]),
+            Value::Bool(false) => self.push_plain(tag::FALSE, &[]),
+            Value::Bool(true) => self.push_plain(tag::TRUE, &[]),
+            Value::Number(number) => self.push_plain(tag::NUMBER, &number.to_ne_bytes()),
+            Value::Slot(slot) => self.push_plain(tag::SLOT, &slot.to_ne_bytes()),
+            Value::String(wtf8) => self.push_text(tag::STRING, wtf8),
+            Value::Json(json) => self.push_text(tag::JSON, json.as_bytes()),
+            Value::Clone(bytes) => self.push_text(tag::CLONE, bytes),
+        }
+    }
+
+    fn miss(&mut self) -> Result<()> {
+        self.push_plain(tag::MISS, &[])
+    }
+
+    fn key(&mut self, key: &[u8]) -> Result<()> {
+        let shown = match KeyView::of(key) {
+            KeyView::String(wtf8) => wtf8.len(),
+            KeyView::BigInt(digits) => digits.len(),
+            _ => 0,
+        };
+        self.push(tag::KEY, &key.len().to_ne_bytes(), key, shown)
+    }
+
+    fn number(&mut self, number: f64) -> Result<()> {
+        self.push_plain(tag::PLAIN_NUMBER, &number.to_ne_bytes())
+    }
+}
+
+/// Takes the next item off `rest`.
+fn next<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
+    let tag = *rest.split_off_first()?;
+    Some(match tag {
+        tag::UNDEFINED => Item::Value(Value::Undefined),
+        tag::NULL => Item::Value(Value::Null),
+        tag::FALSE => Item::Value(Value::Bool(false)),
+        tag::TRUE => Item::Value(Value::Bool(true)),
+        tag::NUMBER => Item::Value(Value::Number(f64::from_ne_bytes(fixed(rest)?))),
+        tag::SLOT => Item::Value(Value::Slot(u32::from_ne_bytes(fixed(rest)?))),
+        tag::STRING => Item::Value(Value::String(text(rest)?)),
+        tag::JSON => Item::Value(Value::Json(str::from_utf8(text(rest)?).ok()?)),
+        tag::CLONE => Item::Value(Value::Clone(text(rest)?)),
+        tag::MISS => Item::Miss,
+        tag::KEY => Item::Key(text(rest)?),
+        _ => Item::Number(f64::from_ne_bytes(fixed(rest)?)),
+    })
+}
+
+fn fixed<const LEN: usize>(rest: &mut &[u8]) -> Option<[u8; LEN]> {
+    rest.split_off(..LEN)?.try_into().ok()
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::from_ne_bytes(fixed(rest)?);
+    rest.split_off(..len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_come_back_as_they_went() {
+        let items = [
+            Item::Value(Value::Undefined),
+            Item::Value(Value::Null),
+            Item::Value(Value::Bool(false)),
+            Item::Value(Value::Bool(true)),
+            Item::Value(Value::Number(-0.5)),
+            Item::Value(Value::Slot(u32::MAX)),
+            Item::Value(Value::String(b"")),
+            Item::Value(Value::String(b"text")),
+            Item::Value(Value::Json("[\"\u{e9}\"]")),
+            Item::Value(Value::Clone(&[0, 255])),
+            Item::Miss,
+            Item::Key(b"skey"),
+            Item::Number(f64::INFINITY),
+        ];
+        let mut copies = Copies::new(1000);
+        for round in 0..2 {
+            for item in items {
+                match item {
+                    Item::Value(value) => copies.value(value),
+                    Item::Miss => copies.miss(),
+                    Item::Key(key) => copies.key(key),
+                    Item::Number(number) => copies.number(number),
+                }
+                .unwrap();
+            }
+            assert!(copies.iter().eq(items), "round {round}");
+            copies.clear();
+            assert_eq!(copies.iter().count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_no_reply_can_hold_is_not_copied() {
+        let mut copies = Copies::new(100);
+        copies.value(Value::String(&[b'x'; 98])).unwrap();
+        let error = copies.miss().unwrap_err();
+        assert_eq!(error.code.as_str(), "ERR_OUT_OF_RANGE");
+        assert_eq!(copies.iter().count(), 1);
+        copies.clear();
+        assert!(copies.value(Value::Clone(&[0; 99])).is_err());
+        assert_eq!(copies.iter().count(), 0);
+    }
+}
