@@ -371,40 +371,6 @@ describe('a worker', () => {
     assert.deepEqual(got, [Array(5).fill(undefined), 4]);
   });
 
-  it('never sends a gathered call whose time is over', async () => {
-    const worker = await start({ door: 'messages' });
-    const got = await worker.run(async ({ Cache, require: load }) => {
-      const { block } = load('.');
-      const options = { namespace: 'over', failsafe: 'reject' };
-      const cache = await Cache.getInstance({ ...options, timeout: 10_000 });
-      const hasty = new Cache({ ...options, timeout: 1 });
-      await hasty.get('k').catch(() => {});
-      await cache.get('k');
-      const { send } = process;
-      // Two batches that are never answered, because they are never sent.
-      let sent = [];
-      process.send = (message) => sent.push(message.batch) > 0;
-      const tick = () => new Promise((resolve) => process.nextTick(resolve));
-      const lost = [];
-      for (let at = 0; at < 2; at += 1) {
-        lost.push(cache.get(`lost ${at}`));
-        await tick();
-      }
-      const held = hasty.get('held').catch((error) => error.code);
-      await tick();
-      const before = sent.length;
-      sent = [];
-      const code = await held;
-      const later = cache.get('later');
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      const text = sent.join('');
-      process.send = send;
-      void [lost, later, block];
-      return [before, code, text.includes('later')];
-    });
-    assert.deepEqual(got, [2, 'ETIMEDOUT', true]);
-  });
-
   it('sends nothing when nothing is called', async () => {
     const worker = await start({ door: 'messages' });
     const sent = await worker.run(async ({ Cache }) => {
