@@ -298,6 +298,79 @@ describe('a worker', () => {
     assert.deepEqual(got, { sent: 1, received: 1, last: [['n'], { n: 50 }] });
   });
 
+  it('sends a call on an idle channel in the turn it was made in', async () => {
+    const worker = await start({ door: 'messages' });
+    const got = await worker.run(async ({ Cache }) => {
+      const cache = await Cache.getInstance({ namespace: 'idle', timeout: 10_000 });
+      let sent = 0;
+      const { send } = process;
+      process.send = (...args) => {
+        sent += 1;
+        return send.apply(process, args);
+      };
+      const call = cache.set('k', 1);
+      const before = sent;
+      await new Promise((resolve) => process.nextTick(resolve));
+      const after = sent;
+      process.send = send;
+      return [before, after, await call];
+    });
+    assert.deepEqual(got, [0, 1, true]);
+  });
+
+  it('gathers calls while two batches are under way, and keeps their order', async () => {
+    const worker = await start({ door: 'messages' });
+    const got = await worker.run(async ({ Cache }) => {
+      const options = { namespace: 'gather', timeout: 10_000, failsafe: 'reject' };
+      const cache = await Cache.getInstance(options);
+      const sent = [];
+      const { send } = process;
+      process.send = (message, ...rest) => {
+        if (message.batch) sent.push(message.batch.split('\n').length - 1);
+        return send.call(process, message, ...rest);
+      };
+      const tick = () => new Promise((resolve) => process.nextTick(resolve));
+      const order = [];
+      const calls = [];
+      const call = () => calls.push(cache.incr('n').then((n) => order.push(n)));
+      // All in one turn of the event loop: no answer is read, no timer runs.
+      for (let at = 0; at < 5; at += 1) {
+        call();
+        await tick();
+      }
+      const before = [...sent];
+      await Promise.all(calls);
+      process.send = send;
+      return { before, sent, order };
+    });
+    assert.deepEqual(got, { before: [1, 1], sent: [1, 1, 3], order: [1, 2, 3, 4, 5] });
+  });
+
+  it('sends what has gathered to a primary that is busy for long, in order', async () => {
+    const primary = await startPrimary();
+    const got = await primary.run(async (context) => {
+      const { startWorker, block } = context.require('.');
+      const shared = new context.Cache({ namespace: 'long' });
+      const worker = await startWorker({ door: 'messages' });
+      await worker.run(({ Cache }) =>
+        Cache.getInstance({ namespace: 'long', timeout: 10_000 }).then(() => {}),
+      );
+      const calls = worker.run(async ({ Cache }) => {
+        const cache = new Cache({ namespace: 'long', timeout: 100 });
+        const made = [];
+        for (let at = 0; at < 5; at += 1) {
+          made.push(cache.set('k', at));
+          await new Promise((resolve) => process.nextTick(resolve));
+        }
+        return Promise.all(made);
+      });
+      block(500);
+      return [await calls, await shared.get('k')];
+    });
+    // Their time is over, and yet they were made, as each that was sent is.
+    assert.deepEqual(got, [Array(5).fill(undefined), 4]);
+  });
+
   it('sends nothing when nothing is called', async () => {
     const worker = await start({ door: 'messages' });
     const sent = await worker.run(async ({ Cache }) => {
@@ -409,6 +482,26 @@ describe('a worker', () => {
       assert.deepEqual(got, ['right', 'right']);
     });
   }
+});
+
+describe('calls that are made again', () => {
+  it('go on behind one that throws, which is over', async () => {
+    const { Waiting } = require('../lib/waiting');
+    const idle = new Promise((resolve) => {
+      const queue = new Waiting(() => resolve(queue.length));
+      const made = [];
+      queue.add(() => made.push('first') > 0);
+      queue.add(() => {
+        made.push('throws');
+        throw new Error('of a call');
+      });
+      queue.add(() => made.push('last') > 0);
+      assert.throws(() => queue.run(), /of a call/);
+      assert.deepEqual([made, queue.length], [['first', 'throws'], 1]);
+      // The last one is made from the event loop.
+    });
+    assert.equal(await idle, 0);
+  });
 });
 
 describeDirect('a worker with the direct door', () => {

@@ -31,16 +31,25 @@ class Waiting {
     this.#timer ??= setTimeout(() => this.run(), this.#delay);
   }
 
-  /** Makes the calls, up to the first that has to wait on. */
+  /** Makes the calls, up to the first that has to wait on. One that throws is over, and its error goes on. */
   run() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     let done = 0;
-    while (done < this.#tries.length && this.#tries[done]()) done += 1;
-    this.#tries.splice(0, done);
-    this.#delay = done > 0 ? FIRST_DELAY : Math.min(2 * this.#delay, LONGEST_DELAY);
-    if (this.#tries.length > 0) this.#timer = setTimeout(() => this.run(), this.#delay);
-    else this.idle?.();
+    try {
+      while (done < this.#tries.length) {
+        done += 1;
+        if (!this.#tries[done - 1]()) {
+          done -= 1;
+          break;
+        }
+      }
+    } finally {
+      this.#tries.splice(0, done);
+      this.#delay = done > 0 ? FIRST_DELAY : Math.min(2 * this.#delay, LONGEST_DELAY);
+      if (this.#tries.length > 0) this.#timer ??= setTimeout(() => this.run(), this.#delay);
+      else this.idle?.();
+    }
   }
 }
 

@@ -2,7 +2,8 @@
 
 /**
  * A worker's doors: straight to the store where it lies in shared memory, by messages to the primary else.
- * Calls of one turn of the event loop travel in one message, in order; so do their answers.
+ * A batch of calls leaves at the end of the tick that they were made in, while fewer than `UNDER_WAY` batches have no
+ * answer. Calls made meanwhile gather for the next batch. Calls and answers keep their order.
  */
 
 const { randomUUID } = require('crypto');
@@ -19,12 +20,19 @@ const { BUSY } = require('./waiting');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { performance, setImmediate, setTimeout } = globalThis;
+const { nextTick } = process;
 
 const nothing = () => {};
 
 /** Milliseconds until the primary is asked again for a store whose lock it could not have, at first and at most. */
 const ASK_AGAIN = 16;
 const ASK_AGAIN_LATEST = 1024;
+
+/** Batches that may be under way at once: the primary answers one while this worker writes or reads the other. */
+const UNDER_WAY = 2;
+
+/** Milliseconds after which calls are sent whatever is under way: a primary that is busy for long makes them all. */
+const LONGEST_GATHER = 5;
 
 /** A call that waits for its answer. */
 class Call {
@@ -40,6 +48,8 @@ class Call {
     this.reject = reject;
     /** The calls whose time it shares. */
     this.turn = undefined;
+    /** Those it was sent with. */
+    this.batch = undefined;
   }
 
   /** Whether somebody waits for it. */
@@ -53,13 +63,24 @@ class Call {
   }
 }
 
-/** The calls of one turn that have the same timeout. */
-class Turn {
+/** Calls that are kept together for as long as one of them waits. */
+class Group {
   calls = [];
   /** How many of them wait. */
   open = 0;
 
+  /** One of them has ended. */
+  settle() {
+    this.open -= 1;
+    // Nothing of an ended call is kept longer than the others wait.
+    if (this.open === 0) this.calls = [];
+  }
+}
+
+/** The calls of one tick that have the same timeout. */
+class Turn extends Group {
   constructor(due) {
+    super();
     /** When their time is over, in milliseconds of `performance.now()`. */
     this.due = due;
   }
@@ -69,11 +90,22 @@ class Turn {
     this.calls.push(call);
     this.open += 1;
   }
+}
 
-  settle() {
-    this.open -= 1;
-    // Nothing of an answered call is kept until its time is over.
-    if (this.open === 0) this.calls = [];
+/** The calls of one message. Their ids follow one another. */
+class Batch extends Group {
+  constructor(calls, first) {
+    super();
+    this.calls = calls;
+    this.first = first;
+    this.last = first + calls.length - 1;
+  }
+
+  /** The call with this id, if it waits: each is answered once. */
+  take(id) {
+    const call = this.calls[id - this.first];
+    if (call) this.calls[id - this.first] = undefined;
+    return call;
   }
 }
 
@@ -166,8 +198,8 @@ class Channel {
   /** Tells the answers to this copy of the package from those to another in the same process. */
   #name = randomUUID();
   #nextId = 1;
-  /** Calls sent and not answered, by id. */
-  #pending = new Map();
+  /** Batches that are under way, the oldest first. */
+  #batches = [];
   /** Calls not sent yet, in order. */
   #outbox = [];
   /** How many of these have their clock running. */
@@ -177,6 +209,8 @@ class Channel {
   /** By timeout. */
   #deadlines = new Map();
   #flushing = false;
+  /** Runs while calls gather. */
+  #gathering;
   /** The primary's hello, once there was one. */
   #primary;
   /** The options of every namespace, as given so far. */
@@ -245,7 +279,7 @@ class Channel {
     return this.#answered >= id;
   }
 
-  /** Sends a call to the primary at the end of this turn. */
+  /** Sends a call to the primary at the end of this tick, or with those that gather. */
   post(call) {
     const { space } = call.door;
     // Which one it is, is known when it is sent.
@@ -258,16 +292,28 @@ class Channel {
   #flushSoon() {
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(() => this.#flush());
+    nextTick(() => this.#flush());
   }
 
-  /** Ends the turn: starts the clocks of its calls, and sends them if the primary listens. */
-  #flush() {
+  /** Ends the tick: sends its calls if the primary listens and is free for them, and starts their clocks. */
+  #flush(overdue = false) {
     this.#flushing = false;
+    if (!process.connected) {
+      this.#close();
+      return;
+    }
+    // The clocks start while the primary is at work already.
+    const calls = this.#outbox;
+    const from = this.#clocked;
+    this.#clocked = calls.length;
+    if (this.#primary && calls.length > 0) {
+      if (overdue || this.#batches.length < UNDER_WAY) this.#send();
+      else this.#gathering ??= setTimeout(() => this.#gathered(), LONGEST_GATHER).unref();
+    }
     let turn;
     let timeout;
-    for (let index = this.#clocked; index < this.#outbox.length; index += 1) {
-      const call = this.#outbox[index];
+    for (let index = from; index < calls.length; index += 1) {
+      const call = calls[index];
       if (!call.isOpen || call.turn) continue;
       if (!turn || call.door.timeout !== timeout) {
         timeout = call.door.timeout;
@@ -275,9 +321,12 @@ class Channel {
       }
       turn.add(call);
     }
-    this.#clocked = this.#outbox.length;
-    if (!process.connected) this.#close();
-    else if (this.#primary) this.#send();
+  }
+
+  /** Nothing was answered for long, or calls have gathered again meanwhile. */
+  #gathered() {
+    this.#gathering = undefined;
+    this.#flush(true);
   }
 
   #deadline(timeout) {
@@ -291,14 +340,16 @@ class Channel {
   }
 
   #send() {
-    const calls = this.#outbox.filter((call) => call.isOpen || call.creates);
+    const outbox = this.#outbox;
+    const lapsed = this.#ended > 0;
+    const calls = lapsed ? outbox.filter((call) => call.isOpen || call.creates) : outbox;
     this.#outbox = [];
     this.#clocked = 0;
     this.#ended = 0;
     let from = 0;
     let length = 0;
-    for (let index = 0; index <= calls.length; index += 1) {
-      const next = calls[index]?.request.length ?? Infinity;
+    for (let index = 0; index < calls.length; index += 1) {
+      const next = calls[index].request.length;
       if (index > from && length + next > MESSAGE_LENGTH) {
         this.#sendCalls(calls.slice(from, index));
         from = index;
@@ -306,6 +357,8 @@ class Channel {
       }
       length += next;
     }
+    if (from < calls.length) this.#sendCalls(from === 0 ? calls : calls.slice(from));
+    if (!lapsed) return;
     // Where the calls of a namespace had all ended before they were sent, none is under way.
     for (const space of this.#spaces.values()) {
       if (space.lastSent === Infinity) space.lastSent = this.#nextId - 1;
@@ -313,30 +366,38 @@ class Channel {
   }
 
   #sendCalls(calls) {
-    for (const call of calls) {
-      call.id = this.#nextId;
-      this.#nextId += 1;
-      call.door.space.lastSent = call.id;
-      if (call.isOpen) this.#pending.set(call.id, call);
-      if (call.creates) this.#asked.set(call.id, call.door.space);
-    }
+    const batch = new Batch(calls, this.#nextId);
+    this.#nextId += calls.length;
+    this.#batches.push(batch);
     try {
-      let batch = '';
+      let text = '';
       let timeout = LONGEST_TIMER;
-      for (const call of calls) {
-        batch += `[${call.id}${call.request}\n`;
+      for (let index = 0; index < calls.length; index += 1) {
+        const call = calls[index];
+        const { door, request } = call;
+        call.id = batch.first + index;
+        call.batch = batch;
         call.request = undefined;
-        timeout = Math.min(timeout, call.door.timeout ?? timeout);
+        if (call.isOpen) batch.open += 1;
+        if (call.creates) this.#asked.set(call.id, door.space);
+        door.space.lastSent = call.id;
+        timeout = Math.min(timeout, door.timeout ?? timeout);
+        text += `[${call.id}${request}\n`;
       }
-      this.#post({ source: SOURCE, from: this.#name, batch, timeout }, (error) => {
-        if (error) for (const call of calls) this.#giveUp(call);
+      this.#post({ source: SOURCE, from: this.#name, batch: text, timeout }, (error) => {
+        if (error) this.#drop(batch, (call) => call.door.fail(call));
       });
     } catch (error) {
       // A call that is longer than a string can be is alone in its message, and hears of it.
-      const end = (call) =>
-        error instanceof RangeError ? call.reject(error) : call.door.fail(call);
-      for (const call of calls) this.#settle(call, () => end(call));
+      const tooLong = error instanceof RangeError;
+      this.#drop(batch, (call) => (tooLong ? call.reject(error) : call.door.fail(call)));
     }
+  }
+
+  /** Ends the calls of a batch that could not be sent. */
+  #drop(batch, end) {
+    this.#batches = this.#batches.filter((other) => other !== batch);
+    for (const call of batch.calls) this.#settle(call, () => end(call));
   }
 
   #post(message, callback) {
@@ -351,16 +412,23 @@ class Channel {
     for (let at = 0; at < answers.length; at += 3) {
       this.#hear(answers[at], answers[at + 1], answers[at + 2]);
     }
+    // The answers of a batch may come in parts.
+    while (this.#batches.length > 0 && this.hasAnswered(this.#batches[0].last)) {
+      this.#batches.shift();
+    }
     for (const space of this.#spaces.values()) space.heard();
+    // After what follows from these answers: its calls travel along.
+    if (this.#outbox.length > 0) this.#flushSoon();
   }
 
   #hear(id, kind, payload) {
+    const call = this.#take(id);
     const asked = this.#asked.get(id);
-    this.#asked.delete(id);
-    const call = this.#pending.get(id);
+    if (asked) this.#asked.delete(id);
     this.#answered = Math.max(this.#answered, id);
     if (asked && kind === KIND.ERROR && payload[2] === BUSY) {
-      this.#pending.delete(id);
+      call?.batch.settle();
+      if (call) call.batch = undefined;
       setTimeout(() => this.askAgain(asked, call), asked.delay).unref();
       asked.delay = Math.min(2 * asked.delay, ASK_AGAIN_LATEST);
       return;
@@ -372,6 +440,12 @@ class Channel {
     if (asked && kind === KIND.JSON && typeof payload === 'object') asked.learn(payload);
     // A late answer, or the second one where the primary has two copies of this package.
     if (call) this.answer(call, kind, payload);
+  }
+
+  /** The call that is under way with this id, if one waits. */
+  #take(id) {
+    for (const batch of this.#batches) if (id <= batch.last) return batch.take(id);
+    return undefined;
   }
 
   #greet(primary) {
@@ -420,32 +494,43 @@ class Channel {
 
   /** Ends a call with its answer. */
   answer(call, kind, payload) {
-    this.#settle(call, () => {
-      if (kind === KIND.ERROR) {
-        const error = makeError(payload);
-        if (error.code === BUSY) {
-          call.door.fail(call);
-          return;
-        }
-        // There is no cache for this instance: every later call says so.
-        if (call.creates) call.door.error = error;
-        call.reject(error);
-        return;
-      }
-      try {
-        call.resolve(call.command.decode(kind, payload, call.args));
-      } catch (error) {
-        call.reject(error);
-      }
-    });
+    if (!call.isOpen) return;
+    if (kind === KIND.ERROR) {
+      this.#settle(call, () => this.#refuse(call, makeError(payload)));
+      return;
+    }
+    let value;
+    try {
+      value = call.command.decode(kind, payload, call.args);
+    } catch (error) {
+      this.#settle(call, () => call.reject(error));
+      return;
+    }
+    call.resolve(value);
+    this.#end(call);
+  }
+
+  #refuse(call, error) {
+    if (error.code === BUSY) {
+      call.door.fail(call);
+      return;
+    }
+    // There is no cache for this instance: every later call says so.
+    if (call.creates) call.door.error = error;
+    call.reject(error);
   }
 
   /** Ends a call, once. */
   #settle(call, end) {
     if (!call.isOpen) return;
-    this.#pending.delete(call.id);
-    call.turn?.settle();
     end();
+    this.#end(call);
+  }
+
+  /** Nobody waits for a call any more. */
+  #end(call) {
+    call.turn?.settle();
+    call.batch?.settle();
     call.resolve = undefined;
   }
 
@@ -469,12 +554,13 @@ class Channel {
 
   /** The primary is gone: nothing will be answered any more. */
   #close() {
-    const calls = [...this.#pending.values(), ...this.#outbox];
+    const calls = this.#batches.flatMap((batch) => batch.calls).concat(this.#outbox);
+    this.#batches = [];
     this.#outbox = [];
     this.#clocked = 0;
     this.#ended = 0;
     this.#answered = Infinity;
-    for (const call of calls) this.#giveUp(call);
+    for (const call of calls) if (call) this.#giveUp(call);
     for (const space of this.#spaces.values()) {
       space.asking = false;
       space.update();
