@@ -7,11 +7,14 @@
  * `keyed` says that the first argument is a key. `direct: false` says that a worker cannot make the call on the
  * store itself: it is encoded even where no message is sent.
  * `visits` says that it calls back for each entry.
+ * `keysOf` lists the keys that a call concerns, by its first argument; without it, or where it gives `undefined`,
+ * that is the whole cache. `reads` says that the command changes no entry.
  * `snapshot`, where there is one, copies the first argument, which the caller may change meanwhile.
  * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
  * payload of the answer, and the arguments of the call.
  */
 
+const { types } = require('util');
 const {
   KIND,
   NOTHING,
@@ -23,7 +26,7 @@ const {
 } = require('./codec');
 const { makeError } = require('./errors');
 const { define } = require('./define');
-const { bulk } = require('./lru-cache');
+const { bulk, sharedKey } = require('./lru-cache');
 const { numberJson, optionJson } = require('./options');
 
 const nothing = () => undefined;
@@ -265,6 +268,26 @@ const commands = {
   stale: staleSetting,
 };
 
-for (const name of Object.keys(commands)) commands[name] = { name, ...commands[name] };
+/** The commands that change no entry: nobody misses one whose caller waits no more. */
+const READS = ['get', 'peek', 'has', 'mGet', 'keys', 'values', 'dump', 'length', 'itemCount'];
+
+const keysOfList = (keys) => (Array.isArray(keys) ? Array.from(keys, sharedKey) : []);
+
+/** What a command's first argument says of the keys it concerns. */
+const KEYS_OF = {
+  mGet: keysOfList,
+  mDel: keysOfList,
+  // Lists and maps may be read as pairs.
+  mSet: (pairs) =>
+    isObject(pairs) && !Array.isArray(pairs) && !types.isMap(pairs)
+      ? Object.keys(pairs)
+      : undefined,
+};
+
+for (const name of Object.keys(commands)) {
+  const command = commands[name];
+  const keysOf = command.keyed ? (key) => [sharedKey(key)] : KEYS_OF[name];
+  commands[name] = { name, keysOf, reads: READS.includes(name), ...command };
+}
 
 module.exports = { commands, isObject };

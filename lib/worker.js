@@ -14,16 +14,12 @@ const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { Space } = require('./space');
-const { BUSY } = require('./waiting');
+const { BUSY, passes } = require('./waiting');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { performance, setImmediate, setTimeout } = globalThis;
 
 const nothing = () => {};
-
-/** Milliseconds until the primary is asked again for a store whose lock it could not have, at first and at most. */
-const ASK_AGAIN = 16;
-const ASK_AGAIN_LATEST = 1024;
 
 /** A call that waits for its answer. */
 class Call {
@@ -37,6 +33,10 @@ class Call {
     this.args = args;
     this.resolve = resolve;
     this.reject = reject;
+    /** The keys it concerns, as `UnderWay` has them. */
+    this.keys = undefined;
+    /** Its place among the calls that are under way as messages, while it is one. */
+    this.place = undefined;
     /** The calls whose time it shares. */
     this.turn = undefined;
   }
@@ -200,7 +200,6 @@ class Channel {
     if (!space) {
       space = new Space(name, this, this.#alone);
       space.why = whyNot() ?? space.why;
-      space.delay = ASK_AGAIN;
       this.#spaces.set(name, space);
     }
     return space;
@@ -229,8 +228,9 @@ class Channel {
       const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.name}"`;
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(door, command, request, a, resolve, reject);
+      call.keys = command.keysOf?.(a);
       const { space } = door;
-      if (space.isHere && (space.isWaiting || this.hasAnswered(space.lastSent))) {
+      if (space.isHere && (space.isWaiting || !space.underWay.blocks(call.keys))) {
         this.#deadline(door.timeout).begin().add(call);
         space.make(call);
       } else {
@@ -239,16 +239,11 @@ class Channel {
     });
   }
 
-  /** Whether everything is answered that was sent up to this call. */
-  hasAnswered(id) {
-    return this.#answered >= id;
-  }
-
   /** Sends a call to the primary at the end of this turn. */
   post(call) {
     const { space } = call.door;
-    // Which one it is, is known when it is sent.
-    space.lastSent = Infinity;
+    // Options concern every call that is made after them.
+    call.place = space.underWay.begin(call.creates ? undefined : call.keys);
     space.open = false;
     this.#outbox.push(call);
     this.#flushSoon();
@@ -305,17 +300,13 @@ class Channel {
       }
       length += next;
     }
-    // Where the calls of a namespace had all ended before they were sent, none is under way.
-    for (const space of this.#spaces.values()) {
-      if (space.lastSent === Infinity) space.lastSent = this.#nextId - 1;
-    }
   }
 
   #sendCalls(calls) {
     for (const call of calls) {
       call.id = this.#nextId;
       this.#nextId += 1;
-      call.door.space.lastSent = call.id;
+      if (call.place) call.door.space.underWay.sent(call.place, call.id);
       if (call.isOpen) this.#pending.set(call.id, call);
       if (call.creates) this.#asked.set(call.id, call.door.space);
     }
@@ -334,7 +325,10 @@ class Channel {
       // A call that is longer than a string can be is alone in its message, and hears of it.
       const end = (call) =>
         error instanceof RangeError ? call.reject(error) : call.door.fail(call);
-      for (const call of calls) this.#settle(call, () => end(call));
+      for (const call of calls) {
+        this.#drop(call);
+        this.#settle(call, () => end(call));
+      }
     }
   }
 
@@ -350,7 +344,7 @@ class Channel {
     for (let at = 0; at < answers.length; at += 3) {
       this.#hear(answers[at], answers[at + 1], answers[at + 2]);
     }
-    for (const space of this.#spaces.values()) space.heard();
+    for (const space of this.#spaces.values()) space.heard(this.#answered);
   }
 
   #hear(id, kind, payload) {
@@ -358,16 +352,12 @@ class Channel {
     this.#asked.delete(id);
     const call = this.#pending.get(id);
     this.#answered = Math.max(this.#answered, id);
-    if (asked && kind === KIND.ERROR && payload[2] === BUSY) {
+    if (asked && kind === KIND.ERROR && passes(payload[2])) {
       this.#pending.delete(id);
-      setTimeout(() => this.askAgain(asked, call), asked.delay).unref();
-      asked.delay = Math.min(2 * asked.delay, ASK_AGAIN_LATEST);
+      this.askLater(asked, call);
       return;
     }
-    if (asked) {
-      asked.asking = false;
-      asked.delay = ASK_AGAIN;
-    }
+    if (asked) asked.asking = false;
     if (asked && kind === KIND.JSON && typeof payload === 'object') asked.learn(payload);
     // A late answer, or the second one where the primary has two copies of this package.
     if (call) this.answer(call, kind, payload);
@@ -380,6 +370,7 @@ class Channel {
     // A store that is still to be found or made is the primary's.
     for (const space of this.#spaces.values()) if (space.ticket === undefined) space.alone = false;
     this.#createAll();
+    for (const space of this.#spaces.values()) space.heard(this.#answered);
     this.#flush();
   }
 
@@ -398,11 +389,20 @@ class Channel {
   }
 
   /** Asks the primary once more for a store; for the sake of a call, if there is one that waits. */
-  askAgain(space, call) {
-    const creation = this.#creation(space, this.optionsOf(space));
-    if (call?.isOpen) call.request = creation.request;
-    this.#outbox.push(call?.isOpen ? call : creation);
+  askAgain(space, call, options = this.optionsOf(space)) {
+    const creation = this.#creation(space, options);
+    if (call?.isOpen) {
+      call.request = creation.request;
+      this.post(call);
+      return;
+    }
+    this.#outbox.push(creation);
     this.#flushSoon();
+  }
+
+  /** The same after a pause. */
+  askLater(space, call, options) {
+    setTimeout(() => this.askAgain(space, call, options), space.pauses.take()).unref();
   }
 
   /** The options of a namespace, as given so far. */
@@ -439,9 +439,16 @@ class Channel {
     });
   }
 
+  /** Lets no call wait behind this one any more. */
+  #drop(call) {
+    if (call.place) call.door.space.underWay.drop(call.place);
+  }
+
   /** Ends a call, once. */
   #settle(call, end) {
     if (!call.isOpen) return;
+    // A call that was sent is under way until it is answered, whether somebody waits for it or not.
+    if (call.request !== undefined || call.command.reads) this.#drop(call);
     this.#pending.delete(call.id);
     call.turn?.settle();
     end();
@@ -476,7 +483,7 @@ class Channel {
     for (const call of calls) this.#giveUp(call);
     for (const space of this.#spaces.values()) {
       space.asking = false;
-      space.update();
+      space.heard(Infinity);
     }
   }
 }
@@ -484,6 +491,8 @@ class Channel {
 /** The command that makes a cache, or changes the options of one. */
 const CREATE = {
   name: '()',
+  // It is made before calls on keys that are under way where it can be, lest it shut the way for all others.
+  keysOf: () => [],
   encode: (mode, store, space) => `${store}${CREATE.wish(space)}`,
   decode: () => undefined,
   /** What asks for the ticket to the store, or offers the one there is. */
@@ -529,7 +538,7 @@ class WorkerDoor {
   call(command, a, b, c) {
     if (this.error) return Promise.reject(this.error);
     const { space } = this;
-    if (space.open && command.direct !== false) {
+    if ((space.open || space.lets(command, a)) && command.direct !== false) {
       const first = command.keyed ? sharedKey(a) : a;
       try {
         const store = this.copiesClones ? space.advanced : space.json;

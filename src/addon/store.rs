@@ -219,7 +219,10 @@ fn get_many(call: &Call) -> Answer {
         let now = call.clock(call.argument(4));
         list(call, held, call.argument(3), |values| {
             let mut cache = held.store.lock(held.patience)?;
-            cache.readable(None)?;
+            if cache.readable(None).is_err() {
+                // Some value of the store is elsewhere: is it one of these?
+                keys.iter().try_for_each(|key| cache.readable(Some(key)))?;
+            }
             for key in keys.iter() {
                 cache
                     .get(key, now, |value| values.push(value))

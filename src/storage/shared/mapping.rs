@@ -29,6 +29,7 @@ use std::{
 
 use super::{
     memory::{Memory, OutOfMemory},
+    refused::{passes, refused},
     room::Room,
 };
 use crate::error::{Error, ErrorClass, Result};
@@ -59,16 +60,21 @@ pub struct Ticket {
     pub nonce: [u64; 2],
 }
 
+const CODE: &str = "ERR_STORE_MEMORY";
+
 fn failed(what: &str, why: impl fmt::Display) -> Error {
     Error {
         class: ErrorClass::Error,
-        code: "ERR_STORE_MEMORY",
+        code: CODE,
         message: format!("{what}: {why}").into(),
     }
 }
 
-fn unattached(why: &dyn fmt::Display) -> Error {
-    failed("cannot attach the shared memory", why)
+const UNATTACHED: &str = "cannot attach the shared memory";
+
+/// The system does not let this process map the memory.
+fn unattached(why: impl Into<io::Error>) -> Error {
+    refused(CODE, UNATTACHED, &why.into())
 }
 
 fn own_user() -> u32 {
@@ -96,7 +102,7 @@ impl Mapping {
     /// # Errors
     /// The system has no `memfd`, or will not reserve that much.
     pub fn create(len: usize, name: &str) -> Result<Self> {
-        let no = |why: Errno| failed("no shared memory", why);
+        let no = |why: Errno| refused(CODE, "no shared memory", &why.into());
         // A file longer than the limit would end the process by a signal.
         if process::getrlimit(Resource::Fsize)
             .current
@@ -128,7 +134,7 @@ impl Mapping {
     /// # Errors
     /// There is no such process or file, or it is not ours to map.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
-        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&why))?;
+        let file = open(ticket.pid, ticket.fd).map_err(unattached)?;
         Self::over(file)
     }
 
@@ -140,14 +146,7 @@ impl Mapping {
         let file = match open(pid, fd) {
             Ok(file) => file,
             // Those are about us, any other about what we would open.
-            Err(why)
-                if matches!(
-                    why.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
-                ) =>
-            {
-                return Err(unattached(&why));
-            }
+            Err(why) if passes(&why) => return Err(unattached(why)),
             Err(_) => return Ok(None),
         };
         // The number may lead to another file than a moment ago.
@@ -160,16 +159,16 @@ impl Mapping {
     }
 
     fn over(file: File) -> Result<Self> {
-        let found = file.metadata().map_err(|why| unattached(&why))?;
+        let found = file.metadata().map_err(unattached)?;
         if found.uid() != own_user() {
-            return Err(unattached(&"it is another user's"));
+            return Err(failed(UNATTACHED, "it is another user's"));
         }
         let sealed = fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
         let len = usize::try_from(found.len()).ok().filter(|len| sealed && *len > 0);
         let Some(len) = len else {
-            return Err(unattached(&"it is no memory of this package"));
+            return Err(failed(UNATTACHED, "it is no memory of this package"));
         };
-        Self::map(file.into(), len).map_err(|why| unattached(&why))
+        Self::map(file.into(), len).map_err(unattached)
     }
 
     fn map(file: OwnedFd, len: usize) -> rustix::io::Result<Self> {
