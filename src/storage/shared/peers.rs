@@ -442,7 +442,7 @@ mod tests {
                 assert_eq!(found, nonce, "with {count} descriptors");
             }
         }
-        assert!(refused >= 3 && refused < 8, "{refused}");
+        assert!((3..8).contains(&refused), "{refused}");
         b.ask("few 100");
         assert_eq!(b.ask(&open), nonce);
     }
