@@ -257,6 +257,129 @@ describeDirect('a namespace that a worker attaches', () => {
   });
 });
 
+describeDirect('a call that only the primary can answer', () => {
+  const { worker: start } = processes();
+
+  /** Opens caches in a worker, whose calls come straight, and keeps one there. */
+  async function open(namespace) {
+    const primary = new Cache({ namespace });
+    await primary.mSet({ slot: { of: 'the primary' }, other: 0 });
+    const worker = await start({ door: 'direct' });
+    const cache = await worker.open({ namespace, ...PATIENT });
+    await until(async () => (await cache.transport()).door === 'direct');
+    await cache.get('other');
+    return { primary, worker };
+  }
+
+  /** Keeps this process busy until a worker says that it is done; how that came out. */
+  async function whileBlocked(worker, fn, ...args) {
+    const shared = new Int32Array(new SharedArrayBuffer(4));
+    const file = path.join(os.tmpdir(), `${unique('blocked')}-${process.pid}`);
+    const done = worker.run(fn, file, ...args);
+    // The worker has its orders when the system has taken them.
+    await sleep(0);
+    const limit = performance.now() + TIMEOUT;
+    while (!fs.existsSync(file) && performance.now() < limit) Atomics.wait(shared, 0, 0, 1);
+    assert.ok(fs.existsSync(file), 'the worker came to its end while this process was blocked');
+    fs.rmSync(file);
+    return done;
+  }
+
+  it('lets calls on other keys go on, while the primary is blocked', async () => {
+    const namespace = unique('blocked');
+    const { worker } = await open(namespace);
+    const got = await whileBlocked(
+      worker,
+      async ({ Cache: C, require: load, state }, file, given) => {
+        const cache = new C({ namespace: given.namespace, timeout: 1000, failsafe: 'reject' });
+        const brief = new C({ namespace: given.namespace, timeout: 50, failsafe: 'reject' });
+        const end = (promise) => promise.catch((error) => error.code);
+        state.slot = new C(given).get('slot');
+        const others = [];
+        for (let at = 0; at < 15; at += 1) others.push(await end(cache.incr('other')));
+        const lists = [
+          await end(cache.mSet({ a: 1, b: 2 })),
+          await end(cache.mGet(['a', 'b', 'other'])),
+          await end(cache.mDel(['a'])),
+          await end(cache.has('a')),
+          (await end(C.getInstance(given))) instanceof C,
+        ];
+        // These wait behind it: they are on the same key.
+        const same = [await end(brief.has('slot')), await end(brief.mGet(['b', 'slot']))];
+        // Nobody waits for those reads any more, so they stand in nobody's way.
+        lists.push(await end(cache.get('b')));
+        // This is under way although its time is over.
+        same.push(await end(brief.set('slot', 'new')), await end(brief.get('slot')));
+        // A call on all keys shuts the way for every call behind it.
+        lists.push(await end(cache.get('b')));
+        same.push(await end(brief.reset()), await end(brief.get('b')));
+        load('node:fs').writeFileSync(file, '');
+        return { others, lists, same, slot: await state.slot };
+      },
+      { namespace, ...PATIENT },
+    );
+    assert.deepEqual(got, {
+      others: Array.from({ length: 15 }, (_, at) => at + 1),
+      lists: [true, { a: 1, b: 2, other: 15 }, true, false, true, 2, 2],
+      same: Array(6).fill('ETIMEDOUT'),
+      slot: { of: 'the primary' },
+    });
+    const cache = await worker.open({ namespace, ...PATIENT });
+    await until(async () => (await cache.length()) === 0);
+    assert.equal(await cache.set('b', 'after'), true);
+    assert.equal(await cache.get('b'), 'after', 'the way is open again');
+  });
+
+  it('goes before every later call on its key, and on all keys', async () => {
+    const namespace = unique('order');
+    const { primary, worker } = await open(namespace);
+    const rounds = STRESS ? 300 : 30;
+    for (let round = 0; round < rounds; round += 1) {
+      await primary.mSet({ slot: { round }, second: { round }, other: 0 });
+      const got = await worker.run(
+        async ({ Cache: C }, given) => {
+          const cache = new C(given);
+          return Promise.all([
+            cache.get('slot'),
+            cache.set('slot', 'set'),
+            cache.get('slot'),
+            cache.incr('other'),
+            cache.mGet(['slot', 'other', 'second']),
+            cache.set('second', 'set'),
+            cache.incr('other'),
+            cache.mGet(['second', 'other']),
+            cache.keys(),
+            cache.reset(),
+            cache.incr('other'),
+            cache.get('slot'),
+            cache.set('slot', 'last'),
+            cache.length(),
+            cache.get('other'),
+          ]);
+        },
+        { namespace, ...PATIENT },
+      );
+      assert.deepEqual(got, [
+        { round },
+        true,
+        'set',
+        1,
+        { slot: 'set', other: 1, second: { round } },
+        true,
+        2,
+        { second: 'set', other: 2 },
+        ['other', 'second', 'slot'],
+        undefined,
+        1,
+        undefined,
+        true,
+        2,
+        1,
+      ]);
+    }
+  });
+});
+
 describeDirect('which door', () => {
   const { worker: start, primary: startPrimary } = processes();
   const doorOf = async (agent, namespace) => {

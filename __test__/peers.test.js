@@ -479,6 +479,59 @@ linux('without a primary, what goes wrong', () => {
     assert.equal(await cache.incr('n'), 1);
   });
 
+  for (const left of [0, 1, 2, 3]) {
+    it(`a worker that has ${left} descriptors left finds the store when it has more`, async () => {
+      const primary = await start();
+      const [first, worker] = await forkMany(primary, 2);
+      const namespace = unique('peers');
+      const other = await first.open({ namespace });
+      await other.set('k', 'theirs');
+      const got = await worker.run(
+        async ({ Cache, require: load }, run, given, count) => {
+          const fs = load('node:fs');
+          void Cache;
+          const { execFileSync } = load('node:child_process');
+          const soft = fs.readFileSync('/proc/self/limits', 'latin1').match(/open files +(\d+)/)[1];
+          const limit = (to) =>
+            execFileSync('prlimit', [`--pid=${process.pid}`, `--nofile=${to}:`], { stdio: 'pipe' });
+          const opened = [];
+          try {
+            limit(256);
+          } catch {
+            return undefined;
+          }
+          try {
+            for (;;) opened.push(fs.openSync('/dev/null'));
+          } catch {
+            // None is left.
+          }
+          for (let at = 0; at < count; at += 1) fs.closeSync(opened.pop());
+          const early = await (0, eval)(`(${run})`)({ Cache }, given.namespace);
+          for (const fd of opened) fs.closeSync(fd);
+          limit(soft);
+          const cache = new Cache(given);
+          return [early, await cache.get('k'), await cache.incr('n'), cache.transport()];
+        },
+        String(outcome),
+        { ...PATIENT, namespace },
+        left,
+      );
+      if (got === undefined) {
+        console.log('      skipped: the limit of descriptors cannot be changed without prlimit');
+        return;
+      }
+      const [early, ...later] = got;
+      assert.equal(early.door, 'messages');
+      assert.match(
+        early.reason,
+        /cannot look for the shared store: .*(EMFILE|Too many open files)/,
+      );
+      endsInTime(early);
+      assert.deepEqual(later, ['theirs', 1, { door: 'direct' }]);
+      assert.equal(await other.incr('n'), 2, 'it is one store');
+    });
+  }
+
   it('an address that somebody else has for good: calls end in time, until it is free', async function () {
     const primary = await start();
     const namespace = unique('peers');

@@ -7,6 +7,8 @@
  * `keyed` says that the first argument is a key. `direct: false` says that a worker cannot make the call on the
  * store itself: it is encoded even where no message is sent.
  * `visits` says that it calls back for each entry.
+ * `keysOf` lists the keys that a call concerns, by its first argument; without it, or where it gives `undefined`,
+ * that is the whole cache. `reads` says that the command changes no entry.
  * `snapshot`, where there is one, copies the first argument, which the caller may change meanwhile.
  * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
  * payload of the answer, and the arguments of the call.
@@ -24,7 +26,7 @@ const {
 } = require('./codec');
 const { makeError } = require('./errors');
 const { define } = require('./define');
-const { bulk } = require('./lru-cache');
+const { bulk, sharedKey } = require('./lru-cache');
 const { numberJson, optionJson } = require('./options');
 
 const nothing = () => undefined;
@@ -288,7 +290,23 @@ const commands = {
   stale: staleSetting,
 };
 
-for (const name of Object.keys(commands)) commands[name] = { name, ...commands[name] };
+/** The commands that change no entry: nobody misses one whose caller waits no more. */
+const READS = ['get', 'peek', 'has', 'mGet', 'keys', 'values', 'dump', 'length', 'itemCount'];
+
+const keysOfList = (keys) => (Array.isArray(keys) ? Array.from(keys, sharedKey) : []);
+
+/** What a command's first argument says of the keys it concerns. */
+const KEYS_OF = {
+  mGet: keysOfList,
+  mDel: keysOfList,
+  mSet: (pairs) => entriesOf(pairs).map(([key]) => sharedKey(key)),
+};
+
+for (const name of Object.keys(commands)) {
+  const command = commands[name];
+  const keysOf = command.keyed ? (key) => [sharedKey(key)] : KEYS_OF[name];
+  commands[name] = { name, keysOf, reads: READS.includes(name), ...command };
+}
 
 /**
  * The call of `execute(name, ...args)` in a worker. The primary decides what is called: a function that the

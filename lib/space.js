@@ -11,7 +11,8 @@ const { makeError } = require('./errors');
 const { KIND } = require('./codec');
 const { LRUCache, Opened, Table } = require('./lru-cache');
 const { identity, parent } = require('./peers');
-const { BUSY, Waiting } = require('./waiting');
+const { UnderWay } = require('./under-way');
+const { BUSY, Pauses, Waiting, passes } = require('./waiting');
 
 const log = debug('worker');
 
@@ -36,7 +37,7 @@ const MOVED = 'ERR_STORE_MOVED';
 const nonce = (ticket) => ticket?.slice(ticket.lastIndexOf(':'));
 
 class Space {
-  /** Whether a call may go straight to the store now. */
+  /** Whether any call may go straight to the store now; where not, `lets` says whether a certain one may. */
   open = false;
   /** Why no store is attached. */
   why = 'the primary has not answered yet';
@@ -49,10 +50,10 @@ class Space {
   alone;
   /** Whether the primary has been asked for another store, and calls wait for that. */
   asking = false;
-  /** Milliseconds after which it is asked again, where it could not answer. */
-  delay;
-  /** The last call that is under way as a message. */
-  lastSent = 0;
+  /** Between two tries to get a store, where the one before failed for a reason that passes. */
+  pauses = new Pauses();
+  /** The calls that are under way as messages. */
+  underWay = new UnderWay();
   /** Calls that found the store busy, and all that came after them. */
   #waiting = new Waiting(() => this.update());
 
@@ -73,16 +74,31 @@ class Space {
     return this.#waiting.length > 0;
   }
 
-  /** Something was answered: goes on with what waited for that. */
-  heard() {
+  /** Every message up to this id was answered, or there is news of the primary: goes on with what waited for that. */
+  heard(answered) {
+    this.underWay.answered(answered);
     if (this.isWaiting) this.#waiting.run();
     else if (!this.open) this.update();
   }
 
   /** Decides whether calls may go straight to the store: when none is under way by any other road. */
   update() {
-    const quiet = this.channel.hasAnswered(this.lastSent);
-    this.open = this.json !== undefined && quiet && !this.isWaiting;
+    this.open = this.json !== undefined && this.underWay.size === 0 && !this.isWaiting;
+  }
+
+  /** Whether a call may go straight to the store now: no call that it must not overtake is under way. */
+  lets(command, a) {
+    if (this.json === undefined || this.isWaiting) return false;
+    if (this.underWay.size === 0) {
+      this.update();
+      return this.open;
+    }
+    try {
+      return !this.underWay.blocks(command.keysOf?.(a));
+    } catch {
+      // Code of the user, such as that of a Proxy: the call itself will say what is wrong.
+      return false;
+    }
   }
 
   /** What the primary said of the store: where it is, or why it cannot be shared. */
@@ -93,8 +109,13 @@ class Space {
       this.leave(`the primary says: ${why}`);
     } else if (nonce(ticket) !== nonce(old)) {
       const wrong = registry.attach(this.name, ticket);
-      if (wrong) this.leave(makeError(wrong).message);
-      else this.#attached();
+      if (wrong) {
+        this.leave(makeError(wrong).message);
+        // The primary has the options; it is asked for the ticket alone.
+        if (passes(wrong[2])) this.channel.askLater(this, undefined, {});
+      } else {
+        this.#attached();
+      }
     } else if (alone) {
       // The primary runs the schedule from now on.
       registry.open(this.name, '{"prune":false}');
@@ -110,6 +131,7 @@ class Space {
     [this.json, this.advanced] = views;
     this.ticket = registry.ticket(this.name);
     this.why = undefined;
+    this.pauses.reset();
     log('attached', this.name, this.ticket);
     this.update();
   }
@@ -147,18 +169,20 @@ class Space {
     if (this.#waiting.length === 1) this.#waiting.run();
   }
 
-  /** Returns false where it has to be tried again. */
+  /** Returns false where it has to be tried again; or the milliseconds after which. */
   #try(call) {
     // One whose time is over is not made any more; the store itself is wanted while this worker is one.
     if (!call.isOpen && !(call.creates && process.connected)) return true;
     // What is under way as a message goes first.
     if (!this.isHere || call.command.inPrimary) return this.#send(call);
-    if (this.asking || !this.channel.hasAnswered(this.lastSent)) return false;
+    if (this.asking) return false;
+    if (this.underWay.blocks(call.keys)) return this.#send(call);
     const [kind, payload] = this.#run(call);
     const code = kind === KIND.ERROR ? String(payload[2]) : '';
-    if (code === BUSY) {
+    const opens = call.creates || this.json === undefined;
+    if (code === BUSY || (opens && passes(code))) {
       if (this.json === undefined) this.why = makeError(payload).message;
-      return false;
+      return code === BUSY ? false : this.pauses.take();
     }
     if (code === ELSEWHERE) return this.#send(call);
     if (code.startsWith('ERR_STORE')) {
@@ -178,6 +202,7 @@ class Space {
       const wrong = this.#open(options);
       if (wrong) return [KIND.ERROR, wrong];
       if (this.json === undefined) this.#attached();
+      this.pauses.reset();
     }
     return call.creates ? [KIND.JSON, true] : this.#handle(call);
   }
@@ -202,4 +227,4 @@ class Space {
   }
 }
 
-module.exports = { Space };
+module.exports = { ELSEWHERE, Space };

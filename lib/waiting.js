@@ -10,6 +10,34 @@ const LONGEST_DELAY = 16;
 /** What an error says that is worth another try: another process has the lock of the store. */
 const BUSY = 'ERR_STORE_BUSY';
 
+/**
+ * Failures that pass by themselves: besides `BUSY`, a lack of file descriptors or of memory. Every other failure to
+ * find, make or attach a store is final.
+ */
+const PASSING = [BUSY, 'ERR_STORE_UNAVAILABLE', 'ERR_OUT_OF_MEMORY'];
+
+/** Whether a failure with this code passes by itself. */
+const passes = (code) => PASSING.includes(code);
+
+/** Pauses between two tries to get a store: the first in milliseconds, each twice the one before, up to the longest. */
+class Pauses {
+  static #FIRST = 16;
+  static #LONGEST = 1024;
+  #next = Pauses.#FIRST;
+
+  /** The next pause. */
+  take() {
+    const pause = this.#next;
+    this.#next = Math.min(2 * pause, Pauses.#LONGEST);
+    return pause;
+  }
+
+  /** A try succeeded. */
+  reset() {
+    this.#next = Pauses.#FIRST;
+  }
+}
+
 /** Calls on one store that another process has locked: made again, in order, from the event loop. */
 class Waiting {
   #tries = [];
@@ -25,7 +53,10 @@ class Waiting {
     return this.#tries.length;
   }
 
-  /** Adds a call: `attempt` makes it, and returns false where it has to be made again. */
+  /**
+   * Adds a call: `attempt` makes it, and returns false where it has to be made again; or a number, the milliseconds
+   * after which.
+   */
   add(attempt) {
     this.#tries.push(attempt);
     this.#timer ??= setTimeout(() => this.run(), this.#delay);
@@ -36,21 +67,21 @@ class Waiting {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     let done = 0;
+    let outcome = true;
     try {
-      while (done < this.#tries.length) {
+      while (outcome === true && done < this.#tries.length) {
         done += 1;
-        if (!this.#tries[done - 1]()) {
-          done -= 1;
-          break;
-        }
+        outcome = this.#tries[done - 1]();
       }
+      if (outcome !== true) done -= 1;
     } finally {
       this.#tries.splice(0, done);
-      this.#delay = done > 0 ? FIRST_DELAY : Math.min(2 * this.#delay, LONGEST_DELAY);
+      if (typeof outcome === 'number') this.#delay = outcome;
+      else this.#delay = done > 0 ? FIRST_DELAY : Math.min(2 * this.#delay, LONGEST_DELAY);
       if (this.#tries.length > 0) this.#timer ??= setTimeout(() => this.run(), this.#delay);
       else this.idle?.();
     }
   }
 }
 
-module.exports = { BUSY, Waiting };
+module.exports = { BUSY, Pauses, Waiting, passes };

@@ -15,18 +15,14 @@ const { bulk, sharedKey } = require('./lru-cache');
 const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
-const { Space } = require('./space');
-const { BUSY } = require('./waiting');
+const { ELSEWHERE, Space } = require('./space');
+const { BUSY, passes } = require('./waiting');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { performance, setImmediate, setTimeout } = globalThis;
 const { nextTick } = process;
 
 const nothing = () => {};
-
-/** Milliseconds until the primary is asked again for a store whose lock it could not have, at first and at most. */
-const ASK_AGAIN = 16;
-const ASK_AGAIN_LATEST = 1024;
 
 /** Batches that may be under way at once: the primary answers one while this worker writes or reads the other. */
 const UNDER_WAY = 2;
@@ -46,6 +42,10 @@ class Call {
     this.args = args;
     this.resolve = resolve;
     this.reject = reject;
+    /** The keys it concerns, as `UnderWay` has them. */
+    this.keys = undefined;
+    /** Its place among the calls that are under way as messages, while it is one. */
+    this.place = undefined;
     /** The calls whose time it shares. */
     this.turn = undefined;
     /** Those it was sent with. */
@@ -218,7 +218,9 @@ class Channel {
   #spaces = new Map();
   /** Those asked for, by the id of the request. */
   #asked = new Map();
-  /** The highest id of an answer. They come in order. */
+  /** Calls of functions of the application, by id: their answers may come later than those of calls after them. */
+  #executing = new Map();
+  /** The highest id of an answer. All but those of functions of the application come in order. */
   #answered = 0;
   /** Whether there seems to be no primary of ours. */
   #alone = whyNot() === undefined && !hasPrimary();
@@ -235,7 +237,6 @@ class Channel {
     if (!space) {
       space = new Space(name, this, this.#alone);
       space.why = whyNot() ?? space.why;
-      space.delay = ASK_AGAIN;
       this.#spaces.set(name, space);
     }
     return space;
@@ -264,8 +265,9 @@ class Channel {
       const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.wire ?? command.name}"`;
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(door, command, request, a, resolve, reject);
+      call.keys = command.keysOf?.(a);
       const { space } = door;
-      if (space.isHere && (space.isWaiting || this.hasAnswered(space.lastSent))) {
+      if (space.isHere && (space.isWaiting || !space.underWay.blocks(call.keys))) {
         this.#deadline(door.timeout).begin().add(call);
         space.make(call);
       } else {
@@ -274,16 +276,11 @@ class Channel {
     });
   }
 
-  /** Whether everything is answered that was sent up to this call. */
-  hasAnswered(id) {
-    return this.#answered >= id;
-  }
-
   /** Sends a call to the primary at the end of this tick, or with those that gather. */
   post(call) {
     const { space } = call.door;
-    // Which one it is, is known when it is sent.
-    space.lastSent = Infinity;
+    // Options concern every call that is made after them.
+    call.place = space.underWay.begin(call.creates ? undefined : call.keys);
     space.open = false;
     this.#outbox.push(call);
     this.#flushSoon();
@@ -358,11 +355,6 @@ class Channel {
       length += next;
     }
     if (from < calls.length) this.#sendCalls(from === 0 ? calls : calls.slice(from));
-    if (!lapsed) return;
-    // Where the calls of a namespace had all ended before they were sent, none is under way.
-    for (const space of this.#spaces.values()) {
-      if (space.lastSent === Infinity) space.lastSent = this.#nextId - 1;
-    }
   }
 
   #sendCalls(calls) {
@@ -380,24 +372,28 @@ class Channel {
         call.request = undefined;
         if (call.isOpen) batch.open += 1;
         if (call.creates) this.#asked.set(call.id, door.space);
-        door.space.lastSent = call.id;
+        if (call.place) door.space.underWay.sent(call.place, call.id);
+        if (call.command.inPrimary) this.#executing.set(call.id, call);
         timeout = Math.min(timeout, door.timeout ?? timeout);
         text += `[${call.id}${request}\n`;
       }
       this.#post({ source: SOURCE, from: this.#name, batch: text, timeout }, (error) => {
-        if (error) this.#drop(batch, (call) => call.door.fail(call));
+        if (error) this.#dropBatch(batch, (call) => call.door.fail(call));
       });
     } catch (error) {
       // A call that is longer than a string can be is alone in its message, and hears of it.
       const tooLong = error instanceof RangeError;
-      this.#drop(batch, (call) => (tooLong ? call.reject(error) : call.door.fail(call)));
+      this.#dropBatch(batch, (call) => (tooLong ? call.reject(error) : call.door.fail(call)));
     }
   }
 
   /** Ends the calls of a batch that could not be sent. */
-  #drop(batch, end) {
+  #dropBatch(batch, end) {
     this.#batches = this.#batches.filter((other) => other !== batch);
-    for (const call of batch.calls) this.#settle(call, () => end(call));
+    for (const call of batch.calls) {
+      this.#drop(call);
+      this.#settle(call, () => end(call));
+    }
   }
 
   #post(message, callback) {
@@ -413,10 +409,10 @@ class Channel {
       this.#hear(answers[at], answers[at + 1], answers[at + 2]);
     }
     // The answers of a batch may come in parts.
-    while (this.#batches.length > 0 && this.hasAnswered(this.#batches[0].last)) {
+    while (this.#batches.length > 0 && this.#answered >= this.#batches[0].last) {
       this.#batches.shift();
     }
-    for (const space of this.#spaces.values()) space.heard();
+    for (const space of this.#spaces.values()) space.heard(this.#answered);
     // After what follows from these answers: its calls travel along.
     if (this.#outbox.length > 0) this.#flushSoon();
   }
@@ -426,17 +422,13 @@ class Channel {
     const asked = this.#asked.get(id);
     if (asked) this.#asked.delete(id);
     this.#answered = Math.max(this.#answered, id);
-    if (asked && kind === KIND.ERROR && payload[2] === BUSY) {
+    if (asked && kind === KIND.ERROR && passes(payload[2])) {
       call?.batch.settle();
       if (call) call.batch = undefined;
-      setTimeout(() => this.askAgain(asked, call), asked.delay).unref();
-      asked.delay = Math.min(2 * asked.delay, ASK_AGAIN_LATEST);
+      this.askLater(asked, call);
       return;
     }
-    if (asked) {
-      asked.asking = false;
-      asked.delay = ASK_AGAIN;
-    }
+    if (asked) asked.asking = false;
     if (asked && kind === KIND.JSON && typeof payload === 'object') asked.learn(payload);
     // A late answer, or the second one where the primary has two copies of this package.
     if (call) this.answer(call, kind, payload);
@@ -444,6 +436,8 @@ class Channel {
 
   /** The call that is under way with this id, if one waits. */
   #take(id) {
+    const executing = this.#executing.get(id);
+    if (executing) return executing;
     for (const batch of this.#batches) if (id <= batch.last) return batch.take(id);
     return undefined;
   }
@@ -455,6 +449,7 @@ class Channel {
     // A store that is still to be found or made is the primary's.
     for (const space of this.#spaces.values()) if (space.ticket === undefined) space.alone = false;
     this.#createAll();
+    for (const space of this.#spaces.values()) space.heard(this.#answered);
     this.#flush();
   }
 
@@ -473,11 +468,20 @@ class Channel {
   }
 
   /** Asks the primary once more for a store; for the sake of a call, if there is one that waits. */
-  askAgain(space, call) {
-    const creation = this.#creation(space, this.optionsOf(space));
-    if (call?.isOpen) call.request = creation.request;
-    this.#outbox.push(call?.isOpen ? call : creation);
+  askAgain(space, call, options = this.optionsOf(space)) {
+    const creation = this.#creation(space, options);
+    if (call?.isOpen) {
+      call.request = creation.request;
+      this.post(call);
+      return;
+    }
+    this.#outbox.push(creation);
     this.#flushSoon();
+  }
+
+  /** The same after a pause. */
+  askLater(space, call, options) {
+    setTimeout(() => this.askAgain(space, call, options), space.pauses.take()).unref();
   }
 
   /** The options of a namespace, as given so far. */
@@ -520,9 +524,16 @@ class Channel {
     call.reject(error);
   }
 
+  /** Lets no call wait behind this one any more. */
+  #drop(call) {
+    if (call.place) call.door.space.underWay.drop(call.place);
+  }
+
   /** Ends a call, once. */
   #settle(call, end) {
     if (!call.isOpen) return;
+    // A call that was sent is under way until it is answered, whether somebody waits for it or not.
+    if (call.request !== undefined || call.command.reads) this.#drop(call);
     end();
     this.#end(call);
   }
@@ -531,6 +542,7 @@ class Channel {
   #end(call) {
     call.turn?.settle();
     call.batch?.settle();
+    if (call.command.inPrimary) this.#executing.delete(call.id);
     call.resolve = undefined;
   }
 
@@ -554,7 +566,8 @@ class Channel {
 
   /** The primary is gone: nothing will be answered any more. */
   #close() {
-    const calls = this.#batches.flatMap((batch) => batch.calls).concat(this.#outbox);
+    const sent = this.#batches.flatMap((batch) => batch.calls);
+    const calls = [...sent, ...this.#executing.values(), ...this.#outbox];
     this.#batches = [];
     this.#outbox = [];
     this.#clocked = 0;
@@ -563,7 +576,7 @@ class Channel {
     for (const call of calls) if (call) this.#giveUp(call);
     for (const space of this.#spaces.values()) {
       space.asking = false;
-      space.update();
+      space.heard(Infinity);
     }
   }
 }
@@ -571,6 +584,8 @@ class Channel {
 /** The command that makes a cache, or changes the options of one. */
 const CREATE = {
   name: '()',
+  // It is made before calls on keys that are under way where it can be, lest it shut the way for all others.
+  keysOf: () => [],
   encode: (mode, store, space) => `${store}${CREATE.wish(space)}`,
   decode: () => undefined,
   /** What asks for the ticket to the store, or offers the one there is. */
@@ -579,6 +594,16 @@ const CREATE = {
     return space.ticket === undefined ? ',true' : `,${JSON.stringify(space.ticket)}`;
   },
 };
+
+/** `get` of an entry that the store has made the most recent already. */
+const GET_TOUCHED = { ...commands.get, wire: 'peek' };
+
+/** What is sent for a call on keys of which the primary has a value that only it can read. */
+function commandElsewhere(command, store, key) {
+  if (command === commands.get && store.has(key)) return GET_TOUCHED;
+  // The primary changes the order, or removes an entry that has expired: later calls on any key wait for that.
+  return command.reads ? { ...command, keysOf: undefined } : command;
+}
 
 /** One for all instances; made with the first. */
 let channel;
@@ -616,13 +641,14 @@ class WorkerDoor {
   call(command, a, b, c) {
     if (this.error) return Promise.reject(this.error);
     const { space } = this;
-    if (space.open && command.direct !== false) {
+    if ((space.open || space.lets(command, a)) && command.direct !== false) {
       const first = command.keyed ? sharedKey(a) : a;
+      const store = this.copiesClones ? space.advanced : space.json;
       try {
-        const store = this.copiesClones ? space.advanced : space.json;
         return Promise.resolve(command.local(store, first, b, c));
       } catch (error) {
         if (!space.canGoOn(error)) return Promise.reject(error);
+        if (error.code === ELSEWHERE) command = commandElsewhere(command, store, first);
       }
     }
     return channel.call(this, command, a, b, c);

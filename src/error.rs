@@ -74,6 +74,8 @@ codes! {
     Held = "ERR_STORE_HELD",
     /// The system has no shared memory to give, or it cannot be mapped.
     NoSharedMemory = "ERR_STORE_MEMORY",
+    /// The system lacks what a store needs at this moment, such as file descriptors: try again later.
+    Unavailable = "ERR_STORE_UNAVAILABLE",
     /// The memory holds no store that this version can use.
     Attach = "ERR_STORE_ATTACH",
     /// Processes without a primary cannot look for the store.

@@ -38,7 +38,7 @@ impl Peers {
             return Err(peers::failed(&"the process that started this one is gone"));
         }
         // Process ids come again; with its start, this is the parent alone.
-        let identity = format!("{:?} {}", peers::start_time(self.parent), self.identity);
+        let identity = format!("{:?} {}", peers::start_time(self.parent)?, self.identity);
         peers::open(&identity, namespace, self.parent)?
             .map(Store::shared)
             .ok_or_else(|| {

@@ -88,7 +88,11 @@ fn get(call: &Call) -> Answer {
         let now = call.clock(call.argument(2));
         held.table.show(call, |values| {
             let mut cache = held.store.lock(held.patience)?;
-            cache.readable(Some(key))?;
+            if let Err(elsewhere) = cache.readable(Some(key)) {
+                // Its value will come later; this is when it was used.
+                cache.storage_mut().touch(key)?;
+                return Err(elsewhere);
+            }
             cache.get(key, now, |value| values.push(value)).map(drop)
         })
     })
@@ -221,7 +225,10 @@ fn get_many(call: &Call) -> Answer {
         let mut places = Places::Given(call.typed_array(call.argument(3)));
         list(call, held, &mut places, |values| {
             let mut cache = held.store.lock(held.patience)?;
-            cache.readable(None)?;
+            if cache.readable(None).is_err() {
+                // Some value of the store is elsewhere: is it one of these?
+                keys.iter().try_for_each(|key| cache.readable(Some(key)))?;
+            }
             for key in keys.iter() {
                 let found = cache.get(key, now, |value| values.push(value))?;
                 found.map_or_else(|| values.miss(), Ok)?;

@@ -3,7 +3,12 @@
 //! owner that lives. So a segment names the namespaces it was made in, and only their processes attach it.
 
 #[cfg(target_os = "linux")]
-use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt, process};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    process,
+};
 
 /// The PID and the time namespace of a process, by their inodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,22 +26,21 @@ impl KernelNamespaces {
     /// # Errors
     /// Why they cannot be told.
     #[cfg(target_os = "linux")]
-    pub fn own() -> Result<Self, String> {
-        let unread = |why| format!("/proc cannot be read: {why}");
-        let shown = fs::read_link("/proc/self").map_err(unread)?;
-        let status = fs::read("/proc/self/status").map_err(unread)?;
+    pub fn own() -> io::Result<Self> {
+        let shown = fs::read_link("/proc/self")?;
+        let status = fs::read("/proc/self/status")?;
         let is_own = shown.to_str() == Some(&*process::id().to_string())
             && is_innermost(&String::from_utf8_lossy(&status));
         if !is_own {
-            return Err("/proc is that of another PID namespace".into());
+            return Err(io::Error::other("/proc is that of another PID namespace"));
         }
         let inode = |file| fs::metadata(file).map(|found| found.ino());
         let time = inode("/proc/self/ns/time");
         Ok(Self {
-            pid: inode("/proc/self/ns/pid").map_err(unread)?,
+            pid: inode("/proc/self/ns/pid")?,
             time: match time {
                 Err(why) if why.kind() == ErrorKind::NotFound => 0,
-                time => time.map_err(unread)?,
+                time => time?,
             },
         })
     }
@@ -69,7 +73,7 @@ pub(super) mod tests {
     use super::*;
     use std::{
         env,
-        io::{self, Write},
+        io::Write,
         process::{Command, Stdio},
     };
 

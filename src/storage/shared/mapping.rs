@@ -31,6 +31,7 @@ use std::{
 use super::{
     kernel::KernelNamespaces,
     memory::{Memory, OutOfMemory},
+    refused::{passes, refused},
     room::Room,
 };
 use crate::error::{Code, Error, ErrorClass, Result};
@@ -74,29 +75,18 @@ pub struct Ticket {
     pub nonce: [u64; 2],
 }
 
+const CODE: Code = Code::NoSharedMemory;
+const NOT_MADE: &str = "no shared memory";
+
 fn failed(what: &str, why: impl fmt::Display) -> Error {
-    Error::new(ErrorClass::Error, Code::NoSharedMemory, format!("{what}: {why}"))
+    Error::new(ErrorClass::Error, CODE, format!("{what}: {why}"))
 }
 
-/// What the system said, and what helps.
-fn explain(why: Errno) -> String {
-    let help = match why {
-        Errno::MFILE => "each namespace in shared memory takes a file of the process: raise `ulimit -n`",
-        Errno::NFILE => "each namespace in shared memory takes a file: raise the system's fs.file-max",
-        Errno::NOMEM => {
-            "each reserves addresses, in one piece: see `ulimit -v` and the system's vm.max_map_count"
-        }
-        _ => return why.to_string(),
-    };
-    format!("{why}; {help}")
-}
+const UNATTACHED: &str = "cannot attach the shared memory";
 
-fn explain_io(why: &io::Error) -> String {
-    Errno::from_io_error(why).map_or_else(|| why.to_string(), explain)
-}
-
-fn unattached(why: &dyn fmt::Display) -> Error {
-    failed("cannot attach the shared memory", why)
+/// The system does not let this process map the memory.
+fn unattached(why: impl Into<io::Error>) -> Error {
+    refused(CODE, UNATTACHED, &why.into())
 }
 
 fn own_user() -> u32 {
@@ -124,8 +114,8 @@ impl Mapping {
     /// # Errors
     /// The system has no `memfd`, or will not reserve that much; or this process cannot tell its namespaces.
     pub fn create(len: usize, name: &str) -> Result<Self> {
-        let no = |why: Errno| failed("no shared memory", explain(why));
-        let namespaces = KernelNamespaces::own().map_err(|why| failed("no shared memory", why))?;
+        let no = |why: Errno| refused(CODE, NOT_MADE, &why.into());
+        let namespaces = KernelNamespaces::own().map_err(|why| refused(CODE, NOT_MADE, &why))?;
         // A file longer than the limit would end the process by a signal.
         if process::getrlimit(Resource::Fsize)
             .current
@@ -158,9 +148,10 @@ impl Mapping {
     /// There is no such process or file, or it is not ours to map; or this process has other namespaces, or cannot
     /// tell.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
-        let own = KernelNamespaces::own().map_err(|why| unattached(&why))?;
-        own.check(ticket.namespaces).map_err(|why| unattached(&why))?;
-        let file = open(ticket.pid, ticket.fd).map_err(|why| unattached(&explain_io(&why)))?;
+        let own = KernelNamespaces::own().map_err(unattached)?;
+        own.check(ticket.namespaces)
+            .map_err(|why| failed(UNATTACHED, why))?;
+        let file = open(ticket.pid, ticket.fd).map_err(unattached)?;
         Self::over(file, own)
     }
 
@@ -172,20 +163,13 @@ impl Mapping {
         let file = match open(pid, fd) {
             Ok(file) => file,
             // Those are about us, any other about what we would open.
-            Err(why)
-                if matches!(
-                    why.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
-                ) =>
-            {
-                return Err(unattached(&explain_io(&why)));
-            }
+            Err(why) if passes(&why) => return Err(unattached(why)),
             Err(_) => return Ok(None),
         };
         // The number may lead to another file than a moment ago.
         let is_it = name_of(format!("/proc/self/fd/{}", file.as_raw_fd())).as_deref() == Some(name);
         if is_it && file.metadata().is_ok_and(|found| found.uid() == own_user()) {
-            let own = KernelNamespaces::own().map_err(|why| unattached(&why))?;
+            let own = KernelNamespaces::own().map_err(unattached)?;
             Self::over(file, own).map(Some)
         } else {
             Ok(None)
@@ -193,16 +177,16 @@ impl Mapping {
     }
 
     fn over(file: File, namespaces: KernelNamespaces) -> Result<Self> {
-        let found = file.metadata().map_err(|why| unattached(&why))?;
+        let found = file.metadata().map_err(unattached)?;
         if found.uid() != own_user() {
-            return Err(unattached(&"it is another user's"));
+            return Err(failed(UNATTACHED, "it is another user's"));
         }
         let sealed = fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
         let len = usize::try_from(found.len()).ok().filter(|len| sealed && *len > 0);
         let Some(len) = len else {
-            return Err(unattached(&"it is no memory of this package"));
+            return Err(failed(UNATTACHED, "it is no memory of this package"));
         };
-        Self::map(file.into(), len, namespaces).map_err(|why| unattached(&explain(why)))
+        Self::map(file.into(), len, namespaces).map_err(unattached)
     }
 
     fn map(file: OwnedFd, len: usize, namespaces: KernelNamespaces) -> rustix::io::Result<Self> {

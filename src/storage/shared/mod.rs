@@ -38,6 +38,7 @@
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
 //! | [`mapping`] | memory that other processes can attach |
 //! | `room` | whether the machine and its control groups have more of it |
+//! | `refused` | which refusals of the system pass by themselves |
 //! | [`peers`] | how processes find it that nobody tells where it is |
 //! | [`door`] | a cache in shared memory: locked, repaired where need be, then used as any other |
 
@@ -53,6 +54,8 @@ pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod peers;
 mod recover;
+#[cfg(target_os = "linux")]
+mod refused;
 #[cfg(target_os = "linux")]
 mod room;
 pub mod segment;

@@ -10,14 +10,17 @@
 //! The address is one of the network namespace: children of one parent in several of those would not keep each
 //! other out. It is no secret: another user who takes it keeps us out, which looks like a turn that never ends.
 
-use procfs::process::{Process, all_processes};
+use procfs::{
+    ProcError, ProcResult,
+    process::{Process, all_processes},
+};
 use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, geteuid, getppid};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::{
     env::consts::ARCH,
     fmt, fs,
     hash::Hasher,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     iter,
     os::{
         linux::net::SocketAddrExt,
@@ -32,6 +35,7 @@ use super::{
     kernel::KernelNamespaces,
     layout::VERSION,
     mapping::{Mapping, NAME, name_of},
+    refused::{of_proc, passes, refused},
 };
 use crate::error::{Code, Error, ErrorClass, Result};
 
@@ -42,6 +46,7 @@ use crate::error::{Code, Error, ErrorClass, Result};
 /// # Errors
 /// There is no shared memory on this system; or processes must not look into each other; or there is a segment,
 /// and it cannot be attached, or a primary has taken over what was in it. A second one is never made beside it.
+/// `ERR_STORE_UNAVAILABLE` and `ERR_OUT_OF_MEMORY` pass by themselves: try again.
 pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segment<Mapping>>> {
     // A process that changed its user, or has privileges of its own, is closed to the others. Each would make a
     // segment for itself.
@@ -49,12 +54,13 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
         return Err(failed(&"other processes may not look into this one"));
     }
     // So it is where there is no /proc, or that of other processes.
-    KernelNamespaces::own().map_err(|why| failed(&why))?;
+    KernelNamespaces::own().map_err(unlooked)?;
     let name = name(identity, namespace);
     let Some(_turn) = Turn::take(&name)? else {
         return Ok(None);
     };
-    for (pid, fd) in find(&name, parent)? {
+    for found in find(&name, parent)? {
+        let (pid, fd) = found?;
         let Some(memory) = Mapping::attach_named(pid, fd, &name)? else {
             continue;
         };
@@ -71,14 +77,14 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
 
 /// When a process started, in ticks since the machine did: with its id, this tells it from any other. `None` if
 /// there is no such process.
-pub fn start_time(pid: u32) -> Option<u64> {
-    let pid = i32::try_from(pid).ok()?;
-    Some(
-        Process::new(pid)
-            .and_then(|process| process.stat())
-            .ok()?
-            .starttime,
-    )
+///
+/// # Errors
+/// Nobody can tell for lack of descriptors or memory.
+pub fn start_time(pid: u32) -> Result<Option<u64>> {
+    let Ok(pid) = i32::try_from(pid) else {
+        return Ok(None);
+    };
+    seen(Process::new(pid).and_then(|process| Ok(process.stat()?.starttime)))
 }
 
 /// The name of a segment's memory: 128 bits as hexadecimal digits, of all that processes must agree on to share
@@ -106,40 +112,55 @@ impl Turn {
         match bound {
             Ok(socket) => Ok(Some(Self(socket))),
             Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(unlooked(error)),
         }
     }
 }
 
 /// Files of that name, as process id and file number, of this process and of its user's other children of
-/// `parent`. Processes and files come and go meanwhile, and some cannot be read: those are not found.
-fn find(name: &str, parent: u32) -> Result<impl Iterator<Item = (u32, u32)>> {
+/// `parent`. Processes and files come and go meanwhile, and some cannot be read: those are not found. One that cannot
+/// be read for lack of descriptors or memory is an error: it may be the one that has the file.
+fn find(name: &str, parent: u32) -> Result<impl Iterator<Item = Result<(u32, u32)>>> {
     // All processes: the kernel's own list of children may leave some out while others end.
-    let all = all_processes().map_err(|error| failed(&error))?;
+    let all = all_processes().map_err(|error| unlooked(of_proc(error)))?;
     let user = geteuid().as_raw();
-    let siblings = all.flatten().filter(move |process| {
-        process.uid().is_ok_and(|owner| owner == user)
-            && process
-                .stat()
-                .is_ok_and(|stat| u32::try_from(stat.ppid) == Ok(parent))
-    });
-    let siblings = siblings.filter_map(|process| u32::try_from(process.pid()).ok());
-    let files = |pid: u32| {
-        let links = fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        links.filter_map(move |link| {
-            Some((
-                name_of(link.path())?,
-                pid,
-                link.file_name().to_str()?.parse().ok()?,
-            ))
-        })
+    let is_sibling = move |process: &Process| {
+        Ok::<_, ProcError>(process.uid()? == user && u32::try_from(process.stat()?.ppid) == Ok(parent))
     };
+    let siblings = all.filter_map(move |process| {
+        let sibling = process.and_then(|process| Ok(is_sibling(&process)?.then(|| process.pid())));
+        let pid = seen(sibling).map(|sibling| u32::try_from(sibling.flatten()?).ok());
+        pid.transpose()
+    });
     // This process, too, for another copy of the package in it.
-    let found = iter::once(process::id()).chain(siblings).flat_map(files);
-    Ok(found.filter_map(move |(of, pid, fd)| (of == name).then_some((pid, fd))))
+    let all = iter::once(Ok(process::id())).chain(siblings);
+    Ok(all.flat_map(move |pid| {
+        let found = pid.and_then(|pid| Ok((pid, files(name, pid)?)));
+        let (pid, files, error) = match found {
+            Ok((pid, files)) => (pid, files, None),
+            Err(error) => (0, Vec::new(), Some(Err(error))),
+        };
+        files.into_iter().map(move |fd| Ok((pid, fd))).chain(error)
+    }))
+}
+
+/// The numbers of the files of that name that a process has open.
+fn files(name: &str, pid: u32) -> Result<Vec<u32>> {
+    let links = seen(fs::read_dir(format!("/proc/{pid}/fd")).map_err(ProcError::from))?;
+    let links = links.into_iter().flatten().flatten();
+    let found = links.filter(|link| name_of(link.path()).as_deref() == Some(name));
+    Ok(found
+        .filter_map(|link| link.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// What was seen of a process; `None` where there is none, or none that this one may look at.
+fn seen<T>(result: ProcResult<T>) -> Result<Option<T>> {
+    match result.map_err(of_proc) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if passes(&error) => Err(unlooked(error)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether a process is still the parent of this one.
@@ -147,13 +168,17 @@ pub fn is_parent(pid: u32) -> bool {
     u32::try_from(Pid::as_raw(getppid())) == Ok(pid)
 }
 
+const CODE: Code = Code::Siblings;
+const UNLOOKED: &str = "cannot look for the shared store";
+
 /// Says why no segment can be looked for.
 pub fn failed(why: &dyn fmt::Display) -> Error {
-    Error::new(
-        ErrorClass::Error,
-        Code::Siblings,
-        format!("cannot look for the shared store: {why}"),
-    )
+    Error::new(ErrorClass::Error, CODE, format!("{UNLOOKED}: {why}"))
+}
+
+/// The system does not let this process look.
+fn unlooked(why: io::Error) -> Error {
+    refused(CODE, UNLOOKED, &why)
 }
 
 #[cfg(test)]
@@ -163,11 +188,12 @@ mod tests {
         storage::{Stamp, Storage, shared::kernel},
         value::{OwnedValue, Value},
     };
-    use rustix::process::{Signal, kill_process, set_dumpable_behavior};
+    use rustix::process::{Resource, Signal, getrlimit, kill_process, set_dumpable_behavior, setrlimit};
     use std::{
         collections::HashSet,
         env,
         io::{BufRead, BufReader, Write},
+        os::fd::AsRawFd,
         process::{Child, ChildStdout, Command, Stdio},
         thread,
         time::Duration,
@@ -271,6 +297,16 @@ mod tests {
                     set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap();
                     "done".to_owned()
                 }
+                // Lets it open so many more files.
+                ["few", count] => {
+                    let mut limit = getrlimit(Resource::Nofile);
+                    limit.current = limit.maximum;
+                    setrlimit(Resource::Nofile, limit).unwrap();
+                    let next = fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+                    limit.current = Some(next + count.parse::<u64>().unwrap());
+                    setrlimit(Resource::Nofile, limit).unwrap();
+                    "done".to_owned()
+                }
                 ["set", key] => {
                     put(held.last_mut().unwrap(), key);
                     "done".to_owned()
@@ -324,7 +360,11 @@ mod tests {
 
     /// An identity that no other test has, nor another run of this one.
     fn identity(test: &str) -> String {
-        format!("{test}-{}-{}", process::id(), start_time(process::id()).unwrap())
+        format!(
+            "{test}-{}-{}",
+            process::id(),
+            start_time(process::id()).unwrap().unwrap()
+        )
     }
 
     #[test]
@@ -388,6 +428,27 @@ mod tests {
         assert_eq!(find(&of, process::id()).unwrap().count(), 0);
         let addresses = fs::read_to_string("/proc/net/unix").unwrap();
         assert!(!addresses.contains(&of), "{addresses}");
+    }
+
+    #[test]
+    fn one_that_lacks_descriptors_makes_no_second_segment_and_finds_the_first_later() {
+        let identity = identity("few");
+        let [mut a, mut b] = [Other::start(), Other::start()];
+        let open = format!("open {identity} n");
+        let nonce = a.ask(&open);
+        let mut refused = 0;
+        for count in 0..8 {
+            b.ask(&format!("few {count}"));
+            let found = b.ask(&open);
+            if found == "ERR_STORE_UNAVAILABLE" {
+                refused += 1;
+            } else {
+                assert_eq!(found, nonce, "with {count} descriptors");
+            }
+        }
+        assert!((3..8).contains(&refused), "{refused}");
+        b.ask("few 100");
+        assert_eq!(b.ask(&open), nonce);
     }
 
     #[test]
@@ -499,13 +560,13 @@ mod tests {
 
     #[test]
     fn a_process_started_once() {
-        let own = start_time(process::id()).unwrap();
+        let own = start_time(process::id()).unwrap().unwrap();
         let other = Other::start();
-        assert!(start_time(other.child.id()).unwrap() >= own);
-        assert_eq!(start_time(process::id()), Some(own));
+        assert!(start_time(other.child.id()).unwrap() >= Some(own));
+        assert_eq!(start_time(process::id()), Ok(Some(own)));
         let gone = other.child.id();
         drop(other);
-        assert_ne!(start_time(gone), Some(own));
-        assert_eq!(start_time(u32::MAX), None);
+        assert_ne!(start_time(gone), Ok(Some(own)));
+        assert_eq!(start_time(u32::MAX), Ok(None));
     }
 }

@@ -727,7 +727,7 @@ fn what_could_not_be_taken_over_can_be_later() {
     assert_eq!(slots.in_use(), 1);
     let mut cache = own.lock(PATIENCE).unwrap();
     assert!(!cache.is_shared());
-    cache.del(b"slarge");
+    cache.del(b"slarge").unwrap();
     drop(cache);
 
     own.adopt(&ticket, &slots, |_| None).unwrap();
