@@ -600,7 +600,11 @@ const GET_TOUCHED = { ...commands.get, wire: 'peek' };
 
 /** What is sent for a call on keys of which the primary has a value that only it can read. */
 function commandElsewhere(command, store, key) {
-  if (command === commands.get && store.has(key)) return GET_TOUCHED;
+  try {
+    if (command === commands.get && store.has(key)) return GET_TOUCHED;
+  } catch {
+    // Another process has the store: nobody knows whether the entry has expired.
+  }
   // The primary changes the order, or removes an entry that has expired: later calls on any key wait for that.
   return command.reads ? { ...command, keysOf: undefined } : command;
 }
