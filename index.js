@@ -1,6 +1,7 @@
 'use strict';
 
-const cluster = require('cluster');
+/** @type {import('cluster').Cluster} */
+const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { LRUCache } = require('./lib/lru-cache');
@@ -181,7 +182,8 @@ class LRUCacheForClustersAsPromised {
 
 primary?.listen();
 
-module.exports = LRUCacheForClustersAsPromised;
+// Without a type: the checker takes the statics below for a second declaration.
+module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);
 module.exports.default = LRUCacheForClustersAsPromised;
 module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
 module.exports.LRUCache = LRUCache;

@@ -125,11 +125,6 @@ describeDirect('a namespace that a worker attaches', () => {
         const cache = new C(given);
         const wrong = [];
         const doors = new Set();
-        const expect = (promise, expected, what) =>
-          promise.then((value) => {
-            if (JSON.stringify(value) !== JSON.stringify(expected))
-              wrong.push([what, value, expected]);
-          });
         // The last call on each key that has given its result.
         const last = {};
         let inOrder = true;

@@ -2,7 +2,8 @@
 
 const assert = require('node:assert/strict');
 const { UnderWay } = require('../lib/under-way');
-const { Pauses, passes } = require('../lib/waiting');
+const { passes } = require('../lib/errors');
+const { Pauses } = require('../lib/waiting');
 
 describe('calls that are under way as messages', () => {
   it('hold up calls on their keys, and on all keys', () => {

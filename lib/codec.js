@@ -6,10 +6,19 @@
  */
 
 const v8 = require('v8');
-const { makeError } = require('./errors');
+const { CODES, makeError } = require('./errors');
 const { numberJson } = require('./options');
 
-const KIND = { JSON: 0, UNDEFINED: 1, SPECIAL: 2, CLONE: 3, ERROR: 4, MISS: 5, OWN: 6 };
+/** What the payload of a value is; see the table at the head of `src/protocol.rs`. */
+const KIND = Object.freeze({
+  JSON: 0,
+  UNDEFINED: 1,
+  SPECIAL: 2,
+  CLONE: 3,
+  ERROR: 4,
+  MISS: 5,
+  OWN: 6,
+});
 
 /** Text of a key. `undefined` travels as `null`, as in JSON: in a worker they are one key. */
 function encodeKey(key) {
@@ -30,7 +39,7 @@ function encodeKey(key) {
         'TypeError',
         'a key must be a string, number, bigint, boolean, null or undefined, ' +
           `got ${typeof key === 'object' ? 'an' : 'a'} ${typeof key}`,
-        'ERR_INVALID_ARG_TYPE',
+        CODES.INVALID_ARG_TYPE,
       ]);
   }
 }

@@ -24,7 +24,7 @@ const {
   encodeValue,
   decodeValue,
 } = require('./codec');
-const { makeError } = require('./errors');
+const { CODES, makeError } = require('./errors');
 const { define } = require('./define');
 const { bulk, sharedKey } = require('./lru-cache');
 const { numberJson, optionJson } = require('./options');
@@ -124,7 +124,7 @@ function visitor(name) {
       throw makeError([
         'TypeError',
         `${name} calls a function, which cannot be sent to the primary: use dump() there`,
-        'ERR_INVALID_ARG_TYPE',
+        CODES.INVALID_ARG_TYPE,
       ]);
     },
     decode: nothing,
@@ -251,7 +251,7 @@ const commands = {
         throw makeError([
           'TypeError',
           `load needs an array of entries as dump() gives them, got ${optionJson(entries)}`,
-          'ERR_INVALID_ARG_TYPE',
+          CODES.INVALID_ARG_TYPE,
         ]);
       }
       const text = Array.from(

@@ -1,5 +1,42 @@
 'use strict';
 
+/** Every code that an error of this package has: those of `Code` in `src/error.rs`, and those of JavaScript alone. */
+const CODES = Object.freeze({
+  INVALID_ARG_TYPE: 'ERR_INVALID_ARG_TYPE',
+  INVALID_ARG_VALUE: 'ERR_INVALID_ARG_VALUE',
+  OUT_OF_RANGE: 'ERR_OUT_OF_RANGE',
+  OUT_OF_MEMORY: 'ERR_OUT_OF_MEMORY',
+  BAD_REQUEST: 'ERR_BAD_REQUEST',
+  UNKNOWN_COMMAND: 'ERR_UNKNOWN_COMMAND',
+  NO_NAMESPACE: 'ERR_NO_NAMESPACE',
+  SCHEDULE: 'ERR_SCHEDULE',
+  /** Another process has the lock of the store: try again. */
+  BUSY: 'ERR_STORE_BUSY',
+  /** Only the process has the value which stored it. */
+  ELSEWHERE: 'ERR_STORE_ELSEWHERE',
+  /** A primary has taken the store over. */
+  MOVED: 'ERR_STORE_MOVED',
+  HELD: 'ERR_STORE_HELD',
+  NO_SHARED_MEMORY: 'ERR_STORE_MEMORY',
+  UNAVAILABLE: 'ERR_STORE_UNAVAILABLE',
+  ATTACH: 'ERR_STORE_ATTACH',
+  SIBLINGS: 'ERR_STORE_PEERS',
+  /** JavaScript alone: a call got no answer in time. */
+  TIMED_OUT: 'ETIMEDOUT',
+});
+
+/**
+ * Failures that pass by themselves: another process has the lock, or there is a lack of file descriptors or of memory.
+ * Every other failure to find, make or attach a store is final.
+ */
+const PASSING = Object.freeze([CODES.BUSY, CODES.UNAVAILABLE, CODES.OUT_OF_MEMORY]);
+
+/** Whether a failure with this code passes by itself. */
+const passes = (code) => PASSING.includes(code);
+
+/** Whether a code says that the store, not the call, is at fault. */
+const concernsStore = (code) => code.startsWith('ERR_STORE');
+
 const CLASSES = { Error, TypeError, RangeError };
 
 /**
@@ -21,7 +58,7 @@ function unknownCommand(name) {
   return makeError([
     'Error',
     `LRUCache.${String(name)}() is not a valid function`,
-    'ERR_UNKNOWN_COMMAND',
+    CODES.UNKNOWN_COMMAND,
   ]);
 }
 
@@ -31,10 +68,10 @@ function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
     resolve(undefined);
     return;
   }
-  const error = makeError(['Error', 'Timed out in isFailed()', 'ETIMEDOUT']);
+  const error = makeError(['Error', 'Timed out in isFailed()', CODES.TIMED_OUT]);
   error.namespace = namespace;
   error.command = command.name;
   reject(error);
 }
 
-module.exports = { failSafe, makeError, unknownCommand };
+module.exports = { CODES, concernsStore, failSafe, makeError, passes, unknownCommand };

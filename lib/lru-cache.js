@@ -8,7 +8,7 @@ const native = require('./native');
 const { get, getMany, has, incr, keep, peek, put, set, setMany } = native;
 
 const { define } = require('./define');
-const { makeError } = require('./errors');
+const { CODES, makeError } = require('./errors');
 const { lruCacheOptions, optionJson } = require('./options');
 
 /** What is in a table's `state`; see `src/addon/caches.rs`. */
@@ -19,7 +19,16 @@ const FREED_SLOTS = 3;
 const STATE_LENGTH = 64;
 
 /** What a call's result is; see `Outcome` in `src/addon/caches.rs`. */
-const IS = { MISS: 0, SLOT: 1, VALUE: 2, JSON: 3, CLONE: 4, ERROR: 5, SPLIT: 6, JOINED: 7 };
+const IS = Object.freeze({
+  MISS: 0,
+  SLOT: 1,
+  VALUE: 2,
+  JSON: 3,
+  CLONE: 4,
+  ERROR: 5,
+  SPLIT: 6,
+  JOINED: 7,
+});
 
 /** Says of a list's value that there is none, or that it is the next of the joined JSON. */
 const MISS = -1 - IS.MISS;
@@ -30,7 +39,11 @@ class Table {
   values = [];
   state = new Int32Array(new ArrayBuffer(STATE_LENGTH * Int32Array.BYTES_PER_ELEMENT));
 
-  /** Any cache of this table: the one through which Rust is asked for more freed slots. */
+  /**
+   * Any cache of this table: the one through which Rust is asked for more freed slots.
+   *
+   * @type {any}
+   */
   cache = undefined;
 
   /** Drops the values of freed slots. */
@@ -48,7 +61,7 @@ class Table {
   }
 }
 
-/** Room in which Rust says where the values of a list lie; taken while it is in use. */
+/** Room in which Rust says where the values of a list lie; taken while it is in use. @type {Int32Array | undefined} */
 let spare = new Int32Array(128);
 
 function takePlaces(count) {
@@ -301,7 +314,7 @@ class LRUCache {
       throw makeError([
         'TypeError',
         `load needs an array of entries as dump() gives them, got ${optionJson(entries)}`,
-        'ERR_INVALID_ARG_TYPE',
+        CODES.INVALID_ARG_TYPE,
       ]);
     }
     const places = new Int32Array(entries.length).fill(-1);
@@ -518,4 +531,7 @@ class LRUCache {
   }
 }
 
-module.exports = { LRUCache, Table, Opened, bulk, sharedKey };
+/** What is in a table's `state`, as the tests compare it with Rust. */
+const STATE = Object.freeze({ OUTCOME, SLOT, FREED, FREED_SLOTS });
+
+module.exports = { IS, STATE, LRUCache, Table, Opened, bulk, sharedKey };

@@ -1,7 +1,7 @@
 'use strict';
 
 const { checkOptions } = require('./native');
-const { makeError } = require('./errors');
+const { CODES, makeError } = require('./errors');
 
 /** Milliseconds that a worker's call waits for its answer. */
 const DEFAULT_TIMEOUT = 100;
@@ -119,7 +119,7 @@ function distance(a, b) {
 }
 
 function invalid(message) {
-  return makeError(['TypeError', message, 'ERR_INVALID_ARG_VALUE']);
+  return makeError(['TypeError', message, CODES.INVALID_ARG_VALUE]);
 }
 
 /**

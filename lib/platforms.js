@@ -28,9 +28,11 @@ function thisPlatform() {
 /** Whether Node runs on musl: only glibc reports its version. */
 function isMusl() {
   if (process.platform !== 'linux') return false;
+  /** @type {any} */
+  const { report } = process;
   // Without this the report looks up the peer of every open socket.
-  process.report.excludeNetwork = true;
-  return !process.report.getReport().header.glibcVersionRuntime;
+  report.excludeNetwork = true;
+  return !report.getReport().header.glibcVersionRuntime;
 }
 
 /** Why a binary that exists was not taken: the causes but for the files that are not there. */
@@ -76,7 +78,7 @@ function explain(error) {
 /** The oldest Rust that builds the crate, from the one place that says so. */
 function rustVersion() {
   const manifest = fs.readFileSync(path.join(root, 'Cargo.toml'), 'utf8');
-  return manifest.match(/^rust-version\s*=\s*"(.+)"/m)[1];
+  return manifest.match(/^rust-version\s*=\s*"(.+)"/m)?.[1];
 }
 
 module.exports = { explain, isCheckout, isMusl, thisPlatform };

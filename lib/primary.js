@@ -5,21 +5,24 @@
  * messages of workers.
  */
 
-const cluster = require('cluster');
+/** @type {import('cluster').Cluster} */
+const cluster = /** @type {any} */ (require('cluster'));
 const { randomUUID } = require('crypto');
 const { NativeRegistry } = require('./native');
 const { NOTHING, decodeValue, encodeValue } = require('./codec');
 const { commands } = require('./commands');
-const { failSafe, makeError, unknownCommand } = require('./errors');
+const { CODES, failSafe, makeError, unknownCommand } = require('./errors');
 const { debug } = require('./debug');
 const { LRUCache, Opened, Table, bulk } = require('./lru-cache');
 const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('./options');
 const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
-const { BUSY, Waiting } = require('./waiting');
+const { Waiting } = require('./waiting');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { clearTimeout, performance, setInterval, setTimeout } = globalThis;
+
+const { BUSY } = CODES;
 
 const log = debug('primary');
 
@@ -423,7 +426,7 @@ function decodeArguments(list) {
     throw makeError([
       'TypeError',
       'an argument has no form as JSON: send what JSON can carry, or use serialization: "advanced"',
-      'ERR_INVALID_ARG_TYPE',
+      CODES.INVALID_ARG_TYPE,
     ]);
   }
   return Array.from({ length: list.length / 2 }, (_, index) =>

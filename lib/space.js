@@ -7,12 +7,14 @@
 
 const { NativeRegistry } = require('./native');
 const { debug } = require('./debug');
-const { makeError } = require('./errors');
+const { CODES, concernsStore, makeError, passes } = require('./errors');
 const { KIND } = require('./codec');
 const { LRUCache, Opened, Table } = require('./lru-cache');
 const { identity, parent } = require('./peers');
 const { UnderWay } = require('./under-way');
-const { BUSY, Pauses, Waiting, passes } = require('./waiting');
+const { Pauses, Waiting } = require('./waiting');
+
+const { BUSY, ELSEWHERE, MOVED } = CODES;
 
 const log = debug('worker');
 
@@ -27,19 +29,13 @@ function prune(namespace) {
   if (done === true) log('pruned', namespace);
 }
 
-/** What an answer says of a value that only the process has which stored it. */
-const ELSEWHERE = 'ERR_STORE_ELSEWHERE';
-
-/** What it says of a store that a primary has taken over. */
-const MOVED = 'ERR_STORE_MOVED';
-
 /** What tells a store from any other; the rest of a ticket says who has it. */
 const nonce = (ticket) => ticket?.slice(ticket.lastIndexOf(':'));
 
 class Space {
   /** Whether any call may go straight to the store now; where not, `lets` says whether a certain one may. */
   open = false;
-  /** Why no store is attached. */
+  /** Why no store is attached. @type {string | undefined} */
   why = 'the primary has not answered yet';
   /** The store, by how values are copied; `undefined` without one. */
   json;
@@ -125,7 +121,7 @@ class Space {
   }
 
   #attached() {
-    const views = ['json', 'advanced'].map(
+    const views = /** @type {const} */ (['json', 'advanced']).map(
       (how) => new LRUCache(new Opened(registry.cache(this.name), table, how)),
     );
     [this.json, this.advanced] = views;
@@ -185,7 +181,7 @@ class Space {
       return code === BUSY ? false : this.pauses.take();
     }
     if (code === ELSEWHERE) return this.#send(call);
-    if (code.startsWith('ERR_STORE')) {
+    if (concernsStore(code)) {
       const error = makeError(payload);
       if (code === MOVED) this.#follow(error);
       else this.leave(error.message);
@@ -227,4 +223,4 @@ class Space {
   }
 }
 
-module.exports = { ELSEWHERE, Space };
+module.exports = { Space };

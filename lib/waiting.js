@@ -7,18 +7,6 @@ const { clearTimeout, setTimeout } = globalThis;
 const FIRST_DELAY = 1;
 const LONGEST_DELAY = 16;
 
-/** What an error says that is worth another try: another process has the lock of the store. */
-const BUSY = 'ERR_STORE_BUSY';
-
-/**
- * Failures that pass by themselves: besides `BUSY`, a lack of file descriptors or of memory. Every other failure to
- * find, make or attach a store is final.
- */
-const PASSING = [BUSY, 'ERR_STORE_UNAVAILABLE', 'ERR_OUT_OF_MEMORY'];
-
-/** Whether a failure with this code passes by itself. */
-const passes = (code) => PASSING.includes(code);
-
 /** Pauses between two tries to get a store: the first in milliseconds, each twice the one before, up to the longest. */
 class Pauses {
   static #FIRST = 16;
@@ -84,4 +72,4 @@ class Waiting {
   }
 }
 
-module.exports = { BUSY, Pauses, Waiting, passes };
+module.exports = { Pauses, Waiting };

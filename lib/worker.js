@@ -8,19 +8,20 @@
 
 const { randomUUID } = require('crypto');
 const { commands, executeCommand } = require('./commands');
-const { failSafe, makeError, unknownCommand } = require('./errors');
+const { CODES, failSafe, makeError, passes, unknownCommand } = require('./errors');
 const { KIND } = require('./codec');
 const { LONGEST_TIMER, timeoutOf } = require('./options');
 const { bulk, sharedKey } = require('./lru-cache');
 const { hasPrimary } = require('./peers');
 const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
-const { ELSEWHERE, Space } = require('./space');
-const { BUSY, passes } = require('./waiting');
+const { Space } = require('./space');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { performance, setImmediate, setTimeout } = globalThis;
 const { nextTick } = process;
+
+const { BUSY, ELSEWHERE } = CODES;
 
 const nothing = () => {};
 
@@ -397,6 +398,7 @@ class Channel {
   }
 
   #post(message, callback) {
+    // @ts-expect-error A worker has a channel, and so this function.
     process.send(message, undefined, undefined, callback);
   }
 

@@ -149,6 +149,7 @@ class Values {
         })(),
       () => ({ undefined, function() {}, [Symbol('s')]: 1, number: NaN }),
       () => [undefined, () => 1, Symbol('s'), Infinity],
+      // oxlint-disable-next-line no-sparse-arrays -- holes are what is tried here
       () => [, 1, ,],
     ])();
   }
@@ -229,7 +230,7 @@ class Generator {
 
   /** A call of an actor: name and arguments. */
   call(actor) {
-    const { random, workers, free, settings, bulk, rare } = this;
+    const { random, workers, settings, bulk, rare } = this;
     const primary = actor === 0;
     const name = random.weighted({
       set: 20,

@@ -1,0 +1,104 @@
+'use strict';
+
+// Lists that Rust and JavaScript both have: error codes, kinds of values, results of calls, functions of the addon.
+
+const assert = require('node:assert');
+const fs = require('node:fs');
+const path = require('node:path');
+const v8 = require('node:v8');
+const ts = require('typescript');
+
+const { KIND } = require('../lib/codec');
+const { CODES } = require('../lib/errors');
+const { IS, STATE } = require('../lib/lru-cache');
+const native = require('../lib/native');
+
+const root = path.join(__dirname, '..');
+const read = (...names) => fs.readFileSync(path.join(root, ...names), 'utf8');
+
+/** `NoSharedMemory` as a constant is named: `NO_SHARED_MEMORY`. */
+const constantName = (name) => name.replace(/(?<!^)(?=[A-Z])/g, '_').toUpperCase();
+
+/** The text between the first `start` and the next `end` behind it. */
+function between(text, start, end) {
+  const from = text.indexOf(start);
+  assert.ok(from >= 0, `${start} is not there`);
+  return text.slice(from + start.length, text.indexOf(end, from));
+}
+
+describe('lists that Rust and JavaScript both have', () => {
+  it('error codes', () => {
+    const list = between(read('src', 'error.rs'), '\ncodes! {', '\n}');
+    const codes = Array.from(list.matchAll(/^ *(\w+) = "(\w+)",$/gm), ([, name, text]) => [
+      constantName(name),
+      text,
+    ]);
+    assert.ok(codes.length > 0);
+    const { TIMED_OUT, ...shared } = CODES;
+    assert.strictEqual(TIMED_OUT, 'ETIMEDOUT');
+    assert.deepStrictEqual(shared, Object.fromEntries(codes));
+  });
+
+  it('error codes are written in lib/errors.js alone', () => {
+    const files = fs.readdirSync(path.join(root, 'lib'), { recursive: true });
+    const sources = files.filter((file) => file.endsWith('.js')).map((file) => `lib/${file}`);
+    const others = ['index.js', ...sources.filter((file) => file !== 'lib/errors.js')];
+    const literal = /['"`](ERR_\w*|ETIMEDOUT)/;
+    assert.deepStrictEqual(
+      others.filter((file) => literal.test(read(file))),
+      [],
+    );
+  });
+
+  it('kinds of values in messages', () => {
+    const registry = new native.NativeRegistry(new Int32Array(64), () => {});
+    assert.strictEqual(registry.open('kinds', '{}'), null);
+    /** Kind and payload of an answer. */
+    const ask = (request) => JSON.parse(`[${registry.handle(`[1,0,"kinds",${request}]`, 0)}]`);
+    const clone = v8.serialize(new Map()).toString('base64');
+    const values = { JSON: '{"a":1}', UNDEFINED: '0', SPECIAL: '"NaN"', CLONE: `"${clone}"` };
+    for (const [name, payload] of Object.entries(values)) {
+      const kind = KIND[name];
+      assert.strictEqual(ask(`"set","key",${kind},${payload},null`)[1], KIND.JSON);
+      assert.deepStrictEqual(ask('"get","key"'), [1, kind, JSON.parse(payload)], name);
+    }
+    assert.strictEqual(ask('"no such command"')[1], KIND.ERROR);
+    assert.strictEqual(ask('"get","no such key"')[1], KIND.MISS);
+    // `OWN` is written in lib/primary.js; the head of the file in Rust describes every kind.
+    const described = read('src', 'protocol.rs').matchAll(/^\/\/! \| (\d+) \|/gm);
+    assert.deepStrictEqual(
+      Array.from(described, ([, kind]) => Number(kind)),
+      Object.values(KIND),
+    );
+  });
+
+  it('results of calls on a cache', () => {
+    const source = read('src', 'addon', 'caches.rs');
+    const outcomes = between(source, 'pub enum Outcome {', '\n}').matchAll(/^ *(\w+) = (\d+),$/gm);
+    assert.deepStrictEqual(
+      { ...IS },
+      Object.fromEntries(Array.from(outcomes, ([, name, is]) => [constantName(name), Number(is)])),
+    );
+    const state = between(source, 'pub mod state {', '\n}').matchAll(
+      /const (\w+): usize = (\d+);/g,
+    );
+    assert.deepStrictEqual(
+      { ...STATE },
+      Object.fromEntries(Array.from(state, ([, name, index]) => [name, Number(index)])),
+    );
+  });
+
+  it('functions of the addon, and lib/native.d.ts', () => {
+    /** The functions that a declaration file declares. */
+    const declared = (file) => {
+      const source = ts.createSourceFile(file, read(...file.split('/')), ts.ScriptTarget.Latest);
+      return source.statements.filter(ts.isFunctionDeclaration).map(({ name }) => name.text);
+    };
+    const isFunction = (name) =>
+      typeof native[name] === 'function' && !/^class\b|^Native/.test(name);
+    assert.deepStrictEqual(
+      [...declared('lib/native.d.ts'), ...declared('binding.d.ts')].sort(),
+      Object.keys(native).filter(isFunction).sort(),
+    );
+  });
+});

@@ -1,0 +1,78 @@
+// What `lib/native.js` gives: what the build declares in `binding.d.ts`, and the functions that
+// `src/addon/store.rs` registers by hand. `__test__/lists.test.js` compares the names with the addon's exports.
+
+export * from '../binding';
+
+declare global {
+  /** An error as data, in declarations that the build writes. */
+  type ErrorData = [name: string, message: string, code: string];
+  /** A part of a reply, see `lib/primary.js`: text, pieces to complete, or what is left of the batch. */
+  type ReplyPart = any;
+}
+
+/** The number of a cache, `NativeCache.id`. */
+type Id = number;
+/** What a call gives: `state` says what this is. */
+type Result = any;
+type Key = unknown;
+/** Keys as an array, or all of them as one text with zeros between them. */
+type Keys = string | ArrayLike<Key>;
+/** Milliseconds since the epoch; `NaN` for the clock of the system. */
+type Now = number;
+/** Where values of a list lie: a slot, or below 0 an outcome. */
+type Places = Int32Array;
+
+export function get(cache: Id, key: Key, now: Now): Result;
+export function peek(cache: Id, key: Key, now: Now): Result;
+export function has(cache: Id, key: Key, now: Now): Result;
+export function set(cache: Id, key: Key, value: unknown, maxAge: unknown, now: Now): Result;
+export function keep(cache: Id, key: Key, value: unknown, maxAge: unknown, now: Now): Result;
+export function put(
+  cache: Id,
+  key: Key,
+  payload: unknown,
+  maxAge: unknown,
+  now: Now,
+  kind: number,
+): Result;
+export function del(cache: Id, key: Key): Result;
+export function incr(cache: Id, key: Key, amount: unknown, maxAge: unknown, now: Now): Result;
+export function getMany(cache: Id, keys: Keys, count: number, places: Places, now: Now): Result;
+export function setMany(
+  cache: Id,
+  keys: Keys,
+  values: unknown[],
+  places: Places,
+  maxAge: unknown,
+  now: Now,
+): Result;
+export function putMany(
+  cache: Id,
+  keys: Keys,
+  payloads: unknown[],
+  kinds: Int32Array,
+  maxAge: unknown,
+  now: Now,
+): Result;
+export function delMany(cache: Id, keys: Keys, count: number): Result;
+export function reset(cache: Id): Result;
+export function prune(cache: Id, now: Now): Result;
+export function length(cache: Id): Result;
+export function size(cache: Id): Result;
+export function keys(cache: Id): Result;
+export function entries(cache: Id, now: Now, dated: boolean): Result;
+export function load(
+  cache: Id,
+  keys: Key[],
+  values: unknown[],
+  expires: Float64Array,
+  places: Places,
+  now: Now,
+): Result;
+export function pop(cache: Id, place: Places): Result;
+export function limits(cache: Id): Result;
+export function setLimit(cache: Id, name: string, json: string): Result;
+export function release(cache: Id): Result;
+export function hold(cache: Id): Result;
+export function unhold(cache: Id): Result;
+export function isExposed(cache: Id): Result;
