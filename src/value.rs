@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// A borrowed value. Strings are WTF-8, see [`crate::text`]; nothing here is ever wrapped in JSON that was
+/// A borrowed value. Strings are WTF-8, see [`crate::wtf8`]; nothing here is ever wrapped in JSON that was
 /// not JSON when it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {

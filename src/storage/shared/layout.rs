@@ -297,7 +297,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Room for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
+    /// Headroom for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
     /// row as large, and a word of the index: half as many rows as blocks are never too few.
     pub fn for_bytes(bytes: usize) -> Self {
         // Where addresses have 32 bits, they set the bound.
@@ -306,7 +306,7 @@ impl Geometry {
         Self::new(blocks / 2, blocks / 2, blocks).expect("a size within what was clamped")
     }
 
-    /// Room for these numbers of buckets, rows and blocks; `None` if there is no such size.
+    /// Headroom for these numbers of buckets, rows and blocks; `None` if there is no such size.
     pub(super) fn new(buckets_max: u32, rows_max: u32, blocks_max: u32) -> Option<Self> {
         if buckets_max < 16 || rows_max < 2 || !(2..=FREE_BLOCK).contains(&blocks_max) {
             return None;

@@ -90,7 +90,7 @@ impl From<Fault> for Error {
 
 /// What a segment is besides its size. Chosen at random by whoever makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct SegmentId {
     /// Of the hash, so that nobody can choose keys that collide.
     pub seed: u64,
     /// What tells this segment from any other.
@@ -105,13 +105,13 @@ pub struct Identity {
 /// ```
 /// use lru_cache_for_clusters::{
 ///     cache::Cache,
-///     storage::shared::{Geometry, Segment, memory::PlainMemory, segment::Identity},
+///     storage::shared::{Geometry, Segment, memory::PlainMemory, segment::SegmentId},
 ///     value::Value,
 /// };
 ///
 /// let geometry = Geometry::for_bytes(1 << 20);
 /// let memory = PlainMemory::new(geometry.reserved());
-/// let segment = Segment::create(memory, geometry, Identity { seed: 1, nonce: [2, 3] }).unwrap();
+/// let segment = Segment::create(memory, geometry, SegmentId { seed: 1, nonce: [2, 3] }).unwrap();
 /// let mut cache = Cache::new(segment);
 /// cache.set(b"key", Value::String(b"value"), None, 0.0).unwrap();
 /// assert_eq!(cache.get(b"key", 0.0, |value| Ok(value == Value::String(b"value"))), Ok(Some(true)));
@@ -195,7 +195,7 @@ impl<M: Memory> Segment<M> {
     ///
     /// # Errors
     /// The memory is shorter than the geometry says, or cannot be had.
-    pub fn create(memory: M, geometry: Geometry, identity: Identity) -> Result<Self> {
+    pub fn create(memory: M, geometry: Geometry, identity: SegmentId) -> Result<Self> {
         if memory.len() < geometry.len {
             return Err(Fault::Memory.into());
         }

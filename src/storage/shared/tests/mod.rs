@@ -1,5 +1,8 @@
 //! The segment on plain memory: against a plain model, stopped at every single store, and damaged at random.
 
+#[cfg(target_os = "linux")]
+mod processes;
+
 use std::{
     cell::RefCell,
     sync::{Arc, Mutex},
@@ -10,7 +13,7 @@ use std::{
 use super::{
     Geometry, Segment,
     memory::{Memory, PlainMemory},
-    segment::{BUCKETS, Identity},
+    segment::{BUCKETS, SegmentId},
 };
 use crate::{
     cache::Cache,
@@ -66,7 +69,7 @@ impl Random {
     }
 }
 
-const IDENTITY: Identity = Identity {
+const IDENTITY: SegmentId = SegmentId {
     seed: 42,
     nonce: [1, 2],
 };
