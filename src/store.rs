@@ -83,7 +83,7 @@ pub struct Guard<'a> {
     inner: MutexGuard<'a, Inner>,
     /// `None`: the cache lies on the heap, or this thread has the segment's lock by a [`Hold`].
     #[cfg(target_os = "linux")]
-    entered: Option<Locked>,
+    locked: Option<Locked>,
 }
 
 /// The lock of a store for several calls of one thread: see [`Store::hold`]. Given back when it is dropped.
@@ -139,7 +139,7 @@ impl Store {
         let is_outermost = guard.inner.holder.replace(thread::current().id()).is_none();
         Ok(Hold {
             #[cfg(target_os = "linux")]
-            inside: guard.entered.take().map(HeldLock::new),
+            inside: guard.locked.take().map(HeldLock::new),
             store: self.clone(),
             is_outermost,
         })
@@ -181,16 +181,16 @@ impl Store {
         {
             let is_held = inner.holder.is_some();
             let Place::Shared(segment) = inner.cache.storage_mut() else {
-                return Ok(Guard { inner, entered: None });
+                return Ok(Guard { inner, locked: None });
             };
             if is_held {
                 segment.forget();
-                return Ok(Guard { inner, entered: None });
+                return Ok(Guard { inner, locked: None });
             }
-            let (entered, mended) = segment.enter(patience)?;
+            let (locked, mended) = segment.lock(patience)?;
             let mut guard = Guard {
                 inner,
-                entered: Some(entered),
+                locked: Some(locked),
             };
             if mended {
                 // The one who died may have added an entry and not yet evicted another.
@@ -249,7 +249,7 @@ impl Store {
     ) -> Result<Ticket> {
         let attach = || {
             let theirs = Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce))?;
-            if theirs.is_held() {
+            if theirs.has_slot_owner() {
                 return Err(Error::held());
             }
             Ok(theirs)
@@ -311,7 +311,7 @@ impl Store {
         let moved = store.lock(FINAL_LOCK_WAIT).and_then(|mut there| {
             if let Place::Shared(segment) = there.storage_mut() {
                 // From here on there may be slots in it: nobody else can ever hold it.
-                segment.hold(slots.clone());
+                segment.own_slots(slots.clone());
             }
             let limits = heap.limits().or(there.limits());
             there.storage_mut().set_limits(limits);
@@ -324,7 +324,7 @@ impl Store {
                 if let Err(error) = there.storage_mut().put(key, value, stamp) {
                     if let Place::Shared(segment) = there.storage_mut() {
                         // The values are the heap's again, and the memory can be taken over later.
-                        segment.hold_no_more();
+                        segment.disown_slots();
                     }
                     return Err(error);
                 }
@@ -336,7 +336,7 @@ impl Store {
         let there = std::mem::replace(&mut store.inner.lock().cache, Cache::new(nowhere));
         moved?;
         // The slots have moved, but for those of strings.
-        heap.abandon();
+        heap.abandon_slots();
         texts.into_iter().for_each(|slot| slots.free(slot));
         if let (true, Place::Shared(segment)) = (inner.is_exposed, there.storage()) {
             segment.expose();
@@ -391,9 +391,8 @@ impl DerefMut for Guard<'_> {
 #[cfg(target_os = "linux")]
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if let (Some(entered), Place::Shared(segment)) = (self.entered.take(), self.inner.cache.storage_mut())
-        {
-            segment.leave(entered);
+        if let (Some(locked), Place::Shared(segment)) = (self.locked.take(), self.inner.cache.storage_mut()) {
+            segment.unlock(locked);
         }
     }
 }
@@ -407,7 +406,7 @@ impl Drop for Hold {
         inner.holder = None;
         #[cfg(target_os = "linux")]
         if let (Some(inside), Place::Shared(segment)) = (self.inside.take(), inner.cache.storage_mut()) {
-            segment.leave(inside.end());
+            segment.unlock(inside.end());
         }
     }
 }
@@ -421,11 +420,11 @@ impl Drop for Store {
         }
         let farewell = self.lock(FINAL_LOCK_WAIT).map(|mut guard| {
             if let Place::Shared(segment) = guard.storage_mut() {
-                segment.withdraw();
+                segment.withdraw_slots();
             }
         });
         if let (Err(_), Place::Shared(segment)) = (farewell, self.inner.get_mut().cache.storage_mut()) {
-            segment.abandon();
+            segment.abandon_slots();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The way into a segment that other processes map: made, entered, mended where need be, left.
+//! The way into a segment that other processes map: made, locked, mended where need be, left.
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::{marker::PhantomData, thread, time::Duration};
@@ -56,9 +56,9 @@ pub struct HeldLock(Locked);
 
 impl HeldLock {
     /// Keeps the lock.
-    pub fn new(entered: Locked) -> Self {
+    pub fn new(locked: Locked) -> Self {
         HELD.set(HELD.get() + 1);
-        Self(entered)
+        Self(locked)
     }
 
     /// Ends the hold; the lock is still to be given back.
@@ -101,7 +101,7 @@ impl Segment<Memfd> {
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later. `ERR_OUT_OF_MEMORY`: there is none to mend it. `ERR_STORE_MOVED`:
     /// its entries are in another segment.
-    pub(crate) fn enter(&mut self, patience: Duration) -> Result<(Locked, bool)> {
+    pub(crate) fn lock(&mut self, patience: Duration) -> Result<(Locked, bool)> {
         self.header().lock.lock(patience)?;
         match self.begin() {
             Ok(mended) => Ok((Locked(PhantomData), mended)),
@@ -118,7 +118,7 @@ impl Segment<Memfd> {
     }
 
     /// Gives the lock back.
-    pub(crate) fn leave(&mut self, _: Locked) {
+    pub(crate) fn unlock(&mut self, _: Locked) {
         // A call that panicked may have left anything: that is mended by whoever is next.
         if !thread::panicking() {
             self.end();

@@ -519,18 +519,18 @@ mod tests {
         };
         assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
         for at in 0..stored {
-            let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
+            let (locked, _) = segment.lock(Duration::from_secs(20)).unwrap();
             let found = segment
                 .peek(&key(at))
                 .unwrap()
                 .map(|(value, _)| value == Value::String(&value_of(at)));
-            segment.leave(entered);
+            segment.unlock(locked);
             assert_eq!(found, Some(true), "{at} of {stored}");
         }
         for at in 0..stored / 2 {
-            let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
+            let (locked, _) = segment.lock(Duration::from_secs(20)).unwrap();
             assert_eq!(segment.remove(&key(at)), Ok(true));
-            segment.leave(entered);
+            segment.unlock(locked);
         }
         (0..stored / 2).for_each(|at| put(&mut segment, at).unwrap());
         println!("\nstored {stored}");
@@ -547,9 +547,9 @@ mod tests {
     }
 
     fn put(segment: &mut Segment<Memfd>, at: usize) -> crate::error::Result<()> {
-        let (entered, _) = segment.enter(Duration::from_secs(20))?;
+        let (locked, _) = segment.lock(Duration::from_secs(20))?;
         let put = segment.put(&key(at), Value::String(&value_of(at)), NONE);
-        segment.leave(entered);
+        segment.unlock(locked);
         put.map(drop)
     }
 

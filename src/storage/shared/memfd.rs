@@ -250,7 +250,7 @@ unsafe impl Memory for Memfd {
         retry_on_intr(|| fs::fallocate(&self.file, all, from, len)).map_err(|_| OutOfMemory)
     }
 
-    fn release(&self, range: Range<usize>) {
+    fn decommit(&self, range: Range<usize>) {
         let (from, len) = (range.start as u64, range.len() as u64);
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if len > 0 {

@@ -44,6 +44,9 @@
 
 #[cfg(target_os = "linux")]
 pub mod access;
+mod crash_point;
+mod edit;
+mod head;
 #[cfg(target_os = "linux")]
 mod headroom;
 pub mod kernel;
@@ -59,6 +62,8 @@ mod refused;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;
+mod validate;
+mod view;
 
 #[cfg(test)]
 mod tests;

@@ -65,8 +65,8 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
             continue;
         };
         let mut segment = Segment::attach(memory, None)?;
-        match segment.enter(Duration::ZERO) {
-            Ok((entered, _)) => segment.leave(entered),
+        match segment.lock(Duration::ZERO) {
+            Ok((locked, _)) => segment.unlock(locked),
             Err(error) if error.code == Code::Moved => return Err(error),
             Err(_) => {}
         }
@@ -343,18 +343,18 @@ mod tests {
     }
 
     fn put(segment: &mut Segment<Memfd>, key: &str) {
-        let (entered, _) = segment.enter(LONG).unwrap();
+        let (locked, _) = segment.lock(LONG).unwrap();
         segment
             .put(key.as_bytes(), Value::String(key.as_bytes()), NONE)
             .unwrap();
-        segment.leave(entered);
+        segment.unlock(locked);
     }
 
     fn get(segment: &mut Segment<Memfd>, key: &str) -> Option<OwnedValue> {
-        let (entered, _) = segment.enter(LONG).unwrap();
+        let (locked, _) = segment.lock(LONG).unwrap();
         let found = segment.peek(key.as_bytes()).unwrap();
         let found = found.map(|(value, _)| value.to_owned());
-        segment.leave(entered);
+        segment.unlock(locked);
         found
     }
 

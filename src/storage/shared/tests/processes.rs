@@ -11,11 +11,13 @@ use std::{
 
 use super::{
     super::{
-        Segment, kernel,
+        Segment,
+        crash_point::watch,
+        kernel,
         memfd::{Memfd, Ticket, mapped},
         memory::Memory,
     },
-    Random, watched,
+    Random,
 };
 use crate::{
     command::{self, Command as Call},
@@ -172,7 +174,7 @@ fn mutate(store: &Store, number: usize, at: usize) {
         }
     };
     let mut cache = store.lock(LONG).unwrap();
-    watched(die, || {
+    watch(die, || {
         mutation(&mut cache, number);
         drop(cache);
     });
@@ -561,9 +563,9 @@ fn many() {
     let last = stores.last_mut().unwrap();
     let value = vec![b'v'; 10 << 20];
     for at in 0..7 {
-        let (entered, _) = last.enter(LONG).unwrap();
+        let (locked, _) = last.lock(LONG).unwrap();
         let put = last.put(format!("s{at}").as_bytes(), Value::String(&value), NONE);
-        last.leave(entered);
+        last.unlock(locked);
         put.unwrap();
     }
     // What goes gives its addresses back.
@@ -694,7 +696,7 @@ fn nothing_of_a_mapping_can_be_cut_off() {
     unsafe { memfd.base().add(4096).write(1) };
     assert_eq!(memfd.written(4096..1 << 20), 4096);
     assert_eq!(memfd.written(0..1 << 20), 0);
-    memfd.release(4096..65_536);
+    memfd.decommit(4096..65_536);
     assert_eq!((memfd.committed(), memfd.written(4096..1 << 20)), (0, 0));
 }
 
@@ -719,7 +721,7 @@ fn what_could_not_be_taken_over_can_be_later() {
     assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
 
     let cache = theirs.lock(LONG).unwrap();
-    assert!(!segment(&cache).is_held());
+    assert!(!segment(&cache).has_slot_owner());
     cache.readable(None).unwrap();
     assert!(cache.has(b"stheirs", 1.0).unwrap() && !cache.has(b"sslot", 1.0).unwrap());
     segment(&cache).validate().unwrap();
@@ -732,7 +734,7 @@ fn what_could_not_be_taken_over_can_be_later() {
 
     own.adopt(&ticket, &slots, |_| None).unwrap();
     let cache = theirs.lock(LONG).unwrap();
-    assert!(segment(&cache).is_held());
+    assert!(segment(&cache).has_slot_owner());
     assert_eq!(cache.len(), 2);
     drop(cache);
     drop(own.lock(LONG).unwrap());
