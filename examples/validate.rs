@@ -4,7 +4,7 @@
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), String> {
     use lru_cache_for_clusters::{
-        storage::shared::mapping::Ticket,
+        storage::shared::memfd::Ticket,
         store::{Place, Store},
     };
     use std::{env, time::Duration};

@@ -8,7 +8,7 @@ use crate::{
     options::Options,
     protocol::{self, Part, Reply, Request},
     registry::Registry,
-    store::PATIENCE,
+    store::LOCK_WAIT,
     value::Value,
 };
 
@@ -59,7 +59,7 @@ fn answer(
     reply: &mut Reply,
 ) -> Result<()> {
     if request.command == "()" {
-        registry.open(&request.namespace, Options::parse(request.json(0))?, PATIENCE)?;
+        registry.open(&request.namespace, Options::parse(request.json(0))?, LOCK_WAIT)?;
         match request.option(1)? {
             // It can attach shared memory, and may have some already.
             Some(wish) => reply.ticket(&request.namespace, wish.as_str())?,
@@ -72,7 +72,7 @@ fn answer(
         .ok_or_else(|| Error::namespace(&request.namespace))?;
     let command = Command::parse(request)?;
     copies.clear();
-    let mut cache = store.lock(PATIENCE)?;
+    let mut cache = store.lock(LOCK_WAIT)?;
     match command.reads() {
         Reads::Nothing => {}
         Reads::One(key) => cache.readable(Some(key))?,
@@ -143,7 +143,7 @@ mod tests {
             "[3,0,\"free\",\"get\",1]\n[4,0,\"n\"]\n"
         );
         let store = registry.get("n").unwrap();
-        let guard = store.lock(PATIENCE).unwrap();
+        let guard = store.lock(LOCK_WAIT).unwrap();
         let left = handle(&registry, batch, 0.0, false);
         let rest = Part::Left {
             requests: 3,
@@ -198,7 +198,7 @@ mod tests {
     fn arguments_are_read_before_the_store_is_locked() {
         let registry = registry();
         let store = registry.get("n").unwrap();
-        let guard = store.lock(PATIENCE).unwrap();
+        let guard = store.lock(LOCK_WAIT).unwrap();
         for request in [
             r#""mSet",["a",0,1,"b",9,2]"#,
             r#""set","a",3,"***""#,
@@ -465,10 +465,10 @@ mod tests {
     fn a_javascript_value_is_asked_for_as_the_worker_wants_it() {
         let slots = Slots::default();
         let registry = Registry::new(slots.clone(), Arc::new(|_| {}));
-        let cache = registry.open("n", Options::default(), PATIENCE).unwrap();
+        let cache = registry.open("n", Options::default(), LOCK_WAIT).unwrap();
         let slot = slots.take();
         cache
-            .lock(PATIENCE)
+            .lock(LOCK_WAIT)
             .unwrap()
             .set(Key::string(b"a").as_bytes(), Value::Slot(slot), None, 0.0)
             .unwrap();

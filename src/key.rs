@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use std::borrow::Borrow;
 
-use crate::{error::Result, text};
+use crate::{error::Result, wtf8};
 
 /// The first byte of a key's bytes. Part of what is stored; values never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ enum Tag {
     Undefined = b'u',
 }
 
-/// A key as the caller wrote it. Strings are WTF-8, see [`crate::text`].
+/// A key as the caller wrote it. Strings are WTF-8, see [`crate::wtf8`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum KeyView<'a> {
     /// A string, WTF-8.
@@ -64,7 +64,7 @@ impl Key {
     pub fn utf16(units: &[u16]) -> Self {
         let mut bytes = SmallVec::with_capacity(units.len() + 1);
         bytes.push(Tag::String as u8);
-        text::push_utf16(&mut bytes, units);
+        wtf8::push_utf16(&mut bytes, units);
         Self(bytes)
     }
 
@@ -136,7 +136,7 @@ impl KeyList {
             bytes.extend(units.iter().map(|unit| *unit as u8));
         } else {
             let mut wtf8 = SmallVec::<[u8; 0]>::new();
-            text::push_utf16(&mut wtf8, units);
+            wtf8::push_utf16(&mut wtf8, units);
             bytes.extend_from_slice(&wtf8);
         }
         let mut starts = Vec::with_capacity(count + 1);

@@ -6,7 +6,7 @@
 //! | [`command`], [`copies`] | every command, and what it reads |
 //! | [`storage`] | where entries lie |
 //! | [`store`] | a cache behind its lock, on the heap or shared |
-//! | [`key`], [`value`], [`text`] | what an entry is made of |
+//! | [`key`], [`value`], [`wtf8`] | what an entry is made of |
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`options`], [`registry`] | caches by namespace |
 //! | [`prune`] | cron patterns and their scheduler |
@@ -34,5 +34,6 @@ pub mod registry;
 pub mod slots;
 pub mod storage;
 pub mod store;
-pub mod text;
+
 pub mod value;
+pub mod wtf8;

@@ -35,8 +35,8 @@ use crate::{
     error::{Error, Result},
     key::{Key, KeyView},
     options::{number, special},
-    text::push_json_string,
     value::{Carried, Value},
+    wtf8::push_json_string,
 };
 
 /// How a worker wants a JavaScript value of the primary.

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(target_os = "linux")]
-use crate::storage::shared::peers;
+use crate::storage::shared::siblings;
 use crate::{
     cache::Cache,
     error::{Error, Result},
@@ -14,7 +14,7 @@ use crate::{
     prune::{Job, Pattern, Scheduler},
     slots::Slots,
     storage::Storage,
-    store::{PATIENCE, Store},
+    store::{LOCK_WAIT, Store},
 };
 
 /// What a schedule does at its time: called with the namespace, on the scheduler's thread.
@@ -23,23 +23,23 @@ pub type Tick = Arc<dyn Fn(&str) + Send + Sync>;
 /// The processes that share their namespaces where no primary has them: those with the same parent and the
 /// same identity.
 #[derive(Clone, Debug)]
-pub struct Peers {
+pub struct Siblings {
     /// Tells one application from another.
     pub identity: String,
     /// The process that started them all.
     pub parent: u32,
 }
 
-impl Peers {
+impl Siblings {
     #[cfg(target_os = "linux")]
     fn open(&self, namespace: &str) -> Result<Store> {
         // Children of nobody have nothing in common.
-        if !peers::is_parent(self.parent) {
-            return Err(peers::failed(&"the process that started this one is gone"));
+        if !siblings::is_parent(self.parent) {
+            return Err(siblings::failed(&"the process that started this one is gone"));
         }
         // Process ids come again; with its start, this is the parent alone.
-        let identity = format!("{:?} {}", peers::start_time(self.parent)?, self.identity);
-        peers::open(&identity, namespace, self.parent)?
+        let identity = format!("{:?} {}", siblings::start_time(self.parent)?, self.identity);
+        siblings::open(&identity, namespace, self.parent)?
             .map(Store::shared)
             .ok_or_else(|| {
                 Error::busy().with_message("another process looks for the shared store; try again")
@@ -57,7 +57,7 @@ pub struct Registry {
     namespaces: Mutex<IndexMap<String, Namespace>>,
     slots: Slots,
     /// With whom the namespaces are shared, where no primary has them.
-    peers: Option<Peers>,
+    siblings: Option<Siblings>,
     scheduler: Scheduler,
     tick: Tick,
 }
@@ -89,15 +89,15 @@ impl Registry {
         Self {
             namespaces: Mutex::default(),
             slots,
-            peers: None,
+            siblings: None,
             scheduler: Scheduler::new(),
             tick,
         }
     }
 
     /// Whose caches these are, from now on.
-    pub fn with_peers(mut self, peers: Peers) -> Self {
-        self.peers = Some(peers);
+    pub fn with_siblings(mut self, siblings: Siblings) -> Self {
+        self.siblings = Some(siblings);
         self
     }
 
@@ -129,9 +129,9 @@ impl Registry {
     }
 
     fn make(&self, namespace: &str) -> Result<Store> {
-        match &self.peers {
+        match &self.siblings {
             None => Ok(Store::heap(self.slots.clone())),
-            Some(peers) => peers.open(namespace),
+            Some(siblings) => siblings.open(namespace),
         }
     }
 
@@ -145,7 +145,7 @@ impl Registry {
         let Some(entry) = namespaces.get(namespace) else {
             return Ok(false);
         };
-        let mut cache = entry.cache.lock(PATIENCE)?;
+        let mut cache = entry.cache.lock(LOCK_WAIT)?;
         let due = entry.schedule.as_ref().is_some_and(|(pattern, _)| {
             cache
                 .storage_mut()
@@ -299,22 +299,22 @@ mod tests {
     fn one_namespace_is_one_cache_and_later_options_change_it() {
         let registry = registry();
         let first = registry
-            .open("a", options(r#"{"max":3,"maxSize":1e6,"maxAge":5}"#), PATIENCE)
+            .open("a", options(r#"{"max":3,"maxSize":1e6,"maxAge":5}"#), LOCK_WAIT)
             .unwrap();
         let second = registry
             .open(
                 "a",
                 options(r#"{"maxAge":7,"maxSize":2e6,"maxEntrySize":1e6,"stale":true}"#),
-                PATIENCE,
+                LOCK_WAIT,
             )
             .unwrap();
         assert!(Arc::ptr_eq(&first, &second));
-        let limits = first.lock(PATIENCE).unwrap().limits();
+        let limits = first.lock(LOCK_WAIT).unwrap().limits();
         assert_eq!((limits.max, limits.max_age, limits.allow_stale), (3.0, 7.0, true));
         assert_eq!((limits.max_size, limits.max_entry_size), (2e6, 1e6));
         assert!(!Arc::ptr_eq(
             &first,
-            &registry.open("b", Options::default(), PATIENCE).unwrap()
+            &registry.open("b", Options::default(), LOCK_WAIT).unwrap()
         ));
     }
 
@@ -328,29 +328,29 @@ mod tests {
                 .map(|(pattern, _)| pattern.as_str().to_owned())
         };
         registry
-            .open("a", options(r#"{"prune":"0 0 1 1 *"}"#), PATIENCE)
+            .open("a", options(r#"{"prune":"0 0 1 1 *"}"#), LOCK_WAIT)
             .unwrap();
         registry
-            .open("a", options(r#"{"prune":"0 0 1 1 *"}"#), PATIENCE)
+            .open("a", options(r#"{"prune":"0 0 1 1 *"}"#), LOCK_WAIT)
             .unwrap();
         assert_eq!(running(&registry).as_deref(), Some("0 0 1 1 *"));
-        registry.open("a", Options::default(), PATIENCE).unwrap();
+        registry.open("a", Options::default(), LOCK_WAIT).unwrap();
         assert_eq!(running(&registry).as_deref(), Some("0 0 1 1 *"));
         registry
-            .open("a", options(r#"{"prune":"0 0 2 1 *"}"#), PATIENCE)
+            .open("a", options(r#"{"prune":"0 0 2 1 *"}"#), LOCK_WAIT)
             .unwrap();
         assert_eq!(running(&registry).as_deref(), Some("0 0 2 1 *"));
         registry
-            .open("a", options(r#"{"prune":false}"#), PATIENCE)
+            .open("a", options(r#"{"prune":false}"#), LOCK_WAIT)
             .unwrap();
         assert_eq!(running(&registry), None);
     }
 
     /// Processes that share without a primary; those with another identity never meet them.
     #[cfg(target_os = "linux")]
-    fn peers(identity: &str) -> Registry {
+    fn siblings(identity: &str) -> Registry {
         let parent = std::os::unix::process::parent_id();
-        registry().with_peers(Peers {
+        registry().with_siblings(Siblings {
             identity: format!("{identity} {}", std::process::id()),
             parent,
         })
@@ -358,7 +358,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     fn keys(store: &Store) -> Vec<Vec<u8>> {
-        let cache = store.lock(PATIENCE).unwrap();
+        let cache = store.lock(LOCK_WAIT).unwrap();
         let mut keys = vec![];
         let visited = cache.visit_keys(|key| {
             keys.push(key.to_vec());
@@ -371,10 +371,10 @@ mod tests {
     /// A namespace with entries whose values are the number.
     #[cfg(target_os = "linux")]
     fn filled(registry: &Registry, keys: [&str; 2], number: f64) -> Arc<Store> {
-        let store = registry.open("n", Options::default(), PATIENCE).unwrap();
+        let store = registry.open("n", Options::default(), LOCK_WAIT).unwrap();
         for key in keys {
             let value = crate::value::Value::Number(number);
-            let mut cache = store.lock(PATIENCE).unwrap();
+            let mut cache = store.lock(LOCK_WAIT).unwrap();
             cache.set(key.as_bytes(), value, None, 0.0).unwrap();
         }
         store
@@ -384,7 +384,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_primary_takes_over_what_its_workers_have() {
         let nothing = |_| None;
-        let (one, two) = (peers("one"), peers("two"));
+        let (one, two) = (siblings("one"), siblings("two"));
         let theirs = filled(&one, ["sa", "sb"], 1.0);
         let others = filled(&two, ["sb", "sc"], 2.0);
 
@@ -396,25 +396,25 @@ mod tests {
         assert_eq!(ticket, same);
         assert_eq!(keys(&own), [b"sc", b"se", b"sd", b"sb", b"sa"]);
         let found = own
-            .lock(PATIENCE)
+            .lock(LOCK_WAIT)
             .unwrap()
             .peek(b"sb", 0.0, |value| Ok(value.to_owned()));
         assert_eq!(found, Ok(Some(crate::value::OwnedValue::Number(1.0))));
 
         // Nobody goes on with the other one, nor begins a third.
-        assert_eq!(others.lock(PATIENCE).err(), Some(Error::moved()));
-        let late = peers("two").open("n", Options::default(), PATIENCE);
+        assert_eq!(others.lock(LOCK_WAIT).err(), Some(Error::moved()));
+        let late = siblings("two").open("n", Options::default(), LOCK_WAIT);
         assert_eq!(late.err(), Some(Error::moved()));
         two.forget("n");
         drop(others);
-        assert!(peers("two").open("n", Options::default(), PATIENCE).is_ok());
+        assert!(siblings("two").open("n", Options::default(), LOCK_WAIT).is_ok());
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn what_a_primary_has_taken_over_no_other_can() {
         let nothing = |_| None;
-        let workers = peers("held");
+        let workers = siblings("held");
         filled(&workers, ["sa", "sb"], 1.0);
         let ticket = workers.ticket("n").unwrap();
         let first = registry();
@@ -434,7 +434,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_busy_store_is_taken_over_later() {
         let nothing = |_| None;
-        let (one, two) = (peers("busy one"), peers("busy two"));
+        let (one, two) = (siblings("busy one"), siblings("busy two"));
         let primary = registry();
         let own = filled(&primary, ["sd", "se"], 3.0);
         for (workers, before) in [(&one, 2), (&two, 3)] {
@@ -445,7 +445,7 @@ mod tests {
             let (go_on, waits) = crossbeam_channel::bounded::<()>(0);
             std::thread::scope(|scope| {
                 scope.spawn(move || {
-                    let _stopped = theirs.lock(PATIENCE).unwrap();
+                    let _stopped = theirs.lock(LOCK_WAIT).unwrap();
                     is_held.send(()).unwrap();
                     waits.recv().ok();
                 });
@@ -461,17 +461,17 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_hold_lets_its_own_thread_in_and_nobody_else() {
-        let workers = peers("hold");
+        let workers = siblings("hold");
         let store = filled(&workers, ["sa", "sb"], 1.0);
         // Another attachment of the segment, as another copy of the package in this process has it.
-        let other = peers("hold").open("n", Options::default(), PATIENCE).unwrap();
-        let has = |store: &Store, key: &[u8]| store.lock(PATIENCE).and_then(|cache| cache.has(key, 0.0));
+        let other = siblings("hold").open("n", Options::default(), LOCK_WAIT).unwrap();
+        let has = |store: &Store, key: &[u8]| store.lock(LOCK_WAIT).and_then(|cache| cache.has(key, 0.0));
 
-        let outer = store.hold(PATIENCE).unwrap();
-        let inner = store.hold(PATIENCE).unwrap();
+        let outer = store.hold(LOCK_WAIT).unwrap();
+        let inner = store.hold(LOCK_WAIT).unwrap();
         assert_eq!(has(&store, b"sa"), Ok(true));
         drop(inner);
-        store.lock(PATIENCE).unwrap().del(b"sa").unwrap();
+        store.lock(LOCK_WAIT).unwrap().del(b"sa").unwrap();
         assert_eq!(has(&other, b"sa"), Err(Error::busy()), "the same thread");
         std::thread::scope(|scope| {
             for store in [&store, &other] {
@@ -490,10 +490,10 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn each_time_of_a_schedule_is_done_once_in_all() {
-        let (a, b) = (peers("tick"), peers("tick"));
+        let (a, b) = (siblings("tick"), siblings("tick"));
         for registry in [&a, &b] {
             registry
-                .open("n", options(r#"{"prune":"* * * * * *"}"#), PATIENCE)
+                .open("n", options(r#"{"prune":"* * * * * *"}"#), LOCK_WAIT)
                 .unwrap();
         }
         assert_eq!(a.scheduled("n", 5001.0), Ok(true));
@@ -513,11 +513,11 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn children_of_nobody_share_nothing() {
-        let orphan = registry().with_peers(Peers {
+        let orphan = registry().with_siblings(Siblings {
             identity: "orphan".into(),
             parent: u32::MAX,
         });
-        let refused = orphan.open("n", Options::default(), PATIENCE).err().unwrap();
+        let refused = orphan.open("n", Options::default(), LOCK_WAIT).err().unwrap();
         assert_eq!(refused.code.as_str(), "ERR_STORE_PEERS");
     }
 }

@@ -16,8 +16,8 @@ use std::{
 #[cfg(target_os = "linux")]
 use crate::storage::shared::{
     Segment,
-    door::{Entered, Inside},
-    mapping::{Mapping, Ticket},
+    access::{HeldLock, Locked},
+    memfd::{Memfd, Ticket},
 };
 use crate::{
     cache::Cache,
@@ -29,11 +29,11 @@ use crate::{
 };
 
 /// How long a call waits for another process that can be made again from the event loop.
-pub const PATIENCE: Duration = Duration::from_millis(1);
+pub const LOCK_WAIT: Duration = Duration::from_millis(1);
 
 /// How long the last lock of a process that holds slots may take.
 #[cfg(target_os = "linux")]
-const FAREWELL: Duration = Duration::from_millis(5);
+const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// Where the entries of a cache lie.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub enum Place {
     Heap(HeapStorage),
     /// In memory that other processes map.
     #[cfg(target_os = "linux")]
-    Shared(Box<Segment<Mapping>>),
+    Shared(Box<Segment<Memfd>>),
 }
 
 /// A cache that several hands hold, in this process and, where it is shared, in others.
@@ -83,7 +83,7 @@ pub struct Guard<'a> {
     inner: MutexGuard<'a, Inner>,
     /// `None`: the cache lies on the heap, or this thread has the segment's lock by a [`Hold`].
     #[cfg(target_os = "linux")]
-    entered: Option<Entered>,
+    locked: Option<Locked>,
 }
 
 /// The lock of a store for several calls of one thread: see [`Store::hold`]. Given back when it is dropped.
@@ -93,7 +93,7 @@ pub struct Hold {
     /// `false`: an earlier hold of the same thread has the lock, and gives it back.
     is_outermost: bool,
     #[cfg(target_os = "linux")]
-    inside: Option<Inside>,
+    inside: Option<HeldLock>,
 }
 
 impl Store {
@@ -115,12 +115,12 @@ impl Store {
 
     /// Takes the lock. Waits for another process at most as long as `patience` says, give or take a tenth of a
     /// millisecond, and mends what a process left that died with it. Where one call has waited in vain, those after
-    /// it (of no more than [`PATIENCE`]) only try, until one has it: a thousand calls do not wait one by one.
+    /// it (of no more than [`LOCK_WAIT`]) only try, until one has it: a thousand calls do not wait one by one.
     ///
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: its entries are elsewhere.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
-        let stuck = patience <= PATIENCE && self.is_stuck.load(Relaxed);
+        let stuck = patience <= LOCK_WAIT && self.is_stuck.load(Relaxed);
         let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
         let busy = matches!(&locked, Err(error) if error.is_busy());
         if busy != stuck {
@@ -139,7 +139,7 @@ impl Store {
         let is_outermost = guard.inner.holder.replace(thread::current().id()).is_none();
         Ok(Hold {
             #[cfg(target_os = "linux")]
-            inside: guard.entered.take().map(Inside::new),
+            inside: guard.locked.take().map(HeldLock::new),
             store: self.clone(),
             is_outermost,
         })
@@ -181,16 +181,16 @@ impl Store {
         {
             let is_held = inner.holder.is_some();
             let Place::Shared(segment) = inner.cache.storage_mut() else {
-                return Ok(Guard { inner, entered: None });
+                return Ok(Guard { inner, locked: None });
             };
             if is_held {
                 segment.forget();
-                return Ok(Guard { inner, entered: None });
+                return Ok(Guard { inner, locked: None });
             }
-            let (entered, mended) = segment.enter(patience)?;
+            let (locked, mended) = segment.lock(patience)?;
             let mut guard = Guard {
                 inner,
-                entered: Some(entered),
+                locked: Some(locked),
             };
             if mended {
                 // The one who died may have added an entry and not yet evicted another.
@@ -206,7 +206,7 @@ impl Store {
 #[cfg(target_os = "linux")]
 impl Store {
     /// A cache that others share.
-    pub fn shared(segment: Segment<Mapping>) -> Self {
+    pub fn shared(segment: Segment<Memfd>) -> Self {
         Self::over(Place::Shared(Box::new(segment)))
     }
 
@@ -215,7 +215,7 @@ impl Store {
     /// # Errors
     /// It is gone, or not to be used from here; or it is another version's.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
-        Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
+        Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
     }
 
     /// What another process needs to attach it, for as long as this one has it; `None` while it is on the heap.
@@ -248,8 +248,8 @@ impl Store {
         text: impl FnMut(u32) -> Option<Vec<u8>>,
     ) -> Result<Ticket> {
         let attach = || {
-            let theirs = Segment::attach(Mapping::attach(ticket)?, Some(ticket.nonce))?;
-            if theirs.is_held() {
+            let theirs = Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce))?;
+            if theirs.has_slot_owner() {
                 return Err(Error::held());
             }
             Ok(theirs)
@@ -265,10 +265,10 @@ impl Store {
     }
 
     /// Takes over the entries of a segment whose keys are not here, and has everybody leave it.
-    fn absorb(&self, theirs: Segment<Mapping>) -> Result<()> {
+    fn absorb(&self, theirs: Segment<Memfd>) -> Result<()> {
         let theirs = Self::shared(theirs);
-        let mut theirs = theirs.lock(FAREWELL)?;
-        let mut here = self.lock(FAREWELL)?;
+        let mut theirs = theirs.lock(FINAL_LOCK_WAIT)?;
+        let mut here = self.lock(FINAL_LOCK_WAIT)?;
         let mut new = KeyList::default();
         let listed = theirs.visit_keys(|key| match here.storage().stamp(key)? {
             Some(_) => Ok(()),
@@ -293,13 +293,13 @@ impl Store {
 
     fn move_to(
         &self,
-        open: impl FnOnce() -> Result<Segment<Mapping>>,
+        open: impl FnOnce() -> Result<Segment<Memfd>>,
         slots: &Slots,
         mut text: impl FnMut(u32) -> Option<Vec<u8>>,
     ) -> Result<Ticket> {
         if self.ticket().is_some() {
             // Whoever has the lock mends a damaged head: with that nobody could attach.
-            drop(self.lock(PATIENCE)?);
+            drop(self.lock(LOCK_WAIT)?);
         }
         let mut inner = self.inner.lock();
         let heap = match inner.cache.storage_mut() {
@@ -308,10 +308,10 @@ impl Store {
         };
         let store = Self::shared(open()?);
         let mut texts = vec![];
-        let moved = store.lock(FAREWELL).and_then(|mut there| {
+        let moved = store.lock(FINAL_LOCK_WAIT).and_then(|mut there| {
             if let Place::Shared(segment) = there.storage_mut() {
                 // From here on there may be slots in it: nobody else can ever hold it.
-                segment.hold(slots.clone());
+                segment.own_slots(slots.clone());
             }
             let limits = heap.limits().or(there.limits());
             there.storage_mut().set_limits(limits);
@@ -324,7 +324,7 @@ impl Store {
                 if let Err(error) = there.storage_mut().put(key, value, stamp) {
                     if let Place::Shared(segment) = there.storage_mut() {
                         // The values are the heap's again, and the memory can be taken over later.
-                        segment.hold_no_more();
+                        segment.disown_slots();
                     }
                     return Err(error);
                 }
@@ -336,7 +336,7 @@ impl Store {
         let there = std::mem::replace(&mut store.inner.lock().cache, Cache::new(nowhere));
         moved?;
         // The slots have moved, but for those of strings.
-        heap.abandon();
+        heap.abandon_slots();
         texts.into_iter().for_each(|slot| slots.free(slot));
         if let (true, Place::Shared(segment)) = (inner.is_exposed, there.storage()) {
             segment.expose();
@@ -391,9 +391,8 @@ impl DerefMut for Guard<'_> {
 #[cfg(target_os = "linux")]
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if let (Some(entered), Place::Shared(segment)) = (self.entered.take(), self.inner.cache.storage_mut())
-        {
-            segment.leave(entered);
+        if let (Some(locked), Place::Shared(segment)) = (self.locked.take(), self.inner.cache.storage_mut()) {
+            segment.unlock(locked);
         }
     }
 }
@@ -407,7 +406,7 @@ impl Drop for Hold {
         inner.holder = None;
         #[cfg(target_os = "linux")]
         if let (Some(inside), Place::Shared(segment)) = (self.inside.take(), inner.cache.storage_mut()) {
-            segment.leave(inside.end());
+            segment.unlock(inside.end());
         }
     }
 }
@@ -419,13 +418,13 @@ impl Drop for Store {
         if !holds(self.inner.get_mut().cache.storage()) {
             return;
         }
-        let farewell = self.lock(FAREWELL).map(|mut guard| {
+        let farewell = self.lock(FINAL_LOCK_WAIT).map(|mut guard| {
             if let Place::Shared(segment) = guard.storage_mut() {
-                segment.withdraw();
+                segment.withdraw_slots();
             }
         });
         if let (Err(_), Place::Shared(segment)) = (farewell, self.inner.get_mut().cache.storage_mut()) {
-            segment.abandon();
+            segment.abandon_slots();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// A borrowed value. Strings are WTF-8, see [`crate::text`]; nothing here is ever wrapped in JSON that was
+/// A borrowed value. Strings are WTF-8, see [`crate::wtf8`]; nothing here is ever wrapped in JSON that was
 /// not JSON when it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -45,7 +45,123 @@ pub enum OwnedValue {
     Slot(u32),
 }
 
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// The kinds of values, with the numbers that stand for them in rows of shared memory and in copies. A number
+        /// never changes its meaning within one version of the layout.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Kind {
+            /// Every kind, at the place of its number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+
+        const _: () = {
+            let mut at = 0;
+            $(assert!($number == at, "kinds are numbered from 0, without a gap"); at += 1;)*
+            assert!(at == Kind::ALL.len());
+        };
+    };
+}
+
+kinds! {
+    /// [`Value::Undefined`]
+    Undefined = 0,
+    /// [`Value::Null`]
+    Null = 1,
+    /// [`Value::Bool`], `false`
+    False = 2,
+    /// [`Value::Bool`], `true`
+    True = 3,
+    /// [`Value::Number`]
+    Number = 4,
+    /// [`Value::Slot`]
+    Slot = 5,
+    /// [`Value::String`]
+    String = 6,
+    /// [`Value::Json`]
+    Json = 7,
+    /// [`Value::Clone`]
+    Clone = 8,
+}
+
+impl Kind {
+    /// The kind of a number; `None` where no kind has it.
+    #[inline(always)]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Whether the value has bytes beside its kind and the 8 bytes of [`Value::inline`].
+    #[inline(always)]
+    pub const fn has_bytes(self) -> bool {
+        match self {
+            Self::String | Self::Json | Self::Clone => true,
+            Self::Undefined | Self::Null | Self::False | Self::True | Self::Number | Self::Slot => false,
+        }
+    }
+}
+
 impl<'a> Value<'a> {
+    /// Its kind.
+    #[inline(always)]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Undefined => Kind::Undefined,
+            Self::Null => Kind::Null,
+            Self::Bool(false) => Kind::False,
+            Self::Bool(true) => Kind::True,
+            Self::Number(_) => Kind::Number,
+            Self::Slot(_) => Kind::Slot,
+            Self::String(_) => Kind::String,
+            Self::Json(_) => Kind::Json,
+            Self::Clone(_) => Kind::Clone,
+        }
+    }
+
+    /// A number's bits or a slot; 0 for any other kind.
+    #[inline(always)]
+    pub fn inline(self) -> u64 {
+        match self {
+            Self::Number(number) => number.to_bits(),
+            Self::Slot(slot) => u64::from(slot),
+            Self::Undefined
+            | Self::Null
+            | Self::Bool(_)
+            | Self::String(_)
+            | Self::Json(_)
+            | Self::Clone(_) => 0,
+        }
+    }
+
+    /// The value of these parts; `None` where no value has them.
+    ///
+    /// ```
+    /// use lru_cache_for_clusters::value::{Kind, Value};
+    /// let value = Value::Number(1.5);
+    /// let (kind, inline, bytes) = (value.kind(), value.inline(), value.bytes());
+    /// assert_eq!(Value::from_parts(kind, inline, bytes), Some(value));
+    /// assert_eq!(Value::from_parts(Kind::Slot, u64::MAX, &[]), None);
+    /// ```
+    #[inline(always)]
+    pub fn from_parts(kind: Kind, inline: u64, bytes: &'a [u8]) -> Option<Self> {
+        Some(match kind {
+            Kind::Undefined => Self::Undefined,
+            Kind::Null => Self::Null,
+            Kind::False => Self::Bool(false),
+            Kind::True => Self::Bool(true),
+            Kind::Number => Self::Number(f64::from_bits(inline)),
+            Kind::Slot => Self::Slot(u32::try_from(inline).ok()?),
+            Kind::String => Self::String(bytes),
+            Kind::Json => Self::Json(str::from_utf8(bytes).ok()?),
+            Kind::Clone => Self::Clone(bytes),
+        })
+    }
+
     /// The bytes that a storage keeps of it beside its kind and what fits in 8 bytes; none for a slot.
     pub fn bytes(self) -> &'a [u8] {
         match self {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use lru_cache_for_clusters::{handler::handle, key::Key, store::PATIENCE, value::Value};
+use lru_cache_for_clusters::{handler::handle, key::Key, store::LOCK_WAIT, value::Value};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::batch::{Answer, Primary, text};
 
@@ -23,7 +23,7 @@ fn primary() -> Primary {
     let slot = Value::Slot(primary.slots.take());
     let cache = primary.registry.get("n").unwrap();
     cache
-        .lock(PATIENCE)
+        .lock(LOCK_WAIT)
         .unwrap()
         .set(Key::string(b"js").as_bytes(), slot, None, 0.0)
         .unwrap();
@@ -46,7 +46,7 @@ fn unharmed(primary: &Primary) {
 }
 
 fn length(primary: &Primary) -> usize {
-    primary.registry.get("n").unwrap().lock(PATIENCE).unwrap().len()
+    primary.registry.get("n").unwrap().lock(LOCK_WAIT).unwrap().len()
 }
 
 /// The answer to one request on the namespace, `[7,0,"n",` being there already.
@@ -267,7 +267,7 @@ fn options_that_are_refused_change_nothing() {
             .registry
             .get("n")
             .unwrap()
-            .lock(PATIENCE)
+            .lock(LOCK_WAIT)
             .unwrap()
             .limits(),
         Default::default()

@@ -4,12 +4,12 @@ mod support;
 
 use lru_cache_for_clusters::{
     slots::Slots,
-    storage::shared::{Geometry, Segment, memory::PlainMemory, segment::Identity},
+    storage::shared::{Geometry, Segment, memory::PlainMemory, segment::SegmentId},
 };
 
 fn segment(slots: Slots) -> Segment<PlainMemory> {
     let geometry = Geometry::for_bytes(1 << 20);
-    let identity = Identity {
+    let identity = SegmentId {
         seed: 7,
         nonce: [1, 2],
     };

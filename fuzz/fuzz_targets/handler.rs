@@ -10,7 +10,7 @@ mod validate;
 
 use batch::Primary;
 use libfuzzer_sys::fuzz_target;
-use lru_cache_for_clusters::{key::Key, store::PATIENCE, value::Value};
+use lru_cache_for_clusters::{key::Key, store::LOCK_WAIT, value::Value};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     let cache = primary.registry.get("kept").expect("a namespace");
     let value = Value::Slot(primary.slots.take());
     cache
-        .lock(PATIENCE)
+        .lock(LOCK_WAIT)
         .unwrap()
         .set(Key::string(b"js").as_bytes(), value, None, 0.0)
         .expect("memory");
@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(answers[0].payload, "true");
     if !text.contains("kept") && !text.contains('\\') {
         assert_eq!(
-            cache.lock(PATIENCE).unwrap().len(),
+            cache.lock(LOCK_WAIT).unwrap().len(),
             1,
             "nobody asked for this namespace"
         );

@@ -11,7 +11,7 @@ mod validate;
 use arbitrary::Arbitrary;
 use batch::Primary;
 use libfuzzer_sys::fuzz_target;
-use lru_cache_for_clusters::{key::Key, store::PATIENCE, value::Value};
+use lru_cache_for_clusters::{key::Key, store::LOCK_WAIT, value::Value};
 use std::fmt::Write;
 
 /// What happens to the primary.
@@ -289,7 +289,7 @@ fuzz_target!(|events: Vec<Event<'_>>| {
                     let slot = primary.slots.take();
                     let key = Key::number((key % 8).into());
                     cache
-                        .lock(PATIENCE)
+                        .lock(LOCK_WAIT)
                         .unwrap()
                         .set(key.as_bytes(), Value::Slot(slot), Some(100.0), now)
                         .expect("memory");

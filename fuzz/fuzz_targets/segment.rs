@@ -10,7 +10,7 @@ use lru_cache_for_clusters::{
         shared::{
             Geometry, Segment,
             memory::{Memory, PlainMemory},
-            segment::Identity,
+            segment::SegmentId,
         },
     },
     value::Value,
@@ -36,7 +36,7 @@ enum Event {
 fuzz_target!(|events: Vec<Event>| {
     let geometry = Geometry::for_bytes(1);
     let memory = PlainMemory::new(geometry.reserved());
-    let identity = Identity {
+    let identity = SegmentId {
         seed: 3,
         nonce: [1, 2],
     };

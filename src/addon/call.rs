@@ -13,7 +13,7 @@ use crate::{
     cache::Clock,
     error::{Error, Result},
     key::{self, ASCII_BYTES, Key, KeyList, KeyView},
-    text,
+    wtf8,
 };
 
 /// A JavaScript value, alive for as long as the call it belongs to.
@@ -389,7 +389,7 @@ impl Call {
                     bytes.len() as isize,
                     &mut value,
                 );
-            } else if let Ok(units) = text::to_utf16(bytes) {
+            } else if let Ok(units) = wtf8::to_utf16(bytes) {
                 sys::napi_create_string_utf16(self.env, units.as_ptr(), units.len() as isize, &mut value);
             }
         }

@@ -17,9 +17,9 @@ use crate::{
     handler,
     options::Options,
     protocol::{Mode, Part, Piece},
-    registry::{Peers, Registry, apply},
-    store::{PATIENCE, Store},
-    text,
+    registry::{Registry, Siblings, apply},
+    store::{LOCK_WAIT, Store},
+    wtf8,
 };
 
 /// `[class, message, code]`: an error as data, for JavaScript to make in its own context.
@@ -79,7 +79,7 @@ impl NativeRegistry {
         let table = table(state)?;
         let mut registry = Registry::new(table.slots.clone(), tick);
         if let (Some(identity), Some(parent)) = (identity, parent) {
-            registry = registry.with_peers(Peers { identity, parent });
+            registry = registry.with_siblings(Siblings { identity, parent });
         }
         Ok(Self { registry, table })
     }
@@ -89,7 +89,7 @@ impl NativeRegistry {
     #[napi(catch_unwind)]
     pub fn open(&self, namespace: String, options: String) -> Option<ErrorData> {
         let opened =
-            Options::parse(&options).and_then(|options| self.registry.open(&namespace, options, PATIENCE));
+            Options::parse(&options).and_then(|options| self.registry.open(&namespace, options, LOCK_WAIT));
         // A lower `max` has evicted what is over it.
         self.table.release();
         opened.err().map(data)
@@ -102,7 +102,7 @@ impl NativeRegistry {
         let store = self.registry.get(&namespace)?;
         let patience = match patient {
             Some(true) => Duration::from_millis(100),
-            _ => PATIENCE,
+            _ => LOCK_WAIT,
         };
         Some(NativeCache::new(Held::new(store, patience, self.table.clone())))
     }
@@ -140,7 +140,7 @@ impl NativeRegistry {
         let call = Call::of(env.raw());
         let text = |slot| {
             let value = call.element(values.raw(), slot).ok()?;
-            (call.type_of(value) == Type::String).then(|| call.utf16(value, text::from_utf16))
+            (call.type_of(value) == Type::String).then(|| call.utf16(value, wtf8::from_utf16))
         };
         let shared = self.registry.share(&namespace, &ticket, text);
         self.table.release();
@@ -217,11 +217,11 @@ pub fn create_cache(state: Int32Array, options: String) -> napi::Result<Either<N
     };
     let table = table(state)?;
     let store = Arc::new(Store::heap(table.slots.clone()));
-    match store.lock(PATIENCE) {
+    match store.lock(LOCK_WAIT) {
         Ok(mut cache) => apply(&mut *cache, &options),
         Err(error) => return Ok(Either::B(data(error))),
     }
-    Ok(Either::A(NativeCache::new(Held::new(store, PATIENCE, table))))
+    Ok(Either::A(NativeCache::new(Held::new(store, LOCK_WAIT, table))))
 }
 
 /// Checks options as JSON, as [`NativeRegistry::open`] would: an error as data, or nothing.

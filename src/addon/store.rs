@@ -22,8 +22,8 @@ use crate::{
     options,
     storage::Storage,
     store::Guard,
-    text,
     value::{OwnedValue, Value},
+    wtf8,
 };
 
 type Answer = std::result::Result<JsValue, &'static str>;
@@ -160,7 +160,7 @@ fn copies_strings(cache: &Guard<'_>) -> bool {
 fn keep_or_copy(call: &Call, held: &Held, key: &[u8], max_age: Option<f64>, now: JsClock) -> Result<JsValue> {
     let value = call.argument(2);
     if call.type_of(value) == Type::String {
-        let text = call.utf16(value, text::from_utf16);
+        let text = call.utf16(value, wtf8::from_utf16);
         let stored = held
             .store
             .lock(held.patience)?
@@ -531,7 +531,7 @@ fn take_values(call: &Call, held: &Held, array: JsValue, count: usize) -> Result
         Ok(match in_place(call, value) {
             Some(value) => Some(value.to_owned()),
             None if copied && call.type_of(value) == Type::String => {
-                Some(OwnedValue::String(call.utf16(value, text::from_utf16).into()))
+                Some(OwnedValue::String(call.utf16(value, wtf8::from_utf16).into()))
             }
             None => None,
         })

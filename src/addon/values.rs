@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    text,
     value::Value,
+    wtf8,
 };
 
 /// What was read, in order.
@@ -129,7 +129,7 @@ impl Copied {
             Type::Boolean => Ok(Value::Bool(call.bool(payload))),
             Type::String => {
                 call.utf16_into(payload, &mut self.units);
-                text::push_utf16(&mut self.bytes, &self.units);
+                wtf8::push_utf16(&mut self.bytes, &self.units);
                 if kind != Outcome::Json as i32 {
                     return Ok(Value::String(&self.bytes));
                 }

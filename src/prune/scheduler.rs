@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     /// Far longer than anything here takes: a wait this long is a failure.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const LONG: Duration = Duration::from_secs(30);
 
     /// A scheduler with a clock that stands still until it is set.
     struct Bench {
@@ -216,17 +216,17 @@ mod tests {
         /// Waits for the threads to end by themselves.
         fn join(&self) {
             let threads: Vec<_> = self.scheduler.state.lock().threads.drain(..).collect();
-            within_patience(move || threads.into_iter().for_each(|thread| thread.join().unwrap()));
+            within_long(move || threads.into_iter().for_each(|thread| thread.join().unwrap()));
         }
     }
 
-    fn within_patience(act: impl FnOnce() + Send + 'static) {
+    fn within_long(act: impl FnOnce() + Send + 'static) {
         let (sender, done) = unbounded();
         thread::spawn(move || {
             act();
             sender.send(()).unwrap();
         });
-        done.recv_timeout(PATIENCE).unwrap();
+        done.recv_timeout(LONG).unwrap();
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         let _job = bench.every_second(move || sender.send((*time.lock(), thread::current().id())).unwrap());
         for second in 1..=3 {
             bench.second();
-            let (time, thread) = calls.recv_timeout(PATIENCE).unwrap();
+            let (time, thread) = calls.recv_timeout(LONG).unwrap();
             assert_eq!(
                 time,
                 "2026-01-01T10:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(second)
@@ -257,9 +257,9 @@ mod tests {
         let _other = bench.every_second(move || other_sender.send(()).unwrap());
         drop(job);
         // The sender, and so the callback, is dropped without a call.
-        assert_eq!(calls.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+        assert_eq!(calls.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
         bench.second();
-        other_calls.recv_timeout(PATIENCE).unwrap();
+        other_calls.recv_timeout(LONG).unwrap();
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         let (sender, calls) = unbounded();
         let _job = bench.every_second(move || sender.send(()).unwrap());
         bench.second();
-        calls.recv_timeout(PATIENCE).unwrap();
+        calls.recv_timeout(LONG).unwrap();
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
             }
         });
         bench.second();
-        start.recv_timeout(PATIENCE).unwrap();
+        start.recv_timeout(LONG).unwrap();
         let mailbox = bench.scheduler.state.lock().mailbox.upgrade().unwrap();
         thread::spawn(move || {
             // Once the drop has left its message, it can only be waiting.
@@ -347,7 +347,7 @@ mod tests {
         *scheduler.lock() = Some(bench.scheduler);
         *time.lock() += TimeDelta::seconds(1);
         job.mailbox.send(Message::Remove(u64::MAX)).unwrap();
-        within_patience(move || assert_eq!(calls.iter().count(), 1));
+        within_long(move || assert_eq!(calls.iter().count(), 1));
         drop(job);
     }
 
@@ -364,8 +364,8 @@ mod tests {
         let _other = bench.every_second(move || other_sender.send("other").unwrap());
         for _ in 0..2 {
             bench.second();
-            assert_eq!(calls.recv_timeout(PATIENCE), Ok("panics"));
-            assert_eq!(calls.recv_timeout(PATIENCE), Ok("other"));
+            assert_eq!(calls.recv_timeout(LONG), Ok("panics"));
+            assert_eq!(calls.recv_timeout(LONG), Ok("other"));
         }
     }
 
@@ -383,6 +383,6 @@ mod tests {
         drop(bench.every_second(move || _ = &bomb));
         let _other = bench.every_second(move || sender.send(()).unwrap());
         bench.second();
-        calls.recv_timeout(PATIENCE).unwrap();
+        calls.recv_timeout(LONG).unwrap();
     }
 }

@@ -52,7 +52,7 @@ impl HeapStorage {
     }
 
     /// Leaves its slots to somebody else: none is freed any more.
-    pub fn abandon(&mut self) {
+    pub fn abandon_slots(&mut self) {
         self.slots = Slots::default();
     }
 

@@ -5,7 +5,7 @@ use lru_cache_for_clusters::{
     protocol::{Part, Piece},
     registry::Registry,
     slots::Slots,
-    store::PATIENCE,
+    store::LOCK_WAIT,
 };
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -74,7 +74,10 @@ impl Primary {
             .iter()
             .map(|name| self.registry.get(name).expect("a namespace"))
             .collect();
-        let locked: Vec<_> = caches.iter().map(|cache| cache.lock(PATIENCE).unwrap()).collect();
+        let locked: Vec<_> = caches
+            .iter()
+            .map(|cache| cache.lock(LOCK_WAIT).unwrap())
+            .collect();
         validate_slots(locked.iter().map(|cache| cache.storage()), &self.slots);
     }
 }

@@ -3,8 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use lru_cache_for_clusters::{
     key::{Key, KeyView},
-    text,
     value::OwnedValue,
+    wtf8,
 };
 use serde_json::value::RawValue;
 use std::fmt;
@@ -65,7 +65,7 @@ impl JsKey {
 
     pub fn of(bytes: &[u8]) -> Self {
         match KeyView::of(bytes) {
-            KeyView::String(wtf8) => Self::String(text::to_utf16(wtf8).unwrap()),
+            KeyView::String(wtf8) => Self::String(wtf8::to_utf16(wtf8).unwrap()),
             KeyView::Number(number) => Self::Number(number),
             KeyView::BigInt(digits) => Self::BigInt(digits.parse().expect("digits")),
             KeyView::Bool(value) => Self::Bool(value),
@@ -122,7 +122,7 @@ pub fn value_to_json(value: &OwnedValue) -> String {
             Some(name) => format!("2,\"{name}\""),
             None => format!("0,{number:?}"),
         },
-        OwnedValue::String(wtf8) => format!("0,{}", json_string(&text::to_utf16(wtf8).unwrap())),
+        OwnedValue::String(wtf8) => format!("0,{}", json_string(&wtf8::to_utf16(wtf8).unwrap())),
         OwnedValue::Json(json) => format!("0,{json}"),
         OwnedValue::Clone(bytes) => format!("3,\"{}\"", BASE64.encode(bytes)),
         OwnedValue::Slot(_) => panic!("no worker sends a slot"),

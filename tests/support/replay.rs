@@ -8,7 +8,7 @@ use lru_cache_for_clusters::{
     registry::{self, Registry},
     slots::Slots,
     storage::Storage,
-    store::{PATIENCE, Place, Store},
+    store::{LOCK_WAIT, Place, Store},
     value::OwnedValue,
 };
 use proptest::{
@@ -572,7 +572,9 @@ struct Messages {
 impl Messages {
     fn new(slots: Slots) -> Self {
         let registry = Registry::new(slots, std::sync::Arc::new(|_| {}));
-        let cache = registry.open("n", Default::default(), PATIENCE).expect("a cache");
+        let cache = registry
+            .open("n", Default::default(), LOCK_WAIT)
+            .expect("a cache");
         Self {
             registry,
             cache,
@@ -647,7 +649,7 @@ impl Messages {
             .collect();
         let length = self.number("length", &[], now);
 
-        let cache = cache.lock(PATIENCE).unwrap();
+        let cache = cache.lock(LOCK_WAIT).unwrap();
         let (mut keys_there, mut values_there) = (vec![], vec![]);
         let visited = cache.visit(|entry| {
             keys_there.push(JsKey::of(entry.key));
@@ -766,6 +768,6 @@ impl Subject for Messages {
     }
 
     fn look<R>(&self, look: impl FnOnce(&Cache<Self::Storage>) -> R) -> R {
-        look(&self.cache.lock(PATIENCE).unwrap())
+        look(&self.cache.lock(LOCK_WAIT).unwrap())
     }
 }

@@ -14,6 +14,9 @@ use std::{
     },
 };
 
+use super::crash_point;
+use crate::value::Kind;
+
 /// The end of a list: row and block 0 are never used.
 pub const NONE: u32 = 0;
 
@@ -34,17 +37,10 @@ pub const ALIGN: usize = 64 * 1024;
 pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 
 /// "MOVE"
-pub const LEFT: u32 = u32::from_be_bytes(*b"MOVE");
+pub const MOVED: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
 pub const VERSION: u32 = 2;
-
-/// What every store into the segment passes: tests stop here, see `tests`.
-#[inline(always)]
-fn step() {
-    #[cfg(test)]
-    super::tests::step();
-}
 
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $atomic:ty, $plain:ty, $from:expr, $to:expr) => {
@@ -61,7 +57,7 @@ macro_rules! word {
 
             #[inline(always)]
             pub fn set(&self, value: $plain) {
-                step();
+                crash_point::reached();
                 self.0.store($to(value), Relaxed);
             }
         }
@@ -123,8 +119,8 @@ pub struct Header {
     pub buckets_max: Word,
     pub rows_max: Word,
     pub blocks_max: Word,
-    /// `LEFT` once its entries have gone to another segment.
-    pub left: Word,
+    /// `MOVED` once its entries have gone to another segment.
+    pub moved: Word,
     /// Of the hash.
     pub seed: Long,
     /// The hash of a known key: processes that would hash differently must not meet here.
@@ -142,8 +138,8 @@ pub struct Header {
     /// How often it was rebuilt, and how many entries that cost.
     pub recoveries: Word,
     pub dropped: Word,
-    /// 1 while a process holds it whose values the slots are.
-    pub held: Word,
+    /// 1 while a process owns the slots among the values.
+    pub slot_owner: Word,
     /// Not 0 once the application in the primary has the synchronous cache, and may have put functions on it.
     pub exposed: Word,
     /// The inodes of the PID and of the time namespace in which it was made: see [`super::kernel`]. Like the first
@@ -162,7 +158,7 @@ pub struct Header {
     /// When a schedule last pruned, in milliseconds since the epoch.
     pub pruned_at: Float,
     /// Follows from the bounds: they are nowhere else, and nothing else would tell that they are damaged.
-    pub bounds_check: Long,
+    pub limits_check: Long,
     _4: [Word; 2],
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
@@ -249,14 +245,14 @@ impl State {
         self.0 & 0xFF
     }
 
-    /// The kind of its value.
-    pub fn kind(self) -> u8 {
-        (self.0 >> 8) as u8
+    /// The kind of its value; `None` where the word is damaged.
+    pub fn kind(self) -> Option<Kind> {
+        Kind::of_number((self.0 >> 8) as u8)
     }
 
     /// The next generation, as an entry.
-    pub fn live(self, kind: u8) -> Self {
-        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | u32::from(kind) << 8 | Self::LIVE)
+    pub fn live(self, kind: Kind) -> Self {
+        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | (kind as u32) << 8 | Self::LIVE)
     }
 
     /// The same generation, as something else.
@@ -272,6 +268,58 @@ pub struct Block {
     pub payload: UnsafeCell<[u8; PAYLOAD]>,
     /// The next one; `NONE` in the last.
     pub link: Word,
+}
+
+impl Row {
+    /// Its state word.
+    pub(super) fn state(&self) -> State {
+        State(self.state.get())
+    }
+}
+
+impl Block {
+    /// A copy of the payload.
+    #[inline(always)]
+    pub(super) fn read(&self) -> [u8; PAYLOAD] {
+        // SAFETY: the payload is inside shared memory that is mapped as long as `self` lives; any bytes are
+        // valid. Whoever holds the lock is alone with it. Should a broken process write it nevertheless, we
+        // read any bytes, once: what is judged and used is this copy.
+        unsafe { self.payload.get().read() }
+    }
+
+    /// Copies the payload after the first `skip` bytes.
+    #[inline(always)]
+    pub(super) fn read_into(&self, skip: usize, out: &mut [u8]) {
+        assert!(out.len() <= PAYLOAD && skip <= PAYLOAD - out.len());
+        match <&mut [u8; PAYLOAD]>::try_from(&mut *out) {
+            Ok(whole) => *whole = self.read(),
+            // SAFETY: within the payload, checked above; else as in `read`. `out` is private memory.
+            Err(_) => unsafe {
+                out.as_mut_ptr()
+                    .copy_from_nonoverlapping(self.payload.get().cast::<u8>().add(skip), out.len())
+            },
+        }
+    }
+
+    /// Writes the payload after the first `skip` bytes.
+    #[inline(always)]
+    pub(super) fn write(&self, skip: usize, bytes: &[u8]) {
+        assert!(bytes.len() <= PAYLOAD && skip <= PAYLOAD - bytes.len());
+        crash_point::reached();
+        // SAFETY: within the payload, checked above; whoever holds the lock is alone with it. `bytes` is
+        // private memory.
+        unsafe {
+            match <&[u8; PAYLOAD]>::try_from(bytes) {
+                Ok(whole) => self.payload.get().write(*whole),
+                Err(_) => self
+                    .payload
+                    .get()
+                    .cast::<u8>()
+                    .add(skip)
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
+            }
+        }
+    }
 }
 
 const _: () = {
@@ -297,7 +345,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Room for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
+    /// Headroom for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
     /// row as large, and a word of the index: half as many rows as blocks are never too few.
     pub fn for_bytes(bytes: usize) -> Self {
         // Where addresses have 32 bits, they set the bound.
@@ -306,7 +354,7 @@ impl Geometry {
         Self::new(blocks / 2, blocks / 2, blocks).expect("a size within what was clamped")
     }
 
-    /// Room for these numbers of buckets, rows and blocks; `None` if there is no such size.
+    /// Headroom for these numbers of buckets, rows and blocks; `None` if there is no such size.
     pub(super) fn new(buckets_max: u32, rows_max: u32, blocks_max: u32) -> Option<Self> {
         if buckets_max < 16 || rows_max < 2 || !(2..=FREE_BLOCK).contains(&blocks_max) {
             return None;

@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub struct Busy;
 
 thread_local! {
-    /// How many locks this thread has for several calls, see `door::Inside`.
+    /// How many locks this thread has for several calls, see `access::HeldLock`.
     pub(super) static HELD: Cell<u32> = const { Cell::new(0) };
 }
 

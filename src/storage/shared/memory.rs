@@ -42,7 +42,7 @@ pub unsafe trait Memory {
     fn commit(&self, range: Range<usize>) -> Result<(), OutOfMemory>;
 
     /// Gives a range back. What was there is lost: it reads as 0 or as before.
-    fn release(&self, range: Range<usize>);
+    fn decommit(&self, range: Range<usize>);
 
     /// How many bytes of a range, counted from its start, may have been written: those after them are 0.
     fn written(&self, range: Range<usize>) -> usize;
@@ -158,7 +158,7 @@ unsafe impl Memory for PlainMemory {
         Ok(())
     }
 
-    fn release(&self, range: Range<usize>) {
+    fn decommit(&self, range: Range<usize>) {
         let range = range.start.next_multiple_of(PAGE)..range.end.min(self.0.len) / PAGE * PAGE;
         if range.is_empty() {
             return;

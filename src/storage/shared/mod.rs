@@ -39,32 +39,35 @@
 //! | [`mapping`] | memory that other processes can attach |
 //! | `room` | whether the machine and its control groups have more of it |
 //! | `refused` | which refusals of the system pass by themselves |
-//! | [`peers`] | how processes find it that nobody tells where it is |
+//! | [`siblings`] | how processes find it that nobody tells where it is |
 //! | [`door`] | a cache in shared memory: locked, repaired where need be, then used as any other |
 
 #[cfg(target_os = "linux")]
-pub mod door;
+pub mod access;
+mod crash_point;
+mod edit;
+mod head;
+#[cfg(target_os = "linux")]
+mod headroom;
 pub mod kernel;
 mod layout;
 #[cfg(target_os = "linux")]
 pub mod lock;
 #[cfg(target_os = "linux")]
-pub mod mapping;
+pub mod memfd;
 pub mod memory;
-#[cfg(target_os = "linux")]
-pub mod peers;
-mod recover;
+mod rebuild;
 #[cfg(target_os = "linux")]
 mod refused;
-#[cfg(target_os = "linux")]
-mod room;
 pub mod segment;
+#[cfg(target_os = "linux")]
+pub mod siblings;
+mod validate;
+mod view;
 
-#[cfg(all(test, target_os = "linux"))]
-mod processes;
 #[cfg(test)]
 mod tests;
 
 pub use layout::Geometry;
-pub use recover::Recovered;
+pub use rebuild::Recovered;
 pub use segment::Segment;

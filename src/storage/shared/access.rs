@@ -1,4 +1,4 @@
-//! The way into a segment that other processes map: made, entered, mended where need be, left.
+//! The way into a segment that other processes map: made, locked, mended where need be, left.
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::{marker::PhantomData, thread, time::Duration};
@@ -6,8 +6,8 @@ use std::{marker::PhantomData, thread, time::Duration};
 use super::{
     Geometry, Segment,
     lock::{Busy, HELD},
-    mapping::{Mapping, mapped},
-    segment::Identity,
+    memfd::{Memfd, mapped},
+    segment::SegmentId,
 };
 use crate::error::{Code, Error, ErrorClass, Result};
 
@@ -47,28 +47,28 @@ fn reserved() -> usize {
 /// Says that this thread has the lock of a segment. Not `Send`: it is given back by the thread that took it.
 #[derive(Debug)]
 #[must_use = "a lock that is never given back stops every process"]
-pub struct Entered(PhantomData<*mut ()>);
+pub struct Locked(PhantomData<*mut ()>);
 
 /// The lock of a segment that this thread has for several calls. While there is one, another attachment of the same
 /// segment in this thread finds the lock taken, as any other process does.
 #[derive(Debug)]
-pub struct Inside(Entered);
+pub struct HeldLock(Locked);
 
-impl Inside {
+impl HeldLock {
     /// Keeps the lock.
-    pub fn new(entered: Entered) -> Self {
+    pub fn new(locked: Locked) -> Self {
         HELD.set(HELD.get() + 1);
-        Self(entered)
+        Self(locked)
     }
 
     /// Ends the hold; the lock is still to be given back.
-    pub fn end(self) -> Entered {
+    pub fn end(self) -> Locked {
         HELD.set(HELD.get().saturating_sub(1));
         self.0
     }
 }
 
-impl Segment<Mapping> {
+impl Segment<Memfd> {
     /// Makes an empty segment with room for as many bytes of entries as the machine has memory, or less where the
     /// system will not reserve as much or this process has very many. It takes no memory before there are entries.
     /// By `name` processes find it that have no ticket.
@@ -76,21 +76,21 @@ impl Segment<Mapping> {
     /// # Errors
     /// There is no shared memory on this system.
     pub fn make(name: &str) -> Result<Self> {
-        Self::with_room(reserved(), name)
+        Self::with_capacity(reserved(), name)
     }
 
     /// As [`Segment::make`], with room for `bytes`.
-    pub(super) fn with_room(bytes: usize, name: &str) -> Result<Self> {
+    pub(super) fn with_capacity(bytes: usize, name: &str) -> Result<Self> {
         let mut bytes = bytes.max(LEAST);
-        let (geometry, mapping) = loop {
+        let (geometry, memfd) = loop {
             let geometry = Geometry::for_bytes(bytes);
-            match Mapping::create(geometry.reserved(), name) {
-                Ok(mapping) => break (geometry, mapping),
+            match Memfd::create(geometry.reserved(), name) {
+                Ok(memfd) => break (geometry, memfd),
                 Err(error) if bytes == LEAST => return Err(error),
                 Err(_) => bytes = (bytes / 4).max(LEAST),
             }
         };
-        let mut segment = Self::create(mapping, geometry, identity()?)?;
+        let mut segment = Self::create(memfd, geometry, identity()?)?;
         segment.publish();
         Ok(segment)
     }
@@ -101,10 +101,10 @@ impl Segment<Mapping> {
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later. `ERR_OUT_OF_MEMORY`: there is none to mend it. `ERR_STORE_MOVED`:
     /// its entries are in another segment.
-    pub(crate) fn enter(&mut self, patience: Duration) -> Result<(Entered, bool)> {
+    pub(crate) fn lock(&mut self, patience: Duration) -> Result<(Locked, bool)> {
         self.header().lock.lock(patience)?;
         match self.begin() {
-            Ok(mended) => Ok((Entered(PhantomData), mended)),
+            Ok(mended) => Ok((Locked(PhantomData), mended)),
             Err(error) => {
                 self.give_back();
                 Err(error)
@@ -118,12 +118,12 @@ impl Segment<Mapping> {
     }
 
     /// Gives the lock back.
-    pub(crate) fn leave(&mut self, _: Entered) {
+    pub(crate) fn unlock(&mut self, _: Locked) {
         // A call that panicked may have left anything: that is mended by whoever is next.
         if !thread::panicking() {
             self.end();
         }
-        // `Entered` is made by the thread that took the lock, and cannot leave it.
+        // `Locked` is made by the thread that took the lock, and cannot leave it.
         self.give_back();
     }
 
@@ -140,7 +140,7 @@ impl From<Busy> for Error {
     }
 }
 
-fn identity() -> Result<Identity> {
+fn identity() -> Result<SegmentId> {
     let mut bytes = [0u8; 24];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {
         Ok(24) => {}
@@ -153,7 +153,7 @@ fn identity() -> Result<Identity> {
         }
     }
     let number = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 of 24 bytes"));
-    Ok(Identity {
+    Ok(SegmentId {
         seed: number(0),
         nonce: [number(8), number(16)],
     })

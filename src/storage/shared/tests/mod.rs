@@ -1,7 +1,9 @@
 //! The segment on plain memory: against a plain model, stopped at every single store, and damaged at random.
 
+#[cfg(target_os = "linux")]
+mod processes;
+
 use std::{
-    cell::RefCell,
     sync::{Arc, Mutex},
     thread,
     time::Instant,
@@ -9,8 +11,10 @@ use std::{
 
 use super::{
     Geometry, Segment,
+    crash_point::watch,
     memory::{Memory, PlainMemory},
-    segment::{BUCKETS, Identity},
+    segment::SegmentId,
+    view::BUCKETS,
 };
 use crate::{
     cache::Cache,
@@ -19,32 +23,6 @@ use crate::{
     storage::{Limits, Stamp, Storage},
     value::{OwnedValue, Value},
 };
-
-type Hook = Box<dyn FnMut()>;
-
-thread_local! {
-    static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
-}
-
-/// Called before each single store into a segment.
-pub fn step() {
-    HOOK.with(|hook| {
-        // While the hook runs it is taken out: what it does itself is not watched.
-        let taken = hook.borrow_mut().take();
-        if let Some(mut run) = taken {
-            run();
-            *hook.borrow_mut() = Some(run);
-        }
-    });
-}
-
-/// Runs something and calls `hook` before each store it makes.
-pub fn watched<R>(hook: impl FnMut() + 'static, run: impl FnOnce() -> R) -> R {
-    HOOK.with(|place| *place.borrow_mut() = Some(Box::new(hook)));
-    let result = run();
-    HOOK.with(|place| place.borrow_mut().take());
-    result
-}
 
 /// Numbers that are the same in every run (xorshift64*).
 pub struct Random(pub u64);
@@ -66,7 +44,7 @@ impl Random {
     }
 }
 
-const IDENTITY: Identity = Identity {
+const IDENTITY: SegmentId = SegmentId {
     seed: 42,
     nonce: [1, 2],
 };
@@ -334,7 +312,7 @@ fn stopped_before_any_store_it_recovers_to_before_or_after_the_call() {
             let snapshots = Arc::new(Mutex::new(Vec::new()));
             segment.begin().unwrap();
             let (memory, taken) = (segment.memory().clone(), snapshots.clone());
-            watched(
+            watch(
                 move || taken.lock().unwrap().push(memory.snapshot()),
                 || {
                     apply(&mut segment, &mut model, &call);
@@ -374,10 +352,10 @@ fn stopped_before_any_store_it_recovers_to_before_or_after_the_call() {
 
 fn stop_recovery(memory: &PlainMemory, expected: &Model) {
     let snapshots = Arc::new(Mutex::new(Vec::new()));
-    let (watch, taken) = (memory.clone(), snapshots.clone());
+    let (watched, taken) = (memory.clone(), snapshots.clone());
     let mut segment = attach(memory.clone());
-    watched(
-        move || taken.lock().unwrap().push(watch.snapshot()),
+    watch(
+        move || taken.lock().unwrap().push(watched.snapshot()),
         || segment.begin().unwrap(),
     );
     for snapshot in snapshots.lock().unwrap().drain(..) {
@@ -520,7 +498,7 @@ fn damage_ends_in_misses_and_a_rebuild() {
 /// Changes some bytes that are in use, of any region but of the first 128 bytes: what the segment is, and its
 /// lock.
 fn damage(segment: &Segment<PlainMemory>, random: &mut Random) {
-    let geometry = segment.geometry;
+    let geometry = segment.edit.geometry;
     let base = segment.memory().base();
     for _ in 0..=random.below(4) {
         let (from, len) = match random.below(5) {
@@ -602,7 +580,7 @@ fn the_bounds_outlast_a_rebuild_and_damage() {
         }
     }
     header.allow_stale.set(0);
-    header.bounds_check.set(0);
+    header.limits_check.set(0);
     assert_eq!(segment.limits(), limits);
     assert_eq!(attach(segment.memory().clone()).limits(), limits);
 }
@@ -738,18 +716,18 @@ fn an_insert_that_meets_damage_lets_go_of_no_slot_in_use() {
                 let mut stores = counted.lock().unwrap();
                 *stores += 1;
                 if *stores == at {
-                    let (header, row) = (other.header(), other.row_at(2).unwrap());
+                    let (header, row) = (other.header(), other.edit.row_at(2).unwrap());
                     match damage {
                         0 => header.newest.set(7),
                         1 => row.newer.set(7),
                         2 => row.older.set(9),
-                        3 => (0..BUCKETS).for_each(|at| other.bucket_at(at).unwrap().set(9)),
+                        3 => (0..BUCKETS).for_each(|at| other.edit.bucket_at(at).unwrap().set(9)),
                         _ => row.first.set(0),
                     }
                 }
             };
             let slot = slots.take();
-            let put = watched(break_it, || segment.put(key, Value::Slot(slot), stamp));
+            let put = watch(break_it, || segment.put(key, Value::Slot(slot), stamp));
             if put.is_err() {
                 segment.decline(Value::Slot(slot));
             }
@@ -807,26 +785,27 @@ fn a_list_over_damage_ends_within_the_size_of_the_store() {
     let damages: [(&str, Damage); 4] = [
         ("a link that leads back", |segment| {
             segment
+                .edit
                 .row_at(300)
                 .unwrap()
                 .older
                 .set(segment.header().newest.get());
         }),
         ("a link to itself", |segment| {
-            segment.row_at(300).unwrap().older.set(300)
+            segment.edit.row_at(300).unwrap().older.set(300)
         }),
         ("a link that leaves out others", |segment| {
-            segment.row_at(300).unwrap().older.set(5)
+            segment.edit.row_at(300).unwrap().older.set(5)
         }),
         ("values that are each as long as the store", |segment| {
             for at in 1..=500 {
-                let row = segment.row_at(at).unwrap();
+                let row = segment.edit.row_at(at).unwrap();
                 row.first.set(1);
                 row.value_len.set(1_900_000);
             }
             // The blocks of all values in one chain.
             for at in 1..33_000 {
-                segment.block_at(at).unwrap().link.set(at + 1);
+                segment.edit.block_at(at).unwrap().link.set(at + 1);
             }
         }),
     ];

@@ -1,7 +1,7 @@
 //! How processes find the segment of a namespace that have no primary of ours to ask: workers of one application
 //! under a process manager. There is no file and no message.
 //!
-//! The memory itself has a name (see [`Mapping::create`]), made of what the processes agree on. Whoever needs it
+//! The memory itself has a name (see [`Memfd::create`]), made of what the processes agree on. Whoever needs it
 //! looks through the files of its siblings, the children of the same parent, for one of that name; where there is
 //! none, it makes one. Only one process at a time may look and make: whose turn it is is said by an abstract
 //! socket address, which one process can have and which is free again when that process ends, in whatever way.
@@ -34,7 +34,7 @@ use super::{
     Segment,
     kernel::KernelNamespaces,
     layout::VERSION,
-    mapping::{Mapping, NAME, name_of},
+    memfd::{Memfd, NAME, name_of},
     refused::{of_proc, passes, refused},
 };
 use crate::error::{Code, Error, ErrorClass, Result};
@@ -47,7 +47,7 @@ use crate::error::{Code, Error, ErrorClass, Result};
 /// There is no shared memory on this system; or processes must not look into each other; or there is a segment,
 /// and it cannot be attached, or a primary has taken over what was in it. A second one is never made beside it.
 /// `ERR_STORE_UNAVAILABLE` and `ERR_OUT_OF_MEMORY` pass by themselves: try again.
-pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segment<Mapping>>> {
+pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segment<Memfd>>> {
     // A process that changed its user, or has privileges of its own, is closed to the others. Each would make a
     // segment for itself.
     if !matches!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable)) {
@@ -61,12 +61,12 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
     };
     for found in find(&name, parent)? {
         let (pid, fd) = found?;
-        let Some(memory) = Mapping::attach_named(pid, fd, &name)? else {
+        let Some(memory) = Memfd::attach_named(pid, fd, &name)? else {
             continue;
         };
         let mut segment = Segment::attach(memory, None)?;
-        match segment.enter(Duration::ZERO) {
-            Ok((entered, _)) => segment.leave(entered),
+        match segment.lock(Duration::ZERO) {
+            Ok((locked, _)) => segment.unlock(locked),
             Err(error) if error.code == Code::Moved => return Err(error),
             Err(_) => {}
         }
@@ -199,7 +199,7 @@ mod tests {
         time::Duration,
     };
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_secs(20);
     const NONE: Stamp = Stamp {
         set_at: 0.0,
         max_age: 0.0,
@@ -220,7 +220,7 @@ mod tests {
             let mut child = command
                 .args([
                     "--exact",
-                    "storage::shared::peers::tests::another_process",
+                    "storage::shared::siblings::tests::another_process",
                     "--nocapture",
                     "--quiet",
                 ])
@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    fn said(opened: Result<Segment<Mapping>>, held: &mut Vec<Segment<Mapping>>) -> String {
+    fn said(opened: Result<Segment<Memfd>>, held: &mut Vec<Segment<Memfd>>) -> String {
         match opened {
             Ok(segment) => {
                 held.push(segment);
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    fn until_open(identity: &str, namespace: &str, parent: u32) -> Result<Segment<Mapping>> {
+    fn until_open(identity: &str, namespace: &str, parent: u32) -> Result<Segment<Memfd>> {
         for _ in 0..1_000_000 {
             if let Some(segment) = open(identity, namespace, parent)? {
                 return Ok(segment);
@@ -338,23 +338,23 @@ mod tests {
         panic!("it is never our turn");
     }
 
-    fn nonce(segment: &Segment<Mapping>) -> String {
+    fn nonce(segment: &Segment<Memfd>) -> String {
         format!("{:x?}", segment.nonce())
     }
 
-    fn put(segment: &mut Segment<Mapping>, key: &str) {
-        let (entered, _) = segment.enter(PATIENCE).unwrap();
+    fn put(segment: &mut Segment<Memfd>, key: &str) {
+        let (locked, _) = segment.lock(LONG).unwrap();
         segment
             .put(key.as_bytes(), Value::String(key.as_bytes()), NONE)
             .unwrap();
-        segment.leave(entered);
+        segment.unlock(locked);
     }
 
-    fn get(segment: &mut Segment<Mapping>, key: &str) -> Option<OwnedValue> {
-        let (entered, _) = segment.enter(PATIENCE).unwrap();
+    fn get(segment: &mut Segment<Memfd>, key: &str) -> Option<OwnedValue> {
+        let (locked, _) = segment.lock(LONG).unwrap();
         let found = segment.peek(key.as_bytes()).unwrap();
         let found = found.map(|(value, _)| value.to_owned());
-        segment.leave(entered);
+        segment.unlock(locked);
         found
     }
 
@@ -498,7 +498,7 @@ mod tests {
     fn there_is_never_a_second_beside_one_that_cannot_be_attached() {
         let identity = identity("damaged");
         let parent = process::id();
-        let unready = Mapping::create(1 << 20, &name(&identity, "n")).unwrap();
+        let unready = Memfd::create(1 << 20, &name(&identity, "n")).unwrap();
         let refused = open(&identity, "n", parent).unwrap_err();
         assert_eq!(refused.code.as_str(), "ERR_STORE_ATTACH");
         drop(unready);
@@ -538,9 +538,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_the_one_meant_is_not_mapped() {
-        let there = Mapping::create(1 << 20, "a").unwrap();
+        let there = Memfd::create(1 << 20, "a").unwrap();
         let ticket = there.ticket([0, 0]);
-        let attach = |fd, name| Mapping::attach_named(ticket.pid, fd, name).unwrap();
+        let attach = |fd, name| Memfd::attach_named(ticket.pid, fd, name).unwrap();
         assert!(attach(ticket.fd, "a").is_some());
         assert!(attach(ticket.fd, "b").is_none());
         assert!(attach(0, "a").is_none());

@@ -25,7 +25,7 @@ fn margin(all: u64) -> u64 {
 
 /// What a process may take.
 #[derive(Debug)]
-pub struct Room {
+pub struct Headroom {
     groups: Vec<Group>,
     /// `/proc/meminfo`
     machine: Option<File>,
@@ -51,11 +51,11 @@ struct Group {
     files: [&'static str; 2],
 }
 
-impl Room {
+impl Headroom {
     /// That of this process, whose groups are looked up the first time: one that is moved to others later goes on
     /// by the old ones.
     pub fn of_this_process() -> &'static Self {
-        static ROOM: OnceLock<Room> = OnceLock::new();
+        static ROOM: OnceLock<Headroom> = OnceLock::new();
         ROOM.get_or_init(|| {
             let own = |file| fs::read(format!("/proc/self/{file}")).unwrap_or_default();
             Self {
@@ -193,7 +193,7 @@ mod tests {
     use crate::{
         storage::{
             Stamp, Storage,
-            shared::{Segment, mapping::Mapping},
+            shared::{Segment, memfd::Memfd},
         },
         value::Value,
     };
@@ -249,7 +249,7 @@ mod tests {
     }
 
     /// The most that fits, to the byte.
-    fn most(room: &Room) -> u64 {
+    fn most(room: &Headroom) -> u64 {
         let (mut fits, mut too_much) = (0, u64::MAX);
         while too_much - fits > 1 {
             let between = fits + (too_much - fits) / 2;
@@ -262,8 +262,8 @@ mod tests {
         fits
     }
 
-    fn room(own: &str, mounts: &str) -> Room {
-        Room {
+    fn room(own: &str, mounts: &str) -> Headroom {
+        Headroom {
             groups: groups(own.as_bytes(), mounts.as_bytes()),
             machine: None,
         }
@@ -401,7 +401,7 @@ mod tests {
         let path = at.path().join("meminfo");
         let machine = |text: &str| {
             fs::write(&path, text).unwrap();
-            Room {
+            Headroom {
                 groups: vec![],
                 machine: File::open(&path).ok(),
             }
@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_asked() {
-        let room = Room::of_this_process();
+        let room = Headroom::of_this_process();
         assert!(room.has(0));
         assert!(!room.has(1 << 60));
     }
@@ -462,7 +462,7 @@ mod tests {
             Command::new(env::current_exe().unwrap())
                 .args([
                     "--exact",
-                    "storage::shared::room::tests::another_process",
+                    "storage::shared::headroom::tests::another_process",
                     "--nocapture",
                     "--quiet",
                 ])
@@ -519,18 +519,18 @@ mod tests {
         };
         assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
         for at in 0..stored {
-            let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
+            let (locked, _) = segment.lock(Duration::from_secs(20)).unwrap();
             let found = segment
                 .peek(&key(at))
                 .unwrap()
                 .map(|(value, _)| value == Value::String(&value_of(at)));
-            segment.leave(entered);
+            segment.unlock(locked);
             assert_eq!(found, Some(true), "{at} of {stored}");
         }
         for at in 0..stored / 2 {
-            let (entered, _) = segment.enter(Duration::from_secs(20)).unwrap();
+            let (locked, _) = segment.lock(Duration::from_secs(20)).unwrap();
             assert_eq!(segment.remove(&key(at)), Ok(true));
-            segment.leave(entered);
+            segment.unlock(locked);
         }
         (0..stored / 2).for_each(|at| put(&mut segment, at).unwrap());
         println!("\nstored {stored}");
@@ -546,10 +546,10 @@ mod tests {
         vec![at as u8; VALUE]
     }
 
-    fn put(segment: &mut Segment<Mapping>, at: usize) -> crate::error::Result<()> {
-        let (entered, _) = segment.enter(Duration::from_secs(20))?;
+    fn put(segment: &mut Segment<Memfd>, at: usize) -> crate::error::Result<()> {
+        let (locked, _) = segment.lock(Duration::from_secs(20))?;
         let put = segment.put(&key(at), Value::String(&value_of(at)), NONE);
-        segment.leave(entered);
+        segment.unlock(locked);
         put.map(drop)
     }
 

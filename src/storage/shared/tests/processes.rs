@@ -1,4 +1,4 @@
-//! The door with real processes: killed at every store, at random, stopped with the lock in their hands.
+//! The store with real processes: killed at every store, at random, stopped with the lock in their hands.
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use std::{
@@ -10,10 +10,14 @@ use std::{
 };
 
 use super::{
-    Segment, kernel,
-    mapping::{Mapping, Ticket, mapped},
-    memory::Memory,
-    tests::{Random, watched},
+    super::{
+        Segment,
+        crash_point::watch,
+        kernel,
+        memfd::{Memfd, Ticket, mapped},
+        memory::Memory,
+    },
+    Random,
 };
 use crate::{
     command::{self, Command as Call},
@@ -26,7 +30,7 @@ use crate::{
 };
 
 /// Long enough for anything but a lock that is never given back.
-const PATIENCE: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(1);
 const NONE: Stamp = Stamp {
     set_at: 0.0,
@@ -34,39 +38,39 @@ const NONE: Stamp = Stamp {
 };
 
 fn create(bytes: usize) -> Store {
-    Store::shared(Segment::with_room(bytes, "").unwrap())
+    Store::shared(Segment::with_capacity(bytes, "").unwrap())
 }
 
-fn segment<'a>(cache: &'a Guard<'_>) -> &'a Segment<Mapping> {
+fn segment<'a>(cache: &'a Guard<'_>) -> &'a Segment<Memfd> {
     match cache.storage() {
         Place::Shared(segment) => segment,
         Place::Heap(_) => panic!("not shared"),
     }
 }
 
-fn committed(door: &Store) -> u64 {
-    segment(&door.lock(PATIENCE).unwrap()).memory().committed()
+fn committed(store: &Store) -> u64 {
+    segment(&store.lock(LONG).unwrap()).memory().committed()
 }
 
 /// A process that runs one of the roles below. Ended with its handle.
 struct Other(Child);
 
 impl Other {
-    fn start(role: &str, door: &Store, argument: usize) -> Self {
-        Self::start_as(Command::new(env::current_exe().unwrap()), role, door, argument)
+    fn start(role: &str, store: &Store, argument: usize) -> Self {
+        Self::start_as(Command::new(env::current_exe().unwrap()), role, store, argument)
     }
 
-    fn start_as(mut command: Command, role: &str, door: &Store, argument: usize) -> Self {
+    fn start_as(mut command: Command, role: &str, store: &Store, argument: usize) -> Self {
         let child = command
             .args([
                 "--exact",
-                "storage::shared::processes::another_process",
+                "storage::shared::tests::processes::another_process",
                 "--nocapture",
                 "--quiet",
             ])
             .env(
                 "SHARED_ROLE",
-                format!("{role} {} {argument}", door.ticket().unwrap()),
+                format!("{role} {} {argument}", store.ticket().unwrap()),
             )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -128,15 +132,15 @@ fn another_process() {
         println!("\nattach: {:?}", attached.map_err(Error::into_message));
         return;
     }
-    let door = attached.unwrap();
+    let store = attached.unwrap();
     let argument: usize = argument.parse().unwrap();
     match role {
-        "mutate" => mutate(&door, argument / 10_000, argument % 10_000),
-        "hold" => hold(&door),
-        "load" => load(&door, argument),
-        "break" => break_lock(&door),
-        "starved" => starved(&door),
-        "starve" => starve(&door, argument),
+        "mutate" => mutate(&store, argument / 10_000, argument % 10_000),
+        "hold" => hold(&store),
+        "load" => load(&store, argument),
+        "break" => break_lock(&store),
+        "starved" => starved(&store),
+        "starve" => starve(&store, argument),
         other => panic!("{other}"),
     }
 }
@@ -161,7 +165,7 @@ fn mutation(cache: &mut Guard<'_>, number: usize) {
 }
 
 /// Makes a mutation and dies before its `at`-th store, with the lock.
-fn mutate(door: &Store, number: usize, at: usize) {
+fn mutate(store: &Store, number: usize, at: usize) {
     let mut stores = 0;
     let die = move || {
         stores += 1;
@@ -169,8 +173,8 @@ fn mutate(door: &Store, number: usize, at: usize) {
             kill_process(getpid(), Signal::KILL).unwrap();
         }
     };
-    let mut cache = door.lock(PATIENCE).unwrap();
-    watched(die, || {
+    let mut cache = store.lock(LONG).unwrap();
+    watch(die, || {
         mutation(&mut cache, number);
         drop(cache);
     });
@@ -189,8 +193,8 @@ fn contents(cache: &Guard<'_>) -> Vec<Plain> {
 }
 
 fn filled() -> Store {
-    let door = create(1 << 26);
-    let mut cache = door.lock(PATIENCE).unwrap();
+    let store = create(1 << 26);
+    let mut cache = store.lock(LONG).unwrap();
     for at in 0..16 {
         cache
             .set(
@@ -203,7 +207,7 @@ fn filled() -> Store {
     }
     cache.set(b"scount", Value::Number(37.0), None, 1.0).unwrap();
     drop(cache);
-    door
+    store
 }
 
 #[test]
@@ -211,21 +215,21 @@ fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_com
     let mut killed = 0;
     for number in 0..MUTATIONS {
         let (before, after) = {
-            let door = filled();
-            let before = contents(&door.lock(PATIENCE).unwrap());
-            mutation(&mut door.lock(PATIENCE).unwrap(), number);
-            let after = contents(&door.lock(PATIENCE).unwrap());
+            let store = filled();
+            let before = contents(&store.lock(LONG).unwrap());
+            mutation(&mut store.lock(LONG).unwrap(), number);
+            let after = contents(&store.lock(LONG).unwrap());
             (before, after)
         };
         for at in 1.. {
-            let door = filled();
-            if Other::start("mutate", &door, number * 10_000 + at).ended_well() {
-                assert_eq!(contents(&door.lock(PATIENCE).unwrap()), after);
+            let store = filled();
+            if Other::start("mutate", &store, number * 10_000 + at).ended_well() {
+                assert_eq!(contents(&store.lock(LONG).unwrap()), after);
                 break;
             }
             killed += 1;
             // The others are neither refused nor do they see anything half done.
-            let cache = door.lock(PATIENCE).unwrap();
+            let cache = store.lock(LONG).unwrap();
             segment(&cache).validate().unwrap();
             let found = contents(&cache);
             if number == 7 {
@@ -241,7 +245,8 @@ fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_com
             );
             drop(cache);
             assert!(
-                door.lock(PATIENCE)
+                store
+                    .lock(LONG)
                     .unwrap()
                     .set(b"safter", Value::Null, None, 1.0)
                     .unwrap()
@@ -284,14 +289,14 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Sets, gets, evicts and counts without end; each count that was done is a byte on the way out.
-fn load(door: &Store, number: usize) {
+fn load(store: &Store, number: usize) {
     let mut out = std::io::stdout();
     let mut random = Random(number as u64 * 7919 + 1);
     let own = format!("scount{number}");
     out.write_all(b"\nready\n").unwrap();
     loop {
         let key = format!("sk{}", random.below(KEYS));
-        let mut cache = door.lock(PATIENCE).unwrap();
+        let mut cache = store.lock(LONG).unwrap();
         match random.below(10) {
             0..4 => drop(
                 cache
@@ -318,18 +323,18 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         .ok()
         .and_then(|kills| kills.parse().ok())
         .unwrap_or(24);
-    let door = create(1 << 26);
+    let store = create(1 << 26);
     let mut random = Random(5);
     let mut running = Vec::new();
     let (mut acknowledged, mut started) = (0, 0);
-    let finish = |(number, mut other, mut output): (usize, Other, BufReader<ChildStdout>), door: &Store| {
+    let finish = |(number, mut other, mut output): (usize, Other, BufReader<ChildStdout>), store: &Store| {
         other.signal(Signal::KILL);
         other.0.wait().unwrap();
         let mut said = Vec::new();
         output.read_to_end(&mut said).unwrap();
         let said = said.iter().filter(|byte| **byte == b'+').count();
         let key = format!("scount{number}");
-        let mut cache = door.lock(PATIENCE).unwrap();
+        let mut cache = store.lock(LONG).unwrap();
         segment(&cache).validate().unwrap();
         let count = cache.peek(key.as_bytes(), 1.0, |value| Ok(value.to_owned()));
         let count = count.unwrap();
@@ -351,22 +356,22 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
             // Any moment of its work: as many calls of our own as chance says.
             for _ in 0..random.below(3_000) {
                 let key = format!("sk{}", random.below(KEYS));
-                let mut cache = door.lock(PATIENCE).unwrap();
+                let mut cache = store.lock(LONG).unwrap();
                 cache.get(key.as_bytes(), 1.0, check_whole).unwrap();
             }
             (0..random.below(20_000)).for_each(|_| std::hint::spin_loop());
-            acknowledged += finish(running.swap_remove(which), &door);
+            acknowledged += finish(running.swap_remove(which), &store);
         }
-        let mut other = Other::start("load", &door, started);
+        let mut other = Other::start("load", &store, started);
         let mut output = other.output();
         wait_for(&mut output, "ready");
         running.push((started, other, output));
         started += 1;
     }
     for other in running {
-        acknowledged += finish(other, &door);
+        acknowledged += finish(other, &store);
     }
-    let cache = door.lock(PATIENCE).unwrap();
+    let cache = store.lock(LONG).unwrap();
     segment(&cache).validate().unwrap();
     let total = cache.storage().peek(b"sall").unwrap();
     let total = total.map(|(value, _)| value.to_owned());
@@ -384,8 +389,8 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
 // ---- stopped with the lock in its hands ----
 
 /// Takes the lock and keeps it until its input ends.
-fn hold(door: &Store) {
-    let mut cache = door.lock(PATIENCE).unwrap();
+fn hold(store: &Store) {
+    let mut cache = store.lock(LONG).unwrap();
     cache.set(b"sheld", Value::Bool(true), None, 1.0).unwrap();
     println!("\nheld");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
@@ -396,8 +401,8 @@ fn hold(door: &Store) {
     }
 }
 
-fn held(door: &Store) -> (Other, BufReader<ChildStdout>) {
-    let mut other = Other::start("hold", door, 0);
+fn held(store: &Store) -> (Other, BufReader<ChildStdout>) {
+    let mut other = Other::start("hold", store, 0);
     let mut output = other.output();
     wait_for(&mut output, "held");
     (other, output)
@@ -405,30 +410,30 @@ fn held(door: &Store) -> (Other, BufReader<ChildStdout>) {
 
 #[test]
 fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
-    let door = filled();
-    let (mut other, mut output) = held(&door);
+    let store = filled();
+    let (mut other, mut output) = held(&store);
     other.signal(Signal::STOP);
     let started = Instant::now();
     for _ in 0..20 {
-        assert_eq!(door.lock(SHORT).err(), Some(Error::busy()));
+        assert_eq!(store.lock(SHORT).err(), Some(Error::busy()));
     }
     // Not a measurement: the other is stopped for good, so any end at all shows that nobody waits for it.
-    assert!(started.elapsed() < PATIENCE);
+    assert!(started.elapsed() < LONG);
     other.signal(Signal::CONT);
     drop(other.0.stdin.take());
     wait_for(&mut output, "given back");
-    let mut cache = door.lock(PATIENCE).unwrap();
+    let mut cache = store.lock(LONG).unwrap();
     assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries(), (0, 0));
     cache.del(b"sheld").unwrap();
     drop(cache);
 
     // Killed instead, it leaves what it had done whole.
-    let (other, _output) = held(&door);
+    let (other, _output) = held(&store);
     other.signal(Signal::STOP);
-    assert!(door.lock(SHORT).is_err());
+    assert!(store.lock(SHORT).is_err());
     drop(other);
-    let cache = door.lock(PATIENCE).unwrap();
+    let cache = store.lock(LONG).unwrap();
     assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries().0, 1);
     segment(&cache).validate().unwrap();
@@ -437,12 +442,12 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
 #[test]
 fn a_lock_that_is_none_does_no_harm() {
     // Any of its bytes.
-    let door = filled();
-    assert!(Other::start("break", &door, 0).ended_well());
+    let store = filled();
+    assert!(Other::start("break", &store, 0).ended_well());
 }
 
-fn break_lock(door: &Store) {
-    let place = segment(&door.lock(PATIENCE).unwrap()).lock_bytes();
+fn break_lock(store: &Store) {
+    let place = segment(&store.lock(LONG).unwrap()).lock_bytes();
     let mut random = Random(11);
     for round in 0..4_000 {
         // SAFETY: the lock's place, which nobody else uses now.
@@ -457,10 +462,10 @@ fn break_lock(door: &Store) {
         }
         // SAFETY: as above.
         unsafe { place.write(broken) };
-        drop(door.lock(Duration::ZERO));
+        drop(store.lock(Duration::ZERO));
         // SAFETY: as above; the lock is free, or was never taken.
         unsafe { place.write(whole) };
-        assert!(door.lock(PATIENCE).is_ok(), "the lock as it was works");
+        assert!(store.lock(LONG).is_ok(), "the lock as it was works");
     }
 }
 
@@ -468,19 +473,19 @@ fn break_lock(door: &Store) {
 
 #[test]
 fn what_one_process_does_another_sees() {
-    let door = filled();
-    let other = Store::attach(&door.ticket().unwrap().to_string().parse().unwrap()).unwrap();
-    other.lock(PATIENCE).unwrap().set_max(3.0);
-    assert_eq!(door.lock(PATIENCE).unwrap().len(), 3);
-    // The memory outlives the door that made it.
-    drop(door);
-    assert_eq!(other.lock(PATIENCE).unwrap().len(), 3);
+    let store = filled();
+    let other = Store::attach(&store.ticket().unwrap().to_string().parse().unwrap()).unwrap();
+    other.lock(LONG).unwrap().set_max(3.0);
+    assert_eq!(store.lock(LONG).unwrap().len(), 3);
+    // The memory outlives the store that made it.
+    drop(store);
+    assert_eq!(other.lock(LONG).unwrap().len(), 3);
 }
 
 #[test]
 fn a_ticket_leads_to_one_store_only() {
-    let door = filled();
-    let ticket = door.ticket().unwrap();
+    let store = filled();
+    let ticket = store.ticket().unwrap();
     let refused = |ticket: Ticket| Store::attach(&ticket).unwrap_err().into_message();
     assert!(
         refused(Ticket {
@@ -498,7 +503,7 @@ fn a_ticket_leads_to_one_store_only() {
         .contains("cannot attach")
     );
     // A memory of ours that is no store yet.
-    let empty = Mapping::create(1 << 26, "").unwrap();
+    let empty = Memfd::create(1 << 26, "").unwrap();
     assert!(refused(empty.ticket([1, 2])).contains("not ready"));
     for text in [
         "",
@@ -520,7 +525,7 @@ fn a_ticket_leads_to_one_store_only() {
 
 #[test]
 fn a_process_of_another_pid_or_time_namespace_attaches_nothing() {
-    let door = filled();
+    let store = filled();
     for (how, why) in [
         (kernel::tests::PID, "/proc is that of another PID namespace"),
         (
@@ -532,7 +537,7 @@ fn a_process_of_another_pid_or_time_namespace_attaches_nothing() {
         let Some(command) = kernel::tests::unshared(how) else {
             continue;
         };
-        let mut other = Other::start_as(command, "attach", &door, 0);
+        let mut other = Other::start_as(command, "attach", &store, 0);
         let said = format!("attach: Err(\"cannot attach the shared memory: {why}\")");
         wait_for(&mut other.output(), &said);
     }
@@ -543,7 +548,7 @@ const MANY: usize = 10_000;
 
 /// Makes them, as far as files go, and fills one of the last beyond what each had at the least before.
 fn many() {
-    let mut stores: Vec<Segment<Mapping>> = vec![];
+    let mut stores: Vec<Segment<Memfd>> = vec![];
     let refused = loop {
         match Segment::make("") {
             Ok(segment) if stores.len() < MANY => stores.push(segment),
@@ -558,9 +563,9 @@ fn many() {
     let last = stores.last_mut().unwrap();
     let value = vec![b'v'; 10 << 20];
     for at in 0..7 {
-        let (entered, _) = last.enter(PATIENCE).unwrap();
+        let (locked, _) = last.lock(LONG).unwrap();
         let put = last.put(format!("s{at}").as_bytes(), Value::String(&value), NONE);
-        last.leave(entered);
+        last.unlock(locked);
         put.unwrap();
     }
     // What goes gives its addresses back.
@@ -611,9 +616,9 @@ fn each_of_10_000_namespaces_takes_more_than_64_mib() {
 
 #[test]
 fn what_does_not_fit_into_the_addresses_says_so() {
-    let door = create(1);
+    let store = create(1);
     let value = vec![b'v'; 70 << 20];
-    let mut cache = door.lock(PATIENCE).unwrap();
+    let mut cache = store.lock(LONG).unwrap();
     let refused = cache.set(b"skey", Value::String(&value), None, 1.0).unwrap_err();
     assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
     assert!(
@@ -629,8 +634,8 @@ fn a_process_without_files_says_what_to_do() {
     assert!(Other::start("starved", &create(1), 0).ended_well());
 }
 
-fn starved(door: &Store) {
-    let ticket = door.ticket().unwrap();
+fn starved(store: &Store) {
+    let ticket = store.ticket().unwrap();
     let files = getrlimit(Resource::Nofile);
     let fd = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
     // Enough to look at /proc with.
@@ -639,8 +644,8 @@ fn starved(door: &Store) {
         setrlimit(Resource::Nofile, Rlimit { current, ..files }).unwrap();
         let mut held = vec![];
         let refused = loop {
-            match Mapping::create(1 << 20, "") {
-                Ok(mapping) => held.push(mapping),
+            match Memfd::create(1 << 20, "") {
+                Ok(memfd) => held.push(memfd),
                 Err(error) => break error,
             }
         };
@@ -653,62 +658,59 @@ fn starved(door: &Store) {
 
 #[test]
 fn memory_is_taken_as_it_is_needed_and_given_back() {
-    let door = create(1 << 30);
-    let empty = committed(&door);
+    let store = create(1 << 30);
+    let empty = committed(&store);
     assert!(empty <= 64 * 1024, "{empty}");
     let value = vec![b'v'; 1000];
     for at in 0..5_000 {
-        let mut cache = door.lock(PATIENCE).unwrap();
+        let mut cache = store.lock(LONG).unwrap();
         cache
             .set(format!("s{at}").as_bytes(), Value::String(&value), None, 1.0)
             .unwrap();
     }
-    let full = committed(&door);
+    let full = committed(&store);
     assert!((5_000_000..7_500_000).contains(&full), "{full}");
-    assert_eq!(
-        segment(&door.lock(PATIENCE).unwrap()).recover().unwrap().kept,
-        5_000
-    );
+    assert_eq!(segment(&store.lock(LONG).unwrap()).recover().unwrap().kept, 5_000);
     assert!(
-        committed(&door) <= full,
+        committed(&store) <= full,
         "a rebuild takes no memory of the segment"
     );
-    door.lock(PATIENCE).unwrap().reset().unwrap();
-    assert!(committed(&door) <= 4 * 64 * 1024, "{}", committed(&door));
-    segment(&door.lock(PATIENCE).unwrap()).validate().unwrap();
+    store.lock(LONG).unwrap().reset().unwrap();
+    assert!(committed(&store) <= 4 * 64 * 1024, "{}", committed(&store));
+    segment(&store.lock(LONG).unwrap()).validate().unwrap();
 }
 
 #[test]
 fn nothing_of_a_mapping_can_be_cut_off() {
-    let mapping = Mapping::create(1 << 20, "").unwrap();
-    let path = format!("/proc/self/fd/{}", mapping.ticket([0, 0]).fd);
+    let memfd = Memfd::create(1 << 20, "").unwrap();
+    let path = format!("/proc/self/fd/{}", memfd.ticket([0, 0]).fd);
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     assert!(file.set_len(0).is_err());
     assert!(file.set_len(1 << 21).is_err());
-    assert!(mapping.commit(0..(1 << 20) + 1).is_err());
-    assert_eq!(mapping.written(0..1 << 20), 0);
-    mapping.commit(4096..65_536).unwrap();
-    assert_eq!(mapping.committed(), 65_536 - 4096);
-    assert_eq!(mapping.written(4096..1 << 20), 0, "asked for is not yet written");
+    assert!(memfd.commit(0..(1 << 20) + 1).is_err());
+    assert_eq!(memfd.written(0..1 << 20), 0);
+    memfd.commit(4096..65_536).unwrap();
+    assert_eq!(memfd.committed(), 65_536 - 4096);
+    assert_eq!(memfd.written(4096..1 << 20), 0, "asked for is not yet written");
     // SAFETY: inside the mapping, which nobody else uses.
-    unsafe { mapping.base().add(4096).write(1) };
-    assert_eq!(mapping.written(4096..1 << 20), 4096);
-    assert_eq!(mapping.written(0..1 << 20), 0);
-    mapping.release(4096..65_536);
-    assert_eq!((mapping.committed(), mapping.written(4096..1 << 20)), (0, 0));
+    unsafe { memfd.base().add(4096).write(1) };
+    assert_eq!(memfd.written(4096..1 << 20), 4096);
+    assert_eq!(memfd.written(0..1 << 20), 0);
+    memfd.decommit(4096..65_536);
+    assert_eq!((memfd.committed(), memfd.written(4096..1 << 20)), (0, 0));
 }
 
 #[test]
 fn what_could_not_be_taken_over_can_be_later() {
     let theirs = create(1);
-    let mut cache = theirs.lock(PATIENCE).unwrap();
+    let mut cache = theirs.lock(LONG).unwrap();
     cache.set(b"stheirs", Value::Null, None, 1.0).unwrap();
     drop(cache);
     let ticket = theirs.ticket().unwrap();
 
     let slots = Slots::default();
     let own = Store::heap(slots.clone());
-    let mut cache = own.lock(PATIENCE).unwrap();
+    let mut cache = own.lock(LONG).unwrap();
     let first = slots.take();
     cache.set(b"sslot", Value::Slot(first), None, 1.0).unwrap();
     // More than is reserved there.
@@ -718,54 +720,54 @@ fn what_could_not_be_taken_over_can_be_later() {
     let refused = own.adopt(&ticket, &slots, |_| None).unwrap_err();
     assert_eq!(refused.code.as_str(), "ERR_OUT_OF_MEMORY");
 
-    let cache = theirs.lock(PATIENCE).unwrap();
-    assert!(!segment(&cache).is_held());
+    let cache = theirs.lock(LONG).unwrap();
+    assert!(!segment(&cache).has_slot_owner());
     cache.readable(None).unwrap();
     assert!(cache.has(b"stheirs", 1.0).unwrap() && !cache.has(b"sslot", 1.0).unwrap());
     segment(&cache).validate().unwrap();
     drop(cache);
     assert_eq!(slots.in_use(), 1);
-    let mut cache = own.lock(PATIENCE).unwrap();
+    let mut cache = own.lock(LONG).unwrap();
     assert!(!cache.is_shared());
     cache.del(b"slarge").unwrap();
     drop(cache);
 
     own.adopt(&ticket, &slots, |_| None).unwrap();
-    let cache = theirs.lock(PATIENCE).unwrap();
-    assert!(segment(&cache).is_held());
+    let cache = theirs.lock(LONG).unwrap();
+    assert!(segment(&cache).has_slot_owner());
     assert_eq!(cache.len(), 2);
     drop(cache);
-    drop(own.lock(PATIENCE).unwrap());
+    drop(own.lock(LONG).unwrap());
     assert_eq!(slots.in_use(), 1, "the value is still an entry's");
 }
 
 #[test]
 fn a_door_that_goes_takes_its_slots_along() {
     let slots = Slots::default();
-    let segment = Segment::with_room(1 << 26, "").unwrap();
+    let segment = Segment::with_capacity(1 << 26, "").unwrap();
     let owner = Store::shared(segment.with_slots(slots.clone()));
     let other = Store::attach(&owner.ticket().unwrap()).unwrap();
     for key in [b"sa", b"sb"] {
         owner
-            .lock(PATIENCE)
+            .lock(LONG)
             .unwrap()
             .storage_mut()
             .put(key, Value::Slot(slots.take()), NONE)
             .unwrap();
     }
-    other.lock(PATIENCE).unwrap().del(b"sa").unwrap();
+    other.lock(LONG).unwrap().del(b"sa").unwrap();
     assert_eq!(slots.in_use(), 2, "the owner has not looked yet");
-    drop(owner.lock(PATIENCE).unwrap());
+    drop(owner.lock(LONG).unwrap());
     assert_eq!(slots.in_use(), 1);
     drop(owner);
     assert_eq!(slots.in_use(), 0);
-    assert_eq!(other.lock(PATIENCE).unwrap().len(), 0);
+    assert_eq!(other.lock(LONG).unwrap().len(), 0);
 }
 
 // ---- a process that has no memory ----
 
 /// Reads what does not fit in the memory that it is left, then what does.
-fn starve(door: &Store, large: usize) {
+fn starve(store: &Store, large: usize) {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
     let unlimited = getrlimit(Resource::As);
@@ -778,7 +780,7 @@ fn starve(door: &Store, large: usize) {
     };
     let full = Error::out_of_memory();
     let read = |call: &Call<'_, &[u8]>| {
-        let mut cache = door.lock(PATIENCE).unwrap();
+        let mut cache = store.lock(LONG).unwrap();
         command::run(&mut *cache, call, 1.0, &mut Copies::new(usize::MAX))
     };
     limit(Some(pages * 4096 + large as u64 / 2));
@@ -804,8 +806,8 @@ fn starve(door: &Store, large: usize) {
 #[test]
 fn a_read_without_memory_is_an_error_and_no_damage() {
     const LARGE: usize = 32 << 20;
-    let door = create(256 << 20);
-    let mut cache = door.lock(PATIENCE).unwrap();
+    let store = create(256 << 20);
+    let mut cache = store.lock(LONG).unwrap();
     cache
         .set(b"slarge", Value::String(&vec![b'l'; LARGE]), None, 1.0)
         .unwrap();
@@ -825,8 +827,8 @@ fn a_read_without_memory_is_an_error_and_no_damage() {
         cache.get(format!("s{at}").as_bytes(), 1.0, |_| Ok(())).unwrap();
     }
     drop(cache);
-    assert!(Other::start("starve", &door, LARGE).ended_well());
-    let cache = door.lock(PATIENCE).unwrap();
+    assert!(Other::start("starve", &store, LARGE).ended_well());
+    let cache = store.lock(LONG).unwrap();
     assert_eq!(segment(&cache).recoveries(), (0, 0), "nobody rebuilt it");
     assert_eq!(cache.len(), 1001);
 }

@@ -4,7 +4,7 @@
 //! The file has its full length from the beginning and is sealed against any other, so no address of the
 //! mapping can ever lie beyond its end. It is a hole for the most part: memory is behind a page once it was
 //! asked for with `fallocate`, which says so when there is none; and it is asked for only where there
-//! is room (see `room`).
+//! is room (see `headroom`).
 
 use rustix::{
     fs::{self, FallocateFlags, MemfdFlags, Mode, SealFlags, SeekFrom},
@@ -29,10 +29,10 @@ use std::{
 };
 
 use super::{
+    headroom::Headroom,
     kernel::KernelNamespaces,
     memory::{Memory, OutOfMemory},
     refused::{passes, refused},
-    room::Room,
 };
 use crate::error::{Code, Error, ErrorClass, Result};
 
@@ -52,11 +52,11 @@ pub(super) fn mapped() -> (usize, usize) {
 
 /// A mapped `memfd`.
 #[derive(Debug)]
-pub struct Mapping {
+pub struct Memfd {
     file: OwnedFd,
     base: NonNull<u8>,
     len: usize,
-    room: &'static Room,
+    headroom: &'static Headroom,
     /// Those of this process.
     namespaces: KernelNamespaces,
 }
@@ -108,7 +108,7 @@ pub(super) fn name_of(link: impl AsRef<Path>) -> Option<String> {
     Some(name.strip_suffix(" (deleted)")?.to_owned())
 }
 
-impl Mapping {
+impl Memfd {
     /// Reserves `len` bytes, a whole number of pages, in a file that shows `name` to whoever looks.
     ///
     /// # Errors
@@ -134,12 +134,12 @@ impl Mapping {
         fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(no)?;
         fs::ftruncate(&file, len as u64).map_err(no)?;
         fs::fcntl_add_seals(&file, SEALS).map_err(no)?;
-        let mapping = Self::map(file, len, namespaces).map_err(no)?;
+        let memfd = Self::map(file, len, namespaces).map_err(no)?;
         // A system where holes are not told from data cannot rebuild a segment: it would read all of them.
-        if mapping.written(0..len) != 0 {
+        if memfd.written(0..len) != 0 {
             return Err(no(Errno::NOTSUP));
         }
-        Ok(mapping)
+        Ok(memfd)
     }
 
     /// Maps the memory that a ticket leads to. What lies in it is not looked at.
@@ -196,11 +196,11 @@ impl Mapping {
         );
         // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
-        let mapping = Self {
+        let memfd = Self {
             file,
             base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
             len,
-            room: Room::of_this_process(),
+            headroom: Headroom::of_this_process(),
             namespaces,
         };
         MAPPINGS.fetch_add(1, Relaxed);
@@ -208,7 +208,7 @@ impl Mapping {
         // A core dump would read every page that is reserved, and so have the system make it.
         // SAFETY: the mapping just made; the advice changes nothing of what is in it.
         unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
-        Ok(mapping)
+        Ok(memfd)
     }
 
     /// What leads another process here.
@@ -229,7 +229,7 @@ impl Mapping {
 
 // SAFETY: `base` is a mapping of `len` bytes, page aligned, until drop. The file is as long and sealed against
 // getting shorter, so each of its pages can be read and written; fresh ones are 0. Only this type maps it.
-unsafe impl Memory for Mapping {
+unsafe impl Memory for Memfd {
     fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -243,14 +243,14 @@ unsafe impl Memory for Mapping {
             return Err(OutOfMemory);
         }
         let (from, len) = (range.start as u64, range.len() as u64);
-        if !self.room.has(len) {
+        if !self.headroom.has(len) {
             return Err(OutOfMemory);
         }
         let all = FallocateFlags::empty();
         retry_on_intr(|| fs::fallocate(&self.file, all, from, len)).map_err(|_| OutOfMemory)
     }
 
-    fn release(&self, range: Range<usize>) {
+    fn decommit(&self, range: Range<usize>) {
         let (from, len) = (range.start as u64, range.len() as u64);
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if len > 0 {
@@ -273,9 +273,9 @@ unsafe impl Memory for Mapping {
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
-unsafe impl Send for Mapping {}
+unsafe impl Send for Memfd {}
 
-impl Drop for Mapping {
+impl Drop for Memfd {
     fn drop(&mut self) {
         // SAFETY: mapped in `map` with this length; references into it end with `self`.
         unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len).ok() };

@@ -1,0 +1,443 @@
+//! Checked reads. A [`View`] owns the memory of a segment and trusts nothing in it: each number is compared with the
+//! size of its region, each walk has a longest length, and what does not fit is a [`Fault`]. Nothing here changes an
+//! entry, a list or a count.
+
+use bumpalo::Bump;
+use foldhash::fast::FixedState;
+use std::hash::{BuildHasher, Hasher};
+
+use super::{
+    layout::{Block, FREE_BLOCK, Geometry, Header, NONE, PAYLOAD, Row, State, Word},
+    memory::{Memory, OutOfMemory},
+};
+use crate::{
+    error::{Error, Result},
+    storage::{Entry, Stamp},
+    value::{Kind, Value},
+};
+
+/// The least number of buckets.
+pub(super) const BUCKETS: u32 = 16;
+
+/// What the scratch memory may keep between calls, in bytes.
+const SCRATCH: usize = 256 * 1024;
+
+/// Why a call on a segment failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The segment contradicts itself.
+    Damage,
+    /// There is no memory.
+    Memory,
+    /// There is no memory within the addresses that are reserved: so many bytes.
+    Reservation(usize),
+}
+
+impl From<OutOfMemory> for Fault {
+    fn from(_: OutOfMemory) -> Self {
+        Self::Memory
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // A rebuild did not mend it, so a process writes here without the lock at this moment. A later call may succeed.
+            Fault::Damage => Self::busy(),
+            Fault::Memory => Self::out_of_memory(),
+            Fault::Reservation(bytes) => Self::out_of_memory().with_message(format!(
+                "the entry does not fit into the {} MiB of addresses that are reserved for this namespace; \
+                     a process that shares fewer namespaces reserves more for each",
+                bytes >> 20
+            )),
+        }
+    }
+}
+
+/// What was read and checked, or why not.
+pub(super) type Checked<T> = std::result::Result<T, Fault>;
+
+/// Why a visit ended early.
+pub(super) enum Ended {
+    /// The visitor said so.
+    Visitor(Error),
+    /// The segment could not be read further.
+    Fault(Fault),
+}
+
+/// A value of its parts in a row.
+fn value_of(kind: Kind, inline: u64, bytes: &[u8]) -> Checked<Value<'_>> {
+    Value::from_parts(kind, inline, bytes).ok_or(Fault::Damage)
+}
+
+/// The memory of a segment, read with checks. What is read is copied, so it stays valid when the lock is given back.
+pub(super) struct View<M: Memory> {
+    pub(super) memory: M,
+    /// As checked when the segment was made or attached; never read from the header again.
+    pub(super) geometry: Geometry,
+    hasher: FixedState,
+    /// Copies of what was read since [`View::forget`].
+    scratch: Bump,
+}
+
+impl<M: Memory> View<M> {
+    /// A view of memory that is at least as long as `geometry` says. `seed` is that of the hash.
+    pub(super) fn new(memory: M, geometry: Geometry, seed: u64) -> Self {
+        debug_assert!(geometry.len <= memory.len());
+        Self {
+            memory,
+            geometry,
+            hasher: FixedState::with_seed(seed),
+            scratch: Bump::new(),
+        }
+    }
+
+    // ---- header, buckets, rows, blocks ----
+
+    /// The header.
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: whoever made the view has checked that the memory is at least as long as the geometry, which begins
+        // with a header; the memory is aligned to a page. Every field of a header is an atomic, which may change under
+        // a reference, and any bits are valid in it.
+        unsafe { self.memory.base().cast::<Header>().as_ref() }
+    }
+
+    /// A bucket of those reserved.
+    pub(super) fn bucket_at(&self, bucket: u32) -> Checked<&Word> {
+        if bucket >= self.geometry.buckets_max {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within its region, which lies within the memory; aligned, as the region is; an atomic.
+        Ok(unsafe {
+            self.memory
+                .base()
+                .add(self.geometry.index_at)
+                .cast::<Word>()
+                .add(bucket as usize)
+                .as_ref()
+        })
+    }
+
+    /// A row of those reserved, in use or not.
+    pub(super) fn row_at(&self, row: u32) -> Checked<&Row> {
+        if row == NONE || row >= self.geometry.rows_max {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within its region, which lies within the memory; aligned, as the region is; all atomics.
+        Ok(unsafe {
+            self.memory
+                .base()
+                .add(self.geometry.rows_at)
+                .cast::<Row>()
+                .add(row as usize)
+                .as_ref()
+        })
+    }
+
+    /// A block of those reserved, in use or not.
+    pub(super) fn block_at(&self, block: u32) -> Checked<&Block> {
+        if block == NONE || block >= self.geometry.blocks_max {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within its region, which lies within the memory; aligned, as the region is. The payload is
+        // in a cell and only ever copied, the link is an atomic.
+        Ok(unsafe {
+            self.memory
+                .base()
+                .add(self.geometry.blocks_at)
+                .cast::<Block>()
+                .add(block as usize)
+                .as_ref()
+        })
+    }
+
+    /// A row in use.
+    pub(super) fn row(&self, row: u32) -> Checked<&Row> {
+        if row < self.header().rows_used.get() {
+            self.row_at(row)
+        } else {
+            Err(Fault::Damage)
+        }
+    }
+
+    /// A row that is an entry.
+    pub(super) fn live_row(&self, row: u32) -> Checked<&Row> {
+        self.row(row).and_then(|row| {
+            if row.state().is() == State::LIVE {
+                Ok(row)
+            } else {
+                Err(Fault::Damage)
+            }
+        })
+    }
+
+    /// A block in use.
+    pub(super) fn block(&self, block: u32) -> Checked<&Block> {
+        if block < self.header().blocks_used.get() {
+            self.block_at(block)
+        } else {
+            Err(Fault::Damage)
+        }
+    }
+
+    /// The most rows that a list can have. A walk that is longer goes in a circle.
+    pub(super) fn longest(&self) -> u32 {
+        self.header().rows_used.get().min(self.geometry.rows_max)
+    }
+
+    /// One more than the highest row that may ever have been written.
+    pub(super) fn rows_written(&self) -> u32 {
+        let geometry = self.geometry;
+        let bytes = self.memory.written(geometry.rows_at..geometry.blocks_at);
+        (bytes / size_of::<Row>()).min(geometry.rows_max as usize) as u32
+    }
+
+    /// As [`View::rows_written`], of blocks.
+    pub(super) fn blocks_written(&self) -> u32 {
+        let geometry = self.geometry;
+        let bytes = self.memory.written(geometry.blocks_at..geometry.len);
+        (bytes / size_of::<Block>()).min(geometry.blocks_max as usize) as u32
+    }
+
+    /// Whether the counts of the header can be right.
+    #[inline(always)]
+    pub(super) fn is_plausible(&self) -> bool {
+        let (header, geometry) = (self.header(), &self.geometry);
+        let (rows, blocks) = (header.rows_used.get(), header.blocks_used.get());
+        (1..=geometry.rows_max).contains(&rows)
+            && (1..=geometry.blocks_max).contains(&blocks)
+            && rows <= header.rows_ready.get().max(1)
+            && blocks <= header.blocks_ready.get().max(1)
+            && header.buckets.get() <= header.buckets_ready.get()
+            && header.len.get() < rows
+            && header.slots.get() <= header.len.get()
+            && header.blocks_free.get() < blocks
+            && header.clock.get() <= u64::MAX / 2
+    }
+
+    // ---- hashing ----
+
+    /// The hash of a key.
+    pub(super) fn hash(&self, key: &[u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        let hash = hasher.finish();
+        (hash ^ hash >> 32) as u32
+    }
+
+    /// A number that two versions of the hash do not have in common.
+    pub(super) fn hash_check(&self) -> u64 {
+        let long = [7; 100];
+        u64::from(self.hash(b"shared store")) << 32 | u64::from(self.hash(&long))
+    }
+
+    /// The bucket of a hash among `buckets`, a number that grows by one at a time (linear hashing): the buckets
+    /// of the last power of two, and of the next one those that are there.
+    pub(super) fn bucket_of(hash: u32, buckets: u32) -> u32 {
+        let mask = buckets.next_power_of_two() - 1;
+        let bucket = hash & mask;
+        if bucket < buckets {
+            bucket
+        } else {
+            bucket & (mask >> 1)
+        }
+    }
+
+    /// The bucket of a hash.
+    pub(super) fn bucket(&self, hash: u32) -> Checked<&Word> {
+        let buckets = self.header().buckets.get();
+        if !(BUCKETS..=self.geometry.buckets_max).contains(&buckets) {
+            return Err(Fault::Damage);
+        }
+        self.bucket_at(Self::bucket_of(hash, buckets))
+    }
+
+    // ---- finding and reading ----
+
+    /// The row of a key.
+    pub(super) fn find(&self, key: &[u8], hash: u32) -> Checked<Option<u32>> {
+        let mut at = self.bucket(hash)?.get();
+        for _ in 0..self.longest() {
+            if at == NONE {
+                return Ok(None);
+            }
+            let row = self.live_row(at)?;
+            if row.hash.get() == hash && self.key_is(row, key)? {
+                return Ok(Some(at));
+            }
+            at = row.chain.get();
+        }
+        Err(Fault::Damage)
+    }
+
+    /// Whether the key of a row is this one.
+    pub(super) fn key_is(&self, row: &Row, key: &[u8]) -> Checked<bool> {
+        if row.key_len.get() as usize != key.len() {
+            return Ok(false);
+        }
+        let mut at = row.first.get();
+        for part in key.chunks(PAYLOAD) {
+            let block = self.block(at)?;
+            if block.read()[..part.len()] != *part {
+                return Ok(false);
+            }
+            at = block.link.get();
+        }
+        Ok(true)
+    }
+
+    /// Copies bytes of the chain that begins with `first`, after the first `skip` of them.
+    pub(super) fn copy_out(&self, first: u32, skip: usize, out: &mut [u8]) -> Checked<()> {
+        let mut at = first;
+        for _ in 0..skip / PAYLOAD {
+            at = self.block(at)?.link.get();
+        }
+        let mut skip = skip % PAYLOAD;
+        let mut out = out;
+        while !out.is_empty() {
+            let block = self.block(at)?;
+            let (part, rest) = out.split_at_mut(out.len().min(PAYLOAD - skip));
+            block.read_into(skip, part);
+            (out, skip, at) = (rest, 0, block.link.get());
+        }
+        // The link after the last byte is not checked: behind a key, the value goes on in the same block.
+        Ok(())
+    }
+
+    /// The stamp of a row.
+    pub(super) fn stamp_of(row: &Row) -> Stamp {
+        Stamp {
+            set_at: row.set_at.get(),
+            max_age: row.max_age.get(),
+        }
+    }
+
+    /// What a row's lengths say, if that can be: bytes in all, and the blocks they take.
+    pub(super) fn extent(&self, row: &Row) -> Checked<(usize, u32)> {
+        let bytes = u64::from(row.key_len.get()) + u64::from(row.value_len.get());
+        let blocks = bytes.div_ceil(PAYLOAD as u64);
+        if blocks >= u64::from(self.header().blocks_used.get()) {
+            return Err(Fault::Damage);
+        }
+        Ok((bytes as usize, blocks as u32))
+    }
+
+    /// Bytes in the scratch memory.
+    pub(super) fn scratch(&self, bytes: usize) -> Checked<&mut [u8]> {
+        self.scratch
+            .try_alloc_slice_fill_copy(bytes, 0)
+            .map_err(|_| Fault::Memory)
+    }
+
+    /// The value of a row. Its bytes are a copy in the scratch memory.
+    pub(super) fn value(&self, row: &Row) -> Checked<Value<'_>> {
+        let (inline, kind) = (row.inline.get(), row.state().kind().ok_or(Fault::Damage)?);
+        if !kind.has_bytes() {
+            return value_of(kind, inline, &[]);
+        }
+        self.extent(row)?;
+        let (key_len, value_len) = (row.key_len.get() as usize, row.value_len.get() as usize);
+        let bytes = self.scratch(value_len).map_err(|_| self.too_long(row))?;
+        self.copy_out(row.first.get(), key_len, bytes)?;
+        value_of(kind, inline, bytes)
+    }
+
+    /// The key of a row, as a copy in the scratch memory.
+    pub(super) fn key(&self, row: &Row) -> Checked<&[u8]> {
+        self.extent(row)?;
+        let key_len = row.key_len.get() as usize;
+        let key = self.scratch(key_len).map_err(|_| self.too_long(row))?;
+        self.copy_out(row.first.get(), 0, key)?;
+        Ok(key)
+    }
+
+    /// Why there is no memory for a copy of an entry: the entry is too long, or its length is damaged.
+    #[cold]
+    pub(super) fn too_long(&self, row: &Row) -> Fault {
+        let Ok((_, blocks)) = self.extent(row) else {
+            return Fault::Damage;
+        };
+        let mut at = row.first.get();
+        for _ in 0..blocks {
+            match self.block(at).map(|block| block.link.get()) {
+                Ok(next) if next & FREE_BLOCK == 0 => at = next,
+                _ => return Fault::Damage,
+            }
+        }
+        if at == NONE { Fault::Memory } else { Fault::Damage }
+    }
+
+    /// The entry of a row.
+    pub(super) fn entry(&self, row: &Row) -> Checked<Entry<'_>> {
+        Ok(Entry {
+            key: self.key(row)?,
+            value: self.value(row)?,
+            stamp: Self::stamp_of(row),
+        })
+    }
+
+    /// Passes each entry, from the most recent on, to `visit`; with the keys alone, its value is `undefined`.
+    ///
+    /// # Errors
+    /// [`Ended`]: the visitor has ended the visit, or the segment could not be read further.
+    pub(super) fn each(
+        &self,
+        keys_alone: bool,
+        mut visit: impl FnMut(Entry<'_>) -> Result<()>,
+    ) -> std::result::Result<(), Ended> {
+        let header = self.header();
+        let (mut newer, mut at) = (NONE, header.newest.get());
+        // No two entries have a block in common, so all of them together have no more than there are.
+        let mut blocks_left = header.blocks_used.get();
+        let mut buffer = Vec::new();
+        for _ in 0..self.longest() {
+            if at == NONE {
+                break;
+            }
+            let read = self.live_row(at).and_then(|row| {
+                // A row that leads back to the one before it comes once.
+                if row.newer.get() != newer {
+                    return Err(Fault::Damage);
+                }
+                let (bytes, blocks) = self.extent(row)?;
+                blocks_left = blocks_left.checked_sub(blocks).ok_or(Fault::Damage)?;
+                let (key_len, older) = (row.key_len.get() as usize, row.older.get());
+                let read = if keys_alone { key_len } else { bytes };
+                buffer.clear();
+                buffer.try_reserve(read).map_err(|_| self.too_long(row))?;
+                buffer.resize(read, 0);
+                self.copy_out(row.first.get(), 0, &mut buffer)?;
+                let (key, bytes) = buffer.split_at_checked(key_len).ok_or(Fault::Damage)?;
+                let value = match keys_alone {
+                    true => Value::Undefined,
+                    false => {
+                        let kind = row.state().kind().ok_or(Fault::Damage)?;
+                        value_of(kind, row.inline.get(), bytes)?
+                    }
+                };
+                let stamp = Self::stamp_of(row);
+                Ok((Entry { key, value, stamp }, older))
+            });
+            let (entry, older) = read.map_err(Ended::Fault)?;
+            visit(entry).map_err(Ended::Visitor)?;
+            (newer, at) = (at, older);
+        }
+        Ok(())
+    }
+
+    /// Forgets the copies. Nobody borrows them any more: the borrow would be one of `self`.
+    pub(super) fn forget(&mut self) {
+        if self.scratch.allocated_bytes() > SCRATCH {
+            self.scratch = Bump::new();
+        } else {
+            self.scratch.reset();
+        }
+    }
+
+    /// As [`View::forget`], where the copies take more memory than is worth keeping.
+    pub(super) fn forget_much(&mut self) {
+        if self.scratch.allocated_bytes() > SCRATCH {
+            self.forget();
+        }
+    }
+}
