@@ -2,7 +2,7 @@
 
 /**
  * Workers without a primary of ours: a process manager started them, or a primary that does not load the
- * package. What they find each other by; how, is in `src/storage/shared/peers.rs`.
+ * package. What they find each other by; how, is in `src/storage/shared/siblings.rs`.
  */
 
 const fs = require('fs');
