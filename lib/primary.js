@@ -7,7 +7,7 @@
 
 const cluster = require('cluster');
 const { randomUUID } = require('crypto');
-const { NativeRegistry } = require('./native');
+const { NativeRegistry, handle } = require('./native');
 const { NOTHING, decodeValue, encodeValue } = require('./codec');
 const { commands } = require('./commands');
 const { failSafe, makeError, unknownCommand } = require('./errors');
@@ -25,6 +25,7 @@ const log = debug('primary');
 
 const table = new Table();
 const registry = new NativeRegistry(table.state, prune);
+const registryId = registry.id;
 
 /** The caches of each namespace that was asked for. The registry may know more: those of workers. */
 const caches = new Map();
@@ -311,22 +312,32 @@ const LONGEST_HOLD = 60_000;
 function receive(worker, message) {
   if (!isOurs(message)) return;
   if (message.hello) send(worker, { source: SOURCE, hello });
-  if (typeof message.batch !== 'string') return;
-  let batch = message.batch;
-  const wait = Math.min(message.timeout > 0 ? message.timeout : DEFAULT_TIMEOUT, LONGEST_HOLD);
+  if (typeof message.batch !== 'string' || !worker.isConnected()) return;
+  const { from, batch, timeout } = message;
+  const queue = held.get(worker);
+  const left = queue === undefined ? answer(worker, from, batch) : batch;
+  if (left !== '') hold(worker, from, left, timeout);
+}
+
+/** Lets a batch wait for its store, behind those of the same worker that wait. */
+function hold(worker, from, batch, timeout) {
+  const wait = Math.min(timeout > 0 ? timeout : DEFAULT_TIMEOUT, LONGEST_HOLD);
   const due = performance.now() + wait;
-  const attempt = () => {
+  let queue = held.get(worker);
+  if (!queue) {
+    queue = new Waiting(() => held.delete(worker));
+    held.set(worker, queue);
+  }
+  queue.add(() => {
     if (!worker.isConnected()) return true;
     if (performance.now() >= due) {
       // Nobody waits for them any more, and not even a try is free.
-      refuse(worker, message.from, batch);
+      refuse(worker, from, batch);
       return true;
     }
-    batch = answer(worker, message.from, batch);
+    batch = answer(worker, from, batch);
     return batch === '';
-  };
-  const queue = queueOf(held, worker);
-  if (queue.length > 0 || !attempt()) queue.add(attempt);
+  });
 }
 
 /** Answers each request of a batch with an error: another worker has the store. */
@@ -340,6 +351,15 @@ function refuse(worker, to, batch) {
   );
 }
 
+/**
+ * Takes off a reply what it says of the requests that were left, if any: how many they are, and whether the first is an
+ * `execute`.
+ */
+function takeLeft(reply) {
+  const last = reply.at(-1);
+  return Array.isArray(last) && typeof last[1] === 'boolean' ? reply.pop() : undefined;
+}
+
 /** The last lines of a batch, as many as `count` says. */
 function lastLines(batch, count) {
   return batch.split('\n').filter(Boolean).slice(-count);
@@ -348,19 +368,21 @@ function lastLines(batch, count) {
 /** Answers a batch; its requests that were left because another worker has the store of the first of them. */
 function answer(worker, to, batch) {
   for (let builtIn = false; ;) {
-    const reply = registry.handle(batch, Date.now(), builtIn);
+    const reply = handle(registryId, batch, Date.now(), builtIn);
     if (typeof reply === 'string') {
-      table.release();
+      // The worker can go on while values are let go here.
       sendReply(worker, to, reply);
+      table.release();
       return '';
     }
-    const left = reply.at(-1)?.requests === undefined ? undefined : reply.pop();
+    const left = takeLeft(reply);
     const parts = reply.map(fetchValues);
     table.release();
     sendAnswers(worker, to, complete(parts));
     if (left === undefined) return '';
-    let lines = lastLines(batch, left.requests);
-    if (!left.executes) return lines.join('\n');
+    const [requests, executes] = left;
+    let lines = lastLines(batch, requests);
+    if (!executes) return lines.join('\n');
     builtIn = false;
     try {
       builtIn = !executeOwn(worker, to, lines[0]);

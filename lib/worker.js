@@ -222,8 +222,10 @@ class Channel {
   #executing = new Map();
   /** The highest id of an answer. All but those of functions of the application come in order. */
   #answered = 0;
+  /** Whether stores can be in shared memory at all. Else every call is a message, and messages keep their order. */
+  #shares = whyNot() === undefined;
   /** Whether there seems to be no primary of ours. */
-  #alone = whyNot() === undefined && !hasPrimary();
+  #alone = this.#shares && !hasPrimary();
 
   constructor() {
     process.on('message', (message) => this.#receive(message));
@@ -250,8 +252,7 @@ class Channel {
     if (space.json !== undefined && given.prune !== undefined && this.#primary) {
       // The store is at hand; the schedule is the primary's.
       const { prune } = given;
-      this.#outbox.push(this.#creation(space, { prune }));
-      this.#flushSoon();
+      this.#gather(this.#creation(space, { prune }));
     }
     return this.call(door, CREATE, door.store, space);
   }
@@ -265,6 +266,10 @@ class Channel {
       const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.wire ?? command.name}"`;
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(door, command, request, a, resolve, reject);
+      if (!this.#shares) {
+        this.#gather(call);
+        return;
+      }
       call.keys = command.keysOf?.(a);
       const { space } = door;
       if (space.isHere && (space.isWaiting || !space.underWay.blocks(call.keys))) {
@@ -282,6 +287,10 @@ class Channel {
     // Options concern every call that is made after them.
     call.place = space.underWay.begin(call.creates ? undefined : call.keys);
     space.open = false;
+    this.#gather(call);
+  }
+
+  #gather(call) {
     this.#outbox.push(call);
     this.#flushSoon();
   }
@@ -475,8 +484,7 @@ class Channel {
       this.post(call);
       return;
     }
-    this.#outbox.push(creation);
-    this.#flushSoon();
+    this.#gather(creation);
   }
 
   /** The same after a pause. */
