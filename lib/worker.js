@@ -196,7 +196,7 @@ const probe = Object.defineProperty(
 /** The way to the primary that all instances of this process share. */
 class Channel {
   /** Tells the answers to this copy of the package from those to another in the same process. */
-  #name = randomUUID();
+  #name = randomUUID().slice(0, 8);
   #nextId = 1;
   /** Batches that are under way, the oldest first. */
   #batches = [];
@@ -263,7 +263,7 @@ class Channel {
       const mode = door.copiesClones;
       if (command.snapshot) a = command.snapshot(a);
       const encoded = command.encode(mode, a, b, c);
-      const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.wire ?? command.name}"`;
+      const head = door.head(command, mode);
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(door, command, request, a, resolve, reject);
       if (!this.#shares) {
@@ -421,7 +421,7 @@ class Channel {
     while (this.#batches.length > 0 && this.#answered >= this.#batches[0].last) {
       this.#batches.shift();
     }
-    for (const space of this.#spaces.values()) space.heard(this.#answered);
+    if (this.#shares) for (const space of this.#spaces.values()) space.heard(this.#answered);
     // After what follows from these answers: its calls travel along.
     if (this.#outbox.length > 0) this.#flushSoon();
   }
@@ -622,6 +622,9 @@ let channel;
 
 /** The door of an instance in a worker: straight to the store, or by messages. */
 class WorkerDoor {
+  /** The heads of requests, by command; first for values as JSON, then for structured clones. */
+  #heads = [new Map(), new Map()];
+
   constructor({ namespace, serialization, store, error }, instance) {
     this.namespace = namespace;
     this.namespaceJson = JSON.stringify(namespace);
@@ -648,6 +651,18 @@ class WorkerDoor {
   /** Whether objects are copied as structured clones. */
   get copiesClones() {
     return this.clones ?? advanced ?? false;
+  }
+
+  /** What a request begins with, from behind its id. */
+  head(command, mode) {
+    const name = command.wire ?? command.name;
+    const heads = this.#heads[mode ? 1 : 0];
+    let head = heads.get(name);
+    if (head === undefined) {
+      head = `,${mode ? 1 : 0},${this.namespaceJson},"${name}"`;
+      heads.set(name, head);
+    }
+    return head;
   }
 
   call(command, a, b, c) {
