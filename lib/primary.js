@@ -14,7 +14,7 @@ const { failSafe, makeError, unknownCommand } = require('./errors');
 const { debug } = require('./debug');
 const { LRUCache, Opened, Table, bulk } = require('./lru-cache');
 const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('./options');
-const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isHello, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { BUSY, Waiting } = require('./waiting');
 
@@ -295,10 +295,10 @@ function sendAnswers(worker, to, answers) {
 
 function sendReply(worker, to, text) {
   try {
-    send(worker, { source: SOURCE, to, reply: `[${text}]` });
+    send(worker, [SOURCE, to, `[${text}]`]);
   } catch (error) {
     // Longer than a string can be, so it is one answer alone: only its caller hears of it.
-    send(worker, { source: SOURCE, to, reply: `[${errorAnswer(parseInt(text, 10), error)}]` });
+    send(worker, [SOURCE, to, `[${errorAnswer(parseInt(text, 10), error)}]`]);
   }
 }
 
@@ -311,9 +311,9 @@ const LONGEST_HOLD = 60_000;
 /** Answers one message of a worker, whatever it is. */
 function receive(worker, message) {
   if (!isOurs(message)) return;
-  if (message.hello) send(worker, { source: SOURCE, hello });
-  if (typeof message.batch !== 'string' || !worker.isConnected()) return;
-  const { from, batch, timeout } = message;
+  if (isHello(message)) send(worker, [SOURCE, hello]);
+  const [, from, batch, timeout] = message;
+  if (typeof batch !== 'string' || !worker.isConnected()) return;
   const queue = held.get(worker);
   const left = queue === undefined ? answer(worker, from, batch) : batch;
   if (left !== '') hold(worker, from, left, timeout);
@@ -459,8 +459,7 @@ function listen() {
   const limit = cluster.getMaxListeners();
   if (limit > 0) cluster.setMaxListeners(limit + 1);
   cluster.on('message', receive);
-  for (const worker of Object.values(cluster.workers ?? {}))
-    send(worker, { source: SOURCE, hello });
+  for (const worker of Object.values(cluster.workers ?? {})) send(worker, [SOURCE, hello]);
 }
 
 module.exports = { LocalDoor, allCaches, cacheOf, listen };

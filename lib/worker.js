@@ -13,7 +13,7 @@ const { KIND } = require('./codec');
 const { LONGEST_TIMER, timeoutOf } = require('./options');
 const { bulk, sharedKey } = require('./lru-cache');
 const { hasPrimary } = require('./peers');
-const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { MESSAGE_LENGTH, SOURCE, isHello, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { ELSEWHERE, Space } = require('./space');
 const { BUSY, passes } = require('./waiting');
@@ -230,7 +230,7 @@ class Channel {
   constructor() {
     process.on('message', (message) => this.#receive(message));
     process.on('disconnect', () => this.#close());
-    this.#post({ source: SOURCE, hello: probe }, nothing);
+    this.#post([SOURCE, probe], nothing);
   }
 
   /** A namespace as this worker has it. */
@@ -386,7 +386,7 @@ class Channel {
         timeout = Math.min(timeout, door.timeout ?? timeout);
         text += `[${call.id}${request}\n`;
       }
-      this.#post({ source: SOURCE, from: this.#name, batch: text, timeout }, (error) => {
+      this.#post([SOURCE, this.#name, text, timeout], (error) => {
         if (error) this.#dropBatch(batch, (call) => call.door.fail(call));
       });
     } catch (error) {
@@ -411,9 +411,10 @@ class Channel {
 
   #receive(message) {
     if (!isOurs(message)) return;
-    if (typeof message.hello === 'string') this.#greet(message.hello);
-    if (typeof message.reply !== 'string' || message.to !== this.#name) return;
-    const answers = JSON.parse(message.reply);
+    const [, to, reply] = message;
+    if (isHello(message) && typeof to === 'string') this.#greet(to);
+    if (typeof reply !== 'string' || to !== this.#name) return;
+    const answers = JSON.parse(reply);
     for (let at = 0; at < answers.length; at += 3) {
       this.#hear(answers[at], answers[at + 1], answers[at + 2]);
     }
