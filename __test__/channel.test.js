@@ -284,7 +284,7 @@ describe('a worker', () => {
         sent.push(message);
         return send.call(process, message, ...rest);
       };
-      process.on('message', (message) => message?.source === source && received.push(message));
+      process.on('message', (message) => message?.[0] === source && received.push(message));
       const calls = [];
       for (let at = 0; at < 100; at += 1) calls.push((at % 2 ? a : b).incr('n'), a.get('k'));
       calls.push(new Cache({ namespace: 'batch c', ...options }).set('k', 1), a.keys());
@@ -326,7 +326,7 @@ describe('a worker', () => {
       const sent = [];
       const { send } = process;
       process.send = (message, ...rest) => {
-        if (message.batch) sent.push(message.batch.split('\n').length - 1);
+        if (typeof message[2] === 'string') sent.push(message[2].split('\n').length - 1);
         return send.call(process, message, ...rest);
       };
       const tick = () => new Promise((resolve) => process.nextTick(resolve));

@@ -312,10 +312,9 @@ for (const door of DOORS) {
         const { SOURCE } = load('../../lib/protocol');
         return new Promise((resolve) => {
           process.on('message', (message) => {
-            if (message?.source === SOURCE && message.reply?.startsWith('[987654,'))
-              resolve(message.reply);
+            if (message?.[0] === SOURCE && message[2]?.startsWith('[987654,')) resolve(message[2]);
           });
-          process.send({ source: SOURCE, batch: '[987654,0,"never made","get","k"]' });
+          process.send([SOURCE, 'somebody', '[987654,0,"never made","get","k"]']);
         });
       });
       const [, kind, [name, message, code]] = JSON.parse(reply);
@@ -425,8 +424,7 @@ for (const door of DOORS) {
       assert.equal(await cache.get('k'), 1);
       assert.deepEqual(
         seen.filter(
-          (message) =>
-            message?.agent === undefined && !message?.reply && !message?.source?.includes?.('/'),
+          (message) => message?.agent === undefined && !String(message?.[0]).includes('/'),
         ),
         others,
       );
@@ -436,10 +434,16 @@ for (const door of DOORS) {
       const cache = await worker.open(patient({ namespace: unique('cluster') }));
       await cache.set('k', 1);
       const { SOURCE } = require('../lib/protocol');
-      for (const message of [...others, { source: SOURCE }, { source: SOURCE, reply: 5 }]) {
+      for (const message of [
+        ...others,
+        [SOURCE],
+        [SOURCE, 5],
+        [SOURCE, 5, 5],
+        { source: SOURCE },
+      ]) {
         worker.child.send(message);
       }
-      worker.child.send({ source: SOURCE, reply: '[123456789,0,"for nobody"]' });
+      worker.child.send([SOURCE, 'somebody', '[123456789,0,"for nobody"]']);
       assert.equal(await cache.get('k'), 1);
     });
   });

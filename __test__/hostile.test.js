@@ -9,30 +9,34 @@ const { SOURCE } = require('../lib/protocol');
 
 const deep = (open, close) => open.repeat(200_000) + close.repeat(200_000);
 
-/** Messages: [title, what is sent beside `source`]. None may be answered with a value. */
+/** Messages: [title, what follows `SOURCE` in the message]. None may be answered with a value. */
 const messages = [
-  ['no batch', {}],
+  ['no batch', []],
   ...[null, 5, true, [], {}, ['[1,0,"kept","get","k"]'], { length: 5 }].map((batch) => [
     `batch ${JSON.stringify(batch)}`,
-    { batch },
+    [null, batch],
   ]),
-  ['an empty batch', { batch: '' }],
-  ['empty lines', { batch: '\n\n\r\n\n' }],
-  ['a hello of another type', { hello: { value: [1] } }],
-  ['a reply', { reply: '[1,0,2]' }],
-  ['a reply that is no JSON', { reply: '[1,0' }],
-  ['prototype names', JSON.parse('{"__proto__":{"batch":"x"},"constructor":1,"toString":2}')],
-  ['what is no JSON', { batch: 'get k' }],
-  ['a truncated line', { batch: '[7,0,"kept","get"' }],
-  ['a truncated string', { batch: '[7,0,"kept","set","k",0,"va' }],
-  ['a NUL', { batch: '[7,0,"kept","get","k"]\0' }],
-  ['lone surrogates', { batch: '[7,0,"kept\ud800","get","\udc00"]' }],
-  ['open brackets without end', { batch: '['.repeat(1_000_000) }],
-  ['deep nesting', { batch: deep('[', ']') }],
-  ['deep nesting as an argument', { batch: `[7,0,"kept","get",${deep('[', ']')}]` }],
-  ['deep nesting as an option', { batch: `[7,0,"kept","()",{"max":${deep('{"a":', '}')}}]` }],
-  ['a very long line', { batch: 'x'.repeat(5_000_000) }],
-  ['many bad lines', { batch: '[\n'.repeat(200_000) }],
+  ['an empty batch', [null, '']],
+  ['empty lines', [null, '\n\n\r\n\n']],
+  ['a hello of another type', [{ value: [1] }]],
+  ['a reply', [null, '[1,0,2]']],
+  ['a reply that is no JSON', [null, '[1,0']],
+  [
+    'prototype names',
+    [null, JSON.parse('{"__proto__":{"batch":"x"},"constructor":1,"toString":2}')],
+  ],
+  ['more elements than there are', Array(1000).fill('x')],
+  ['what is no JSON', [null, 'get k']],
+  ['a truncated line', [null, '[7,0,"kept","get"']],
+  ['a truncated string', [null, '[7,0,"kept","set","k",0,"va']],
+  ['a NUL', [null, '[7,0,"kept","get","k"]\0']],
+  ['lone surrogates', [null, '[7,0,"kept\ud800","get","\udc00"]']],
+  ['open brackets without end', [null, '['.repeat(1_000_000)]],
+  ['deep nesting', [null, deep('[', ']')]],
+  ['deep nesting as an argument', [null, `[7,0,"kept","get",${deep('[', ']')}]`]],
+  ['deep nesting as an option', [null, `[7,0,"kept","()",{"max":${deep('{"a":', '}')}}]`]],
+  ['a very long line', [null, 'x'.repeat(5_000_000)]],
+  ['many bad lines', [null, '[\n'.repeat(200_000)]],
 ];
 
 /** Lines that have an id, each of which gets an error answer: [title, line]. */
@@ -100,7 +104,7 @@ for (const door of DOORS) {
         state.replies = [];
         const send = worker.child.send.bind(worker.child);
         worker.child.send = (message, ...rest) => {
-          if (message?.reply) state.replies.push(message.reply);
+          if (Array.isArray(message) && message.length === 3) state.replies.push(message[2]);
           return send(message, ...rest);
         };
         const { door } = await worker.run(({ state: theirs }) => theirs.cache.transport());
@@ -115,8 +119,7 @@ for (const door of DOORS) {
           state.replies.length = 0;
           // Two steps: a damaged id may be that of a call under way.
           await state.worker.run(
-            (context, mark, list) =>
-              list.forEach((item) => process.send({ source: mark, ...item })),
+            (context, mark, list) => list.forEach((item) => process.send([mark, ...item])),
             source,
             given,
           );
@@ -145,7 +148,7 @@ for (const door of DOORS) {
     for (const [title, line] of lines) {
       it(`${title}: an error answer, and its neighbours are answered`, async () => {
         const good = '[8,0,"kept","peek","k"]';
-        const [reply] = await send([{ batch: `${good}\n${line}\n${good}\n` }]);
+        const [reply] = await send([[null, `${good}\n${line}\n${good}\n`]]);
         const [id, kind, value, badId, badKind, error, ...rest] = JSON.parse(reply);
         assert.deepEqual([id, kind, value], [8, 0, 'kept']);
         assert.deepEqual([badId, badKind], [7, 4]);
@@ -171,7 +174,7 @@ for (const door of DOORS) {
         '[8,',
       ];
       const batch = bad.map((line, at) => `${line}\n${good(at)}`).join('\n');
-      const [reply] = await send([{ batch }]);
+      const [reply] = await send([[null, batch]]);
       assert.deepEqual(
         JSON.parse(reply),
         bad.flatMap((_, at) => [at, 0, 'kept']),
@@ -185,7 +188,7 @@ for (const door of DOORS) {
           state.replies.length = 0;
           await state.worker.run(
             async ({ state: theirs }, mark, number) => {
-              process.send({ source: mark, batch: '[9,0,"kept","has","k"]\n'.repeat(number) });
+              process.send([mark, null, '[9,0,"kept","has","k"]\n'.repeat(number)]);
               // By reference: the primary is asked for it, through either door.
               await theirs.cache.get('1');
             },
@@ -218,7 +221,7 @@ for (const door of DOORS) {
           if (random(3)) text[at] = bytes[random(bytes.length)];
           else text.splice(at, 1 + random(4));
         }
-        return { batch: text.join('') };
+        return [null, text.join('')];
       });
       await send(damaged);
     });

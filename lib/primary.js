@@ -8,14 +8,14 @@
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
 const { randomUUID } = require('crypto');
-const { NativeRegistry } = require('./native');
+const { NativeRegistry, handle } = require('./native');
 const { NOTHING, decodeValue, encodeValue } = require('./codec');
 const { commands } = require('./commands');
 const { CODES, failSafe, makeError, unknownCommand } = require('./errors');
 const { debug } = require('./debug');
 const { LRUCache, Opened, Table, bulk } = require('./lru-cache');
 const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('./options');
-const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isHello, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { Waiting } = require('./waiting');
 
@@ -28,6 +28,7 @@ const log = debug('primary');
 
 const table = new Table();
 const registry = new NativeRegistry(table.state, prune);
+const registryId = registry.id;
 
 /** The caches of each namespace that was asked for. The registry may know more: those of workers. */
 const caches = new Map();
@@ -297,10 +298,10 @@ function sendAnswers(worker, to, answers) {
 
 function sendReply(worker, to, text) {
   try {
-    send(worker, { source: SOURCE, to, reply: `[${text}]` });
+    send(worker, [SOURCE, to, `[${text}]`]);
   } catch (error) {
     // Longer than a string can be, so it is one answer alone: only its caller hears of it.
-    send(worker, { source: SOURCE, to, reply: `[${errorAnswer(parseInt(text, 10), error)}]` });
+    send(worker, [SOURCE, to, `[${errorAnswer(parseInt(text, 10), error)}]`]);
   }
 }
 
@@ -313,23 +314,33 @@ const LONGEST_HOLD = 60_000;
 /** Answers one message of a worker, whatever it is. */
 function receive(worker, message) {
   if (!isOurs(message)) return;
-  if (message.hello) send(worker, { source: SOURCE, hello });
-  if (typeof message.batch !== 'string') return;
-  let batch = message.batch;
-  const wait = Math.min(message.timeout > 0 ? message.timeout : DEFAULT_TIMEOUT, LONGEST_HOLD);
+  if (isHello(message)) send(worker, [SOURCE, hello]);
+  const [, from, batch, timeout] = message;
+  if (typeof batch !== 'string' || !worker.isConnected()) return;
+  const queue = held.get(worker);
+  const left = queue === undefined ? answer(worker, from, batch) : batch;
+  if (left !== '') hold(worker, from, left, timeout);
+}
+
+/** Lets a batch wait for its store, behind those of the same worker that wait. */
+function hold(worker, from, batch, timeout) {
+  const wait = Math.min(timeout > 0 ? timeout : DEFAULT_TIMEOUT, LONGEST_HOLD);
   const due = performance.now() + wait;
-  const attempt = () => {
+  let queue = held.get(worker);
+  if (!queue) {
+    queue = new Waiting(() => held.delete(worker));
+    held.set(worker, queue);
+  }
+  queue.add(() => {
     if (!worker.isConnected()) return true;
     if (performance.now() >= due) {
       // Nobody waits for them any more, and not even a try is free.
-      refuse(worker, message.from, batch);
+      refuse(worker, from, batch);
       return true;
     }
-    batch = answer(worker, message.from, batch);
+    batch = answer(worker, from, batch);
     return batch === '';
-  };
-  const queue = queueOf(held, worker);
-  if (queue.length > 0 || !attempt()) queue.add(attempt);
+  });
 }
 
 /** Answers each request of a batch with an error: another worker has the store. */
@@ -343,6 +354,15 @@ function refuse(worker, to, batch) {
   );
 }
 
+/**
+ * Takes off a reply what it says of the requests that were left, if any: how many they are, and whether the first is an
+ * `execute`.
+ */
+function takeLeft(reply) {
+  const last = reply.at(-1);
+  return Array.isArray(last) && typeof last[1] === 'boolean' ? reply.pop() : undefined;
+}
+
 /** The last lines of a batch, as many as `count` says. */
 function lastLines(batch, count) {
   return batch.split('\n').filter(Boolean).slice(-count);
@@ -351,19 +371,21 @@ function lastLines(batch, count) {
 /** Answers a batch; its requests that were left because another worker has the store of the first of them. */
 function answer(worker, to, batch) {
   for (let builtIn = false; ;) {
-    const reply = registry.handle(batch, Date.now(), builtIn);
+    const reply = handle(registryId, batch, Date.now(), builtIn);
     if (typeof reply === 'string') {
-      table.release();
+      // The worker can go on while values are let go here.
       sendReply(worker, to, reply);
+      table.release();
       return '';
     }
-    const left = reply.at(-1)?.requests === undefined ? undefined : reply.pop();
+    const left = takeLeft(reply);
     const parts = reply.map(fetchValues);
     table.release();
     sendAnswers(worker, to, complete(parts));
     if (left === undefined) return '';
-    let lines = lastLines(batch, left.requests);
-    if (!left.executes) return lines.join('\n');
+    const [requests, executes] = left;
+    let lines = lastLines(batch, requests);
+    if (!executes) return lines.join('\n');
     builtIn = false;
     try {
       builtIn = !executeOwn(worker, to, lines[0]);
@@ -440,8 +462,7 @@ function listen() {
   const limit = cluster.getMaxListeners();
   if (limit > 0) cluster.setMaxListeners(limit + 1);
   cluster.on('message', receive);
-  for (const worker of Object.values(cluster.workers ?? {}))
-    send(worker, { source: SOURCE, hello });
+  for (const worker of Object.values(cluster.workers ?? {})) send(worker, [SOURCE, hello]);
 }
 
 module.exports = { LocalDoor, allCaches, cacheOf, listen };

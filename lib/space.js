@@ -5,7 +5,7 @@
  * it. `lib/worker.js` has the messages.
  */
 
-const { NativeRegistry } = require('./native');
+const { NativeRegistry, handle } = require('./native');
 const { debug } = require('./debug');
 const { CODES, concernsStore, makeError, passes } = require('./errors');
 const { KIND } = require('./codec');
@@ -204,7 +204,7 @@ class Space {
   }
 
   #handle(call) {
-    const reply = registry.handle(`[0${call.request}`, Date.now());
+    const reply = handle(registry.id, `[0${call.request}`, Date.now());
     // A request that is left: another process has the store.
     if (typeof reply !== 'string') return [KIND.ERROR, ['Error', '', BUSY]];
     const [, kind, payload] = JSON.parse(`[${reply}]`);

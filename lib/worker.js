@@ -13,7 +13,7 @@ const { KIND } = require('./codec');
 const { LONGEST_TIMER, timeoutOf } = require('./options');
 const { bulk, sharedKey } = require('./lru-cache');
 const { hasPrimary } = require('./peers');
-const { MESSAGE_LENGTH, SOURCE, isOurs } = require('./protocol');
+const { MESSAGE_LENGTH, SOURCE, isHello, isOurs } = require('./protocol');
 const { whyNot } = require('./sharing');
 const { Space } = require('./space');
 
@@ -197,7 +197,7 @@ const probe = Object.defineProperty(
 /** The way to the primary that all instances of this process share. */
 class Channel {
   /** Tells the answers to this copy of the package from those to another in the same process. */
-  #name = randomUUID();
+  #name = randomUUID().slice(0, 8);
   #nextId = 1;
   /** Batches that are under way, the oldest first. */
   #batches = [];
@@ -223,13 +223,15 @@ class Channel {
   #executing = new Map();
   /** The highest id of an answer. All but those of functions of the application come in order. */
   #answered = 0;
+  /** Whether stores can be in shared memory at all. Else every call is a message, and messages keep their order. */
+  #shares = whyNot() === undefined;
   /** Whether there seems to be no primary of ours. */
-  #alone = whyNot() === undefined && !hasPrimary();
+  #alone = this.#shares && !hasPrimary();
 
   constructor() {
     process.on('message', (message) => this.#receive(message));
     process.on('disconnect', () => this.#close());
-    this.#post({ source: SOURCE, hello: probe }, nothing);
+    this.#post([SOURCE, probe], nothing);
   }
 
   /** A namespace as this worker has it. */
@@ -251,8 +253,7 @@ class Channel {
     if (space.json !== undefined && given.prune !== undefined && this.#primary) {
       // The store is at hand; the schedule is the primary's.
       const { prune } = given;
-      this.#outbox.push(this.#creation(space, { prune }));
-      this.#flushSoon();
+      this.#gather(this.#creation(space, { prune }));
     }
     return this.call(door, CREATE, door.store, space);
   }
@@ -263,9 +264,13 @@ class Channel {
       const mode = door.copiesClones;
       if (command.snapshot) a = command.snapshot(a);
       const encoded = command.encode(mode, a, b, c);
-      const head = `,${mode ? 1 : 0},${door.namespaceJson},"${command.wire ?? command.name}"`;
+      const head = door.head(command, mode);
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(door, command, request, a, resolve, reject);
+      if (!this.#shares) {
+        this.#gather(call);
+        return;
+      }
       call.keys = command.keysOf?.(a);
       const { space } = door;
       if (space.isHere && (space.isWaiting || !space.underWay.blocks(call.keys))) {
@@ -283,6 +288,10 @@ class Channel {
     // Options concern every call that is made after them.
     call.place = space.underWay.begin(call.creates ? undefined : call.keys);
     space.open = false;
+    this.#gather(call);
+  }
+
+  #gather(call) {
     this.#outbox.push(call);
     this.#flushSoon();
   }
@@ -378,7 +387,7 @@ class Channel {
         timeout = Math.min(timeout, door.timeout ?? timeout);
         text += `[${call.id}${request}\n`;
       }
-      this.#post({ source: SOURCE, from: this.#name, batch: text, timeout }, (error) => {
+      this.#post([SOURCE, this.#name, text, timeout], (error) => {
         if (error) this.#dropBatch(batch, (call) => call.door.fail(call));
       });
     } catch (error) {
@@ -404,9 +413,10 @@ class Channel {
 
   #receive(message) {
     if (!isOurs(message)) return;
-    if (typeof message.hello === 'string') this.#greet(message.hello);
-    if (typeof message.reply !== 'string' || message.to !== this.#name) return;
-    const answers = JSON.parse(message.reply);
+    const [, to, reply] = message;
+    if (isHello(message) && typeof to === 'string') this.#greet(to);
+    if (typeof reply !== 'string' || to !== this.#name) return;
+    const answers = JSON.parse(reply);
     for (let at = 0; at < answers.length; at += 3) {
       this.#hear(answers[at], answers[at + 1], answers[at + 2]);
     }
@@ -414,7 +424,7 @@ class Channel {
     while (this.#batches.length > 0 && this.#answered >= this.#batches[0].last) {
       this.#batches.shift();
     }
-    for (const space of this.#spaces.values()) space.heard(this.#answered);
+    if (this.#shares) for (const space of this.#spaces.values()) space.heard(this.#answered);
     // After what follows from these answers: its calls travel along.
     if (this.#outbox.length > 0) this.#flushSoon();
   }
@@ -477,8 +487,7 @@ class Channel {
       this.post(call);
       return;
     }
-    this.#outbox.push(creation);
-    this.#flushSoon();
+    this.#gather(creation);
   }
 
   /** The same after a pause. */
@@ -616,6 +625,9 @@ let channel;
 
 /** The door of an instance in a worker: straight to the store, or by messages. */
 class WorkerDoor {
+  /** The heads of requests, by command; first for values as JSON, then for structured clones. */
+  #heads = [new Map(), new Map()];
+
   constructor({ namespace, serialization, store, error }, instance) {
     this.namespace = namespace;
     this.namespaceJson = JSON.stringify(namespace);
@@ -642,6 +654,18 @@ class WorkerDoor {
   /** Whether objects are copied as structured clones. */
   get copiesClones() {
     return this.clones ?? advanced ?? false;
+  }
+
+  /** What a request begins with, from behind its id. */
+  head(command, mode) {
+    const name = command.wire ?? command.name;
+    const heads = this.#heads[mode ? 1 : 0];
+    let head = heads.get(name);
+    if (head === undefined) {
+      head = `,${mode ? 1 : 0},${this.namespaceJson},"${name}"`;
+      heads.set(name, head);
+    }
+    return head;
   }
 
   call(command, a, b, c) {

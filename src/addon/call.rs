@@ -225,6 +225,34 @@ impl Call {
         }
     }
 
+    /// A string as UTF-8, in room that can be used again; lone surrogates become U+FFFD. Empty for what is no string.
+    pub fn utf8<'a>(
+        &self,
+        value: JsValue,
+        room: &'a mut Vec<u8>,
+    ) -> std::result::Result<&'a str, &'static str> {
+        if room.is_empty() {
+            room.resize(1024, 0);
+        }
+        let mut length = 0;
+        loop {
+            // SAFETY: the room is passed with its size; Node writes at most that, a terminating 0 included. What is
+            // no string leaves `length` as it is.
+            unsafe {
+                let start = room.as_mut_ptr().cast();
+                sys::napi_get_value_string_utf8(self.env, value, start, room.len(), &mut length)
+            };
+            // No part of a character is written: up to 3 bytes less than the room may be a string that goes on.
+            if length + 4 < room.len() {
+                break;
+            }
+            // SAFETY: without a buffer Node gives the length alone.
+            unsafe { sys::napi_get_value_string_utf8(self.env, value, ptr::null_mut(), 0, &mut length) };
+            room.resize(length + 5, 0);
+        }
+        std::str::from_utf8(&room[..length]).map_err(|_| "internal error: a string of JavaScript is no UTF-8")
+    }
+
     /// Passes the bytes of a key to `run`, or says why it is none. Most keys need no allocation.
     pub fn with_key<R>(&self, value: JsValue, run: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
         let mut units = [0u16; ASCII_BYTES];

@@ -2,15 +2,16 @@
 
 use napi::JsValue as _;
 use napi::{
-    bindgen_prelude::{Array, Either, Either3, Env, Function, Int32Array},
+    bindgen_prelude::{Array, Either, Env, Function, Int32Array},
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
 use napi_derive::napi;
-use std::{rc::Rc, sync::Arc, time::Duration};
+use slab::Slab;
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
-    caches::{Held, NativeCache, Table},
-    call::{Call, Type},
+    caches::{Held, NativeCache, Table, made},
+    call::{Call, JsValue, Type},
 };
 use crate::{
     error::Error,
@@ -33,28 +34,32 @@ fn data(error: Error) -> ErrorData {
     ]
 }
 
-/// A piece of a reply that JavaScript completes: text, a slot and 1 for a clone of its value, or a namespace
-/// and the worker's ticket to it (empty for none). See `Piece` in `src/protocol.rs`.
-type ReplyPiece = Either3<String, Vec<u32>, Vec<String>>;
+/// What the JavaScript object and the calls by number share.
+struct Namespaces {
+    registry: Registry,
+    table: Rc<Table>,
+    /// Room for a batch, so that most calls allocate none.
+    room: RefCell<Vec<u8>>,
+}
 
-/// Ready text, or the id of a request and the pieces of its answer; or the requests that are left.
-type ReplyPart = Either3<String, (f64, Vec<ReplyPiece>), LeftRequests>;
-
-/// The last requests of a batch, which were not handled.
-#[napi(object)]
-pub struct LeftRequests {
-    /// How many they are.
-    pub requests: u32,
-    /// Whether the first of them is an `execute`, which may call a function of the application. Otherwise another
-    /// process has the store of the first.
-    pub executes: bool,
+thread_local! {
+    /// One set of registries per JavaScript thread: a thread never sees another's.
+    static REGISTRIES: RefCell<Slab<Rc<Namespaces>>> = const { RefCell::new(Slab::new()) };
 }
 
 /// The namespaces of the primary, or of a process with no cluster.
 #[napi]
 pub struct NativeRegistry {
-    registry: Registry,
-    table: Rc<Table>,
+    index: usize,
+    inner: Rc<Namespaces>,
+}
+
+impl Drop for NativeRegistry {
+    fn drop(&mut self) {
+        // At the very end of a thread its table may be gone before the last finalizer runs.
+        let gone = REGISTRIES.try_with(|all| all.try_borrow_mut().ok()?.try_remove(self.index));
+        drop(gone);
+    }
 }
 
 #[napi]
@@ -81,17 +86,29 @@ impl NativeRegistry {
         if let (Some(identity), Some(parent)) = (identity, parent) {
             registry = registry.with_siblings(Siblings { identity, parent });
         }
-        Ok(Self { registry, table })
+        let inner = Rc::new(Namespaces {
+            registry,
+            table,
+            room: RefCell::default(),
+        });
+        let index = REGISTRIES.with_borrow_mut(|all| all.insert(inner.clone()));
+        Ok(Self { index, inner })
+    }
+
+    /// The number that names this registry in calls of `handle`.
+    #[napi(getter, catch_unwind)]
+    pub fn id(&self) -> u32 {
+        self.index as u32
     }
 
     /// Makes the cache of a namespace, or applies options (as JSON) to the one there is. An error as data, or
     /// nothing.
     #[napi(catch_unwind)]
     pub fn open(&self, namespace: String, options: String) -> Option<ErrorData> {
-        let opened =
-            Options::parse(&options).and_then(|options| self.registry.open(&namespace, options, LOCK_WAIT));
+        let opened = Options::parse(&options)
+            .and_then(|options| self.inner.registry.open(&namespace, options, LOCK_WAIT));
         // A lower `max` has evicted what is over it.
-        self.table.release();
+        self.inner.table.release();
         opened.err().map(data)
     }
 
@@ -99,18 +116,22 @@ impl NativeRegistry {
     /// make them again does with `patient` ones, which wait for a tenth of a second.
     #[napi(catch_unwind)]
     pub fn cache(&self, namespace: String, patient: Option<bool>) -> Option<NativeCache> {
-        let store = self.registry.get(&namespace)?;
+        let store = self.inner.registry.get(&namespace)?;
         let patience = match patient {
             Some(true) => Duration::from_millis(100),
             _ => LOCK_WAIT,
         };
-        Some(NativeCache::new(Held::new(store, patience, self.table.clone())))
+        Some(NativeCache::new(Held::new(
+            store,
+            patience,
+            self.inner.table.clone(),
+        )))
     }
 
     /// Says that the application has the synchronous cache of a namespace, and may put functions on it.
     #[napi(catch_unwind)]
     pub fn expose(&self, namespace: String) {
-        if let Some(store) = self.registry.get(&namespace) {
+        if let Some(store) = self.inner.registry.get(&namespace) {
             store.expose();
         }
     }
@@ -118,13 +139,13 @@ impl NativeRegistry {
     /// Lets go of a namespace and its schedule.
     #[napi(catch_unwind)]
     pub fn forget(&self, namespace: String) {
-        self.registry.forget(&namespace);
+        self.inner.registry.forget(&namespace);
     }
 
     /// The names of all namespaces.
     #[napi(catch_unwind)]
     pub fn names(&self) -> Vec<String> {
-        self.registry.names()
+        self.inner.registry.names()
     }
 
     /// Moves a namespace to shared memory (to that of `ticket`, unless it is empty), whose ticket is returned, or
@@ -142,69 +163,94 @@ impl NativeRegistry {
             let value = call.element(values.raw(), slot).ok()?;
             (call.type_of(value) == Type::String).then(|| call.utf16(value, wtf8::from_utf16))
         };
-        let shared = self.registry.share(&namespace, &ticket, text);
-        self.table.release();
+        let shared = self.inner.registry.share(&namespace, &ticket, text);
+        self.inner.table.release();
         shared.map_or_else(|error| Either::B(data(error)), Either::A)
     }
 
     /// Adds a namespace that another process has shared. An error as data, or nothing.
     #[napi(catch_unwind)]
     pub fn attach(&self, namespace: String, ticket: String) -> Option<ErrorData> {
-        self.registry.attach(&namespace, &ticket).err().map(data)
+        self.inner.registry.attach(&namespace, &ticket).err().map(data)
     }
 
     /// The ticket to a namespace that is shared.
     #[napi(catch_unwind)]
     pub fn ticket(&self, namespace: String) -> Option<String> {
-        self.registry.ticket(&namespace)
+        self.inner.registry.ticket(&namespace)
     }
 
     /// Prunes a namespace because its schedule says so, unless another process has done it. Returns whether it
     /// was done; an error as data where another process has the store.
     #[napi(catch_unwind)]
     pub fn scheduled(&self, namespace: String, now: f64) -> Either<bool, ErrorData> {
-        let done = self.registry.scheduled(&namespace, now);
-        self.table.release();
+        let done = self.inner.registry.scheduled(&namespace, now);
+        self.inner.table.release();
         done.map_or_else(|error| Either::B(data(error)), Either::A)
     }
 
     /// Lets values go whose entries other processes have removed.
     #[napi(catch_unwind)]
     pub fn sweep(&self) {
-        self.registry.sweep();
-        self.table.release();
-    }
-
-    /// Answers a batch of requests: ready text where that is all, parts to complete where JavaScript values
-    /// are asked for, or where requests are left: the last part says how many, and why. `built_in` says that the first
-    /// request is an `execute` of a command, not of a function of the application.
-    #[napi(catch_unwind)]
-    pub fn handle(&self, batch: String, now: f64, built_in: Option<bool>) -> Either<String, Vec<ReplyPart>> {
-        let mut parts = handler::handle(&self.registry, &batch, now, built_in.unwrap_or(false));
-        self.table.release();
-        if let [Part::Ready(text)] = &mut parts[..] {
-            return Either::A(std::mem::take(text));
-        }
-        Either::B(parts.into_iter().map(part).collect())
+        self.inner.registry.sweep();
+        self.inner.table.release();
     }
 }
 
-fn part(part: Part) -> ReplyPart {
+/// The most room that is kept for the next batch, in bytes.
+const BATCH_ROOM: usize = 1 << 16;
+
+/// `handle(registry, batch, now, builtIn)` answers a batch of requests: a text where that is all; or a list of parts, to
+/// be completed where they hold JavaScript values. A part is ready text, `[id, pieces]` of one request, or
+/// `[requests, executes]`, see [`Part`]. `builtIn` says that the first request is an `execute` of a command, not of a
+/// function of the application.
+pub fn handle(call: &Call) -> std::result::Result<JsValue, &'static str> {
+    let inner = REGISTRIES
+        .with_borrow(|all| all.get(call.index(call.argument(0)) as usize).cloned())
+        .ok_or("internal error: no such registry")?;
+    let mut room = inner.room.take();
+    let batch = call.utf8(call.argument(1), &mut room)?;
+    let (now, built_in) = (call.number(call.argument(2)), call.bool(call.argument(3)));
+    let parts = handler::handle(&inner.registry, batch, now, built_in);
+    inner.table.release();
+    if room.len() <= BATCH_ROOM {
+        inner.room.replace(room);
+    }
+    let answer = match &parts[..] {
+        [Part::Ready(text)] => call.js_string(text.as_bytes()),
+        parts => list(call, parts, part),
+    };
+    made(answer).map_err(|_| "internal error: a reply is too large for JavaScript")
+}
+
+fn list<T>(call: &Call, items: &[T], convert: fn(&Call, &T) -> JsValue) -> JsValue {
+    let items: Vec<_> = items.iter().map(|item| convert(call, item)).collect();
+    call.array(&items)
+}
+
+fn part(call: &Call, part: &Part) -> JsValue {
     match part {
-        Part::Ready(text) => Either3::A(text),
-        Part::Pending { id, pieces } => Either3::B((id as f64, pieces.into_iter().map(piece).collect())),
-        Part::Left { requests, executes } => Either3::C(LeftRequests {
-            requests: requests as u32,
-            executes,
-        }),
+        Part::Ready(text) => call.js_string(text.as_bytes()),
+        Part::Pending { id, pieces } => call.array(&[call.js_number(*id as f64), list(call, pieces, piece)]),
+        Part::Left { requests, executes } => {
+            call.array(&[call.js_number(*requests as f64), call.js_bool(*executes)])
+        }
     }
 }
 
-fn piece(piece: Piece) -> ReplyPiece {
+/// Text, a slot and 1 for a clone of its value, or a namespace and the worker's ticket to it (empty for none). See
+/// [`Piece`].
+fn piece(call: &Call, piece: &Piece) -> JsValue {
+    let text = |text: &str| call.js_string(text.as_bytes());
     match piece {
-        Piece::Text(text) => Either3::A(text),
-        Piece::Slot(slot, mode) => Either3::B(vec![slot, u32::from(mode == Mode::Advanced)]),
-        Piece::Ticket { namespace, theirs } => Either3::C(vec![namespace, theirs.unwrap_or_default()]),
+        Piece::Text(ready) => text(ready),
+        Piece::Slot(slot, mode) => {
+            let advanced = u32::from(*mode == Mode::Advanced);
+            call.array(&[call.js_number((*slot).into()), call.js_number(advanced.into())])
+        }
+        Piece::Ticket { namespace, theirs } => {
+            call.array(&[text(namespace), text(theirs.as_deref().unwrap_or_default())])
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::cell::Cell;
 use super::{
     caches::{Held, Outcome, held, made},
     call::{self, Body, Call, JsClock, JsValue, Type},
+    registry,
     values::{Copied, Read, Values},
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
 type Answer = std::result::Result<JsValue, &'static str>;
 
 /// Every function here, by the name JavaScript calls it.
-static FUNCTIONS: [(&str, Body); 26] = [
+static FUNCTIONS: [(&str, Body); 27] = [
     ("get", get),
     ("peek", peek),
     ("has", has),
@@ -56,6 +57,7 @@ static FUNCTIONS: [(&str, Body); 26] = [
     ("hold", hold),
     ("unhold", unhold),
     ("isExposed", is_exposed),
+    ("handle", registry::handle),
 ];
 
 #[napi(module_exports)]
