@@ -54,7 +54,8 @@ describe('lists that Rust and JavaScript both have', () => {
     const registry = new native.NativeRegistry(new Int32Array(64), () => {});
     assert.strictEqual(registry.open('kinds', '{}'), null);
     /** Kind and payload of an answer. */
-    const ask = (request) => JSON.parse(`[${registry.handle(`[1,0,"kinds",${request}]`, 0)}]`);
+    const ask = (request) =>
+      JSON.parse(`[${native.handle(registry.id, `[1,0,"kinds",${request}]`, 0)}]`);
     const clone = v8.serialize(new Map()).toString('base64');
     const values = { JSON: '{"a":1}', UNDEFINED: '0', SPECIAL: '"NaN"', CLONE: `"${clone}"` };
     for (const [name, payload] of Object.entries(values)) {

@@ -76,3 +76,5 @@ export function release(cache: Id): Result;
 export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
+/** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests are left. */
+export function handle(registry: number, batch: string, now: number, builtIn?: boolean): any;
