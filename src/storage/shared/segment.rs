@@ -519,7 +519,7 @@ impl<M: Memory> Storage for Segment<M> {
     }
 }
 
-/// In shared memory the door has withdrawn before, under the lock, and nothing is left to do here.
+/// In shared memory `Store` has removed the entries before, under the lock, and nothing is left to do here.
 impl<M: Memory> Drop for Segment<M> {
     fn drop(&mut self) {
         self.withdraw_slots();
