@@ -224,7 +224,7 @@ impl Store {
         self.inner.lock().cache.storage().ticket()
     }
 
-    /// Moves the cache to memory that can be shared, unless it is there already; order, ages and bounds stay.
+    /// Moves the cache to memory that can be shared, unless it is there already; order, ages and limits stay.
     /// JavaScript values keep the slots they have in `slots`, but for those that `text` says are strings (as
     /// WTF-8).
     ///
@@ -235,7 +235,7 @@ impl Store {
     }
 
     /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the
-    /// same keys, and bounds that are there stay where this cache has none. A cache that is shared already stays
+    /// same keys, and limits that are there stay where this cache has none. A cache that is shared already stays
     /// where it is and takes over the entries from there, but for those whose keys it has; the others leave that
     /// memory then.
     ///
