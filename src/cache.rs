@@ -213,7 +213,8 @@ impl<S: Storage> Cache<S> {
         self.store(key, value, stamp, now)
     }
 
-    /// The one way in for an entry, and so where bounds are kept. Results as those of [`Cache::set`].
+    /// Stores an entry and evicts others to keep the limits. Every call of the rules that stores an entry comes here; a
+    /// move between storages (`store.rs`) puts entries itself and then calls [`Cache::trim`]. Returns as [`Cache::set`].
     fn store(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, now: impl Clock) -> Result<bool> {
         let limits = self.limits();
         let size = self.storage.entry_size(key, value);

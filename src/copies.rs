@@ -4,7 +4,7 @@ use crate::{
     command::Sink,
     error::{Error, Result},
     key::KeyView,
-    value::Value,
+    value::{Kind, Value},
 };
 
 /// Copies of values, keys and numbers, in the order in which they were read: one run of bytes, each item a tag and
@@ -42,19 +42,15 @@ pub enum Item<'a> {
     Number(f64),
 }
 
+/// Tags of items: a value has the number of its [`Kind`], the others have these.
 mod tag {
-    pub const UNDEFINED: u8 = 0;
-    pub const NULL: u8 = 1;
-    pub const FALSE: u8 = 2;
-    pub const TRUE: u8 = 3;
-    pub const NUMBER: u8 = 4;
-    pub const STRING: u8 = 5;
-    pub const JSON: u8 = 6;
-    pub const CLONE: u8 = 7;
-    pub const SLOT: u8 = 8;
-    pub const MISS: u8 = 9;
-    pub const KEY: u8 = 10;
-    pub const PLAIN_NUMBER: u8 = 11;
+    use crate::value::Kind;
+
+    pub const MISS: u8 = 0xFF;
+    pub const KEY: u8 = 0xFE;
+    pub const PLAIN_NUMBER: u8 = 0xFD;
+
+    const _: () = assert!(Kind::ALL.len() <= PLAIN_NUMBER as usize);
 }
 
 /// Room that is kept from request to request, in bytes.
@@ -111,16 +107,14 @@ impl Copies {
 
 impl Sink for Copies {
     fn value(&mut self, value: Value<'_>) -> Result<()> {
+        let tag = value.kind() as u8;
         match value {
-            Value::Undefined => self.push_plain(tag::UNDEFINED, &[]),
-            Value::Null => self.push_plain(tag::NULL, &[]),
-            Value::Bool(false) => self.push_plain(tag::FALSE, &[]),
-            Value::Bool(true) => self.push_plain(tag::TRUE, &[]),
-            Value::Number(number) => self.push_plain(tag::NUMBER, &number.to_ne_bytes()),
-            Value::Slot(slot) => self.push_plain(tag::SLOT, &slot.to_ne_bytes()),
-            Value::String(wtf8) => self.push_text(tag::STRING, wtf8),
-            Value::Json(json) => self.push_text(tag::JSON, json.as_bytes()),
-            Value::Clone(bytes) => self.push_text(tag::CLONE, bytes),
+            Value::Undefined | Value::Null | Value::Bool(_) => self.push_plain(tag, &[]),
+            Value::Number(number) => self.push_plain(tag, &number.to_ne_bytes()),
+            Value::Slot(slot) => self.push_plain(tag, &slot.to_ne_bytes()),
+            Value::String(wtf8) => self.push_text(tag, wtf8),
+            Value::Json(json) => self.push_text(tag, json.as_bytes()),
+            Value::Clone(bytes) => self.push_text(tag, bytes),
         }
     }
 
@@ -145,20 +139,23 @@ impl Sink for Copies {
 /// Takes the next item off `rest`.
 fn next<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
     let tag = *rest.split_off_first()?;
-    Some(match tag {
-        tag::UNDEFINED => Item::Value(Value::Undefined),
-        tag::NULL => Item::Value(Value::Null),
-        tag::FALSE => Item::Value(Value::Bool(false)),
-        tag::TRUE => Item::Value(Value::Bool(true)),
-        tag::NUMBER => Item::Value(Value::Number(f64::from_ne_bytes(fixed(rest)?))),
-        tag::SLOT => Item::Value(Value::Slot(u32::from_ne_bytes(fixed(rest)?))),
-        tag::STRING => Item::Value(Value::String(text(rest)?)),
-        tag::JSON => Item::Value(Value::Json(str::from_utf8(text(rest)?).ok()?)),
-        tag::CLONE => Item::Value(Value::Clone(text(rest)?)),
-        tag::MISS => Item::Miss,
-        tag::KEY => Item::Key(text(rest)?),
-        _ => Item::Number(f64::from_ne_bytes(fixed(rest)?)),
-    })
+    let kind = match tag {
+        tag::MISS => return Some(Item::Miss),
+        tag::KEY => return text(rest).map(Item::Key),
+        tag::PLAIN_NUMBER => return fixed(rest).map(f64::from_ne_bytes).map(Item::Number),
+        kind => Kind::of_number(kind)?,
+    };
+    Some(Item::Value(match kind {
+        Kind::Undefined => Value::Undefined,
+        Kind::Null => Value::Null,
+        Kind::False => Value::Bool(false),
+        Kind::True => Value::Bool(true),
+        Kind::Number => Value::Number(f64::from_ne_bytes(fixed(rest)?)),
+        Kind::Slot => Value::Slot(u32::from_ne_bytes(fixed(rest)?)),
+        Kind::String => Value::String(text(rest)?),
+        Kind::Json => Value::Json(str::from_utf8(text(rest)?).ok()?),
+        Kind::Clone => Value::Clone(text(rest)?),
+    }))
 }
 
 fn fixed<const LEN: usize>(rest: &mut &[u8]) -> Option<[u8; LEN]> {

@@ -1,8 +1,9 @@
-//! One LRU cache in the primary of a Node.js `cluster`, shared by all workers.
+//! One LRU cache for each namespace, shared by all processes of a Node.js application: in shared memory, in the primary
+//! of a cluster, or in the one process there is.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`cache`] | the rules: ages, recency, bounds, counters |
+//! | [`cache`] | the rules: ages, recency, limits, counters |
 //! | [`command`], [`copies`] | every command, and what it reads |
 //! | [`storage`] | where entries lie |
 //! | [`store`] | a cache behind its lock, on the heap or shared |
@@ -16,7 +17,6 @@
 //! Everything but `addon` builds and tests without Node.
 
 #![warn(missing_docs)]
-#![deny(unsafe_op_in_unsafe_fn)]
 
 // Only Node can call it, so a test build, which Node does not load, has no use for it.
 #[cfg(all(feature = "addon", not(test)))]

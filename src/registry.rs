@@ -1,4 +1,4 @@
-//! The namespaces of one process: which caches there are, and their schedules.
+//! The registry: one cache and one schedule of pruning for each namespace of this process.
 
 use chrono::{Local, TimeZone};
 use indexmap::{IndexMap, map::Entry};

@@ -1,5 +1,5 @@
-//! The cache of one namespace behind its lock, wherever its entries lie: on the heap of this process, or in
-//! memory that many processes share.
+//! The cache of one namespace behind its lock. Its entries lie on the heap of this process, or in memory that several
+//! processes share.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -28,10 +28,11 @@ use crate::{
     value::Value,
 };
 
-/// How long a call waits for another process that can be made again from the event loop.
+/// How long a call waits for the lock that can be made again from the event loop.
 pub const LOCK_WAIT: Duration = Duration::from_millis(1);
 
-/// How long the last lock of a process that holds slots may take.
+/// How long a step waits for the lock that nobody makes again: a move to other memory, and the last access of a process
+/// that owns slots.
 #[cfg(target_os = "linux")]
 const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
 
@@ -223,7 +224,7 @@ impl Store {
         self.inner.lock().cache.storage().ticket()
     }
 
-    /// Moves the cache to memory that can be shared, unless it is there already; order, ages and bounds stay.
+    /// Moves the cache to memory that can be shared, unless it is there already; order, ages and limits stay.
     /// JavaScript values keep the slots they have in `slots`, but for those that `text` says are strings (as
     /// WTF-8).
     ///
@@ -234,7 +235,7 @@ impl Store {
     }
 
     /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the
-    /// same keys, and bounds that are there stay where this cache has none. A cache that is shared already stays
+    /// same keys, and limits that are there stay where this cache has none. A cache that is shared already stays
     /// where it is and takes over the entries from there, but for those whose keys it has; the others leave that
     /// memory then.
     ///

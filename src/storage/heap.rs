@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-struct Stored {
+struct HeapEntry {
     value: OwnedValue,
     stamp: Stamp,
 }
@@ -25,7 +25,7 @@ const OVERHEAD: usize = 144;
 #[derive(Debug)]
 pub struct HeapStorage {
     /// Unbounded: bounds are the cache's business.
-    entries: LruCache<Key, Stored>,
+    entries: LruCache<Key, HeapEntry>,
     limits: Limits,
     slots: Slots,
     /// Of all entries, see [`Storage::size`].
@@ -51,7 +51,7 @@ impl HeapStorage {
             .map(|(key, stored)| entry(key.as_bytes(), stored))
     }
 
-    /// Leaves its slots to somebody else: none is freed any more.
+    /// Gives up its slots, which are used elsewhere from now on: it frees none any more.
     pub fn abandon_slots(&mut self) {
         self.slots = Slots::default();
     }
@@ -73,7 +73,7 @@ impl HeapStorage {
     }
 
     /// Accounts for an entry that was taken out.
-    fn gone(&mut self, key: &Key, old: &Stored) {
+    fn gone(&mut self, key: &Key, old: &HeapEntry) {
         self.size -= size_of_entry(key.as_bytes(), old.value.as_ref());
         self.discard(old.value.as_ref());
     }
@@ -83,7 +83,7 @@ fn size_of_entry(key: &[u8], value: Value<'_>) -> usize {
     OVERHEAD + key.len() + value.bytes().len()
 }
 
-fn entry<'a>(key: &'a [u8], stored: &'a Stored) -> Entry<'a> {
+fn entry<'a>(key: &'a [u8], stored: &'a HeapEntry) -> Entry<'a> {
     Entry {
         key,
         value: stored.value.as_ref(),
@@ -129,7 +129,7 @@ impl Storage for HeapStorage {
     }
 
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
-        let stored = Stored {
+        let stored = HeapEntry {
             value: value.to_owned(),
             stamp,
         };

@@ -1,4 +1,5 @@
-//! The way into a segment that other processes map: made, locked, mended where need be, left.
+//! Access to a segment that several processes map: makes the segment, takes its lock, has damage mended, gives the lock
+//! back.
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::{marker::PhantomData, thread, time::Duration};
@@ -44,7 +45,7 @@ fn reserved() -> usize {
     share(memory, budget(), count, taken)
 }
 
-/// Says that this thread has the lock of a segment. Not `Send`: it is given back by the thread that took it.
+/// The proof that this thread has the lock of a segment. It is not `Send`: the thread that took the lock gives it back.
 #[derive(Debug)]
 #[must_use = "a lock that is never given back stops every process"]
 pub struct Locked(PhantomData<*mut ()>);

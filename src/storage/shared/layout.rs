@@ -148,7 +148,7 @@ pub struct Header {
     pub time_namespace: Long,
     _2: [Word; 6],
 
-    // The bounds.
+    // The limits.
     pub max: Float,
     pub max_age: Float,
     pub max_size: Float,
@@ -157,7 +157,7 @@ pub struct Header {
     _3: Word,
     /// When a schedule last pruned, in milliseconds since the epoch.
     pub pruned_at: Float,
-    /// Follows from the bounds: they are nowhere else, and nothing else would tell that they are damaged.
+    /// The check number of the limits. They lie here alone, so nothing else shows that they are damaged.
     pub limits_check: Long,
     _4: [Word; 2],
 
@@ -348,7 +348,7 @@ impl Geometry {
     /// Headroom for `bytes` of entries, of whatever size they are; at most 128 GiB. An entry takes a block at the least, a
     /// row as large, and a word of the index: half as many rows as blocks are never too few.
     pub fn for_bytes(bytes: usize) -> Self {
-        // Where addresses have 32 bits, they set the bound.
+        // Addresses of 32 bits set a lower limit.
         let most = (FREE_BLOCK as usize).min(isize::MAX as usize / (4 * BLOCK));
         let blocks = (bytes.div_ceil(size_of::<Block>()) + 1).clamp(1024, most) as u32;
         Self::new(blocks / 2, blocks / 2, blocks).expect("a size within what was clamped")

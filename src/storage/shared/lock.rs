@@ -1,11 +1,12 @@
-//! The lock of a segment: a word that says which thread of which process has it, 0 where none has.
+//! The lock of a segment: a word that names the thread and the process that have the lock; 0 where nobody has it.
 //!
-//! There is no mutex of libc in the segment: a robust one keeps addresses of its process there, which damage would
-//! make it follow. So nobody is told when its owner dies. Whoever waits looks for the owner itself, among the
-//! processes of the system, and takes the lock over from one that is not there: it died, or the word is damaged.
+//! It is not a mutex of libc: a robust mutex keeps addresses of its process in the shared memory, and libc would follow
+//! them after damage. So the kernel tells nobody when the owner dies. Instead a waiter looks for the owner among the
+//! processes of the system. Where the owner is gone, because it died or because the word is damaged, the waiter takes
+//! the lock over.
 //!
-//! What is done under it takes a microsecond or so, but its owner may be stopped for hours. Whoever finds it taken
-//! spins for a moment, then yields, then sleeps in short steps, and gives up when its patience ends.
+//! A call has the lock for about a microsecond, but the owner may be stopped for hours. A waiter spins for a moment, then
+//! yields, then sleeps in short steps, and gives up after the time that its caller allows.
 
 use procfs::process::Process;
 use std::{
@@ -89,8 +90,7 @@ fn is_alive(owner: u64) -> bool {
 }
 
 impl LockPlace {
-    /// Takes the lock. That its last owner died in the middle of something is for the segment to know: it has
-    /// a word for it.
+    /// Takes the lock. Whether its last owner died in the middle of a change, the segment's `dirty` word says.
     ///
     /// # Errors
     /// See [`Busy`].

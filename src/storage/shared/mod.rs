@@ -11,36 +11,45 @@
 //!      │                           └── first block: key, then value
 //!      ├─ what it is: magic, version, sizes, seed, nonce, PID and time namespace; ready, stored last
 //!      ├─ the lock: which thread has it, if any
-//!      └─ bounds; counters; heads of the lists of rows and blocks; how far each region is in use
+//!      └─ limits; counters; heads of the lists of rows and blocks; how far each region is in use
 //! ```
 //!
-//! Every region has its own range of a large reserved mapping and grows in place, so nothing ever moves; only
-//! what is in use takes memory. A link is the number of a row or a block, and 0, which no row or block has, is
-//! the end.
+//! Every region has its own range of a large reserved mapping and grows in place, so nothing ever moves. Only what is
+//! in use takes memory. A link is the number of a row or a block; the end of a list is 0, which no row or block has.
 //!
-//! **What is true is in the rows.** A row is an entry exactly when its state word says so, and that word is
-//! stored once everything else of it is in place. The index, the order of recency (each row has the time of
-//! its last use, a number that only rises) and the free lists can be rebuilt from the rows at any time:
-//! [`Segment::recover`] does, after a process died inside the lock or where damage is found.
+//! Rules:
+//! - **The rows are the truth.** A row is an entry exactly when its state word says so, and that word is stored after
+//!   everything else in the row. The index, the order of recency (each row has the time of its last use, a number that
+//!   only rises) and the free lists can be rebuilt from the rows at any time. [`Segment::recover`] rebuilds them after
+//!   a process died inside the lock, and where damage is found.
+//! - **Nothing read is trusted.** Each number is compared with the size of its region, each walk is at most as long as
+//!   the region, and a row or block on the wrong list is recognised by its mark. Damage ends in a rebuild that drops
+//!   what makes no sense. Damage never ends in a crash. There is one exception: a process that writes the name of a
+//!   living thread into the lock's word without having the lock keeps all others out while that thread lives.
+//! - **The new value is whole before the old one goes**, so a process may be killed before any store.
+//! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! **Nothing read is trusted.** Each number is compared with the size of its region, each walk is as long as
-//! the region at most, a row or block on the wrong list is noticed by its mark. Damage ends in a rebuild that
-//! drops what makes no sense; it never ends in a crash. (What no care here can help: a process that writes where
-//! it must not while another is inside libc's part of the lock, or that leaves there the name of a living thread.)
+//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `rebuild` < [`segment`] <
+//! [`access`] < [`siblings`]. `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`memory`] | a run of memory that grows: of this process, or of all |
 //! | `layout` | header, row, block; the words they are made of |
-//! | [`segment`] | the entries: find, put, remove, order. Implements [`Storage`](super::Storage) |
-//! | `recover` | rebuild and validate |
+//! | `crash_point` | the point before each store where a test can stop a process |
+//! | `head` | what the header says of the segment itself; the limits |
+//! | `view` | checked reads |
+//! | `edit` | changes; the segment can be rebuilt after each single store |
+//! | `validate` | checks of whole rows, and of all of a segment |
+//! | `rebuild` | makes everything consistent from the rows |
+//! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
 //! | [`lock`] | the lock |
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
-//! | [`mapping`] | memory that other processes can attach |
-//! | `room` | whether the machine and its control groups have more of it |
+//! | [`memfd`] | memory that other processes can attach |
+//! | `headroom` | whether the machine and its control groups have memory to give |
 //! | `refused` | which refusals of the system pass by themselves |
-//! | [`siblings`] | how processes find it that nobody tells where it is |
-//! | [`door`] | a cache in shared memory: locked, repaired where need be, then used as any other |
+//! | [`access`] | makes a segment in shared memory; takes its lock and gives the lock back |
+//! | [`siblings`] | how workers without a primary of this package find the segment of a namespace |
 
 #[cfg(target_os = "linux")]
 pub mod access;

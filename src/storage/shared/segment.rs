@@ -150,7 +150,7 @@ impl<M: Memory> Segment<M> {
         }
     }
 
-    /// Makes this process the one whose values its slots are: they are freed there as entries go.
+    /// Makes this process the owner of the slots among the values: they are freed in `slots` as entries go.
     pub fn with_slots(mut self, slots: Slots) -> Self {
         self.own_slots(slots);
         self
@@ -162,20 +162,21 @@ impl<M: Memory> Segment<M> {
         self.header().slot_owner.set(1);
     }
 
-    /// Undoes [`Segment::own_slots`], where the slots stay in use elsewhere in this process: takes out the entries that have
-    /// them, and lets none go. Under the lock, as any call.
+    /// Undoes [`Segment::own_slots`] where the slots stay in use elsewhere in this process: removes the entries that have
+    /// them, and frees no slot. Under the lock, as any call.
     pub fn disown_slots(&mut self) {
-        // Whoever holds it next must not find them among the released ones: they are let go into a table of nobody.
+        // The next owner must not find these slots on the list of released rows: they are freed in a table that nobody
+        // uses.
         self.slots = Some(Slots::default());
         self.withdraw_slots();
     }
 
-    /// Whether any process (or copy of the package in one) has it whose values its slots are.
+    /// Whether any process, or copy of the package in one, owns the slots among the values.
     pub fn has_slot_owner(&self) -> bool {
         self.header().slot_owner.get() != 0
     }
 
-    /// Says that the application in the primary has the synchronous cache, and may put functions on it. Needs no lock.
+    /// Marks that the application in the primary has the synchronous cache, and may put functions on it. Needs no lock.
     pub fn expose(&self) {
         self.header().exposed.publish(1);
     }
@@ -185,14 +186,14 @@ impl<M: Memory> Segment<M> {
         self.header().exposed.acquire() != 0
     }
 
-    /// Says that its entries are in another segment now: from now on nobody can enter it. Under the lock, as any
-    /// call.
+    /// Marks that the entries are in another segment now: from now on [`Segment::begin`] fails for everybody. Under the
+    /// lock, as any call.
     pub fn move_out(&mut self) {
         self.header().moved.set(MOVED);
     }
 
-    /// Takes out the entries whose values are slots of this process, which goes: nobody could read them.
-    /// Under the lock, as any call.
+    /// Removes the entries whose values are slots of this process, which ends its use of the segment: nobody could read
+    /// them. Under the lock, as any call.
     pub fn withdraw_slots(&mut self) {
         if self.slots.is_some() {
             if self.header().slots.get() > 0 {
@@ -401,7 +402,7 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn set_limits(&mut self, limits: Limits) {
-        // Whoever finds us dead after this has to keep the new bound in our place.
+        // If this process dies after this, the next one rebuilds the segment and evicts down to the new limits.
         self.edit.dirty();
         self.write_limits(limits);
     }
@@ -519,7 +520,7 @@ impl<M: Memory> Storage for Segment<M> {
     }
 }
 
-/// In shared memory the door has withdrawn before, under the lock, and nothing is left to do here.
+/// In shared memory `Store` has removed the entries before, under the lock, and nothing is left to do here.
 impl<M: Memory> Drop for Segment<M> {
     fn drop(&mut self) {
         self.withdraw_slots();

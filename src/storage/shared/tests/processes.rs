@@ -1,4 +1,5 @@
-//! The store with real processes: killed at every store, at random, stopped with the lock in their hands.
+//! A store in shared memory with real processes: killed before every store, killed at random, stopped while they have
+//! the lock.
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use std::{
