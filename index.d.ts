@@ -86,7 +86,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     A | B | C | D
   >;
 
-  /** Which road the calls of this instance take now, and why not the straight one. It may change between calls. */
+  /** How the calls of this instance reach the cache now, and why not by shared memory. It may change between calls. */
   transport(): LRUCacheForClustersAsPromised.Transport;
 
   /**
@@ -397,17 +397,17 @@ declare namespace LRUCacheForClustersAsPromised {
     shared?: boolean | undefined;
   }
 
-  /** Which road the calls of an instance take, as `transport` returns it. */
+  /** How the calls of an instance reach the cache, as `transport` returns it. */
   export interface Transport {
     /**
      * - `'local'`: this is the primary, or a process with no cluster, and has the cache itself.
-     * - `'direct'`: a worker's calls go straight to the cache, in memory that it shares with the primary. No message is sent,
-     *   save for a value that the primary holds by reference.
-     * - `'messages'`: a worker's calls travel to the primary as messages.
+     * - `'shared-memory'`: a worker's calls act on the cache in memory that it shares with the primary or with its siblings.
+     *   No message is sent, except for a value that the primary holds by reference.
+     * - `'ipc'`: a worker's calls travel to the primary as messages.
      */
-    door: 'local' | 'direct' | 'messages';
+    kind: 'local' | 'shared-memory' | 'ipc';
 
-    /** Why it is `'messages'`, in words for people to read: that the primary has not answered yet, or what keeps it so. */
+    /** Why it is `'ipc'`, in words for people to read: that the primary has not answered yet, or what keeps it so. */
     reason?: string;
   }
 

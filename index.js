@@ -10,10 +10,10 @@ const { stopSharing } = require('./lib/sharing');
 
 // A process is one or the other for life; it loads only the side it is.
 const primary = cluster.isWorker ? undefined : require('./lib/primary');
-const Door = primary ? primary.LocalDoor : require('./lib/worker').WorkerDoor;
+const Client = primary ? primary.LocalClient : require('./lib/worker').WorkerClient;
 
-/** Where an instance keeps the door its calls go through. */
-const DOOR = Symbol('door');
+/** Where an instance keeps the client its calls go through. */
+const CLIENT = Symbol('client');
 
 /** What only the primary has; the text of the error is that of 1.x. */
 function requirePrimary() {
@@ -35,7 +35,7 @@ class LRUCacheForClustersAsPromised {
     this.failsafe = read.failsafe;
     this.parse = read.parse;
     this.stringify = read.stringify;
-    Object.defineProperty(this, DOOR, { value: new Door(read, this) });
+    Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
   }
 
   static init(options) {
@@ -45,7 +45,7 @@ class LRUCacheForClustersAsPromised {
 
   static async getInstance(options) {
     const instance = new LRUCacheForClustersAsPromised(options);
-    await instance[DOOR].ready;
+    await instance[CLIENT].ready;
     return instance;
   }
 
@@ -54,7 +54,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   transport() {
-    return this[DOOR].transport();
+    return this[CLIENT].transport();
   }
 
   getCache() {
@@ -62,15 +62,15 @@ class LRUCacheForClustersAsPromised {
   }
 
   execute(name, ...args) {
-    return this[DOOR].execute(name, args);
+    return this[CLIENT].execute(name, args);
   }
 
   set(key, value, maxAge) {
-    return this[DOOR].call(commands.set, key, value, maxAge);
+    return this[CLIENT].call(commands.set, key, value, maxAge);
   }
 
   get(key) {
-    return this[DOOR].call(commands.get, key);
+    return this[CLIENT].call(commands.get, key);
   }
 
   async setObject(key, value, maxAge) {
@@ -83,15 +83,15 @@ class LRUCacheForClustersAsPromised {
   }
 
   del(key) {
-    return this[DOOR].call(commands.del, key);
+    return this[CLIENT].call(commands.del, key);
   }
 
   mGet(keys) {
-    return this[DOOR].call(commands.mGet, keys);
+    return this[CLIENT].call(commands.mGet, keys);
   }
 
   mSet(pairs, maxAge) {
-    return this[DOOR].call(commands.mSet, pairs, maxAge);
+    return this[CLIENT].call(commands.mSet, pairs, maxAge);
   }
 
   async mGetObjects(keys) {
@@ -112,51 +112,51 @@ class LRUCacheForClustersAsPromised {
   }
 
   mDel(keys) {
-    return this[DOOR].call(commands.mDel, keys);
+    return this[CLIENT].call(commands.mDel, keys);
   }
 
   peek(key) {
-    return this[DOOR].call(commands.peek, key);
+    return this[CLIENT].call(commands.peek, key);
   }
 
   has(key) {
-    return this[DOOR].call(commands.has, key);
+    return this[CLIENT].call(commands.has, key);
   }
 
   incr(key, amount, maxAge) {
-    return this[DOOR].call(commands.incr, key, amount, maxAge);
+    return this[CLIENT].call(commands.incr, key, amount, maxAge);
   }
 
   decr(key, amount, maxAge) {
-    return this[DOOR].call(commands.decr, key, amount, maxAge);
+    return this[CLIENT].call(commands.decr, key, amount, maxAge);
   }
 
   reset() {
-    return this[DOOR].call(commands.reset);
+    return this[CLIENT].call(commands.reset);
   }
 
   keys() {
-    return this[DOOR].call(commands.keys);
+    return this[CLIENT].call(commands.keys);
   }
 
   values() {
-    return this[DOOR].call(commands.values);
+    return this[CLIENT].call(commands.values);
   }
 
   dump() {
-    return this[DOOR].call(commands.dump);
+    return this[CLIENT].call(commands.dump);
   }
 
   prune() {
-    return this[DOOR].call(commands.prune);
+    return this[CLIENT].call(commands.prune);
   }
 
   length() {
-    return this[DOOR].call(commands.length);
+    return this[CLIENT].call(commands.length);
   }
 
   itemCount() {
-    return this[DOOR].call(commands.itemCount);
+    return this[CLIENT].call(commands.itemCount);
   }
 
   stale(stale) {
@@ -164,19 +164,19 @@ class LRUCacheForClustersAsPromised {
   }
 
   allowStale(stale) {
-    return this[DOOR].call(commands.allowStale, stale);
+    return this[CLIENT].call(commands.allowStale, stale);
   }
 
   max(max) {
-    return this[DOOR].call(commands.max, max);
+    return this[CLIENT].call(commands.max, max);
   }
 
   maxSize(maxSize) {
-    return this[DOOR].call(commands.maxSize, maxSize);
+    return this[CLIENT].call(commands.maxSize, maxSize);
   }
 
   maxAge(maxAge) {
-    return this[DOOR].call(commands.maxAge, maxAge);
+    return this[CLIENT].call(commands.maxAge, maxAge);
   }
 }
 

@@ -1,11 +1,11 @@
 'use strict';
 
 // Every call of the class, by every road: in a process without workers, in a primary that shares its memory with a
-// worker, and from a worker through either door. Same calls, same results.
+// worker, and from a worker through either transport. Same calls, same results.
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { DOORS, describeDirect, fakeClock, processes, unique } = require('./helpers');
+const { TRANSPORTS, describeShared, fakeClock, processes, unique } = require('./helpers');
 
 /** Calls that set entries up; an age below 0 makes one that has expired already. */
 const abc = (cache) => cache.mSet({ a: 1, b: 2, c: 3 });
@@ -808,11 +808,11 @@ describe('calls in a process without workers', () => {
   localTests((options) => Cache.getInstance(options));
 });
 
-describeDirect('calls in a primary, in the memory that a worker has attached', () => {
+describeShared('calls in a primary, in the memory that a worker has attached', () => {
   const { worker: start } = processes();
   let worker;
   before(async () => {
-    worker = await start({ door: 'direct' });
+    worker = await start({ transport: 'shared-memory' });
   });
 
   localTests(async (options) => {
@@ -822,18 +822,18 @@ describeDirect('calls in a primary, in the memory that a worker has attached', (
   });
 });
 
-for (const door of DOORS) {
-  describe(`calls from a worker, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`calls from a worker, transport: ${transport}`, () => {
     const { worker: start } = processes();
     let worker;
     before(async () => {
-      worker = await start({ door });
+      worker = await start({ transport });
     });
 
     callTests(
       (options) => worker.open({ timeout: 10_000, failsafe: 'reject', ...options }),
       // By messages the primary's clock counts, whatever that of the worker says.
-      () => (door === 'direct' ? [worker] : []),
+      () => (transport === 'shared-memory' ? [worker] : []),
     );
 
     it('undefined and null are one key', async () => {

@@ -1,12 +1,12 @@
 'use strict';
 
 // How calls travel as messages between a worker and its primary: timeouts, batches, a channel that closes. What says
-// so at its end is about the direct door, which needs no message.
+// so at its end is about the shared memory, which needs no message.
 
 const assert = require('node:assert/strict');
 // This process is a primary that answers.
 require('..');
-const { DOORS, STRESS, describeDirect, processes, unique } = require('./helpers');
+const { TRANSPORTS, STRESS, describeShared, processes, unique } = require('./helpers');
 
 describe('timeouts', () => {
   const { primary: startPrimary } = processes();
@@ -20,7 +20,7 @@ describe('timeouts', () => {
     primary = await startPrimary();
     await primary.run(async ({ require: load, state }) => {
       state.worker = await load('./agents').startWorker({
-        door: 'messages',
+        transport: 'ipc',
         execArgv: ['--expose-gc'],
       });
     });
@@ -179,7 +179,7 @@ describe('timeouts', () => {
       async (context, source, count) => {
         const { startWorker, block } = context.require('.');
         void context.Cache;
-        const worker = await startWorker({ door: 'messages', execArgv: ['--expose-gc'] });
+        const worker = await startWorker({ transport: 'ipc', execArgv: ['--expose-gc'] });
         await worker.run(({ Cache }) =>
           Cache.getInstance({ namespace: 'flood', timeout: 10_000 }).then(() => {}),
         );
@@ -212,7 +212,7 @@ describe('a late answer', () => {
       const { startWorker, block } = context.require('.');
       const shared = new context.Cache({ namespace: 'late' });
       await shared.mSet({ a: 'A', b: 'B' });
-      const worker = await startWorker({ door: 'messages' });
+      const worker = await startWorker({ transport: 'ipc' });
       await worker.run(({ Cache }) =>
         Cache.getInstance({ namespace: 'late', timeout: 10_000 }).then(() => {}),
       );
@@ -233,7 +233,7 @@ describe('a late answer', () => {
     const got = await primary.run(async (context) => {
       const { startWorker, block } = context.require('.');
       const shared = new context.Cache({ namespace: 'late' });
-      const worker = await startWorker({ door: 'messages' });
+      const worker = await startWorker({ transport: 'ipc' });
       await worker.run(({ Cache }) =>
         Cache.getInstance({ namespace: 'late', timeout: 10_000 }).then(() => {}),
       );
@@ -251,7 +251,7 @@ describe('a worker', () => {
   const { worker: start, primary: startPrimary } = processes();
 
   it('that is busy for longer than its timeout does not lose an answer that lies in the pipe', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     const cache = await worker.open({ namespace: 'busy', timeout: 10_000 });
     await cache.set('k', 'right');
     const got = await worker.run(async ({ Cache, require: load }) => {
@@ -271,7 +271,7 @@ describe('a worker', () => {
   });
 
   it('sends the calls of one turn in one message, and gets their answers in one', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     const { SOURCE } = require('../lib/protocol');
     const got = await worker.run(async ({ Cache }, source) => {
       const options = { timeout: 10_000, failsafe: 'reject' };
@@ -299,7 +299,7 @@ describe('a worker', () => {
   });
 
   it('sends a call on an idle channel in the turn it was made in', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     const got = await worker.run(async ({ Cache }) => {
       const cache = await Cache.getInstance({ namespace: 'idle', timeout: 10_000 });
       let sent = 0;
@@ -319,7 +319,7 @@ describe('a worker', () => {
   });
 
   it('gathers calls while two batches are under way, and keeps their order', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     const got = await worker.run(async ({ Cache }) => {
       const options = { namespace: 'gather', timeout: 10_000, failsafe: 'reject' };
       const cache = await Cache.getInstance(options);
@@ -351,7 +351,7 @@ describe('a worker', () => {
     const got = await primary.run(async (context) => {
       const { startWorker, block } = context.require('.');
       const shared = new context.Cache({ namespace: 'long' });
-      const worker = await startWorker({ door: 'messages' });
+      const worker = await startWorker({ transport: 'ipc' });
       await worker.run(({ Cache }) =>
         Cache.getInstance({ namespace: 'long', timeout: 10_000 }).then(() => {}),
       );
@@ -372,7 +372,7 @@ describe('a worker', () => {
   });
 
   it('sends nothing when nothing is called', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     const sent = await worker.run(async ({ Cache }) => {
       const cache = await Cache.getInstance({ namespace: 'quiet', timeout: 10_000 });
       await cache.set('k', 1);
@@ -406,7 +406,7 @@ describe('a worker', () => {
   };
 
   it('whose channel has closed is told at once', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     worker.run(leave).catch(() => {});
     assert.deepEqual(await worker.ended, { code: 0, signal: null });
     assert.equal(worker.output, '["ETIMEDOUT","ETIMEDOUT",null,"ETIMEDOUT"]\n');
@@ -416,7 +416,7 @@ describe('a worker', () => {
     const primary = await startPrimary();
     // The primary does not load the package, so the calls stay open.
     const output = await primary.run(async ({ require: load }) => {
-      const worker = await load('./agents').startWorker({ door: 'messages' });
+      const worker = await load('./agents').startWorker({ transport: 'ipc' });
       worker
         .run(async ({ Cache, require: workerLoad }) => {
           const cluster = workerLoad('node:cluster');
@@ -435,7 +435,7 @@ describe('a worker', () => {
   });
 
   it('that loads the package when its channel has closed is told at once', async () => {
-    const worker = await start({ door: 'messages' });
+    const worker = await start({ transport: 'ipc' });
     worker
       .run(async (context) => {
         const cluster = context.require('node:cluster');
@@ -451,9 +451,9 @@ describe('a worker', () => {
     assert.equal(worker.output, 'ETIMEDOUT');
   });
 
-  for (const door of DOORS) {
-    it(`with timers that a test suite has replaced is answered all the same, door: ${door}`, async () => {
-      const worker = await start({ door });
+  for (const transport of TRANSPORTS) {
+    it(`with timers that a test suite has replaced is answered all the same, transport: ${transport}`, async () => {
+      const worker = await start({ transport });
       const got = await worker.run(async ({ Cache }) => {
         const cache = await Cache.getInstance({
           namespace: 'fake timers',
@@ -504,11 +504,11 @@ describe('calls that are made again', () => {
   });
 });
 
-describeDirect('a worker with the direct door', () => {
+describeShared('a worker with the shared memory', () => {
   const { worker: start, primary: startPrimary } = processes();
 
   it('sends no message for its calls, whatever they are', async () => {
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const got = await worker.run(async ({ Cache }, namespace) => {
       const options = { namespace, timeout: 10_000, failsafe: 'reject' };
       const cache = await Cache.getInstance(options);
@@ -537,7 +537,7 @@ describeDirect('a worker with the direct door', () => {
     const got = await primary.run(async (context) => {
       const { startWorker } = context.require('.');
       const cache = await context.Cache.getInstance();
-      const worker = await startWorker({ door: 'direct' });
+      const worker = await startWorker({ transport: 'shared-memory' });
       const theirs = await worker.open({ timeout: 10_000, failsafe: 'reject' });
       const calls = [theirs.set('k', 1), theirs.incr('k'), theirs.set('done', true)];
       // The calls have been told to the worker, and no answer of its can be read before this ends.
@@ -553,7 +553,7 @@ describeDirect('a worker with the direct door', () => {
   });
 
   it('whose channel has closed goes on with the caches it has', async () => {
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     worker
       .run(async ({ Cache, require: load }) => {
         const cluster = load('node:cluster');
@@ -582,7 +582,7 @@ describeDirect('a worker with the direct door', () => {
     ['instances', (cache, Cache) => Cache.getInstance({ namespace: cache.namespace, max: 5 })],
   ]) {
     it(`${calls} ${title} leave nothing behind`, async () => {
-      const worker = await start({ door: 'direct', execArgv: ['--expose-gc'] });
+      const worker = await start({ transport: 'shared-memory', execArgv: ['--expose-gc'] });
       const grown = await worker.run(
         async ({ Cache, require: load }, namespace, source, count) => {
           const { heap } = load('.');

@@ -5,7 +5,7 @@
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { describeDirect, processes, unique } = require('./helpers');
+const { describeShared, processes, unique } = require('./helpers');
 
 const { LRUCache } = Cache;
 
@@ -249,12 +249,12 @@ function classTests(where, attach) {
 
 classTests('alone');
 
-describeDirect('with a worker', () => {
+describeShared('with a worker', () => {
   const { worker: start } = processes();
   const options = { timeout: 10_000, failsafe: 'reject' };
   let worker;
   before(async () => {
-    worker = await start({ door: 'direct' });
+    worker = await start({ transport: 'shared-memory' });
   });
 
   classTests('in the memory that a worker has attached', (namespace) =>

@@ -4,16 +4,16 @@
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { DOORS, describeDirect, fakeClock, processes, unique } = require('./helpers');
+const { TRANSPORTS, describeShared, fakeClock, processes, unique } = require('./helpers');
 
 const patient = (options) => ({ timeout: 10_000, failsafe: 'reject', ...options });
 
-for (const door of DOORS) {
-  describe(`workers, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`workers, transport: ${transport}`, () => {
     const { worker: start } = processes();
     let one, two;
     before(async () => {
-      [one, two] = await Promise.all([start({ door }), start({ door })]);
+      [one, two] = await Promise.all([start({ transport }), start({ transport })]);
     });
 
     async function shared(options) {
@@ -325,8 +325,8 @@ for (const door of DOORS) {
     for (const namespace of ['__proto__', 'constructor', 'ä€😀', '"\\\n']) {
       it(`take the namespace ${JSON.stringify(namespace)} like any other`, async () => {
         const cache = await one.open(patient({ namespace }));
-        await cache.set('k', door);
-        assert.equal(Cache.getAllCaches()[namespace].get('k'), door);
+        await cache.set('k', transport);
+        assert.equal(Cache.getAllCaches()[namespace].get('k'), transport);
       });
     }
 
@@ -365,7 +365,7 @@ for (const door of DOORS) {
     describe('whose primary has another clock', () => {
       const clock = fakeClock();
 
-      if (door === 'messages') {
+      if (transport === 'ipc') {
         it('measure ages by that of the primary', async () => {
           const [a] = await shared();
           await a.set('k', 'v', 1000);
@@ -392,8 +392,8 @@ for (const door of DOORS) {
   });
 }
 
-for (const door of DOORS) {
-  describe(`messages that are not ours, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`messages that are not ours, transport: ${transport}`, () => {
     const { worker: start } = processes();
     const others = [
       'hi',
@@ -409,7 +409,7 @@ for (const door of DOORS) {
     ].concat([{ source: 'lru-cache-for-clusters-as-promised' }, { batch: '[1]' }, { cmd: 'x' }]);
     let worker;
     before(async () => {
-      worker = await start({ door });
+      worker = await start({ transport });
     });
 
     it('are ignored by the primary', async () => {
@@ -449,14 +449,17 @@ for (const door of DOORS) {
   });
 }
 
-describeDirect('workers with different doors', () => {
+describeShared('workers with different transports', () => {
   const { worker: start } = processes();
 
   it('and their primary share one cache', async () => {
     const namespace = unique('cluster');
     const primary = new Cache({ namespace, max: 4 });
     await primary.set('before', { by: 'reference' });
-    const workers = await Promise.all([start({ door: 'messages' }), start({ door: 'direct' })]);
+    const workers = await Promise.all([
+      start({ transport: 'ipc' }),
+      start({ transport: 'shared-memory' }),
+    ]);
     const [a, b] = await Promise.all(workers.map((worker) => worker.open(patient({ namespace }))));
     for (const [at, cache] of [a, b, primary].entries()) await cache.set(at, { by: at });
     for (const cache of [a, b, primary]) {
@@ -474,7 +477,7 @@ describeDirect('workers with different doors', () => {
   });
 });
 
-describe('a worker forked before its primary loaded the package, door: messages', () => {
+describe('a worker forked before its primary loaded the package, transport: messages', () => {
   const { primary: startPrimary } = processes();
 
   /** Starts a worker whose primary does not know the package yet. */
@@ -482,7 +485,7 @@ describe('a worker forked before its primary loaded the package, door: messages'
     const primary = await startPrimary();
     await primary.run(async ({ require: load, state }) => {
       const { startWorker } = load('./agents');
-      state.worker = await startWorker({ door: 'messages' });
+      state.worker = await startWorker({ transport: 'ipc' });
     });
     return primary;
   }
@@ -543,10 +546,10 @@ describe('a worker forked before its primary loaded the package, door: messages'
   });
 });
 
-describeDirect('workers forked before their primary loaded the package', () => {
+describeShared('workers forked before their primary loaded the package', () => {
   const { primary: startPrimary } = processes();
 
-  /** Starts two workers, by whatever door, whose primary does not know the package yet. */
+  /** Starts two workers, by whatever transport, whose primary does not know the package yet. */
   async function early() {
     const primary = await startPrimary();
     await primary.run(async ({ require: load, state }) => {
@@ -573,14 +576,19 @@ describeDirect('workers forked before their primary loaded the package', () => {
       const [a, b] = await state.open({ max: 3 });
       await a.mSet({ x: { by: 'a' }, y: 2 });
       await b.incr('y');
-      const doors = [await a.transport(), await b.transport()];
-      return [await b.get('x'), await a.dump(), await b.max(), doors];
+      const transports = [await a.transport(), await b.transport()];
+      return [await b.get('x'), await a.dump(), await b.max(), transports];
     });
     const entries = [
       { k: 'x', v: { by: 'a' }, e: 0 },
       { k: 'y', v: 3, e: 0 },
     ];
-    assert.deepEqual(got, [{ by: 'a' }, entries, 3, [{ door: 'direct' }, { door: 'direct' }]]);
+    assert.deepEqual(got, [
+      { by: 'a' },
+      entries,
+      3,
+      [{ kind: 'shared-memory' }, { kind: 'shared-memory' }],
+    ]);
   });
 
   it('share it with the primary as soon as that loads it, entries and settings', async () => {
@@ -601,15 +609,15 @@ describeDirect('workers forked before their primary loaded the package', () => {
       cache.set('later', later);
       await a.set('from a', 1);
       const seen = [await b.keys(), await b.get('later'), cache.peek('later') === later];
-      const doors = [await a.transport(), await b.transport()];
-      return { same, settings, seen, keys: cache.keys(), doors };
+      const transports = [await a.transport(), await b.transport()];
+      return { same, settings, seen, keys: cache.keys(), transports };
     });
     assert.deepEqual(got, {
       same: true,
       settings: [5, 0, true],
       seen: [['from a', 'later', 'aging', 'theirs', 'y'], { by: 'primary' }, true],
       keys: ['later', 'from a', 'aging', 'theirs', 'y'],
-      doors: [{ door: 'direct' }, { door: 'direct' }],
+      transports: [{ kind: 'shared-memory' }, { kind: 'shared-memory' }],
     });
   });
 
@@ -705,8 +713,8 @@ describeDirect('workers forked before their primary loaded the package', () => {
       await a.set('theirs', 1);
       context.Cache.init({ shared: false });
       const cache = new context.Cache({ namespace: 'early' });
-      await load('.').until(async () => (await a.transport()).door === 'messages');
-      await load('.').until(async () => (await b.transport()).door === 'messages');
+      await load('.').until(async () => (await a.transport()).kind === 'ipc');
+      await load('.').until(async () => (await b.transport()).kind === 'ipc');
       await a.set('k', 1);
       const { reason } = await b.transport();
       return [await b.get('k'), await cache.get('k'), await a.max(), await b.maxAge(), reason];

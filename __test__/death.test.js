@@ -6,10 +6,10 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { DOORS, STRESS, processes, until } = require('./helpers');
+const { TRANSPORTS, STRESS, processes, until } = require('./helpers');
 
-for (const door of DOORS) {
-  describe(`a worker that is killed in the middle of traffic, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`a worker that is killed in the middle of traffic, transport: ${transport}`, () => {
     const { primary: start } = processes();
     const times = STRESS ? 200 : 6;
 
@@ -51,14 +51,14 @@ for (const door of DOORS) {
           for (let round = 0; round < rounds; round += 1) {
             // From a third on, what stays has been there before.
             if (round === Math.floor(rounds / 3)) before = memory();
-            const worker = await startWorker({ door: by });
+            const worker = await startWorker({ transport: by });
             await worker.run(traffic);
             // Its pipe is full of calls now, and answers are on their way to it.
             await worker.kill();
           }
           await new Promise((resolve) => setTimeout(resolve, 50));
           const end = memory();
-          const last = await startWorker({ door: by });
+          const last = await startWorker({ transport: by });
           const seen = await last.run(async ({ Cache }) => {
             const theirs = await Cache.getInstance({ namespace: 'killed', timeout: 10_000 });
             return [await theirs.get('started'), await theirs.get('kept')];
@@ -72,7 +72,7 @@ for (const door of DOORS) {
           };
         },
         times,
-        door,
+        transport,
       );
       assert.deepEqual(got.events, []);
       assert.deepEqual(got.seen[0], times, 'every worker was answered');
@@ -85,7 +85,10 @@ for (const door of DOORS) {
       const sum = await primary.run(async (context, by) => {
         const { startWorker } = context.require('.');
         void context.Cache;
-        const workers = await Promise.all([startWorker({ door: by }), startWorker({ door: by })]);
+        const workers = await Promise.all([
+          startWorker({ transport: by }),
+          startWorker({ transport: by }),
+        ]);
         const [victim, other] = workers;
         const count = async ({ Cache }, calls) => {
           const options = { namespace: 'two', timeout: 30_000, failsafe: 'reject' };
@@ -104,7 +107,7 @@ for (const door of DOORS) {
         await new Promise((resolve) => setTimeout(resolve, 10));
         await victim.kill();
         return counted;
-      }, door);
+      }, transport);
       assert.equal(sum, 300);
     });
 
@@ -121,14 +124,14 @@ for (const door of DOORS) {
           setTimeout(() => process.exit(), 2000).unref();
         };
         for (const end of ['disconnect', 'kill']) {
-          const worker = await startWorker({ door: by });
+          const worker = await startWorker({ transport: by });
           await worker.run(traffic);
           worker.worker[end]();
           await new Promise((resolve) => worker.worker.once('disconnect', resolve));
           await worker.kill();
         }
         return cache.get('k');
-      }, door);
+      }, transport);
       assert.equal(got, 1);
     });
   });
@@ -140,13 +143,13 @@ describe('a primary that is killed', () => {
   afterEach(() => fs.rmSync(file, { force: true }));
 
   /** Kills a primary whose worker makes calls; what `fn` of that worker, called with its cache, has written. */
-  async function orphan(door, fn) {
+  async function orphan(transport, fn) {
     const primary = await start();
     await primary.run(
       async (context, by, source, to) => {
         const { startWorker } = context.require('.');
         void context.Cache;
-        const worker = await startWorker({ door: by });
+        const worker = await startWorker({ transport: by });
         const begin = async ({ Cache, require: load }, text, file) => {
           const options = { namespace: 'orphan', timeout: 600_000, failsafe: 'reject' };
           const cache = await Cache.getInstance(options);
@@ -166,7 +169,7 @@ describe('a primary that is killed', () => {
         };
         await worker.run(begin, source, to);
       },
-      door,
+      transport,
       String(fn),
       file,
     );
@@ -176,7 +179,7 @@ describe('a primary that is killed', () => {
   }
 
   it('leaves no worker waiting: each of its calls ends, by messages', async () => {
-    const ended = await orphan('messages', async (cache) => {
+    const ended = await orphan('ipc', async (cache) => {
       const code = (error) => error.code;
       let ending;
       while (!ending) ending = await cache.incr('n').then(() => undefined, code);
@@ -185,9 +188,9 @@ describe('a primary that is killed', () => {
     assert.deepEqual(ended, ['ETIMEDOUT', 'ETIMEDOUT']);
   });
 
-  if (DOORS.includes('direct')) {
-    it('leaves a worker with the direct door all it had', async () => {
-      const ended = await orphan('direct', async (cache, gone) => {
+  if (TRANSPORTS.includes('shared-memory')) {
+    it('leaves a worker with the shared memory all it had', async () => {
+      const ended = await orphan('shared-memory', async (cache, gone) => {
         let isOver = false;
         gone.then(() => (isOver = true));
         let calls = 0;
@@ -222,27 +225,27 @@ describe('process.exit() inside a call', () => {
     assert.equal(primary.output, '');
   });
 
-  for (const door of DOORS) {
-    it(`of the primary that answers a worker ends it with its code, door: ${door}`, async () => {
+  for (const transport of TRANSPORTS) {
+    it(`of the primary that answers a worker ends it with its code, transport: ${transport}`, async () => {
       const primary = await start();
       primary
         .run(async (context, by) => {
           const cache = await context.Cache.getInstance({ namespace: 'exit' });
           await cache.set('k', { toJSON: () => process.exit(7) });
-          const worker = await context.require('.').startWorker({ door: by });
+          const worker = await context.require('.').startWorker({ transport: by });
           await worker.run(async ({ Cache }) => {
             const theirs = await Cache.getInstance({ namespace: 'exit', timeout: 10_000 });
             await theirs.get('k');
           });
-        }, door)
+        }, transport)
         .catch(() => {});
       assert.deepEqual(await primary.ended, { code: 7, signal: null });
       assert.equal(primary.output, '');
     });
 
-    it(`of a worker with calls under way ends it with its code, door: ${door}`, async () => {
+    it(`of a worker with calls under way ends it with its code, transport: ${transport}`, async () => {
       require('..');
-      const worker = await startWorker({ door });
+      const worker = await startWorker({ transport });
       worker
         .run(async ({ Cache }) => {
           const cache = await Cache.getInstance({ namespace: 'exit', timeout: 10_000 });

@@ -1,7 +1,7 @@
 'use strict';
 
-// The direct door: a worker's calls go straight to the store in shared memory. What is here is about the change to it,
-// and about what a worker does to the others there; results of calls are compared through both doors elsewhere.
+// The shared memory: a worker's calls go straight to the store in shared memory. What is here is about the change to it,
+// and about what a worker does to the others there; results of calls are compared through both transports elsewhere.
 
 const assert = require('node:assert/strict');
 const { spawn, spawnSync } = require('node:child_process');
@@ -11,7 +11,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const Cache = require('..');
-const { STRESS, describeDirect, unique, until, processes } = require('./helpers');
+const { STRESS, describeShared, unique, until, processes } = require('./helpers');
 
 /** Milliseconds for calls that must not fail. */
 const TIMEOUT = 30_000;
@@ -20,7 +20,7 @@ const PATIENT = { timeout: TIMEOUT, failsafe: 'reject' };
 /** Text longer than one part of the store, with every kind of character. */
 const TEXT = 'ascii ä € 😀 \ud800 \0 "\\\n'.repeat(20);
 
-describeDirect('a worker that has no memory', () => {
+describeShared('a worker that has no memory', () => {
   const { worker: start } = processes();
 
   it('hears of it, and the store is not rebuilt', async function () {
@@ -32,7 +32,7 @@ describeDirect('a worker that has no memory', () => {
     const primary = new Cache({ namespace });
     await primary.set('large', 'x'.repeat(100e6));
     for (let at = 0; at < 1000; at += 1) await primary.set(at, 'y'.repeat(100e3));
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const cache = await worker.open({ namespace, ...PATIENT });
     const limit = ({ require }, more) => {
       const { execFileSync } = require('node:child_process');
@@ -50,7 +50,7 @@ describeDirect('a worker that has no memory', () => {
   });
 });
 
-describeDirect('a namespace that a worker attaches', () => {
+describeShared('a namespace that a worker attaches', () => {
   const { worker: start } = processes();
 
   it('has order, ages, bounds and values of any kind as the primary left them', async () => {
@@ -68,9 +68,9 @@ describeDirect('a namespace that a worker attaches', () => {
     await primary.get('undef');
     const before = await primary.dump();
 
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const cache = await worker.open({ namespace, ...PATIENT });
-    assert.deepEqual(await cache.transport(), { door: 'direct' });
+    assert.deepEqual(await cache.transport(), { kind: 'shared-memory' });
     assert.deepEqual(await cache.dump(), before);
     assert.deepEqual(await primary.dump(), before);
     for (const [key, value] of entries) assert.ok(Object.is(await cache.get(key), value), key);
@@ -91,10 +91,10 @@ describeDirect('a namespace that a worker attaches', () => {
     await primary.set('kept', kept);
     await primary.set('map', map);
     await primary.set('text', 'plain');
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const cache = await worker.open({ namespace, ...PATIENT });
     const advanced = await worker.open({ namespace, serialization: 'advanced', ...PATIENT });
-    assert.deepEqual(await cache.transport(), { door: 'direct' });
+    assert.deepEqual(await cache.transport(), { kind: 'shared-memory' });
     assert.equal(await primary.get('kept'), kept);
     assert.equal(await primary.get('map'), map);
     assert.deepEqual(await cache.get('kept'), { count: 1 });
@@ -112,19 +112,19 @@ describeDirect('a namespace that a worker attaches', () => {
 
     await cache.set('kept', { count: 3 });
     assert.deepEqual(await primary.get('kept'), { count: 3 });
-    assert.deepEqual(await cache.transport(), { door: 'direct' });
+    assert.deepEqual(await cache.transport(), { kind: 'shared-memory' });
   });
 
   it('is read as it was written, from the first turn on', async () => {
     const namespace = unique('change');
     const primary = new Cache({ namespace });
     await primary.set('slot', { of: 'the primary' });
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const got = await worker.run(
       async ({ Cache: C }, given) => {
         const cache = new C(given);
         const wrong = [];
-        const doors = new Set();
+        const transports = new Set();
         // The last call on each key that has given its result.
         const last = {};
         let inOrder = true;
@@ -164,12 +164,12 @@ describeDirect('a namespace that a worker attaches', () => {
             }
           }
           await new Promise(turn % 3 ? setImmediate : (resolve) => process.nextTick(resolve));
-          doors.add(cache.transport().door);
+          transports.add(cache.transport().kind);
         }
         await Promise.all(calls);
         return {
           wrong: wrong.slice(0, 3),
-          doors: [...doors],
+          transports: [...transports],
           inOrder,
           sum: await cache.get('sum'),
           expected: sum,
@@ -178,7 +178,7 @@ describeDirect('a namespace that a worker attaches', () => {
       { namespace, ...PATIENT },
     );
     assert.deepEqual(got.wrong, []);
-    assert.deepEqual(got.doors, ['messages', 'direct']);
+    assert.deepEqual(got.transports, ['ipc', 'shared-memory']);
     assert.equal(got.inOrder, true, 'results of calls on one key come in their order');
     assert.equal(got.sum, got.expected);
     assert.equal(await primary.get('sum'), got.expected);
@@ -186,7 +186,7 @@ describeDirect('a namespace that a worker attaches', () => {
 
   it('takes instances of many options and both ways to copy', async () => {
     const namespace = unique('instances');
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const got = await worker.run(
       async ({ Cache: C }, given) => {
         const json = await C.getInstance({ ...given, max: 10 });
@@ -220,7 +220,7 @@ describeDirect('a namespace that a worker attaches', () => {
           await own.max(),
           await json.maxAge(),
           await other.keys(),
-          [json, clones, other, own].map((cache) => cache.transport().door),
+          [json, clones, other, own].map((cache) => cache.transport().kind),
         ];
       },
       { namespace, ...PATIENT },
@@ -233,14 +233,14 @@ describeDirect('a namespace that a worker attaches', () => {
       10,
       60_000,
       ['d', 'c', 'b'],
-      ['direct', 'direct', 'direct', 'direct'],
+      ['shared-memory', 'shared-memory', 'shared-memory', 'shared-memory'],
     ]);
   });
 
   it('keeps to maxSize: what fits stays, what can never fit takes the old value along', async () => {
     const namespace = unique('size');
     const primary = new Cache({ namespace, maxSize: 20_000, maxEntrySize: 5000 });
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const cache = await worker.open({ namespace, ...PATIENT });
     for (let at = 0; at < 20; at += 1) assert.equal(await cache.set(at, 'x'.repeat(1500)), true);
     const keys = await cache.keys();
@@ -258,16 +258,16 @@ describeDirect('a namespace that a worker attaches', () => {
   });
 });
 
-describeDirect('a call that only the primary can answer', () => {
+describeShared('a call that only the primary can answer', () => {
   const { worker: start } = processes();
 
   /** Opens caches in a worker, whose calls come straight, and keeps one there. */
   async function open(namespace) {
     const primary = new Cache({ namespace });
     await primary.mSet({ slot: { of: 'the primary' }, other: 0 });
-    const worker = await start({ door: 'direct' });
+    const worker = await start({ transport: 'shared-memory' });
     const cache = await worker.open({ namespace, ...PATIENT });
-    await until(async () => (await cache.transport()).door === 'direct');
+    await until(async () => (await cache.transport()).kind === 'shared-memory');
     await cache.get('other');
     return { primary, worker };
   }
@@ -381,9 +381,9 @@ describeDirect('a call that only the primary can answer', () => {
   });
 });
 
-describeDirect('which door', () => {
+describeShared('which transport', () => {
   const { worker: start, primary: startPrimary } = processes();
-  const doorOf = async (agent, namespace) => {
+  const transportOf = async (agent, namespace) => {
     const cache = await agent.open({ namespace, ...PATIENT });
     await cache.set('key', 'value');
     return [await cache.transport(), await cache.get('key')];
@@ -391,8 +391,8 @@ describeDirect('which door', () => {
 
   it('is the other one with LRU_CACHE_SHARED=0 in the worker', async () => {
     const worker = await start({ env: { LRU_CACHE_SHARED: '0' } });
-    assert.deepEqual(await doorOf(worker, unique()), [
-      { door: 'messages', reason: 'LRU_CACHE_SHARED=0' },
+    assert.deepEqual(await transportOf(worker, unique()), [
+      { kind: 'ipc', reason: 'LRU_CACHE_SHARED=0' },
       'value',
     ]);
   });
@@ -400,8 +400,8 @@ describeDirect('which door', () => {
   it('is the other one with init({ shared: false }) in the worker', async () => {
     const worker = await start({ env: { LRU_CACHE_SHARED: '' } });
     assert.equal(await worker.run(({ Cache: C }) => C.init({ shared: false })), true);
-    assert.deepEqual(await doorOf(worker, unique()), [
-      { door: 'messages', reason: 'init({ shared: false })' },
+    assert.deepEqual(await transportOf(worker, unique()), [
+      { kind: 'ipc', reason: 'init({ shared: false })' },
       'value',
     ]);
   });
@@ -418,15 +418,15 @@ describeDirect('which door', () => {
           const worker = await load('.').startWorker({ env: { LRU_CACHE_SHARED: '' } });
           const cache = await worker.open(given);
           await cache.set('key', 'value');
-          const door = await cache.transport();
+          const transport = await cache.transport();
           await worker.kill();
-          return [door, new C(given).transport(), await new C(given).get('key')];
+          return [transport, new C(given).transport(), await new C(given).get('key')];
         },
         init,
         { namespace: 'off', ...PATIENT },
       );
       const reason = `the primary says: ${how}`;
-      assert.deepEqual(got, [{ door: 'messages', reason }, { door: 'local' }, 'value']);
+      assert.deepEqual(got, [{ kind: 'ipc', reason }, { kind: 'local' }, 'value']);
     });
   }
 
@@ -447,7 +447,7 @@ describeDirect('which door', () => {
       fs.writeFileSync(wrapper, text, { mode: 0o755 });
       try {
         const primary = await startPrimary({ env: { LRU_CACHE_SHARED: '' } });
-        const [door, value] = await primary.run(
+        const [transport, value] = await primary.run(
           async ({ Cache: C, require: load }, execPath, given) => {
             process.execPath = execPath;
             const worker = await load('.').startWorker();
@@ -455,7 +455,7 @@ describeDirect('which door', () => {
             // A worker that does not see its primary makes a store, which the primary then refuses to attach.
             const got = await load('.').until(async () => {
               const now = await cache.transport();
-              return now.door === 'messages' && now.reason.endsWith('namespace') && now;
+              return now.kind === 'ipc' && now.reason.endsWith('namespace') && now;
             });
             await cache.set('key', 'value');
             const seen = await new C(given).get('key');
@@ -467,7 +467,7 @@ describeDirect('which door', () => {
         );
         const kind = args.split(' ', 1)[0] === '--pid' ? 'PID' : 'time';
         const reason = `${why} ${kind} namespace`;
-        assert.ok(door.reason.endsWith(reason), door.reason);
+        assert.ok(transport.reason.endsWith(reason), transport.reason);
         assert.equal(value, 'value');
       } finally {
         fs.rmSync(directory, { recursive: true });
@@ -477,20 +477,23 @@ describeDirect('which door', () => {
 
   it('is said, with the reason, to whom DEBUG asks for it', async () => {
     const env = { DEBUG: 'other,lru-cache-for-clusters-as-promised-*' };
-    const worker = await start({ door: 'direct', env });
+    const worker = await start({ transport: 'shared-memory', env });
     const namespace = unique('debug');
-    await doorOf(worker, namespace);
+    await transportOf(worker, namespace);
     const line = `lru-cache-for-clusters-as-promised-worker ${worker.child.pid} attached ${namespace}`;
     await until(() => worker.output.includes(line));
     const other = await start({ env: { ...env, LRU_CACHE_SHARED: '0' } });
-    await doorOf(other, unique('debug'));
-    const quiet = await start({ door: 'direct', env: { DEBUG: `${env.DEBUG},-*-worker` } });
-    await doorOf(quiet, unique('debug'));
+    await transportOf(other, unique('debug'));
+    const quiet = await start({
+      transport: 'shared-memory',
+      env: { DEBUG: `${env.DEBUG},-*-worker` },
+    });
+    await transportOf(quiet, unique('debug'));
     assert.equal(quiet.output, '');
   });
 });
 
-describeDirect('a worker that is stopped with a store in its hands', () => {
+describeShared('a worker that is stopped with a store in its hands', () => {
   const { worker: start } = processes();
 
   /** Has the lock for most of its time: looks at every entry, and finds none that is over. */
@@ -556,16 +559,16 @@ describeDirect('a worker that is stopped with a store in its hands', () => {
       const primary = new Cache({ namespace, ...PATIENT });
       for (let at = 0; at < 20_000; at += 1) primary.getCache().set(at, at, 1e9);
       const [victim, other, messenger] = await Promise.all([
-        start({ door: 'direct' }),
-        start({ door: 'direct' }),
-        start({ door: 'messages' }),
+        start({ transport: 'shared-memory' }),
+        start({ transport: 'shared-memory' }),
+        start({ transport: 'ipc' }),
       ]);
       const open = ({ Cache: C }, given) => C.getInstance(given).then(() => undefined);
       await Promise.all([other, messenger].map((agent) => agent.run(open, { namespace })));
       await victim.run(occupy, namespace);
       await stopInside(victim, other, namespace);
 
-      // One that waits: its calls keep their place, whichever door they take.
+      // One that waits: its calls keep their place, whichever transport they take.
       const ordered = [other, messenger].map((agent, at) =>
         agent.run(
           async ({ Cache: C }, given, key) => {

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { setTimeout: sleep } = require('node:timers/promises');
 const Cache = require('..');
-const { DOORS, describeDirect, unique, processes } = require('./helpers');
+const { TRANSPORTS, describeShared, unique, processes } = require('./helpers');
 
 const PATIENT = { timeout: 30_000, failsafe: 'reject' };
 
@@ -106,12 +106,12 @@ describe('functions of the application on getCache()', () => {
     });
   });
 
-  for (const door of DOORS) {
-    describe(`from a worker, ${door}`, () => {
+  for (const transport of TRANSPORTS) {
+    describe(`from a worker, ${transport}`, () => {
       const { worker: start } = processes();
       let worker;
       before(async () => {
-        worker = await start({ door });
+        worker = await start({ transport });
       });
 
       async function open(options) {
@@ -141,7 +141,7 @@ describe('functions of the application on getCache()', () => {
     });
   }
 
-  describeDirect('while others call', () => {
+  describeShared('while others call', () => {
     const { worker: start } = processes();
 
     it('are one step for all processes', async () => {
@@ -157,7 +157,10 @@ describe('functions of the application on getCache()', () => {
         return this.get('n') === before + 1;
       };
       await primary.set('n', 0);
-      const workers = await Promise.all([start({ door: 'direct' }), start({ door: 'direct' })]);
+      const workers = await Promise.all([
+        start({ transport: 'shared-memory' }),
+        start({ transport: 'shared-memory' }),
+      ]);
       const counting = workers.map(async (worker, index) => {
         await worker.open({ namespace, ...PATIENT });
         return worker.run(
@@ -185,11 +188,11 @@ describe('functions of the application on getCache()', () => {
       primary.getCache().fails = () => {
         throw new Error('own');
       };
-      const worker = await start({ door: 'direct' });
+      const worker = await start({ transport: 'shared-memory' });
       const cache = await worker.open({ namespace, ...PATIENT });
       await assert.rejects(primary.execute('fails'), { message: 'own' });
       assert.equal(await cache.set('k', 1), true);
-      assert.deepEqual(await cache.transport(), { door: 'direct' });
+      assert.deepEqual(await cache.transport(), { kind: 'shared-memory' });
     });
   });
 });

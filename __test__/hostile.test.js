@@ -4,7 +4,7 @@
 // good call. The primary is a process of its own, so that its end would be seen.
 
 const assert = require('node:assert/strict');
-const { DOORS, STRESS, processes } = require('./helpers');
+const { TRANSPORTS, STRESS, processes } = require('./helpers');
 const { SOURCE } = require('../lib/protocol');
 
 const deep = (open, close) => open.repeat(200_000) + close.repeat(200_000);
@@ -81,8 +81,8 @@ const lines = [
 ];
 
 // What is sent is the same. What it meets is a cache on the heap, or one in memory that the worker has attached.
-for (const door of DOORS) {
-  describe(`what a worker may send, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`what a worker may send, transport: ${transport}`, () => {
     const { primary: start } = processes();
     let primary;
 
@@ -95,7 +95,7 @@ for (const door of DOORS) {
         const kept = { k: 'kept', 1: { by: 'reference' } };
         await state.cache.mSet(kept);
         state.object = kept[1];
-        state.worker = await startWorker({ door: by });
+        state.worker = await startWorker({ transport: by });
         const { worker } = state;
         await worker.run(async ({ Cache, state: theirs }) => {
           const options = { namespace: 'kept', timeout: 30_000, failsafe: 'reject' };
@@ -107,9 +107,9 @@ for (const door of DOORS) {
           if (Array.isArray(message) && message.length === 3) state.replies.push(message[2]);
           return send(message, ...rest);
         };
-        const { door } = await worker.run(({ state: theirs }) => theirs.cache.transport());
-        if (door !== by) throw new Error(`${door} instead of ${by}`);
-      }, door);
+        const { kind } = await worker.run(({ state: theirs }) => theirs.cache.transport());
+        if (kind !== by) throw new Error(`${kind} instead of ${by}`);
+      }, transport);
     });
 
     /** Sends messages from the worker, then calls; gives what the primary replied to the messages. */
@@ -189,7 +189,7 @@ for (const door of DOORS) {
           await state.worker.run(
             async ({ state: theirs }, mark, number) => {
               process.send([mark, null, '[9,0,"kept","has","k"]\n'.repeat(number)]);
-              // By reference: the primary is asked for it, through either door.
+              // By reference: the primary is asked for it, through either transport.
               await theirs.cache.get('1');
             },
             source,
@@ -232,7 +232,7 @@ describe('what is too large for a message', () => {
   const { primary: startPrimary } = processes();
 
   /** A primary with a worker, and what calls of that worker end with, all made in one turn. */
-  async function outcomes(prepare, calls, door = 'messages') {
+  async function outcomes(prepare, calls, transport = 'ipc') {
     const primary = await startPrimary();
     const got = await primary.run(
       async (context, first, second, by) => {
@@ -240,7 +240,7 @@ describe('what is too large for a message', () => {
         const cache = new context.Cache({ namespace: 'large' });
         await cache.set('k', 'kept');
         (0, eval)(first)(cache.getCache());
-        const worker = await startWorker({ door: by });
+        const worker = await startWorker({ transport: by });
         const settled = await worker.run(async ({ Cache }, source) => {
           const options = { namespace: 'large', timeout: 120_000, failsafe: 'reject' };
           const theirs = await Cache.getInstance(options);
@@ -252,7 +252,7 @@ describe('what is too large for a message', () => {
       },
       String(prepare),
       String(calls),
-      door,
+      transport,
     );
     await primary.kill();
     return got;
@@ -270,14 +270,14 @@ describe('what is too large for a message', () => {
     assert.deepEqual(await outcomes(nothing, calls), error);
   });
 
-  if (DOORS.includes('direct')) {
-    it('needs no message with the direct door', async () => {
+  if (TRANSPORTS.includes('shared-memory')) {
+    it('needs no message with the shared memory', async () => {
       const calls = (cache) => {
         const large = '\u0001'.repeat(2 ** 29 / 6);
         const isSame = (value) => value === large;
         return [cache.set('large', large), cache.get('large').then(isSame)];
       };
-      assert.deepEqual(await outcomes(nothing, calls, 'direct'), [
+      assert.deepEqual(await outcomes(nothing, calls, 'shared-memory'), [
         'kept',
         true,
         true,
@@ -286,9 +286,9 @@ describe('what is too large for a message', () => {
       ]);
     });
 
-    it('fails its caller only with the direct door, where it is longer than a string can be', async () => {
+    it('fails its caller only with the shared memory, where it is longer than a string can be', async () => {
       const calls = (cache) => [cache.set('k', { text: '\u0001'.repeat(2 ** 29 / 6) })];
-      assert.deepEqual(await outcomes(nothing, calls, 'direct'), error);
+      assert.deepEqual(await outcomes(nothing, calls, 'shared-memory'), error);
     });
   }
 

@@ -2,7 +2,7 @@
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { DOORS, processes, unique } = require('./helpers');
+const { TRANSPORTS, processes, unique } = require('./helpers');
 
 /** Options that cannot be used: [option, value, how the error's message shows the value]. */
 const bad = [
@@ -209,12 +209,12 @@ describe('options in the primary', () => {
   });
 });
 
-for (const door of DOORS) {
-  describe(`options in a worker, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`options in a worker, transport: ${transport}`, () => {
     const { worker: start } = processes();
     let worker;
     before(async () => {
-      worker = await start({ door });
+      worker = await start({ transport });
     });
 
     for (const [option, value, shown] of bad) {

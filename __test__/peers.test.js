@@ -169,10 +169,10 @@ linux('a primary that does nothing but fork', () => {
       const at = serialization === 'json' ? new Date(0).toJSON() : new Date(0);
       assert.deepEqual(await caches[2].get('k'), { by: [1], at });
       assert.deepEqual(await Promise.all(caches.map((cache) => cache.transport())), [
-        { door: 'direct' },
-        { door: 'direct' },
-        { door: 'direct' },
-        { door: 'direct' },
+        { kind: 'shared-memory' },
+        { kind: 'shared-memory' },
+        { kind: 'shared-memory' },
+        { kind: 'shared-memory' },
       ]);
       assert.equal(hasLoaded(primary), false);
     });
@@ -289,7 +289,7 @@ linux('a primary that does nothing but fork', () => {
       copy,
       { ...PATIENT, namespace },
     );
-    assert.deepEqual(got, [false, { door: 'direct' }, { door: 'direct' }]);
+    assert.deepEqual(got, [false, { kind: 'shared-memory' }, { kind: 'shared-memory' }]);
     const cache = await one.open({ namespace });
     assert.equal(await cache.incr('n'), 3);
     // And all of them go over to the primary when there is one.
@@ -376,7 +376,7 @@ linux('a primary that loads the package when its workers have it already', () =>
         'own 2': counted[2],
       });
     }
-    assert.deepEqual(await first.transport(), { door: 'direct' });
+    assert.deepEqual(await first.transport(), { kind: 'shared-memory' });
 
     // The schedule is the primary's now.
     await Promise.all([primary, ...workers].map((process) => process.run(takePrunes)));
@@ -471,7 +471,7 @@ linux('without a primary, what goes wrong', () => {
       process.setuid(65534);
     });
     const got = await worker.run(outcome, namespace);
-    assert.equal(got.door, 'messages');
+    assert.equal(got.kind, 'ipc');
     assert.match(got.reason, /cannot look for the shared store: other processes may not look into/);
     endsInTime(got);
     // The others are better off.
@@ -521,13 +521,13 @@ linux('without a primary, what goes wrong', () => {
         return;
       }
       const [early, ...later] = got;
-      assert.equal(early.door, 'messages');
+      assert.equal(early.kind, 'ipc');
       assert.match(
         early.reason,
         /cannot look for the shared store: .*(EMFILE|Too many open files)/,
       );
       endsInTime(early);
-      assert.deepEqual(later, ['theirs', 1, { door: 'direct' }]);
+      assert.deepEqual(later, ['theirs', 1, { kind: 'shared-memory' }]);
       assert.equal(await other.incr('n'), 2, 'it is one store');
     });
   }
@@ -555,7 +555,7 @@ linux('without a primary, what goes wrong', () => {
 
     const worker = await fork(primary);
     const got = await worker.run(outcome, namespace);
-    assert.equal(got.door, 'messages');
+    assert.equal(got.kind, 'ipc');
     assert.match(got.reason, /another process looks for the shared store/);
     endsInTime(got);
     const cache = await worker.open({ namespace: `${namespace} another` });
@@ -573,7 +573,7 @@ linux('without a primary, what goes wrong', () => {
     somebody.kill('SIGKILL');
     const later = await worker.open({ namespace, failsafe: 'reject' });
     assert.equal(await later.incr('n'), 1);
-    assert.deepEqual(await later.transport(), { door: 'direct' });
+    assert.deepEqual(await later.transport(), { kind: 'shared-memory' });
   });
 
   it('a stopped worker that has the lock: calls of others end in time, newcomers too, and go on after', async () => {
@@ -634,7 +634,7 @@ linux('without a primary, what goes wrong', () => {
     assert.equal(await caches[2].max(), 2);
     const fresh = await (await fork(primary)).open(options);
     assert.equal(await fresh.incr('n'), 4);
-    assert.deepEqual(await fresh.transport(), { door: 'direct' });
+    assert.deepEqual(await fresh.transport(), { kind: 'shared-memory' });
   });
 
   it('a primary that is gone: what is open goes on, and nothing else is begun', async () => {
@@ -787,7 +787,7 @@ linux('under PM2', function () {
   });
 
   it('the instances of an application share one cache', async () => {
-    assert.deepEqual(await askAll(pids, 'transport'), Array(4).fill({ door: 'direct' }));
+    assert.deepEqual(await askAll(pids, 'transport'), Array(4).fill({ kind: 'shared-memory' }));
     const numbers = await askAll(pids, 'env', 'NUMBER');
     assert.deepEqual(numbers.sort(), ['1', '2', '3', '4']);
     const counts = await Promise.all(
@@ -851,7 +851,7 @@ linux('under PM2', function () {
 
   it('in fork mode each process has a cache of its own', async () => {
     const forks = await one.start({ name: 'forks', instances: 2, exec_mode: 'fork' });
-    assert.deepEqual(await askAll(forks, 'transport'), Array(2).fill({ door: 'local' }));
+    assert.deepEqual(await askAll(forks, 'transport'), Array(2).fill({ kind: 'local' }));
     assert.deepEqual(await askAll(forks, 'incr', 'n'), [1, 1]);
   });
 

@@ -7,7 +7,7 @@ const { execFile } = require('node:child_process');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const Cache = require('..');
-const { DOORS, processes, unique, until } = require('./helpers');
+const { TRANSPORTS, processes, unique, until } = require('./helpers');
 
 const EACH_SECOND = '* * * * * *';
 const ONCE_A_YEAR = '0 0 0 1 1 *';
@@ -73,11 +73,11 @@ describe('prune', () => {
         return scheduled(ONCE_A_YEAR, namespace);
       },
       ...Object.fromEntries(
-        DOORS.map((door) => [
-          `whose schedule was made and stopped by a worker, door: ${door}`,
+        TRANSPORTS.map((transport) => [
+          `whose schedule was made and stopped by a worker, transport: ${transport}`,
           async () => {
             const namespace = unique('prune');
-            const worker = await startWorker({ door });
+            const worker = await startWorker({ transport });
             await worker.open({ namespace, prune: EACH_SECOND, timeout: 10_000 });
             const cache = new Cache({ namespace }).getCache();
             await pruned(cache);

@@ -2,10 +2,10 @@
 
 // A value that the primary set by reference can be collected as soon as its entry is gone, by whatever way
 // it went, without a further call. Runs in a process of its own with `--expose-gc`, which makes no call on its caches
-// while it waits: what a worker removes through the direct door, it finds by itself, within a second or so.
+// while it waits: what a worker removes through the shared memory, it finds by itself, within a second or so.
 
 const assert = require('node:assert/strict');
-const { DOORS, processes } = require('./helpers');
+const { TRANSPORTS, processes } = require('./helpers');
 
 /** How an entry goes in the primary: [title, options of the cache, what is done]. */
 const ways = [
@@ -81,8 +81,8 @@ const workersWays = [
   ],
 ];
 
-for (const door of DOORS) {
-  describe(`a value of the primary can be collected, beside a worker with the door: ${door}, after`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`a value of the primary can be collected, beside a worker with the transport: ${transport}, after`, () => {
     const { primary: start } = processes();
     let primary;
 
@@ -90,7 +90,7 @@ for (const door of DOORS) {
       primary = await start({ execArgv: ['--expose-gc'] });
       await primary.run(async ({ Cache, require, state }, by) => {
         const { startWorker, until } = require('.');
-        state.worker = await startWorker({ door: by });
+        state.worker = await startWorker({ transport: by });
         /** Fills an entry with an object that nothing else holds. */
         state.fill = async (set) => {
           const value = { text: 'x'.repeat(100) };
@@ -112,7 +112,7 @@ for (const door of DOORS) {
           return ref.deref() !== undefined;
         };
         state.Cache = Cache;
-      }, door);
+      }, transport);
     });
 
     /**
@@ -152,7 +152,7 @@ for (const door of DOORS) {
       await primary.run(async ({ Cache, require, state }, by) => {
         const { startWorker } = require('.');
         const cache = new Cache({ namespace: 'ended' });
-        const worker = await startWorker({ door: by });
+        const worker = await startWorker({ transport: by });
         const theirs = await worker.open({
           namespace: 'ended',
           timeout: 10_000,
@@ -163,7 +163,7 @@ for (const door of DOORS) {
         await theirs.del('k');
         await worker.kill();
         await state.gone(ref);
-      }, door);
+      }, transport);
     });
 
     it('the cache of its own that held it is dropped', async () => {

@@ -2,7 +2,7 @@
 
 const assert = require('node:assert/strict');
 const Cache = require('..');
-const { DOORS, processes, unique } = require('./helpers');
+const { TRANSPORTS, processes, unique } = require('./helpers');
 
 /** What structured clone carries and JSON does not. */
 function values() {
@@ -39,13 +39,13 @@ const ways = [
   ['both say advanced', { serialization: 'advanced' }, { serialization: 'advanced' }],
 ];
 
-for (const door of DOORS)
+for (const transport of TRANSPORTS)
   for (const [title, workerOptions, cacheOptions] of ways) {
-    describe(`serialization: ${title}, door: ${door}`, () => {
+    describe(`serialization: ${title}, transport: ${transport}`, () => {
       const { worker: start } = processes();
       let worker;
       before(async () => {
-        worker = await start({ ...workerOptions, door });
+        worker = await start({ ...workerOptions, transport });
       });
       const open = () =>
         worker.open({
@@ -144,8 +144,8 @@ for (const door of DOORS)
     });
   }
 
-for (const door of DOORS) {
-  describe(`serialization json, door: ${door}`, () => {
+for (const transport of TRANSPORTS) {
+  describe(`serialization json, transport: ${transport}`, () => {
     const { worker: start } = processes();
 
     for (const [title, workerOptions, cacheOptions] of [
@@ -157,7 +157,7 @@ for (const door of DOORS) {
       ],
     ]) {
       it(title, async () => {
-        const worker = await start({ ...workerOptions, door });
+        const worker = await start({ ...workerOptions, transport });
         const cache = await worker.open({
           namespace: unique('json'),
           timeout: 10_000,
@@ -169,7 +169,7 @@ for (const door of DOORS) {
     }
 
     it('and advanced read what the other set', async () => {
-      const worker = await start({ door });
+      const worker = await start({ transport });
       const options = { namespace: unique('json'), timeout: 10_000, failsafe: 'reject' };
       const json = await worker.open({ ...options, serialization: 'json' });
       const advanced = await worker.open({ ...options, serialization: 'advanced' });
@@ -185,7 +185,7 @@ for (const door of DOORS) {
     });
 
     it('a worker whose first call comes before it can know still sends what its channel carries', async () => {
-      const worker = await start({ door, serialization: 'advanced' });
+      const worker = await start({ transport, serialization: 'advanced' });
       const got = await worker.run(async ({ Cache: Theirs }, namespace) => {
         const cache = new Theirs({ namespace, timeout: 10_000 });
         const calls = [cache.set('k', new Map([[1, new Date(5)]])), cache.get('k')];

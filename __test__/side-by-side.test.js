@@ -3,17 +3,17 @@
 // An application in which a dependency still brings the original: both work in one process tree.
 
 const assert = require('node:assert/strict');
-const { DOORS, processes } = require('./helpers');
+const { TRANSPORTS, processes } = require('./helpers');
 
 describe('beside the original', () => {
   const { primary: start } = processes();
 
   for (const version of ['1.7.4', '1.5.24']) {
-    for (const [door, first] of DOORS.flatMap((by) => [
+    for (const [transport, first] of TRANSPORTS.flatMap((by) => [
       [by, 'ours'],
       [by, 'theirs'],
     ])) {
-      it(`${version}, ${first} loaded first, door: ${door}: each has its own messages and caches`, async () => {
+      it(`${version}, ${first} loaded first, transport: ${transport}: each has its own messages and caches`, async () => {
         const primary = await start();
         const got = await primary.run(
           async (context, name, oursFirst, by) => {
@@ -21,7 +21,7 @@ describe('beside the original', () => {
             const Theirs = context.require(name);
             const Ours = context.Cache;
             const { startWorker } = context.require('.');
-            const worker = await startWorker({ door: by });
+            const worker = await startWorker({ transport: by });
             const inWorker = await worker.run(async (theirContext, theirName) => {
               const Original = theirContext.require(theirName);
               const options = { namespace: 'shared name', timeout: 10_000, failsafe: 'reject' };
@@ -49,7 +49,7 @@ describe('beside the original', () => {
           },
           `lru-cache-for-clusters-${version}`,
           first === 'ours',
-          door,
+          transport,
         );
         assert.deepEqual(got, [
           ['ours', 'theirs', 2, 3, 5, 7],

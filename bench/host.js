@@ -11,7 +11,7 @@ const COMMAND_LIMIT = 300_000;
  * `run(to, command, args)` runs a command of `subject.js` there and gives its result.
  */
 class Host {
-  /** `spec`: `kind`, `path`, `options`, `workers`, `door`; `env`: variables set for these processes, `undefined` unsets. */
+  /** `spec`: `kind`, `path`, `options`, `workers`, `transport`; `env`: variables set for these processes, `undefined` unsets. */
   static async start(spec, env) {
     const host = new Host();
     host.child = fork(path.join(__dirname, 'subject.js'), [JSON.stringify(spec)], {

@@ -22,12 +22,12 @@ const ORIGINAL = 'lru-cache-for-clusters';
 const SMALL_CACHE = { namespace: 'bench', max: 20_000, timeout: 5000, failsafe: 'reject' };
 
 /** One worker that speaks to the primary in messages only. */
-const BY_MESSAGES = { workers: 1, door: 'messages', env: { LRU_CACHE_SHARED: '0' } };
+const BY_MESSAGES = { workers: 1, transport: 'ipc', env: { LRU_CACHE_SHARED: '0' } };
 
 /** One that reaches the store itself, as by default. */
-const STRAIGHT = { workers: 1, door: 'direct', env: { LRU_CACHE_SHARED: undefined } };
+const STRAIGHT = { workers: 1, transport: 'shared-memory', env: { LRU_CACHE_SHARED: undefined } };
 
-/** What is measured through either door. */
+/** What is measured through either transport. */
 const CASES = {
   unit: 'µs per call',
   measure: sampleCases,
@@ -46,7 +46,7 @@ const BUSY = { unit: 'µs', measure: measureBusy, rounds: [5, 1], ms: [5000, 200
 /**
  * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part;
  * `alone`: whether the original, which could only wait, takes no part; `rounds`, `samples` (per case and round), `ms` (length of one sample), `entries`: a full run's, then a quick run's.
- * Rows of another door to the primary: one more entry, which differs in `title` and `env` alone.
+ * Rows of another transport to the primary: one more entry, which differs in `title` and `env` alone.
  */
 const sections = {
   single: {
@@ -114,8 +114,8 @@ async function withHosts(race, implementations, options, task) {
   const hosts = new Map();
   try {
     for (const { name, kind, path } of implementations) {
-      const { workers, door } = race.section;
-      const spec = { kind, path, options, workers, door };
+      const { workers, transport } = race.section;
+      const spec = { kind, path, options, workers, transport };
       try {
         hosts.set(name, await Host.start(spec, race.section.env));
       } catch (error) {

@@ -1,9 +1,9 @@
 'use strict';
 
 /**
- * What runs in the processes under test: `node subject.js '{"kind","path","options","workers","door"}'`. With
+ * What runs in the processes under test: `node subject.js '{"kind","path","options","workers","transport"}'`. With
  * `workers` the process is a primary that forks as many with this same file. Each runs the commands
- * that `host.js` sends, one at a time; those for workers pass through the primary. `door` is the one that this
+ * that `host.js` sends, one at a time; those for workers pass through the primary. `transport` is the one that this
  * package must use.
  */
 
@@ -21,8 +21,8 @@ async function openCache() {
   // 1.5.24 has no getInstance; its messages are answered in order, so nothing can overtake the creation.
   if (!LRUCache.getInstance) return new LRUCache(spec.options);
   const opened = await LRUCache.getInstance(spec.options);
-  const { door, reason } = opened.transport?.() ?? {};
-  if (door && spec.door && door !== spec.door) throw new Error(`uses ${door}: ${reason}`);
+  const { kind, reason } = opened.transport?.() ?? {};
+  if (kind && spec.transport && kind !== spec.transport) throw new Error(`uses ${kind}: ${reason}`);
   return opened;
 }
 

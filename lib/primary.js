@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The primary's side, and all there is in a process with no cluster: the caches, and the door for the
- * messages of workers.
+ * The primary's side, and all there is in a process with no cluster: the caches, and the
+ * server that answers the messages of workers.
  */
 
 /** @type {import('cluster').Cluster} */
@@ -143,8 +143,8 @@ function queueOf(map, key) {
   return map.get(key);
 }
 
-/** The door of an instance in this process: calls go straight to the cache. */
-class LocalDoor {
+/** The client of an instance in this process: calls go straight to the cache. */
+class LocalClient {
   constructor({ namespace, store, error }, instance) {
     if (error) throw error;
     this.namespace = namespace;
@@ -214,9 +214,9 @@ class LocalDoor {
     });
   }
 
-  /** Which door is in use. */
+  /** Which transport is in use. */
   transport() {
-    return { door: 'local' };
+    return { kind: 'local' };
   }
 }
 
@@ -465,4 +465,4 @@ function listen() {
   for (const worker of Object.values(cluster.workers ?? {})) send(worker, [SOURCE, hello]);
 }
 
-module.exports = { LocalDoor, allCaches, cacheOf, listen };
+module.exports = { LocalClient, allCaches, cacheOf, listen };

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * What both sides of the message door agree on, besides the batches themselves (`src/protocol.rs`).
+ * What both sides of IPC agree on, besides the batches themselves (`src/protocol.rs`).
  *
  * A message is an array that begins with `SOURCE`: `[SOURCE, hello]`, `[SOURCE, from, batch, timeout]` (worker to
  * primary; `timeout` is how many milliseconds the batch may wait for a store that another worker has locked) or

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * A worker's doors: straight to the store where it lies in shared memory, by messages to the primary else.
+ * A worker's clients: straight to the store where it lies in shared memory, by messages to the primary else.
  * A batch of calls leaves at the end of the tick that they were made in, while fewer than `UNDER_WAY` batches have no
  * answer. Calls made meanwhile gather for the next batch. Calls and answers keep their order.
  */
@@ -33,10 +33,10 @@ const LONGEST_GATHER = 5;
 
 /** A call that waits for its answer. */
 class Call {
-  constructor(door, command, request, args, resolve, reject) {
+  constructor(client, command, request, args, resolve, reject) {
     /** Given when it is sent: so ids rise in the order of requests, and of answers. */
     this.id = undefined;
-    this.door = door;
+    this.client = client;
     this.command = command;
     /** The request, from behind its id; until it is sent. */
     this.request = request;
@@ -246,35 +246,35 @@ class Channel {
   }
 
   /** Makes a cache, or changes the options of one. Resolves when it exists. */
-  create(door) {
-    const given = JSON.parse(door.store);
-    this.#created.set(door.namespace, { ...this.#created.get(door.namespace), ...given });
-    const { space } = door;
+  create(client) {
+    const given = JSON.parse(client.store);
+    this.#created.set(client.namespace, { ...this.#created.get(client.namespace), ...given });
+    const { space } = client;
     if (space.json !== undefined && given.prune !== undefined && this.#primary) {
       // The store is at hand; the schedule is the primary's.
       const { prune } = given;
       this.#gather(this.#creation(space, { prune }));
     }
-    return this.call(door, CREATE, door.store, space);
+    return this.call(client, CREATE, client.store, space);
   }
 
   /** Makes a call that cannot go straight to the store: here as soon as it can, or in the primary. */
-  call(door, command, a, b, c) {
+  call(client, command, a, b, c) {
     return new Promise((resolve, reject) => {
-      const mode = door.copiesClones;
+      const mode = client.copiesClones;
       if (command.snapshot) a = command.snapshot(a);
       const encoded = command.encode(mode, a, b, c);
-      const head = door.head(command, mode);
+      const head = client.head(command, mode);
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
-      const call = new Call(door, command, request, a, resolve, reject);
+      const call = new Call(client, command, request, a, resolve, reject);
       if (!this.#shares) {
         this.#gather(call);
         return;
       }
       call.keys = command.keysOf?.(a);
-      const { space } = door;
+      const { space } = client;
       if (space.isHere && (space.isWaiting || !space.underWay.blocks(call.keys))) {
-        this.#deadline(door.timeout).begin().add(call);
+        this.#deadline(client.timeout).begin().add(call);
         space.make(call);
       } else {
         this.post(call);
@@ -284,7 +284,7 @@ class Channel {
 
   /** Sends a call to the primary at the end of this tick, or with those that gather. */
   post(call) {
-    const { space } = call.door;
+    const { space } = call.client;
     // Options concern every call that is made after them.
     call.place = space.underWay.begin(call.creates ? undefined : call.keys);
     space.open = false;
@@ -322,8 +322,8 @@ class Channel {
     for (let index = from; index < calls.length; index += 1) {
       const call = calls[index];
       if (!call.isOpen || call.turn) continue;
-      if (!turn || call.door.timeout !== timeout) {
-        timeout = call.door.timeout;
+      if (!turn || call.client.timeout !== timeout) {
+        timeout = call.client.timeout;
         turn = this.#deadline(timeout).begin();
       }
       turn.add(call);
@@ -376,24 +376,24 @@ class Channel {
       let timeout = LONGEST_TIMER;
       for (let index = 0; index < calls.length; index += 1) {
         const call = calls[index];
-        const { door, request } = call;
+        const { client, request } = call;
         call.id = batch.first + index;
         call.batch = batch;
         call.request = undefined;
         if (call.isOpen) batch.open += 1;
-        if (call.creates) this.#asked.set(call.id, door.space);
-        if (call.place) door.space.underWay.sent(call.place, call.id);
+        if (call.creates) this.#asked.set(call.id, client.space);
+        if (call.place) client.space.underWay.sent(call.place, call.id);
         if (call.command.inPrimary) this.#executing.set(call.id, call);
-        timeout = Math.min(timeout, door.timeout ?? timeout);
+        timeout = Math.min(timeout, client.timeout ?? timeout);
         text += `[${call.id}${request}\n`;
       }
       this.#post([SOURCE, this.#name, text, timeout], (error) => {
-        if (error) this.#dropBatch(batch, (call) => call.door.fail(call));
+        if (error) this.#dropBatch(batch, (call) => call.client.fail(call));
       });
     } catch (error) {
       // A call that is longer than a string can be is alone in its message, and hears of it.
       const tooLong = error instanceof RangeError;
-      this.#dropBatch(batch, (call) => (tooLong ? call.reject(error) : call.door.fail(call)));
+      this.#dropBatch(batch, (call) => (tooLong ? call.reject(error) : call.client.fail(call)));
     }
   }
 
@@ -527,17 +527,17 @@ class Channel {
 
   #refuse(call, error) {
     if (error.code === BUSY) {
-      call.door.fail(call);
+      call.client.fail(call);
       return;
     }
     // There is no cache for this instance: every later call says so.
-    if (call.creates) call.door.error = error;
+    if (call.creates) call.client.error = error;
     call.reject(error);
   }
 
   /** Lets no call wait behind this one any more. */
   #drop(call) {
-    if (call.place) call.door.space.underWay.drop(call.place);
+    if (call.place) call.client.space.underWay.drop(call.place);
   }
 
   /** Ends a call, once. */
@@ -572,7 +572,7 @@ class Channel {
   }
 
   #giveUp(call) {
-    this.#settle(call, () => call.door.fail(call));
+    this.#settle(call, () => call.client.fail(call));
   }
 
   /** The primary is gone: nothing will be answered any more. */
@@ -623,8 +623,8 @@ function commandElsewhere(command, store, key) {
 /** One for all instances; made with the first. */
 let channel;
 
-/** The door of an instance in a worker: straight to the store, or by messages. */
-class WorkerDoor {
+/** The client of an instance in a worker: straight to the store, or by messages. */
+class WorkerClient {
   /** The heads of requests, by command; first for values as JSON, then for structured clones. */
   #heads = [new Map(), new Map()];
 
@@ -694,10 +694,10 @@ class WorkerDoor {
     return command ? this.call(command, ...args) : Promise.reject(unknownCommand(name));
   }
 
-  /** Which door is in use, and why not the other. */
+  /** Which transport is in use, and why no better one. */
   transport() {
     const { json, why } = this.space;
-    return json === undefined ? { door: 'messages', reason: why } : { door: 'direct' };
+    return json === undefined ? { kind: 'ipc', reason: why } : { kind: 'shared-memory' };
   }
 
   /** Ends a call that got no answer. */
@@ -707,4 +707,4 @@ class WorkerDoor {
   }
 }
 
-module.exports = { WorkerDoor };
+module.exports = { WorkerClient };

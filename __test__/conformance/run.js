@@ -3,10 +3,10 @@
 /**
  * Runs the mocha suites that the original's published packages carry, unmodified, against this package.
  *
- *   node __test__/conformance/run.js [--package DIR] [--original] [--door DOOR] [VERSION...]
+ *   node __test__/conformance/run.js [--package DIR] [--original] [--transport KIND] [VERSION...]
  *
  * `--package` names an installed copy to measure instead of this checkout; with `--original` the originals run their
- * own tests, which tells what they can be expected to give on this machine. `--door`, `direct` or `messages`, is what
+ * own tests, which tells what they can be expected to give on this machine. `--transport`, `shared-memory` or `ipc`, is what
  * the workers' calls go through; each in turn, without it.
  */
 
@@ -16,7 +16,7 @@ const net = require('net');
 const os = require('os');
 const path = require('path');
 const { parseArgs } = require('util');
-const { DOORS, ENV_OF } = require('../helpers/agents');
+const { TRANSPORTS, ENV_OF } = require('../helpers/agents');
 
 const hook = path.join(__dirname, 'hook.js');
 const checkout = path.resolve(__dirname, '../..');
@@ -29,7 +29,7 @@ const SUITES = {
   '1.5.24': { version: '1.5.24', spec: 'test', workers: true },
 };
 
-/** What this package's workers log of the direct door. */
+/** What this package's workers log of the shared memory. */
 const LOG = 'lru-cache-for-clusters-as-promised-worker';
 
 /** A port that nobody listens on. */
@@ -58,11 +58,11 @@ function originalOf(version) {
  *
  * @param {keyof SUITES} name
  * @param {string} [directory] the package that answers; none: the original itself
- * @param {'direct' | 'messages'} [door] what its workers' calls go through
+ * @param {'shared-memory' | 'ipc'} [transport] what its workers' calls go through
  * @returns {Promise<{ passed: string[], failed: { title: string, message: string }[], attached: number }>} `attached`:
- * how many times a worker got hold of a store, and had the direct door from then on
+ * how many times a worker got hold of a store, and had the shared memory from then on
  */
-async function run(name, directory, door) {
+async function run(name, directory, transport) {
   const { version, spec } = SUITES[name];
   const original = originalOf(version);
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'conformance-'));
@@ -76,7 +76,7 @@ async function run(name, directory, door) {
       cwd: original,
       env: {
         ...process.env,
-        ...(directory && { ...ENV_OF[door], DEBUG: LOG }),
+        ...(directory && { ...ENV_OF[transport], DEBUG: LOG }),
         PORT: String(await freePort()),
         CONFORMANCE_ORIGINAL: original,
         CONFORMANCE_PACKAGE: directory ? path.resolve(directory) : original,
@@ -114,16 +114,18 @@ async function main() {
     options: {
       package: { type: 'string', default: checkout },
       original: { type: 'boolean' },
-      door: { type: 'string' },
+      transport: { type: 'string' },
     },
   });
   for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
-    const doors = values.door ? [values.door] : DOORS;
-    for (const door of values.original || !SUITES[name].workers ? [undefined] : doors) {
+    const transports = values.transport ? [values.transport] : TRANSPORTS;
+    for (const transport of values.original || !SUITES[name].workers ? [undefined] : transports) {
       const directory = values.original ? undefined : values.package;
-      const { passed, failed, attached } = await run(name, directory, door);
+      const { passed, failed, attached } = await run(name, directory, transport);
       const count = `${passed.length} of ${passed.length + failed.length} passed`;
-      const how = door ? `, door: ${door} (a store was attached ${attached} times)` : '';
+      const how = transport
+        ? `, transport: ${transport} (a store was attached ${attached} times)`
+        : '';
       console.log(`${name}${how}: ${count}`);
       for (const { title, message } of failed) console.log(`  failed: ${title}\n    ${message}`);
       if (failed.length > 0) process.exitCode = 1;

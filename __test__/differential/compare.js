@@ -2,7 +2,7 @@
 
 /**
  * One process's part of a run: the same calls on both packages, and whether they gave the same. In a `free` run both
- * are this package, through different doors, and must give the same to the letter.
+ * are this package, through different transports, and must give the same to the letter.
  */
 
 const cluster = require('cluster');
@@ -80,13 +80,13 @@ class Writer {
 /** One package's half of a run in this process. */
 class Side {
   /**
-   * @param {string} [door] in a worker: the one its calls must take
+   * @param {string} [transport] in a worker: the one its calls must take
    * @param {Function} [Attaching] in a worker: the class that attaches the caches to shared memory before they are used
    */
-  constructor(Class, name, door, Attaching) {
+  constructor(Class, name, transport, Attaching) {
     this.Class = Class;
     this.name = name;
-    this.door = door;
+    this.transport = transport;
     this.Attaching = Attaching;
     /** By space. */
     this.instances = [];
@@ -101,29 +101,30 @@ class Side {
     this.instances[space] = cache;
     if (cluster.isPrimary) this.caches[space] = cache.getCache();
     await this.Attaching?.getInstance({ namespace, timeout: TIMEOUT, failsafe: 'reject' });
-    const { door, reason } = (await this.Class.getInstance(given)).transport?.() ?? {};
+    const { kind, reason } = (await this.Class.getInstance(given)).transport?.() ?? {};
     // Not an error, which a call may end with on both sides.
-    if (this.door && door !== this.door) throw `${door} instead of ${this.door}: ${reason}`;
+    if (this.transport && kind !== this.transport)
+      throw `${kind} instead of ${this.transport}: ${reason}`;
   }
 }
 
 /** A run in one process. */
 class Comparison {
   /**
-   * @param {{ Ours: Function, Original: Function, door?: string }} packages `door`: that of ours in a worker; the other
+   * @param {{ Ours: Function, Original: Function, transport?: string }} packages `transport`: that of ours in a worker; the other
    * has messages
    * @param {object} run of `generate.js`
    * @param {number} attempt which time it runs: each has namespaces of its own
    */
-  constructor({ Ours, Original, door }, run, attempt) {
+  constructor({ Ours, Original, transport }, run, attempt) {
     const name = `run-${run.seed}-${attempt}`;
     this.run = run;
     const inWorker = (value) => (cluster.isWorker ? value : undefined);
-    this.ours = new Side(Ours, name, inWorker(door));
+    this.ours = new Side(Ours, name, inWorker(transport));
     this.original = new Side(
       Original,
       run.free ? `${name}-messages` : name,
-      inWorker(run.free ? 'messages' : undefined),
+      inWorker(run.free ? 'ipc' : undefined),
       inWorker(run.shared ? Ours : undefined),
     );
     this.writer = new Writer(run);
@@ -184,7 +185,7 @@ class Comparison {
       if (error?.message === 'Timed out in isFailed()') return 'not answered';
       if (!this.run.free) return 'rejected';
       const { name, message, code } = error;
-      // What was given is shown in words of its own by each door.
+      // What was given is shown in words of its own by each transport.
       return `rejected: ${name}: ${message.replace(/, got .*/s, '')} (${code})`;
     }
   }

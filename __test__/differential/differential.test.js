@@ -3,7 +3,7 @@
 const assert = require('assert');
 const { fork } = require('child_process');
 const path = require('path');
-const { DOORS, describeDirect } = require('../helpers');
+const { TRANSPORTS, describeShared } = require('../helpers');
 
 /** For longer runs and for others: how many calls, and the seed of the first run. */
 const { DIFF_CALLS, DIFF_SEED = '1' } = process.env;
@@ -29,17 +29,17 @@ function run(args) {
 
 /** [title, arguments, how many calls]. */
 const runs = [['in a single process', [], 40_000]];
-for (const door of DOORS) {
+for (const transport of TRANSPORTS) {
   for (const workers of [1, 3]) {
-    const title = `in a primary and ${workers} of its workers, door: ${door}`;
-    runs.push([title, ['--workers', String(workers), '--door', door], 7500]);
+    const title = `in a primary and ${workers} of its workers, transport: ${transport}`;
+    runs.push([title, ['--workers', String(workers), '--transport', transport], 7500]);
   }
 }
 
-/** As `runs`, where one door is compared with the other. */
+/** As `runs`, where one transport is compared with the other. */
 const between = [1, 3].map((workers) => [
   `with a primary and ${workers} of its workers`,
-  ['--workers', String(workers), '--doors'],
+  ['--workers', String(workers), '--transports'],
   10_000,
 ]);
 
@@ -58,4 +58,4 @@ function compare(all) {
 
 describe('random calls give what they give with 1.7.4', () => compare(runs));
 
-describeDirect('random calls give the same through either door', () => compare(between));
+describeShared('random calls give the same through either transport', () => compare(between));

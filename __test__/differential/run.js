@@ -4,10 +4,10 @@
  * Makes the same random calls on this package and on 1.7.4, side by side in the same processes, and compares what they
  * give, step by step. It stands alone because it sets the clock of its processes.
  *
- *   node __test__/differential/run.js [--workers N] [--door DOOR] [--doors] [--calls N] [--seed N] [--package DIR] [--all]
+ *   node __test__/differential/run.js [--workers N] [--transport KIND] [--transports] [--calls N] [--seed N] [--package DIR] [--all]
  *
- * `--workers` is how many there are beside the primary; `--door`, `direct` or `messages`, is what their calls go through.
- * With `--doors` the direct door is compared with messages, and nothing with the original. `--seed` is that of the first
+ * `--workers` is how many there are beside the primary; `--transport`, `shared-memory` or `ipc`, is what their calls go through.
+ * With `--transports` the shared memory is compared with messages, and nothing with the original. `--seed` is that of the first
  * run, the next has the next; `--all` goes on after a difference.
  */
 
@@ -26,8 +26,8 @@ const { generate, CALLS, START } = require('./generate');
 const { values: options } = parseArgs({
   options: {
     workers: { type: 'string', default: '0' },
-    door: { type: 'string' },
-    doors: { type: 'boolean', default: false },
+    transport: { type: 'string' },
+    transports: { type: 'boolean', default: false },
     calls: { type: 'string', default: '10000' },
     seed: { type: 'string', default: '1' },
     package: { type: 'string', default: path.resolve(__dirname, '../..') },
@@ -36,8 +36,8 @@ const { values: options } = parseArgs({
 });
 
 const workers = Number(options.workers);
-const free = options.doors;
-const door = free ? 'direct' : options.door;
+const free = options.transports;
+const transport = free ? 'shared-memory' : options.transport;
 
 /** In a worker: another copy of this package, whose calls travel as messages. */
 function loadForMessages() {
@@ -46,13 +46,13 @@ function loadForMessages() {
       delete require.cache[file];
     }
   }
-  Object.assign(process.env, ENV_OF.messages);
+  Object.assign(process.env, ENV_OF.ipc);
   return require(ours);
 }
 
 const ours = path.resolve(options.package);
 const Ours = require(ours);
-const packages = { Ours, Original: Ours, door };
+const packages = { Ours, Original: Ours, transport };
 if (!free) packages.Original = require('lru-cache-for-clusters-1.7.4');
 else if (cluster.isWorker) packages.Original = loadForMessages();
 
@@ -164,7 +164,7 @@ function report({ run, indices, difference }) {
     const when = joined ? 'with it ' : call.advance === 0 ? '' : `${call.advance} ms later `;
     return `  ${actor}: ${when}${describe(call)}`;
   });
-  const mode = free ? ' --doors' : door ? ` --door ${door}` : '';
+  const mode = free ? ' --transports' : transport ? ` --transport ${transport}` : '';
   const command = `run.js --workers ${workers}${mode} --seed ${run.seed} --calls 1`;
   return (
     `A difference in the run of seed ${run.seed} (${command}):\n` +
@@ -173,7 +173,7 @@ function report({ run, indices, difference }) {
 }
 
 async function drive() {
-  const forked = Array.from({ length: workers }, () => cluster.fork(ENV_OF[door]));
+  const forked = Array.from({ length: workers }, () => cluster.fork(ENV_OF[transport]));
   const driver = new Driver(forked);
   const first = Number(options.seed);
   let calls = 0;
@@ -188,7 +188,7 @@ async function drive() {
       if (!options.all) break;
     }
   }
-  const where = `${workers} workers, door: ${free ? 'each against the other' : door}`;
+  const where = `${workers} workers, transport: ${free ? 'each against the other' : transport}`;
   console.log(
     `${calls} calls, ${workers > 0 ? where : 'in a single process'}, seeds from ${first}`,
   );

@@ -8,11 +8,11 @@ const v8 = require('node:v8');
 
 const AGENT = path.join(__dirname, '..', 'fixtures', 'agent.js');
 
-/** The environment of a worker by the door that its calls take; without it, the package decides. */
-const ENV_OF = { direct: { LRU_CACHE_SHARED: '1' }, messages: { LRU_CACHE_SHARED: '0' } };
+/** The environment of a worker by the transport that its calls take; without it, the package decides. */
+const ENV_OF = { 'shared-memory': { LRU_CACHE_SHARED: '1' }, ipc: { LRU_CACHE_SHARED: '0' } };
 
-/** The doors there are on this system. */
-const DOORS = process.platform === 'linux' ? ['direct', 'messages'] : ['messages'];
+/** The transports there are on this system. */
+const TRANSPORTS = process.platform === 'linux' ? ['shared-memory', 'ipc'] : ['ipc'];
 
 /** A process that runs functions for a test; see `fixtures/agent.js`. */
 class Agent {
@@ -21,12 +21,12 @@ class Agent {
   #calls = new Map();
   #nextId = 1;
 
-  constructor(child, worker, door) {
+  constructor(child, worker, transport) {
     this.child = child;
     /** The cluster's object, where this is a worker. */
     this.worker = worker;
-    /** The door that the caches it opens must take, where that was said. */
-    this.door = door;
+    /** The transport that the caches it opens must take, where that was said. */
+    this.transport = transport;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => (this.output += text));
     }
@@ -54,7 +54,7 @@ class Agent {
 
   /**
    * A cache in the process, opened there with `getInstance`, whose calls are made from here. Fails when it has not the
-   * door that the process was started for.
+   * transport that the process was started for.
    */
   async open(options) {
     const open = async ({ Cache, state }, given) => {
@@ -62,9 +62,9 @@ class Agent {
       state.caches ??= [];
       return [state.caches.push(cache) - 1, cache.transport()];
     };
-    const [id, { door, reason }] = await this.run(open, options);
-    if (this.door && door !== this.door)
-      throw new Error(`${door} instead of ${this.door}: ${reason}`);
+    const [id, { kind, reason }] = await this.run(open, options);
+    if (this.transport && kind !== this.transport)
+      throw new Error(`${kind} instead of ${this.transport}: ${reason}`);
     const call = ({ state }, at, name, args) => state.caches[at][name](...args);
     return new Proxy(
       {},
@@ -101,13 +101,13 @@ async function ready(agent) {
 /**
  * Forks a worker of this process's cluster.
  *
- * @param {{ door?: 'direct' | 'messages' }} [options] `door`: the one its calls must take; the package decides, when it
+ * @param {{ transport?: 'shared-memory' | 'ipc' }} [options] `transport`: the one its calls must take; the package decides, when it
  * is not given
  */
-function startWorker({ door, serialization = 'json', execArgv = [], env = {} } = {}) {
+function startWorker({ transport, serialization = 'json', execArgv = [], env = {} } = {}) {
   cluster.setupPrimary({ exec: AGENT, args: [], execArgv, serialization, silent: true });
-  const worker = cluster.fork({ ...ENV_OF[door], ...env });
-  return ready(new Agent(worker.process, worker, door));
+  const worker = cluster.fork({ ...ENV_OF[transport], ...env });
+  return ready(new Agent(worker.process, worker, transport));
 }
 
 /** Starts a process that can be the primary of a cluster of its own. */
@@ -139,4 +139,4 @@ function processes() {
   return { worker: keep(startWorker), primary: keep(startPrimary) };
 }
 
-module.exports = { DOORS, ENV_OF, startWorker, startPrimary, processes };
+module.exports = { TRANSPORTS, ENV_OF, startWorker, startPrimary, processes };

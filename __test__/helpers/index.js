@@ -1,14 +1,14 @@
 'use strict';
 
 const { setTimeout: sleep } = require('node:timers/promises');
-const { DOORS, startWorker, startPrimary, processes } = require('./agents');
+const { TRANSPORTS, startWorker, startPrimary, processes } = require('./agents');
 
 /** Whether the long versions of tests run too. */
 const STRESS = process.env.STRESS === '1';
 
-/** `describe` for what needs the direct door; skipped where there is none. */
-const describeDirect = (title, tests) =>
-  (DOORS.includes('direct') ? describe : describe.skip)(title, tests);
+/** `describe` for what needs the shared memory; skipped where there is none. */
+const describeShared = (title, tests) =>
+  (TRANSPORTS.includes('shared-memory') ? describe : describe.skip)(title, tests);
 
 let count = 0;
 
@@ -79,9 +79,9 @@ async function heap() {
 }
 
 module.exports = {
-  DOORS,
+  TRANSPORTS,
   STRESS,
-  describeDirect,
+  describeShared,
   unique,
   fakeClock,
   until,

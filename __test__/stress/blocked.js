@@ -85,11 +85,11 @@ async function main() {
     figures.forEach(({ get, set }) => console.table({ get, set }));
   };
   for (const worker of workers) {
-    const door = await worker.run(async ({ Cache: C }) => {
+    const transport = await worker.run(async ({ Cache: C }) => {
       const cache = await C.getInstance({ namespace: 'blocked' });
       return cache.transport();
     });
-    if (door.door !== 'direct') throw new Error(JSON.stringify(door));
+    if (transport.kind !== 'shared-memory') throw new Error(JSON.stringify(transport));
   }
   // Warm.
   await run([0, 1], 1);

@@ -200,7 +200,7 @@ async function works(name, cache) {
     if (stored !== true || flaw(`${name}:${at}`, found))
       failed.push(`${stored} ${found}`.slice(0, 200));
   }
-  return { failed: failed.length, first: failed[0], door: cache.transport() };
+  return { failed: failed.length, first: failed[0], transport: cache.transport() };
 }
 
 async function work() {
@@ -221,7 +221,7 @@ async function work() {
     const value = await json.get(`worker${at}:0`).catch((error) => error);
     others.push(flaw(`worker${at}:0`, value) ?? 'found');
   }
-  process.send({ stress: { others, door: json.transport() } });
+  process.send({ stress: { others, transport: json.transport() } });
 }
 
 async function lead(seconds, what) {

@@ -187,7 +187,7 @@ async function kill(kills, directory) {
     number += 1;
     const name = String(number);
     const file = path.join(directory, name);
-    // Some use the other door.
+    // Some use the other transport.
     const env = { NAME: name, NOTES: file, LRU_CACHE_SHARED: number % 8 === 0 ? '0' : '' };
     const worker = cluster.fork(env);
     worker.ready = once(worker, 'message');

@@ -75,7 +75,7 @@ async function main() {
   const workers = await Promise.all([start(), start(), start()]);
   const open = ({ Cache: C }, namespace) => C.getInstance({ namespace }).then((c) => c.transport());
   for (const worker of workers) {
-    assert.deepEqual(await worker.run(open, 'million'), { door: 'direct' });
+    assert.deepEqual(await worker.run(open, 'million'), { transport: 'shared-memory' });
     await worker.run(settled);
   }
   const figures = () =>

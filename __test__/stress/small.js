@@ -74,7 +74,7 @@ async function work({ Cache, require: load }, { seconds, values }) {
     made += 2;
     if (made % 100 === 0) await turn();
   }
-  return { made, added, flaws: flaws.slice(0, 5), door: cache.transport().door };
+  return { made, added, flaws: flaws.slice(0, 5), transport: cache.transport().kind };
 }
 
 async function main() {
@@ -90,8 +90,8 @@ async function main() {
     work({ Cache, require }, given),
   ]);
   const sum = (field) => done.reduce((total, each) => total + each[field], 0);
-  const doors = done.map(({ door }) => door).join(' ');
-  console.log(`${sum('made')} calls in ${SECONDS} s; doors: ${doors}`);
+  const transports = done.map(({ transport }) => transport).join(' ');
+  console.log(`${sum('made')} calls in ${SECONDS} s; transports: ${transports}`);
   assert.deepEqual(
     done.flatMap(({ flaws }) => flaws),
     [],

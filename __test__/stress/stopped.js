@@ -26,7 +26,7 @@ async function occupy({ Cache, state }, namespace) {
     if (!state.over) setTimeout(turn, 2);
   };
   turn();
-  return cache.transport().door;
+  return cache.transport().kind;
 }
 
 /** One call, with little patience: whether the lock was taken. */

@@ -182,7 +182,7 @@ users.execute();
 
 // --- the road ------------------------------------------------------------------------------------------------------
 exact<() => Transport>()(users.transport);
-exact<{ door: 'local' | 'direct' | 'messages'; reason?: string }>()({} as Members<Transport>);
+exact<{ kind: 'local' | 'shared-memory' | 'ipc'; reason?: string }>()({} as Members<Transport>);
 
 // --- properties ----------------------------------------------------------------------------------------------------
 exact<string>()(users.namespace);
