@@ -1,5 +1,5 @@
-//! The primary's side of the message door: a batch of requests in, a reply out. Nothing a worker can send may
-//! do more harm than an error answer to the request at fault.
+//! The server's side of IPC: a batch of requests in, a reply out. Nothing a worker sends does more harm than an error
+//! answer to the request at fault.
 
 use crate::{
     command::{self, Command, Reads},
