@@ -13,7 +13,7 @@
 use crate::{
     error::Result,
     key::Key,
-    storage::{Entry, Limits, Stamp, Storage},
+    storage::{Entry, Limits, Seen, Stamp, Storage},
     value::{OwnedValue, Value},
 };
 
@@ -73,6 +73,20 @@ impl<S: Storage> Cache<S> {
     /// The storage, to begin and end what is done to it.
     pub fn storage_mut(&mut self) -> &mut S {
         &mut self.storage
+    }
+
+    /// The entry that the last call found or stored, once; `None` where the storage has no versions.
+    pub fn remembered(&self) -> Option<Remembered> {
+        self.storage.seen().map(|Seen { row, version, stamp }| Remembered {
+            row,
+            version,
+            fresh_until: fresh_until(stamp, self.limits().max_age),
+        })
+    }
+
+    /// From here until the lock is given back all changes count as one: nobody sees one of them without the others.
+    pub fn begin_steps(&mut self) {
+        self.storage.begin_steps();
     }
 
     /// The number of entries, expired ones included.
@@ -221,6 +235,9 @@ impl<S: Storage> Cache<S> {
         if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
             self.refuse(key, value)?;
             return Ok(false);
+        }
+        if self.storage.len() as f64 >= limits.max || self.storage.size() + size > limits.max_size {
+            self.storage.begin_steps();
         }
         let replaced = match self.storage.put(key, value, stamp) {
             Ok(replaced) => replaced,
@@ -378,6 +395,25 @@ impl<S: Storage> Cache<S> {
         while (self.storage.len() as f64 > max || self.storage.size() > max_size)
             && self.storage.remove_least_recent() == Ok(true)
         {}
+    }
+}
+
+/// An entry that a call has just found or stored, for a process that keeps a copy of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Remembered {
+    /// Where it lies.
+    pub row: u32,
+    /// Tells it from every other entry; 0 for none.
+    pub version: f64,
+    /// The last moment at which it has not expired, in milliseconds since the epoch; infinite for never.
+    pub fresh_until: f64,
+}
+
+/// The last moment at which [`expired`] does not hold, in milliseconds since the epoch; infinite for never.
+fn fresh_until(stamp: Stamp, cache_max_age: f64) -> f64 {
+    match if stamp.max_age == 0.0 { cache_max_age } else { stamp.max_age } {
+        0.0 => f64::INFINITY,
+        max_age => stamp.set_at + max_age,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     key::KeyList,
     slots::Slots,
-    storage::{Entry, Limits, Stamp, Storage, heap::HeapStorage},
+    storage::{Entry, Limits, Seen, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
 
@@ -137,6 +137,7 @@ impl Store {
     /// As [`Store::lock`].
     pub fn hold(self: &Arc<Self>, patience: Duration) -> Result<Hold> {
         let mut guard = self.lock(patience)?;
+        guard.begin_steps();
         let is_outermost = guard.inner.holder.replace(thread::current().id()).is_none();
         Ok(Hold {
             #[cfg(target_os = "linux")]
@@ -186,6 +187,7 @@ impl Store {
             };
             if is_held {
                 segment.forget();
+                segment.refresh();
                 return Ok(Guard { inner, locked: None });
             }
             let (locked, mended) = segment.lock(patience)?;
@@ -361,6 +363,15 @@ impl Guard<'_> {
         !matches!(self.storage(), Place::Heap(_))
     }
 
+    /// The windows through which JavaScript reads without the lock; `None` where the cache is not shared.
+    #[cfg(target_os = "linux")]
+    pub fn segment(&self) -> Option<&Segment<Memfd>> {
+        match self.storage() {
+            Place::Heap(_) => None,
+            Place::Shared(segment) => Some(segment),
+        }
+    }
+
     /// Says whether the value of an entry (of any entry, without a key) can be read here.
     ///
     /// # Errors
@@ -487,6 +498,14 @@ impl Storage for Place {
 
     fn set_limits(&mut self, limits: Limits) {
         on!(self, storage => storage.set_limits(limits))
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        on!(self, storage => storage.seen())
+    }
+
+    fn begin_steps(&mut self) {
+        on!(self, storage => storage.begin_steps())
     }
 
     fn len(&self) -> usize {

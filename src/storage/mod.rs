@@ -68,6 +68,17 @@ pub struct Entry<'a> {
     pub stamp: Stamp,
 }
 
+/// An entry that a storage has found or stored, as a process may remember it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// Where it lies.
+    pub row: u32,
+    /// Tells it from every other entry there was or will be. 0 where there is none.
+    pub version: f64,
+    /// When it was set and for how long.
+    pub stamp: Stamp,
+}
+
 /// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
 pub trait Storage {
     /// The bounds that hold now.
@@ -75,6 +86,15 @@ pub trait Storage {
 
     /// Changes the bounds; removes nothing.
     fn set_limits(&mut self, limits: Limits);
+
+    /// The entry that [`Storage::touch`], [`Storage::peek`] or [`Storage::put`] found or stored last, once; `None` where the
+    /// storage has no versions.
+    fn seen(&self) -> Option<Seen> {
+        None
+    }
+
+    /// From here until the lock is given back all changes count as one for those who read without the lock.
+    fn begin_steps(&mut self) {}
 
     /// The number of entries, expired ones included.
     fn len(&self) -> usize;

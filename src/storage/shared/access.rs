@@ -2,12 +2,13 @@
 //! back.
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::{marker::PhantomData, thread, time::Duration};
+use std::{marker::PhantomData, mem::offset_of, thread, time::Duration};
 
 use super::{
     Geometry, Segment,
-    lock::{Busy, HELD},
-    memfd::{Memfd, mapped},
+    layout::{CONTROL_BYTES, Header, RING_BYTES, Ring, RingHead, VERSIONS_PER_PIECE},
+    lock::{Busy, HELD, is_alive, this_thread},
+    memfd::{Memfd, Window, mapped},
     segment::SegmentId,
 };
 use crate::error::{Code, Error, ErrorClass, Result};
@@ -69,6 +70,28 @@ impl HeldLock {
     }
 }
 
+/// The ring of a thread. Dropped, it can be another's.
+#[derive(Debug)]
+pub struct RingWindow {
+    window: Window,
+    owner: u64,
+}
+
+impl RingWindow {
+    /// The memory that the thread writes.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+}
+
+impl Drop for RingWindow {
+    fn drop(&mut self) {
+        // SAFETY: the window is a ring, made by `Segment::claim_ring`, and mapped until the window goes; all atomics.
+        let ring = unsafe { self.window.base().cast::<RingHead>().as_ref() };
+        ring.give_back(self.owner);
+    }
+}
+
 impl Segment<Memfd> {
     /// Makes an empty segment with room for as many bytes of entries as the machine has memory, or less where the
     /// system will not reserve as much or this process has very many. It takes no memory before there are entries.
@@ -111,6 +134,33 @@ impl Segment<Memfd> {
                 Err(error)
             }
         }
+    }
+
+    /// What JavaScript reads without the lock: gate, epoch and the count of uses, see `Control`.
+    pub fn control_window(&self) -> Option<Window> {
+        let at = offset_of!(Header, control);
+        self.memory().window(at..at + CONTROL_BYTES)
+    }
+
+    /// The versions of `VERSIONS_PER_PIECE` rows, or of fewer in the last piece; `None` beyond it.
+    pub fn versions_window(&self, piece: u32) -> Option<Window> {
+        let geometry = self.edit.geometry;
+        let from = piece.checked_mul(VERSIONS_PER_PIECE)?;
+        let to = from.checked_add(VERSIONS_PER_PIECE)?.min(geometry.rows_max);
+        let at = |row: u32| geometry.versions_at + row as usize * size_of::<f64>();
+        self.memory().window(at(from)..at(to))
+    }
+
+    /// A ring for this thread, which is the thread's until the window is dropped; `None` where none can be had. Under the
+    /// lock, as any call.
+    pub fn claim_ring(&self) -> Option<RingWindow> {
+        let owner = this_thread();
+        let ring = self.edit.claim_ring(owner, is_alive).ok()??;
+        let at = self.edit.geometry.rings_at + ring as usize * size_of::<Ring>();
+        Some(RingWindow {
+            window: self.memory().window(at..at + RING_BYTES)?,
+            owner,
+        })
     }
 
     #[cfg(test)]
@@ -204,7 +254,7 @@ mod tests {
             let least_entry = 2 * 64 + 4;
             assert!(geometry.rows_max as usize > bytes / least_entry);
             assert!(geometry.blocks_max as usize > bytes / 64);
-            assert!(geometry.reserved() < bytes / 64 * 99 + (1 << 20));
+            assert!(geometry.reserved() < bytes / 64 * 103 + (4 << 20));
         }
     }
 }

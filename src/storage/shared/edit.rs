@@ -4,7 +4,7 @@
 use std::ops::Deref;
 
 use super::{
-    layout::{ALIGN, Block, FREE_BLOCK, Geometry, NONE, PAYLOAD, Row, State, Word},
+    layout::{ALIGN, Block, FREE_BLOCK, Float, Geometry, NONE, PAYLOAD, Row, State, Word},
     memory::{Memory, OutOfMemory},
     view::{Checked, Fault, View},
 };
@@ -52,8 +52,8 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Stores an entry as the most recent, in place of one under the same key. Returns whether there was one. The new
-    /// entry is whole before the old one goes.
-    pub(super) fn insert(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<bool> {
+    /// entry is whole before the old one goes. Returns the new row, too.
+    pub(super) fn insert(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<(bool, u32)> {
         let bytes = key.len() as u64 + value.bytes().len() as u64;
         if bytes > u64::from(u32::MAX) {
             return Err(Fault::Memory);
@@ -76,6 +76,10 @@ impl<M: Memory> Edit<M> {
         row.inline.set(value.inline());
         // From here on the entry is what a rebuild finds: of two rows with one key, the one used last counts.
         row.state.commit(row.state().live(value.kind()).0);
+        // Before the new entry can be found: whoever has read it must not be told the old one by another process.
+        if let Some(old) = old {
+            self.end_version(old)?;
+        }
         if value.kind() == Kind::Slot {
             header.slots.set(header.slots.get().wrapping_add(1));
         }
@@ -84,7 +88,8 @@ impl<M: Memory> Edit<M> {
             // value, frees the value's slot; a row that still had the slot would free it twice.
             row.state.commit(row.state().become_(State::FREE).0);
         })?;
-        Ok(old.is_some())
+        self.begin_version(at)?;
+        Ok((old.is_some(), at))
     }
 
     /// Puts a new entry where it can be found, in place of an `old` one of its key.
@@ -115,6 +120,7 @@ impl<M: Memory> Edit<M> {
     pub(super) fn remove_row(&self, at: u32) -> Checked<()> {
         let row = self.live_row(at)?;
         self.dirty();
+        self.end_version(at)?;
         self.place_in_index(at, row.hash.get())?.set(row.chain.get());
         self.unlink_recency(at, row)?;
         let len = self.header().len.get().checked_sub(1).ok_or(Fault::Damage)?;
@@ -190,16 +196,36 @@ impl<M: Memory> Edit<M> {
         Ok(())
     }
 
+    /// Ends the version of a row, before anybody can see that its entry changes or goes.
+    pub(super) fn end_version(&self, at: u32) -> Checked<()> {
+        self.version_at(at)?.end(0.0);
+        Ok(())
+    }
+
+    /// Gives an entry a version that no entry has had. The last step of a change.
+    pub(super) fn begin_version(&self, at: u32) -> Checked<()> {
+        let last = &self.header().last_version;
+        last.set(last.get() + 1.0);
+        self.version_at(at)?.publish(last.get());
+        Ok(())
+    }
+
     /// The next time of use.
-    fn tick(&self) -> u64 {
-        let clock = &self.header().clock;
-        let now = clock.get().wrapping_add(1);
-        clock.set(now);
+    pub(super) fn tick(&self) -> u64 {
+        let header = self.header();
+        let now = self.time_of(header.control.uses.add_one());
+        header.clock.set(now);
         now
     }
 
+    /// A time of use that is not before `clock`, of its lower 32 bits.
+    pub(super) fn time_of(&self, low: u32) -> u64 {
+        let clock = self.header().clock.get();
+        clock.wrapping_add(u64::from(low.wrapping_sub(clock as u32)))
+    }
+
     /// Puts a row at the front of the order of recency.
-    fn link_newest(&self, at: u32, row: &Row) -> Checked<()> {
+    pub(super) fn link_newest(&self, at: u32, row: &Row) -> Checked<()> {
         let header = self.header();
         let before = header.newest.get();
         row.newer.set(NONE);
@@ -213,7 +239,7 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Takes a row out of the order of recency.
-    fn unlink_recency(&self, at: u32, row: &Row) -> Checked<()> {
+    pub(super) fn unlink_recency(&self, at: u32, row: &Row) -> Checked<()> {
         let header = self.header();
         let (newer, older) = (row.newer.get(), row.older.get());
         let from_newer = if newer == NONE {
@@ -385,6 +411,7 @@ impl<M: Memory> Edit<M> {
             } = self.geometry;
             let needed = u64::from(header.rows_used.get()) + 1;
             self.grow(rows_at, size_of::<Row>(), &header.rows_ready, needed, rows_max)?;
+            self.grow_versions(header.rows_ready.get())?;
         }
         let more = blocks.saturating_sub(u64::from(header.blocks_free.get()));
         if more > 0 {
@@ -403,6 +430,24 @@ impl<M: Memory> Edit<M> {
             )?;
         }
         Ok(())
+    }
+
+    /// Makes sure that there is memory behind the versions of so many rows. It is never given back: a process may read a
+    /// version without the lock at any time.
+    pub(super) fn grow_versions(&self, rows: u32) -> Checked<()> {
+        let Geometry {
+            versions_at,
+            rows_max,
+            ..
+        } = self.geometry;
+        let ready = &self.header().versions_ready;
+        self.grow(
+            versions_at,
+            size_of::<Float>(),
+            ready,
+            u64::from(rows.min(rows_max)),
+            rows_max,
+        )
     }
 
     /// Makes sure that there is memory behind so many buckets.
@@ -464,7 +509,7 @@ impl<M: Memory> Edit<M> {
                 size_of::<Row>(),
                 &header.rows_used,
                 &header.rows_ready,
-                geometry.blocks_at,
+                geometry.versions_at,
             ),
             (
                 geometry.blocks_at,

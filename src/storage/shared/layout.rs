@@ -7,10 +7,11 @@
 use std::{
     cell::UnsafeCell,
     mem::{align_of, offset_of, size_of},
+    ops::Deref,
     sync::atomic::{
         AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
-        compiler_fence,
+        compiler_fence, fence,
     },
 };
 
@@ -40,7 +41,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 pub const MOVED: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $atomic:ty, $plain:ty, $from:expr, $to:expr) => {
@@ -91,6 +92,7 @@ impl Word {
 
     /// A store that a process which has not the lock may see, with everything before it.
     pub fn publish(&self, value: u32) {
+        crash_point::reached();
         self.0.store(value, Release);
     }
 
@@ -99,9 +101,34 @@ impl Word {
         self.0.load(Acquire)
     }
 
+    /// Adds 1, as several processes may at the same time without the lock. Returns the sum.
+    pub fn add_one(&self) -> u32 {
+        crash_point::reached();
+        self.0.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
     /// Adds 1 to a count that only people read.
     pub fn count(&self) {
         self.0.fetch_add(1, Relaxed);
+    }
+}
+
+impl Float {
+    /// A store that comes after every store before it, for a process that reads without the lock.
+    pub fn publish(&self, value: f64) {
+        crash_point::reached();
+        self.0.store(value.to_bits(), Release);
+    }
+
+    /// A store that comes before every store after it, for a process that reads without the lock.
+    pub fn end(&self, value: f64) {
+        self.set(value);
+        fence(Release);
+    }
+
+    /// Reads what was published.
+    pub fn acquire(&self) -> f64 {
+        f64::from_bits(self.0.load(Acquire))
     }
 }
 
@@ -182,9 +209,107 @@ pub struct Header {
     pub oldest: Word,
     /// Entries whose values are slots.
     pub slots: Word,
-    /// The last time of use handed out.
+    /// The time of use up to which the rings were applied, or the last one given under the lock. Its lower 32 bits are
+    /// those of `control.uses` at that moment.
     pub clock: Long,
+
+    /// What processes read without the lock.
+    pub control: Control,
+
+    // Columns, rings.
+    /// The last version that an entry has got.
+    pub last_version: Float,
+    /// Rows that have memory behind their version. Never gets less.
+    pub versions_ready: Word,
+    /// Rings from the first to the last one that was ever claimed.
+    pub rings_used: Word,
+    _5: [Word; 12],
 }
+
+/// Words that processes read without the lock, JavaScript among them (`lib/near/`): see the rules in `columns.rs`.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Control {
+    /// Odd while several changes that count as one are under way: what is read without the lock does not count then.
+    pub gate: Word,
+    /// Odd while ages, or everything at once, change. A new number after each such change: what was read before may be
+    /// out of date, whatever its version.
+    pub epoch: Word,
+    _1: [Word; 14],
+    /// The uses of entries that were counted: the source of times of use. In a line of its own, since every read that
+    /// counts as a use adds to it.
+    pub uses: Word,
+    _2: [Word; 15],
+}
+
+/// The bytes of [`Control`] that JavaScript sees.
+pub const CONTROL_BYTES: usize = size_of::<Control>();
+
+/// The uses of entries by the reads of one thread, which wait to be applied to the order of recency. The thread writes
+/// `records` and then `head`; whoever has the lock reads them and writes `tail`.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Ring {
+    pub head_line: RingHead,
+    pub records: [Record; RECORDS as usize],
+    /// Up to a whole number of pages.
+    _1: [Word; 1008],
+}
+
+/// The first line of a [`Ring`].
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct RingHead {
+    /// The number of records ever written. Wraps around.
+    pub head: Word,
+    /// The number of records applied. Wraps around.
+    pub tail: Word,
+    /// The thread that writes it, as the lock has it; 0 for none.
+    pub owner: Long,
+    /// Records applied or dropped up to the last time that the ring was claimed.
+    pub earlier: Long,
+    _1: [Word; 8],
+}
+
+impl Deref for Ring {
+    type Target = RingHead;
+
+    fn deref(&self) -> &RingHead {
+        &self.head_line
+    }
+}
+
+impl RingHead {
+    /// Lets another thread have the ring. Needs no lock: nobody but the owner does this.
+    pub fn give_back(&self, owner: u64) {
+        if self.owner.get() == owner {
+            self.owner.set(0);
+        }
+    }
+}
+
+/// One use of an entry.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Record {
+    /// The version of the row at that time: of another version, the record is void.
+    pub version: Float,
+    pub row: Word,
+    /// The lower 32 bits of the time of use.
+    pub time: Word,
+}
+
+/// Records in a ring.
+pub const RECORDS: u32 = 1024;
+
+/// Rings in a segment: one for each thread that reads without the lock.
+pub const RINGS: u32 = 128;
+
+/// The bytes of a ring that JavaScript sees.
+pub const RING_BYTES: usize = offset_of!(Ring, _1);
+
+/// Entries that one buffer of versions has for JavaScript, which counts the length of a buffer as memory in use.
+pub const VERSIONS_PER_PIECE: u32 = 1 << 20;
 
 /// The lock, in a cache line of its own. Fresh memory is a lock that nobody has.
 #[repr(C, align(64))]
@@ -323,7 +448,11 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 320 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 512 && size_of::<Header>() <= 4096);
+    assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
+    assert!(offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64);
+    assert!(size_of::<Ring>() == 20 * 1024 && RING_BYTES == 64 + 16 * RECORDS as usize);
+    assert!(RECORDS.is_power_of_two() && offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, dirty) == 128);
     assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);
     assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
@@ -339,6 +468,8 @@ pub struct Geometry {
     pub(super) blocks_max: u32,
     pub(super) index_at: usize,
     pub(super) rows_at: usize,
+    pub(super) versions_at: usize,
+    pub(super) rings_at: usize,
     pub(super) blocks_at: usize,
     /// All of it, in bytes.
     pub(super) len: usize,
@@ -365,7 +496,9 @@ impl Geometry {
         };
         let index_at = ALIGN;
         let rows_at = after(index_at, buckets_max, size_of::<Word>())?;
-        let blocks_at = after(rows_at, rows_max, size_of::<Row>())?;
+        let versions_at = after(rows_at, rows_max, size_of::<Row>())?;
+        let rings_at = after(versions_at, rows_max, size_of::<Float>())?;
+        let blocks_at = after(rings_at, RINGS, size_of::<Ring>())?;
         let len = after(blocks_at, blocks_max, size_of::<Block>())?;
         Some(Self {
             buckets_max,
@@ -373,6 +506,8 @@ impl Geometry {
             blocks_max,
             index_at,
             rows_at,
+            versions_at,
+            rings_at,
             blocks_at,
             len,
         })

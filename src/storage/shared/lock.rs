@@ -12,7 +12,7 @@ use procfs::process::Process;
 use std::{
     cell::Cell,
     hint, io,
-    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -38,7 +38,7 @@ thread_local! {
 /// A thread, as the lock has it: its number, and above that when it started (the numbers come again), in ticks
 /// since the system did; 0 where nobody can tell. The start is read from `/proc`, which takes a file: a thread
 /// that could not read it tries again when it takes a lock.
-fn this_thread() -> u64 {
+pub(super) fn this_thread() -> u64 {
     thread_local! {
         static OWNER: Cell<u64> = const { Cell::new(0) };
     }
@@ -63,7 +63,7 @@ fn is_same(owner: u64, own: u64) -> bool {
 }
 
 /// Whether there is such a thread, or may be: one that cannot be looked at is there.
-fn is_alive(owner: u64) -> bool {
+pub(super) fn is_alive(owner: u64) -> bool {
     let (thread, start) = (owner as u32 as i32, (owner >> 32) as u32);
     if thread <= 0 {
         return false;
@@ -151,7 +151,9 @@ impl LockPlace {
         self.last.store(own, Relaxed);
         let is_own = is_same(self.owner.load(Relaxed), own);
         if is_own {
-            self.owner.store(0, Release);
+            // A swap: what was changed is visible to every process before the call returns. A plain store would leave it in
+            // the store buffer of this processor, and a process that reads without the lock would still find the old value.
+            self.owner.swap(0, AcqRel);
         }
         is_own
     }

@@ -25,7 +25,10 @@ use std::{
     path::Path,
     ptr::{self, NonNull},
     str::FromStr,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use super::{
@@ -50,12 +53,58 @@ pub(super) fn mapped() -> (usize, usize) {
     (MAPPINGS.load(Relaxed), ADDRESSES.load(Relaxed))
 }
 
+/// The mapping of a file. It lasts for as long as the segment and every [`Window`] of it.
+#[derive(Debug)]
+struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread; what is read and written in it are atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `Memfd::map` with this length; whatever looks into it has kept it.
+        unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len).ok() };
+        MAPPINGS.fetch_sub(1, Relaxed);
+        ADDRESSES.fetch_sub(self.len, Relaxed);
+    }
+}
+
+/// A part of a segment's memory that JavaScript looks at. The memory stays mapped for as long as the window lives.
+#[derive(Debug)]
+pub struct Window {
+    mapping: Arc<Mapping>,
+    at: usize,
+    len: usize,
+}
+
+impl Window {
+    /// Where it starts.
+    pub fn base(&self) -> NonNull<u8> {
+        // SAFETY: `Memfd::window` has made sure that it lies within the mapping.
+        unsafe { self.mapping.base.add(self.at) }
+    }
+
+    /// How long it is, in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
 /// A mapped `memfd`.
 #[derive(Debug)]
 pub struct Memfd {
     file: OwnedFd,
-    base: NonNull<u8>,
-    len: usize,
+    mapping: Arc<Mapping>,
     headroom: &'static Headroom,
     /// Those of this process.
     namespaces: KernelNamespaces,
@@ -196,19 +245,30 @@ impl Memfd {
         );
         // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
+        MAPPINGS.fetch_add(1, Relaxed);
+        ADDRESSES.fetch_add(len, Relaxed);
         let memfd = Self {
             file,
-            base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
-            len,
+            mapping: Arc::new(Mapping {
+                base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
+                len,
+            }),
             headroom: Headroom::of_this_process(),
             namespaces,
         };
-        MAPPINGS.fetch_add(1, Relaxed);
-        ADDRESSES.fetch_add(len, Relaxed);
         // A core dump would read every page that is reserved, and so have the system make it.
         // SAFETY: the mapping just made; the advice changes nothing of what is in it.
         unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
         Ok(memfd)
+    }
+
+    /// A part of the memory; `None` where it does not lie within.
+    pub fn window(&self, range: Range<usize>) -> Option<Window> {
+        (range.start <= range.end && range.end <= self.mapping.len).then(|| Window {
+            mapping: self.mapping.clone(),
+            at: range.start,
+            len: range.len(),
+        })
     }
 
     /// What leads another process here.
@@ -231,15 +291,15 @@ impl Memfd {
 // getting shorter, so each of its pages can be read and written; fresh ones are 0. Only this type maps it.
 unsafe impl Memory for Memfd {
     fn base(&self) -> NonNull<u8> {
-        self.base
+        self.mapping.base
     }
 
     fn len(&self) -> usize {
-        self.len
+        self.mapping.len
     }
 
     fn commit(&self, range: Range<usize>) -> std::result::Result<(), OutOfMemory> {
-        if range.end > self.len {
+        if range.end > self.mapping.len {
             return Err(OutOfMemory);
         }
         let (from, len) = (range.start as u64, range.len() as u64);
@@ -269,18 +329,6 @@ unsafe impl Memory for Memfd {
 
     fn namespaces(&self) -> KernelNamespaces {
         self.namespaces
-    }
-}
-
-// SAFETY: the mapping belongs to the process, not to a thread.
-unsafe impl Send for Memfd {}
-
-impl Drop for Memfd {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `map` with this length; references into it end with `self`.
-        unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len).ok() };
-        MAPPINGS.fetch_sub(1, Relaxed);
-        ADDRESSES.fetch_sub(self.len, Relaxed);
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  offset 0
-//!  ┌────────┬────────────────┬──────────────────────────┬───────────────────────────────────────────┐
-//!  │ header │ index          │ rows                     │ blocks                                    │
-//!  │ 1 page │ 4 B a bucket   │ 64 B an entry            │ 64 B each: 60 B of payload, 4 B of link   │
-//!  └────────┴────────────────┴──────────────────────────┴───────────────────────────────────────────┘
+//!  ┌────────┬──────────────┬───────────────┬──────────────┬────────────┬────────────────────────────┐
+//!  │ header │ index        │ rows          │ versions     │ rings      │ blocks                     │
+//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 20 KiB a   │ 64 B each: 60 B of payload,│
+//!  │        │              │               │              │ thread     │ 4 B of link                │
+//!  └────────┴──────────────┴───────────────┴──────────────┴────────────┴────────────────────────────┘
 //!      │       │ hash            ▲ │ chain: same bucket    ▲ link: next block of the entry, or the
 //!      │       └── first row ────┘ │ newer, older: recency │ next free one, marked as free
 //!      │                           └── first block: key, then value
@@ -29,8 +30,8 @@
 //! - **The new value is whole before the old one goes**, so a process may be killed before any store.
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `rebuild` < [`segment`] <
-//! [`access`] < [`siblings`]. `tests/modules.rs` checks this.
+//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `control`, `rings` < `rebuild` <
+//! [`segment`] < [`access`] < [`siblings`]. `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|
@@ -40,6 +41,8 @@
 //! | `head` | what the header says of the segment itself; the limits |
 //! | `view` | checked reads |
 //! | `edit` | changes; the segment can be rebuilt after each single store |
+//! | `control` | what processes read without the lock: versions, gate, epoch |
+//! | `rings` | recency of reads that take no lock |
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
@@ -53,6 +56,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod access;
+mod control;
 mod crash_point;
 mod edit;
 mod head;
@@ -68,6 +72,7 @@ pub mod memory;
 mod rebuild;
 #[cfg(target_os = "linux")]
 mod refused;
+mod rings;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;

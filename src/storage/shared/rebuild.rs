@@ -44,6 +44,7 @@ impl<M: Memory> Rebuild<'_, M> {
         // Where it ends early, for want of memory, the segment is left half rebuilt.
         header.damaged.set(1);
         header.dirty.commit(1);
+        self.begin_epoch();
         let recovered = self.rebuild()?;
         // Damage may have taken much more than there is use for.
         self.shrink();
@@ -186,12 +187,15 @@ impl<M: Memory> Rebuild<'_, M> {
         header.released.set(released);
         header.rows_used.set(rows_used);
         header.rows_ready.set(rows_used);
+        header.rings_used.set(self.rings_written());
+        let is_entry = |at| self.row_at(at).is_ok_and(|row| row.state().is() == State::LIVE);
+        self.renew_versions(rows_used, is_entry)?;
         Ok(Recovered { kept, dropped })
     }
 
     /// Removes every entry, and gives back the memory.
     pub(super) fn remove_all(&self) -> Checked<()> {
-        self.dirty();
+        self.begin_epoch();
         for at in 1..self.rows_written() {
             let row = self.row_at(at)?;
             let state = row.state();

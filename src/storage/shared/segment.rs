@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Code, Error, ErrorClass, Result},
     slots::Slots,
-    storage::{Entry, Limits, Stamp, Storage},
+    storage::{Entry, Limits, Seen, Stamp, Storage},
     value::{Kind, Value},
 };
 
@@ -50,6 +50,8 @@ pub struct Segment<M: Memory> {
     head: Head,
     /// The limits when they last had their check number.
     limits: Cell<Limits>,
+    /// The entry that was found or stored last.
+    seen: Cell<Option<Seen>>,
 }
 
 impl<M: Memory> Segment<M> {
@@ -147,6 +149,7 @@ impl<M: Memory> Segment<M> {
             slots: None,
             head,
             limits: Cell::default(),
+            seen: Cell::default(),
         }
     }
 
@@ -189,6 +192,7 @@ impl<M: Memory> Segment<M> {
     /// Marks that the entries are in another segment now: from now on [`Segment::begin`] fails for everybody. Under the
     /// lock, as any call.
     pub fn move_out(&mut self) {
+        self.edit.begin_epoch();
         self.header().moved.set(MOVED);
     }
 
@@ -285,13 +289,30 @@ impl<M: Memory> Segment<M> {
         if mend {
             self.recover()?;
         }
+        self.refresh();
         self.free_released();
         Ok(mend)
     }
 
+    /// Brings the order of recency up to date with the uses that processes have recorded. Under the lock, as any call.
+    pub fn refresh(&self) {
+        let was_dirty = self.header().dirty.get() != 0;
+        match self.edit.apply_rings() {
+            // Whole: a process that is killed from here on leaves nothing to mend.
+            Ok(()) if !was_dirty && self.header().dirty.get() != 0 => self.header().dirty.commit(0),
+            Ok(()) => {}
+            Err(_) => self.header().damaged.set(1),
+        }
+    }
+
     /// Ends what is done under the lock.
     pub fn end(&mut self) {
+        if self.header().moved.get() == MOVED {
+            // The epoch stays odd: no copy of an entry counts any more.
+            return;
+        }
         self.edit.view_mut().forget_much();
+        self.edit.settle();
         if self.header().dirty.get() != 0 {
             self.header().dirty.commit(0);
         }
@@ -321,6 +342,17 @@ impl<M: Memory> Segment<M> {
     /// Forgets what was read. Nobody borrows it any more: the borrow would be one of `self`.
     pub(crate) fn forget(&mut self) {
         self.edit.view_mut().forget();
+    }
+
+    /// Keeps what [`Storage::seen`] tells of an entry.
+    #[inline(always)]
+    fn see(&self, at: u32, row: &Row) -> Checked<()> {
+        self.seen.set(Some(Seen {
+            row: at,
+            version: self.edit.version_at(at)?.get(),
+            stamp: View::<M>::stamp_of(row),
+        }));
+        Ok(())
     }
 
     fn write_limits(&self, limits: Limits) {
@@ -404,7 +436,19 @@ impl<M: Memory> Storage for Segment<M> {
     fn set_limits(&mut self, limits: Limits) {
         // If this process dies after this, the next one rebuilds the segment and evicts down to the new limits.
         self.edit.dirty();
+        let before = self.limits();
+        if (before.max_age, before.allow_stale) != (limits.max_age, limits.allow_stale) {
+            self.edit.begin_epoch();
+        }
         self.write_limits(limits);
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        self.seen.take()
+    }
+
+    fn begin_steps(&mut self) {
+        self.edit.begin_steps();
     }
 
     fn len(&self) -> usize {
@@ -436,6 +480,7 @@ impl<M: Memory> Storage for Segment<M> {
             };
             let row = this.live_row(at)?;
             this.make_newest(at, row)?;
+            self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
         })
     }
@@ -447,6 +492,7 @@ impl<M: Memory> Storage for Segment<M> {
                 return Ok(None);
             };
             let row = this.live_row(at)?;
+            self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
         })
     }
@@ -468,9 +514,13 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
         self.forget();
-        let replaced = self.mending(|this| this.insert(key, value, stamp));
+        let stored = self.mending(|this| {
+            let (replaced, at) = this.insert(key, value, stamp)?;
+            self.see(at, this.row(at)?)?;
+            Ok(replaced)
+        });
         self.free_released();
-        Ok(replaced?)
+        Ok(stored?)
     }
 
     fn decline(&mut self, value: Value<'_>) {

@@ -162,6 +162,20 @@ impl<M: Memory> View<M> {
             format!("{} rows are entries, len is {len}", live.len())
         })?;
 
+        // Versions: each entry has one of its own, and nothing else has one.
+        let (mut versions, last) = (HashSet::new(), header.last_version.get());
+        check(rows <= header.versions_ready.get().max(1), &|| {
+            format!("versions_ready below {rows}")
+        })?;
+        for at in 1..rows {
+            let version = self.version_at(at).map_err(fault("version"))?.get();
+            let holds = match live.contains(&at) {
+                true => (1.0..=last).contains(&version) && versions.insert(version.to_bits()),
+                false => version == 0.0,
+            };
+            check(holds, &|| format!("row {at} has version {version}, the last is {last}"))?;
+        }
+
         let is_slot = |at: &&u32| {
             self.row_at(**at)
                 .is_ok_and(|row| row.state().kind() == Some(Kind::Slot))

@@ -7,7 +7,9 @@ use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 
 use super::{
-    layout::{Block, FREE_BLOCK, Geometry, Header, NONE, PAYLOAD, Row, State, Word},
+    layout::{
+        Block, FREE_BLOCK, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, State, Word,
+    },
     memory::{Memory, OutOfMemory},
 };
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
 
 /// The least number of buckets.
 pub(super) const BUCKETS: u32 = 16;
+
+/// Versions are whole numbers below this one. Each is told from the next: `f64` has 53 bits for them.
+pub(super) const MOST_VERSIONS: f64 = (1_u64 << 53) as f64;
 
 /// What the scratch memory may keep between calls, in bytes.
 const SCRATCH: usize = 256 * 1024;
@@ -134,6 +139,38 @@ impl<M: Memory> View<M> {
         })
     }
 
+    /// The version of a row of those reserved: 0 where the row is no entry.
+    pub(super) fn version_at(&self, row: u32) -> Checked<&Float> {
+        if row == NONE || row >= self.geometry.rows_max {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within its region, which lies within the memory; aligned, as the region is; an atomic.
+        Ok(unsafe {
+            self.memory
+                .base()
+                .add(self.geometry.versions_at)
+                .cast::<Float>()
+                .add(row as usize)
+                .as_ref()
+        })
+    }
+
+    /// A ring of those reserved, claimed or not.
+    pub(super) fn ring_at(&self, ring: u32) -> Checked<&Ring> {
+        if ring >= RINGS {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within its region, which lies within the memory; aligned, as the region is; all atomics.
+        Ok(unsafe {
+            self.memory
+                .base()
+                .add(self.geometry.rings_at)
+                .cast::<Ring>()
+                .add(ring as usize)
+                .as_ref()
+        })
+    }
+
     /// A block of those reserved, in use or not.
     pub(super) fn block_at(&self, block: u32) -> Checked<&Block> {
         if block == NONE || block >= self.geometry.blocks_max {
@@ -188,7 +225,7 @@ impl<M: Memory> View<M> {
     /// One more than the highest row that may ever have been written.
     pub(super) fn rows_written(&self) -> u32 {
         let geometry = self.geometry;
-        let bytes = self.memory.written(geometry.rows_at..geometry.blocks_at);
+        let bytes = self.memory.written(geometry.rows_at..geometry.versions_at);
         (bytes / size_of::<Row>()).min(geometry.rows_max as usize) as u32
     }
 
@@ -197,6 +234,20 @@ impl<M: Memory> View<M> {
         let geometry = self.geometry;
         let bytes = self.memory.written(geometry.blocks_at..geometry.len);
         (bytes / size_of::<Block>()).min(geometry.blocks_max as usize) as u32
+    }
+
+    /// As [`View::rows_written`], of versions.
+    pub(super) fn versions_written(&self) -> u32 {
+        let geometry = self.geometry;
+        let bytes = self.memory.written(geometry.versions_at..geometry.rings_at);
+        (bytes / size_of::<Float>()).min(geometry.rows_max as usize) as u32
+    }
+
+    /// How many rings have memory behind them.
+    pub(super) fn rings_written(&self) -> u32 {
+        let geometry = self.geometry;
+        let bytes = self.memory.written(geometry.rings_at..geometry.blocks_at);
+        (bytes / size_of::<Ring>()).min(RINGS as usize) as u32
     }
 
     /// Whether the counts of the header can be right.
@@ -212,6 +263,9 @@ impl<M: Memory> View<M> {
             && header.len.get() < rows
             && header.slots.get() <= header.len.get()
             && header.blocks_free.get() < blocks
+            && rows <= header.versions_ready.get().max(1)
+            && header.rings_used.get() <= RINGS
+            && (0.0..MOST_VERSIONS).contains(&header.last_version.get())
             && header.clock.get() <= u64::MAX / 2
     }
 

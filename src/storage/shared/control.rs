@@ -1,0 +1,76 @@
+//! What processes read without the lock: versions, the gate and the epoch. Rust reads them here; JavaScript reads them in
+//! `lib/near/`.
+//!
+//! A process that has read an entry may keep a copy with the row's version. One load that finds this version in the
+//! column of versions is a read of the entry: the version ends before the change of an entry is visible to anybody, and
+//! versions never come again. Rules:
+//! - **Commit first.** A row becomes an entry (its state word), then the version of the old entry ends, then the index
+//!   leads to the new one, and last of all its version begins. So nobody can read the new entry and be told the old one
+//!   afterwards.
+//! - **The gate** is odd while several changes that count as one are under way (`mSet`, a `set` that evicts, a function of
+//!   the application): between them, a version that is still there proves nothing.
+//! - **The epoch** is odd while the ages change or everything goes, and has a new value after that. A reader loads the
+//!   epoch before the value that it keeps.
+//! - Gate and epoch become even again when the next owner of the lock gives it back, so a killed process leaves none odd.
+//!   After damage that is not mended they stay odd.
+
+use std::sync::atomic::{Ordering::Release, fence};
+
+use super::{
+    edit::Edit,
+    memory::Memory,
+    view::{Checked, MOST_VERSIONS},
+};
+
+impl<M: Memory> Edit<M> {
+    /// From here to [`Edit::settle`] all changes count as one.
+    pub(super) fn begin_steps(&self) {
+        let gate = &self.header().control.gate;
+        if gate.get() & 1 == 0 {
+            gate.set(gate.get() | 1);
+            // Who sees a change from here on sees that the gate is odd.
+            fence(Release);
+        }
+    }
+
+    /// From here to [`Edit::settle`] no copy counts that was kept before; nor does any after that.
+    pub(super) fn begin_epoch(&self) {
+        self.dirty();
+        let epoch = &self.header().control.epoch;
+        if epoch.get() & 1 == 0 {
+            epoch.set(epoch.get() | 1);
+            fence(Release);
+        }
+    }
+
+    /// Ends what [`Edit::begin_steps`] and [`Edit::begin_epoch`] have begun, in this process or in one that was killed.
+    pub(super) fn settle(&self) {
+        let header = self.header();
+        if header.damaged.get() != 0 {
+            return;
+        }
+        for word in [&header.control.epoch, &header.control.gate] {
+            if word.get() & 1 == 1 {
+                word.publish(word.get().wrapping_add(1));
+            }
+        }
+    }
+
+    /// Gives each of the first `rows` rows a new version if it is an entry, and every other row none.
+    pub(super) fn renew_versions(&self, rows: u32, is_entry: impl Fn(u32) -> bool) -> Checked<()> {
+        let header = self.header();
+        let written = self.versions_written();
+        header.versions_ready.set(written);
+        self.grow_versions(rows)?;
+        if !(0.0..MOST_VERSIONS).contains(&header.last_version.get()) {
+            header.last_version.set(0.0);
+        }
+        for at in 1..written.max(rows) {
+            self.end_version(at)?;
+            if at < rows && is_entry(at) {
+                self.begin_version(at)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Recency of reads that take no lock. A reader writes each use into the ring of its thread; whoever takes the lock applies
+//! all rings to the order of recency before it does anything else.
+//!
+//! - Times of use come from one shared counter (`control.uses`), so that uses by several processes that do not overlap keep
+//!   their order. Whoever applies the rings loads the counter before the heads and leaves records of later times where they
+//!   are: a use that comes later is never applied before one that came earlier.
+//! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
+//!   whether a process that was killed had applied it already.
+//! - Nothing in a ring is trusted: a head that is more than a ring's size above the tail empties the ring, a row that is none
+//!   is passed over.
+
+use super::{
+    edit::Edit,
+    layout::{NONE, RECORDS, RINGS, Ring, State},
+    memory::Memory,
+    view::Checked,
+};
+
+/// What is left of a ring.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    ring: u32,
+    tail: u32,
+    head: u32,
+    /// The time of the next record.
+    time: u64,
+}
+
+impl<M: Memory> Edit<M> {
+    /// Applies the uses that were recorded up to now to the order of recency.
+    #[inline]
+    pub(super) fn apply_rings(&self) -> Checked<()> {
+        let header = self.header();
+        let uses = header.control.uses.acquire();
+        if uses == header.clock.get() as u32 {
+            return Ok(());
+        }
+        self.apply_up_to(self.time_of(uses))
+    }
+
+    fn apply_up_to(&self, cut: u64) -> Checked<()> {
+        let header = self.header();
+        let mut cursors = [Cursor::default(); RINGS as usize];
+        let mut count = 0;
+        for at in 0..header.rings_used.get().min(RINGS) {
+            let ring = self.ring_at(at)?;
+            let (head, tail) = (ring.head.acquire(), ring.tail.get());
+            match head.wrapping_sub(tail) {
+                0 => {}
+                1..=RECORDS => {
+                    cursors[count] = Cursor {
+                        ring: at,
+                        tail,
+                        head,
+                        time: 0,
+                    };
+                    count += 1;
+                }
+                _ => ring.tail.set(head),
+            }
+        }
+        // Not before any time in the records that were found.
+        let now = self.time_of(header.control.uses.acquire());
+        let time_of = |low: u32| now.saturating_sub(u64::from((now as u32).wrapping_sub(low)));
+        for cursor in &mut cursors[..count] {
+            cursor.time = time_of(self.record(cursor.ring, cursor.tail)?.2);
+        }
+        while let Some(next) = (0..count).min_by_key(|at| cursors[*at].time) {
+            let cursor = &mut cursors[next];
+            let is_later = cursor.time > cut;
+            if !is_later {
+                let (version, row, _) = self.record(cursor.ring, cursor.tail)?;
+                self.use_row(row, version, cursor.time)?;
+                cursor.tail = cursor.tail.wrapping_add(1);
+            }
+            if is_later || cursor.tail == cursor.head {
+                self.ring_at(cursor.ring)?.tail.set(cursor.tail);
+                count -= 1;
+                cursors[next] = cursors[count];
+            } else {
+                cursor.time = time_of(self.record(cursor.ring, cursor.tail)?.2);
+            }
+        }
+        header.clock.set(header.clock.get().max(cut));
+        Ok(())
+    }
+
+    /// A record of a ring: version, row, time.
+    fn record(&self, ring: u32, at: u32) -> Checked<(f64, u32, u32)> {
+        let record = &self.ring_at(ring)?.records[(at % RECORDS) as usize];
+        Ok((record.version.get(), record.row.get(), record.time.get()))
+    }
+
+    /// Makes an entry the most recent that was used at this time, if it is still the same.
+    fn use_row(&self, at: u32, version: f64, time: u64) -> Checked<()> {
+        let header = self.header();
+        if at == NONE || at >= header.rows_used.get() || self.version_at(at)?.get() != version {
+            return Ok(());
+        }
+        let row = self.row(at)?;
+        if row.state().is() != State::LIVE || time <= row.used.get() {
+            return Ok(());
+        }
+        self.dirty();
+        let newest = header.newest.get();
+        // A use that overlapped with another call, and whose record came later than that call.
+        let is_late = newest != NONE && time <= self.live_row(newest)?.used.get();
+        row.used.set(if is_late { self.tick() } else { time });
+        if newest != at {
+            self.unlink_recency(at, row)?;
+            self.link_newest(at, row)?;
+        }
+        Ok(())
+    }
+
+    /// A ring for the thread `owner`: one that is free, or whose thread is gone. `None`: all are in use, or there is no
+    /// memory for one more. The rings have been applied.
+    pub(super) fn claim_ring(&self, owner: u64, is_alive: impl Fn(u64) -> bool) -> Checked<Option<u32>> {
+        let used = self.header().rings_used.get().min(RINGS);
+        for at in 0..used {
+            if self.ring_at(at)?.owner.get() == 0 {
+                return self.take_ring(at, owner);
+            }
+        }
+        if used < RINGS {
+            let from = self.geometry.rings_at + used as usize * size_of::<Ring>();
+            if self.memory.commit(from..from + size_of::<Ring>()).is_err() {
+                return Ok(None);
+            }
+            self.header().rings_used.set(used + 1);
+            return self.take_ring(used, owner);
+        }
+        for at in 0..used {
+            if !is_alive(self.ring_at(at)?.owner.get()) {
+                return self.take_ring(at, owner);
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_ring(&self, at: u32, owner: u64) -> Checked<Option<u32>> {
+        let ring = self.ring_at(at)?;
+        ring.earlier
+            .set(ring.earlier.get().wrapping_add(u64::from(ring.head.get())));
+        ring.head.set(0);
+        ring.tail.set(0);
+        ring.owner.set(owner);
+        Ok(Some(at))
+    }
+}
