@@ -77,11 +77,13 @@ impl<S: Storage> Cache<S> {
 
     /// The entry that the last call found or stored, once; `None` where the storage has no versions.
     pub fn remembered(&self) -> Option<Remembered> {
-        self.storage.seen().map(|Seen { row, version, stamp }| Remembered {
-            row,
-            version,
-            fresh_until: fresh_until(stamp, self.limits().max_age),
-        })
+        self.storage
+            .seen()
+            .map(|Seen { row, version, stamp }| Remembered {
+                row,
+                version,
+                fresh_until: fresh_until(stamp, self.limits().max_age),
+            })
     }
 
     /// From here until the lock is given back all changes count as one: nobody sees one of them without the others.
@@ -411,7 +413,11 @@ pub struct Remembered {
 
 /// The last moment at which [`expired`] does not hold, in milliseconds since the epoch; infinite for never.
 fn fresh_until(stamp: Stamp, cache_max_age: f64) -> f64 {
-    match if stamp.max_age == 0.0 { cache_max_age } else { stamp.max_age } {
+    match if stamp.max_age == 0.0 {
+        cache_max_age
+    } else {
+        stamp.max_age
+    } {
         0.0 => f64::INFINITY,
         max_age => stamp.set_at + max_age,
     }

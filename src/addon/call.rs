@@ -135,6 +135,11 @@ impl Call {
         }
     }
 
+    /// Node-API's environment.
+    pub fn env(&self) -> sys::napi_env {
+        self.env
+    }
+
     /// An argument.
     pub fn argument(&self, index: usize) -> JsValue {
         self.arguments[index]

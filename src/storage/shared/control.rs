@@ -56,18 +56,29 @@ impl<M: Memory> Edit<M> {
         }
     }
 
-    /// Gives each of the first `rows` rows a new version if it is an entry, and every other row none.
-    pub(super) fn renew_versions(&self, rows: u32, is_entry: impl Fn(u32) -> bool) -> Checked<()> {
+    /// Sees to it that each of the first `rows` rows has a version if it is an entry, and that no other row has one. An
+    /// entry keeps its version, and so the uses that are still to be applied, unless the version is damaged.
+    pub(super) fn mend_versions(&self, rows: u32, is_entry: impl Fn(u32) -> bool) -> Checked<()> {
         let header = self.header();
         let written = self.versions_written();
         header.versions_ready.set(written);
         self.grow_versions(rows)?;
-        if !(0.0..MOST_VERSIONS).contains(&header.last_version.get()) {
-            header.last_version.set(0.0);
+        let is_version = |version: f64| (1.0..MOST_VERSIONS).contains(&version) && version.fract() == 0.0;
+        let mut last = header.last_version.get();
+        if !is_version(last) {
+            last = 0.0;
         }
         for at in 1..written.max(rows) {
-            self.end_version(at)?;
-            if at < rows && is_entry(at) {
+            let version = self.version_at(at)?;
+            if at < rows && is_entry(at) && is_version(version.get()) {
+                last = last.max(version.get());
+            } else if version.get() != 0.0 {
+                version.end(0.0);
+            }
+        }
+        header.last_version.set(last);
+        for at in 1..rows {
+            if is_entry(at) && self.version_at(at)?.get() == 0.0 {
                 self.begin_version(at)?;
             }
         }

@@ -450,7 +450,9 @@ impl Block {
 const _: () = {
     assert!(size_of::<Header>() == 512 && size_of::<Header>() <= 4096);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
-    assert!(offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64);
+    assert!(
+        offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64
+    );
     assert!(size_of::<Ring>() == 20 * 1024 && RING_BYTES == 64 + 16 * RECORDS as usize);
     assert!(RECORDS.is_power_of_two() && offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, dirty) == 128);

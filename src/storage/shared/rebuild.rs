@@ -189,7 +189,7 @@ impl<M: Memory> Rebuild<'_, M> {
         header.rows_ready.set(rows_used);
         header.rings_used.set(self.rings_written());
         let is_entry = |at| self.row_at(at).is_ok_and(|row| row.state().is() == State::LIVE);
-        self.renew_versions(rows_used, is_entry)?;
+        self.mend_versions(rows_used, is_entry)?;
         Ok(Recovered { kept, dropped })
     }
 

@@ -7,9 +7,7 @@ use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 
 use super::{
-    layout::{
-        Block, FREE_BLOCK, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, State, Word,
-    },
+    layout::{Block, FREE_BLOCK, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, State, Word},
     memory::{Memory, OutOfMemory},
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! The segment on plain memory: against a plain model, stopped at every single store, and damaged at random.
 
+mod near;
 #[cfg(target_os = "linux")]
 mod processes;
 
@@ -436,8 +437,8 @@ fn it_gives_memory_back_and_takes_it_again() {
         } else {
             segment.clear().unwrap();
             // The versions stay: a process may read them without the lock.
-        let versions = segment.edit.versions_written() as usize * 8;
-        assert!(segment.memory().committed() <= empty + 3 * 65_536 + versions);
+            let versions = segment.edit.versions_written() as usize * 8;
+            assert!(segment.memory().committed() <= empty + 3 * 65_536 + versions);
         }
         assert_eq!((segment.len(), segment.size()), (0, 0.0));
         segment.validate().unwrap();
