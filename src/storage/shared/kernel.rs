@@ -69,40 +69,8 @@ fn is_innermost(status: &str) -> bool {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use std::{
-        env,
-        io::Write,
-        process::{Command, Stdio},
-    };
-
-    /// Another PID namespace that sees this one's `/proc`, another with its own, and another time namespace: what
-    /// `unshare` (of util-linux) is called with.
-    pub const PID: &[&str] = &["--pid", "--fork", "--kill-child"];
-    pub const PID_AND_PROC: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc"];
-    pub const TIME: &[&str] = &["--time", "--boottime", "100000", "--fork", "--kill-child"];
-
-    /// This program in other namespaces; says visibly where that cannot be.
-    pub fn unshared(how: &[&str]) -> Option<Command> {
-        let as_root: &[&str] = &["--user", "--map-root-user"];
-        for user in [&[], as_root] {
-            let command = |program| {
-                let mut command = Command::new("unshare");
-                command.args(user).args(how).arg("--").arg(program);
-                command
-            };
-            let mut probe = command("true".as_ref());
-            let probe = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
-            if probe.is_ok_and(|status| status.success()) {
-                return Some(command(env::current_exe().unwrap().as_os_str()));
-            }
-        }
-        // Not `eprintln!`, which a passing test keeps to itself.
-        let mut visible = io::stderr();
-        writeln!(visible, "\nskipped: unshare {how:?} is not to be had here").unwrap();
-        None
-    }
 
     #[test]
     fn a_process_knows_its_namespaces() {
