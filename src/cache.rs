@@ -1,14 +1,15 @@
-//! The rules: ages, recency, bounds, counters. Written once, over any [`Storage`]; the time is always the
-//! caller's (`now`, milliseconds since the epoch).
+//! The rules: ages, recency, limits, counters. They are written once, over any [`Storage`]. The caller gives the time:
+//! `now`, in milliseconds since the epoch.
 //!
 //! Order and age are those of `lru-cache` 6, on which the 1.x API was built:
-//! - an entry is expired when more time has passed since it was set than its own age allows, or, where it has
-//!   none, than the cache's age of this moment;
-//! - an expired entry still counts, and still has its place in the order, until a call removes it;
-//! - `get` and `set` make an entry the most recent; nothing else does.
+//! - An entry is expired when more time has passed since it was set than its own age. An entry without an age of its own
+//!   has the cache's present age.
+//! - An expired entry still counts, and keeps its place in the order, until a call removes it.
+//! - `get` and `set` make an entry the most recent. No other call does, but for `incr`, which is made of both.
 //!
-//! Bounds are kept by evicting least recent entries. An entry that would not fit in an empty cache is not
-//! stored and evicts nothing, and the key's old value goes: nobody reads what was meant to be replaced.
+//! The cache keeps its limits by evicting the least recent entries. An entry that would not fit in an empty cache is not
+//! stored and evicts nothing. The old entry of the same key is removed then, so that no call reads a value that was to be
+//! replaced.
 
 use crate::{
     error::Result,
@@ -17,10 +18,9 @@ use crate::{
     value::{OwnedValue, Value},
 };
 
-/// Where the time comes from, in milliseconds since the epoch. Asked only where an age is at stake; a number
-/// is a clock that stands still.
+/// Gives the time. The cache reads it only where an entry has an age. A number is a clock that stands still.
 pub trait Clock: Copy {
-    /// The time.
+    /// The time, in milliseconds since the epoch.
     fn now(self) -> f64;
 }
 
@@ -30,7 +30,7 @@ impl Clock for f64 {
     }
 }
 
-/// A cache over some storage.
+/// A cache: the rules over a storage.
 ///
 /// ```
 /// use lru_cache_for_clusters::{cache::Cache, key::Key, slots::Slots, storage::heap::HeapStorage, value::Value};
@@ -48,7 +48,7 @@ pub struct Cache<S> {
     storage: S,
 }
 
-/// An entry that can be taken elsewhere: what `dump` gives and `load` takes.
+/// An entry with the time at which it expires. `dump` returns a list of these, `load` takes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DumpEntry<V> {
     /// The key.
@@ -60,17 +60,17 @@ pub struct DumpEntry<V> {
 }
 
 impl<S: Storage> Cache<S> {
-    /// A cache with the bounds that its storage has.
+    /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
         Self { storage }
     }
 
-    /// The storage, to look at.
+    /// The storage, for reading.
     pub fn storage(&self) -> &S {
         &self.storage
     }
 
-    /// The storage, to begin and end what is done to it.
+    /// The storage, for what is no rule of the cache: its lock, a move to another storage, the time of a prune.
     pub fn storage_mut(&mut self) -> &mut S {
         &mut self.storage
     }
@@ -85,40 +85,40 @@ impl<S: Storage> Cache<S> {
         self.storage.is_empty()
     }
 
-    /// The bounds that hold now.
+    /// The present limits.
     pub fn limits(&self) -> Limits {
         self.storage.limits()
     }
 
-    /// Sets the most entries (0 or `NaN`: no bound) and evicts at once what is over it.
+    /// Sets the greatest number of entries (0 or `NaN`: no limit), and evicts the entries beyond it.
     pub fn set_max(&mut self, max: f64) {
         self.storage.set_limits(Limits {
-            max: bound(max),
+            max: limit(max),
             ..self.limits()
         });
         self.trim();
     }
 
-    /// Sets the most bytes that all entries take, as [`Storage::size`] counts them (0 or `NaN`: no bound), and
-    /// evicts at once what is over it.
+    /// Sets the greatest number of bytes of all entries, as [`Storage::size`] counts them (0 or `NaN`: no limit), and
+    /// evicts the entries beyond it.
     pub fn set_max_size(&mut self, max_size: f64) {
         self.storage.set_limits(Limits {
-            max_size: bound(max_size),
+            max_size: limit(max_size),
             ..self.limits()
         });
         self.trim();
     }
 
-    /// Sets the most bytes that an entry takes, as [`Storage::entry_size`] counts them (0 or `NaN`: no bound).
-    /// Larger ones that are there stay.
+    /// Sets the greatest number of bytes of one entry, as [`Storage::entry_size`] counts them (0 or `NaN`: no limit).
+    /// Larger entries that are stored already stay.
     pub fn set_max_entry_size(&mut self, max_entry_size: f64) {
         self.storage.set_limits(Limits {
-            max_entry_size: bound(max_entry_size),
+            max_entry_size: limit(max_entry_size),
             ..self.limits()
         });
     }
 
-    /// Sets the age, in milliseconds, of entries that have none of their own (0 or `NaN`: they never expire).
+    /// Sets the age, in milliseconds, of entries that have no age of their own (0 or `NaN`: they never expire).
     pub fn set_max_age(&mut self, max_age: f64) {
         self.storage.set_limits(Limits {
             max_age: non_nan(max_age),
@@ -126,7 +126,7 @@ impl<S: Storage> Cache<S> {
         });
     }
 
-    /// Says whether an expired entry is returned once when it is found.
+    /// Sets whether the call that finds an expired entry, and removes it, returns its value.
     pub fn set_allow_stale(&mut self, allow_stale: bool) {
         self.storage.set_limits(Limits {
             allow_stale,
@@ -134,11 +134,11 @@ impl<S: Storage> Cache<S> {
         });
     }
 
-    /// Reads an entry and makes it the most recent. An expired one is removed, and read only where stale
-    /// entries are allowed. `None` when there is nothing to read.
+    /// Passes an entry's value to `read` and makes the entry the most recent. An expired entry is removed; its value is
+    /// read only where stale entries are allowed. `None` when nothing was read.
     ///
     /// # Errors
-    /// That of `read`, or there is no memory for a copy of the value. The entry stays.
+    /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the value. The entry stays.
     pub fn get<R>(
         &mut self,
         key: &[u8],
@@ -159,7 +159,7 @@ impl<S: Storage> Cache<S> {
         Ok(stale)
     }
 
-    /// As [`Cache::get`], and leaves recency alone.
+    /// As [`Cache::get`], but does not change the order of recency.
     ///
     /// # Errors
     /// As [`Cache::get`].
@@ -183,7 +183,7 @@ impl<S: Storage> Cache<S> {
         Ok(stale)
     }
 
-    /// Whether there is an entry that has not expired. Changes nothing.
+    /// Whether the key has an entry that has not expired. Changes nothing.
     ///
     /// # Errors
     /// As [`Storage::stamp`].
@@ -193,11 +193,11 @@ impl<S: Storage> Cache<S> {
         Ok(stamp.is_some_and(|stamp| !expired(stamp, max_age, now)))
     }
 
-    /// Stores an entry as the most recent one. `max_age` is its own age in milliseconds; without one (or with
-    /// 0) it takes the cache's. Returns `false`, and leaves no entry under the key, when it can never fit.
+    /// Stores an entry as the most recent one. `max_age` is its own age in milliseconds. Without one, or with 0, the entry
+    /// gets the cache's age. Returns `false`, and leaves the key without an entry, when the entry can never fit.
     ///
     /// # Errors
-    /// The storage has no memory for it; nothing has changed, and the value was declined.
+    /// The storage has no memory for the entry. Nothing has changed, and the value was declined.
     pub fn set(
         &mut self,
         key: &[u8],
@@ -213,8 +213,9 @@ impl<S: Storage> Cache<S> {
         self.store(key, value, stamp, now)
     }
 
-    /// Stores an entry and evicts others to keep the limits. Every call of the rules that stores an entry comes here; a
-    /// move between storages (`store.rs`) puts entries itself and then calls [`Cache::trim`]. Returns as [`Cache::set`].
+    /// Stores an entry and evicts others to keep the limits. All calls of this module that store an entry call this
+    /// function. A move between storages (`migrate.rs`) puts entries itself and then calls [`Cache::trim`]. Returns what
+    /// [`Cache::set`] returns.
     fn store(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, now: impl Clock) -> Result<bool> {
         let limits = self.limits();
         let size = self.storage.entry_size(key, value);
@@ -230,17 +231,18 @@ impl<S: Storage> Cache<S> {
             }
         };
         if replaced && expired(stamp, limits.max_age, now) {
-            // lru-cache 6 looks a replaced entry up again, and so drops one whose age is negative.
+            // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
             self.storage.remove(key)?;
         }
         self.trim();
         Ok(true)
     }
 
-    /// Lets go of an entry that can never fit, and of the one under its key.
+    /// Declines a value that can never fit, and removes the entry of its key.
     fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
-        // A JavaScript value that is set again may keep its slot: that is let go once. A slot takes no memory to
-        // read, so an entry that cannot be read for want of memory has another value.
+        // A JavaScript value that is set again under the same key may have the slot that it has in the entry. Then the
+        // slot must be freed once, by the removal. A slot is read without memory, so an entry that cannot be read for
+        // lack of memory has another value.
         let same = matches!(value, Value::Slot(_))
             && matches!(self.storage.peek(key), Ok(Some((old, _))) if old == value);
         if !same {
@@ -257,11 +259,11 @@ impl<S: Storage> Cache<S> {
         self.storage.remove(key).map(drop)
     }
 
-    /// Adds `amount` to a number and returns the sum; a missing value, or one that is no number, counts as 0.
-    /// A counter that can never fit is not kept, as in [`Cache::set`]: the next call begins at 0.
+    /// Adds `amount` to a number and returns the sum. A missing value, and one that is no number, counts as 0. As in
+    /// [`Cache::set`], a counter that can never fit is not stored; the next call begins at 0.
     ///
-    /// The entry becomes the most recent and its age starts anew with the cache's. With a `max_age` of its
-    /// own, that age starts when the counter is created, and later calls leave it running.
+    /// The entry becomes the most recent. Without `max_age` it gets the cache's age, which starts anew with each call. With
+    /// `max_age` the age starts when the counter is created, and later calls do not change it.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -277,7 +279,7 @@ impl<S: Storage> Cache<S> {
             Value::Number(number) => Ok(Some(number)),
             _ => Ok(None),
         })?;
-        // A window that is over begins anew, even where stale entries are read once more.
+        // A counter whose time is over begins at 0, even where its stale value was read.
         let current = current.flatten().filter(|_| !over);
         let sum = current.unwrap_or(0.0) + amount;
         match (window, current) {
@@ -291,7 +293,7 @@ impl<S: Storage> Cache<S> {
         Ok(sum)
     }
 
-    /// Removes every entry.
+    /// Removes all entries.
     ///
     /// # Errors
     /// As [`Storage::remove`].
@@ -299,13 +301,13 @@ impl<S: Storage> Cache<S> {
         self.storage.clear()
     }
 
-    /// Removes every expired entry.
+    /// Removes all expired entries.
     pub fn prune(&mut self, now: impl Clock) {
         let max_age = self.limits().max_age;
         self.storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
     }
 
-    /// Every entry, most recent first, expired ones included.
+    /// Passes all entries to `visit`, most recent first, expired entries included.
     ///
     /// # Errors
     /// As [`Storage::visit`].
@@ -313,7 +315,7 @@ impl<S: Storage> Cache<S> {
         self.storage.visit(visit)
     }
 
-    /// The keys of all entries, most recent first, expired ones included.
+    /// Passes the keys of all entries to `visit`, most recent first, expired entries included.
     ///
     /// # Errors
     /// As [`Storage::visit`].
@@ -321,8 +323,8 @@ impl<S: Storage> Cache<S> {
         self.storage.visit_keys(visit)
     }
 
-    /// Every entry that has not expired, most recent first, with the time at which it will: in milliseconds
-    /// since the epoch, 0 for never.
+    /// Passes all entries that have not expired to `visit`, most recent first, each with the time at which it expires: in
+    /// milliseconds since the epoch, 0 for never.
     ///
     /// # Errors
     /// As [`Storage::visit`].
@@ -336,11 +338,11 @@ impl<S: Storage> Cache<S> {
         })
     }
 
-    /// Replaces everything by what `dump` gave (most recent first): the order is restored and so are the ages
-    /// that remain; what has expired meanwhile is left out.
+    /// Replaces all entries by those of a `dump` (most recent first), in the same order and with the ages that remain.
+    /// Entries that have expired meanwhile are left out.
     ///
     /// # Errors
-    /// As [`Cache::set`]; what was loaded until then is there.
+    /// As [`Cache::set`]. The entries that were stored before the error stay.
     pub fn load(&mut self, entries: &[DumpEntry<OwnedValue>], now: impl Clock) -> Result<()> {
         let mut entries = entries.iter().rev();
         let done = self.reset().and_then(|()| {
@@ -361,18 +363,19 @@ impl<S: Storage> Cache<S> {
         done
     }
 
-    /// Removes the least recent entry, expired or not, and reads it.
+    /// Passes the least recent entry, expired or not, to `read`, and removes it.
     ///
     /// # Errors
-    /// That of `read`, or there is no memory for a copy of the entry: it stays. Or as [`Storage::remove`].
+    /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the entry. The entry stays. Or as
+    /// [`Storage::remove`].
     pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
         let popped = self.storage.least_recent()?.map(read).transpose()?;
         self.storage.remove_least_recent()?;
         Ok(popped)
     }
 
-    /// Evicts what is over the bounds, the least recent entry first. What cannot be evicted for want of memory is
-    /// left to the call that mends the storage.
+    /// Evicts the least recent entries until the limits are kept. Where damage of the storage cannot be repaired for lack
+    /// of memory, entries beyond the limits stay; the call that repairs the storage trims it again.
     pub fn trim(&mut self) {
         let Limits { max, max_size, .. } = self.limits();
         while (self.storage.len() as f64 > max || self.storage.size() > max_size)
@@ -381,7 +384,7 @@ impl<S: Storage> Cache<S> {
     }
 }
 
-/// The one rule of age: see the head of this module.
+/// Whether an entry is expired: the rule of the head of this module. No other place decides this.
 fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     let max_age = if stamp.max_age == 0.0 {
         cache_max_age
@@ -391,13 +394,13 @@ fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     max_age != 0.0 && now.now() - stamp.set_at > max_age
 }
 
-/// The age that a caller gave, unless it is one that means none: 0 or `NaN`.
+/// The age that a caller gave; `None` for 0 and `NaN`, which mean none.
 fn given(max_age: Option<f64>) -> Option<f64> {
     max_age.filter(|age| non_nan(*age) != 0.0)
 }
 
-/// A bound that a caller gave; 0 and `NaN` mean none.
-fn bound(given: f64) -> f64 {
+/// The limit that a caller gave; infinite for 0 and `NaN`, which mean none.
+fn limit(given: f64) -> f64 {
     if given > 0.0 { given } else { f64::INFINITY }
 }
 

@@ -177,9 +177,9 @@ fn lowering_max_size_trims_at_once() {
 
 #[test]
 fn an_entry_that_never_fits_evicts_nothing_and_its_old_value_goes() {
-    for bound in [HeapCache::set_max_size, HeapCache::set_max_entry_size] {
+    for limit in [HeapCache::set_max_size, HeapCache::set_max_entry_size] {
         let mut cache = abc();
-        bound(&mut cache, 3.0 * unit());
+        limit(&mut cache, 3.0 * unit());
         assert!(!put_text(&mut cache, "d", 3 * unit() as usize));
         assert_eq!(order(&cache), "cba");
         assert!(!put_text(&mut cache, "b", 3 * unit() as usize));
@@ -203,7 +203,7 @@ fn a_lower_max_entry_size_leaves_what_is_there() {
 }
 
 #[test]
-fn a_counter_keeps_to_the_bounds_with_and_without_an_age_of_its_own() {
+fn a_counter_keeps_to_the_limits_with_and_without_an_age_of_its_own() {
     for max_age in [None, Some(9.0)] {
         let mut cache = abc();
         put(&mut cache, "n", 5.0, max_age, 0.0);
