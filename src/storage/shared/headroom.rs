@@ -1,12 +1,12 @@
-//! Whether there is room for more memory. Shared memory that a process asks for beyond what its control groups or
-//! the machine can give ends some process by force; so it is not asked for.
+//! Headroom: whether the control groups of this process and the machine have memory to give. Where a process takes more
+//! shared memory than they have, the kernel kills a process. So a segment checks the headroom before it takes memory.
 //!
-//! A process that takes more than the soft bound of its group (`memory.high`) is made to sleep by the kernel, up
-//! to seconds at a time, and that under the segment's lock: this bound counts as the hard one does.
+//! A process that takes more than the soft limit of its group (`memory.high`) is put to sleep by the kernel, up to
+//! seconds at a time. It would sleep with the segment's lock, so the soft limit counts like the hard limit.
 //!
-//! An ask reads two or three small files of each control group, and `/proc/meminfo`, all kept open: 15 µs with three
-//! groups, and 20 µs more for each that is so full that it matters how much of it is files. A segment asks when
-//! it grows, under its lock. What cannot be read sets no bound.
+//! A check reads two or three small files of each control group, and `/proc/meminfo`. All of them are kept open. A check
+//! takes 15 µs with three groups, and 20 µs more for each group that is nearly full, because then the pages of files in
+//! it are counted. A segment checks when it grows, under its lock. A file that cannot be read sets no limit.
 
 use procfs::{FromBufRead, ProcessCGroups, process::MountInfo};
 use std::{
@@ -17,13 +17,12 @@ use std::{
     sync::OnceLock,
 };
 
-/// What is left to everything else, in bytes, of `all` there is: a 64th, but 16 MiB at the least and an eighth at
-/// the most.
+/// The part of `all` bytes that is never taken: a 64th, but at least 16 MiB and at most an eighth.
 fn margin(all: u64) -> u64 {
     (all / 64).max(16 << 20).min(all / 8)
 }
 
-/// What a process may take.
+/// What limits the memory of a process.
 #[derive(Debug)]
 pub struct Headroom {
     groups: Vec<Group>,
@@ -38,22 +37,22 @@ enum Version {
     Two,
 }
 
-/// A control group that bounds memory.
+/// A control group that limits memory.
 #[derive(Debug)]
 struct Group {
     max: File,
-    /// The soft bound. The first version has none that makes a process sleep.
+    /// The soft limit. Version 1 has none that puts a process to sleep.
     high: Option<File>,
     used: File,
     stat: PathBuf,
-    /// What `stat` calls the pages of files. They are given up where memory is short; shared memory is not among
-    /// them.
+    /// The names in `stat` of the pages of files. The kernel reclaims these where memory is short. Shared memory is not
+    /// among them.
     files: [&'static str; 2],
 }
 
 impl Headroom {
-    /// That of this process, whose groups are looked up the first time: one that is moved to others later goes on
-    /// by the old ones.
+    /// The headroom of this process. Its control groups are looked up by the first call; where the process is moved to
+    /// other groups later, the old ones still count.
     pub fn of_this_process() -> &'static Self {
         static ROOM: OnceLock<Headroom> = OnceLock::new();
         ROOM.get_or_init(|| {
@@ -65,7 +64,7 @@ impl Headroom {
         })
     }
 
-    /// Whether `bytes` more can be taken, and the margin is still there.
+    /// Whether `bytes` more can be taken without touching the margins.
     pub fn has(&self, bytes: u64) -> bool {
         self.groups.iter().all(|group| group.has(bytes))
             && self
@@ -99,9 +98,9 @@ impl Group {
 
     fn has(&self, bytes: u64) -> bool {
         let number = |file: &File| with_text(file, |text| text.trim().parse::<u64>().ok());
-        // Without a bound the second version says "max", which is no number.
-        let bounds = [number(&self.max), self.high.as_ref().and_then(number)];
-        let (Some(max), Some(used)) = (bounds.into_iter().flatten().min(), number(&self.used)) else {
+        // Without a limit, version 2 has "max" here, which is no number.
+        let limits = [number(&self.max), self.high.as_ref().and_then(number)];
+        let (Some(max), Some(used)) = (limits.into_iter().flatten().min(), number(&self.used)) else {
             return true;
         };
         let needed = used.saturating_add(bytes).saturating_add(margin(max));
@@ -128,14 +127,14 @@ fn machine_has(meminfo: &File, bytes: u64) -> bool {
     said.is_none_or(|(all, available)| available >= margin(all).saturating_add(bytes))
 }
 
-/// Reads a file that the kernel writes anew, and in one piece, each time.
+/// Reads a file of the kernel, which gives the present text in one piece to each read.
 fn with_text<R>(file: &File, read: impl FnOnce(&str) -> Option<R>) -> Option<R> {
     let mut bytes = [0; 8192];
     let len = file.read_at(&mut bytes, 0).ok()?;
     read(str::from_utf8(&bytes[..len]).ok()?)
 }
 
-/// The number after a name at the beginning of a line.
+/// The number in the line that begins with `name`.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -143,8 +142,8 @@ fn field(text: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// The groups that bound a process, from what `/proc/self/cgroup` and `/proc/self/mountinfo` say: its own, and
-/// those above it as far as they can be seen from here.
+/// The groups that limit a process: its own, and those above it that are visible here. `own` and `mounts` are the bytes of
+/// its `/proc/self/cgroup` and `/proc/self/mountinfo`.
 fn groups(own: &[u8], mounts: &[u8]) -> Vec<Group> {
     let open = |(directory, version): (PathBuf, _)| Group::open(&directory, version);
     directories(own, mounts).into_iter().filter_map(open).collect()
@@ -170,7 +169,7 @@ fn directories(own: &[u8], mounts: &[u8]) -> Vec<(PathBuf, Version)> {
         let (Some(mount), Some(group)) = (mount, group) else {
             continue;
         };
-        // In a container the path may be one of the world outside; what is mounted is the container's own then.
+        // In a container the path may be that of the host. Then the mounted directory is the container's own group.
         let below = Path::new(&group.pathname)
             .strip_prefix(&mount.root)
             .ok()

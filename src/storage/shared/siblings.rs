@@ -1,14 +1,14 @@
-//! How processes find the segment of a namespace that have no primary of ours to ask: workers of one application
-//! under a process manager. There is no file and no message.
+//! Siblings: workers of one application that have no primary of this package, for example under a process manager. This
+//! module finds the segment of a namespace among siblings, or makes it. There is no file in a directory, and no message.
 //!
-//! The memory itself has a name (see [`Memfd::create`]), made of what the processes agree on. Whoever needs it
-//! looks through the files of its siblings, the children of the same parent, for one of that name; where there is
-//! none, it makes one. Only one process at a time may look and make: whose turn it is is said by an abstract
-//! socket address, which one process can have and which is free again when that process ends, in whatever way.
-//! So nothing is left behind and nothing can be stale: what is found is in use.
+//! The memory has a name (see [`Memfd::create`]) that is made of what all siblings know. A process that needs the segment
+//! looks at the open files of its siblings, which are the children of the same parent, for one of that name. Where there
+//! is none, the process makes the segment. Only one process at a time looks and makes: the one that has bound an abstract
+//! socket address made of the same name. The kernel frees the address when its process ends, in whatever way. So nothing
+//! is left behind, and a segment that is found is in use.
 //!
-//! The address is one of the network namespace: children of one parent in several of those would not keep each
-//! other out. It is no secret: another user who takes it keeps us out, which looks like a turn that never ends.
+//! An abstract address belongs to a network namespace: siblings in several network namespaces do not exclude each other.
+//! The address is no secret. Another user who binds it keeps the siblings from looking; they try again until they give up.
 
 use procfs::{
     ProcError, ProcResult,
@@ -35,25 +35,26 @@ use super::{
     kernel::KernelNamespaces,
     layout::VERSION,
     memfd::{Memfd, NAME, name_of},
-    refused::{of_proc, passes, refused},
+    refused::{is_temporary, of_proc, refused},
 };
 use crate::error::{Code, Error, ErrorClass, Result};
 
-/// The segment of a namespace that this process shares with the other children of `parent` (a process id) which
-/// say the same `identity`: theirs, or a new one (as [`Segment::make`]). `None`
-/// while another process looks for it: try again in a moment. It never waits.
+/// Attaches the segment of a namespace that the children of `parent` (a process id) with the same `identity` share. Makes
+/// the segment, as [`Segment::make`] does, where no child has it. Returns `None` while another process looks for the
+/// segment: try again. The function never waits.
 ///
 /// # Errors
-/// There is no shared memory on this system; or processes must not look into each other; or there is a segment,
-/// and it cannot be attached, or a primary has taken over what was in it. A second one is never made beside it.
-/// `ERR_STORE_UNAVAILABLE` and `ERR_OUT_OF_MEMORY` pass by themselves: try again.
+/// - The system has no shared memory, or does not let processes look at each other's files.
+/// - There is a segment, but this process cannot attach it, or a primary has taken over its entries. The function never
+///   makes a second segment beside it.
+/// - `ERR_STORE_UNAVAILABLE` and `ERR_OUT_OF_MEMORY`: the reason passes by itself; try again.
 pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segment<Memfd>>> {
-    // A process that changed its user, or has privileges of its own, is closed to the others. Each would make a
-    // segment for itself.
+    // The siblings cannot look at the files of a process that changed its user or has privileges of its own. Each such
+    // process would make a segment for itself.
     if !matches!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable)) {
         return Err(failed(&"other processes may not look into this one"));
     }
-    // So it is where there is no /proc, or that of other processes.
+    // The same is true without /proc, and with the /proc of another PID namespace.
     KernelNamespaces::own().map_err(unlooked)?;
     let name = name(identity, namespace);
     let Some(_turn) = Turn::take(&name)? else {
@@ -75,11 +76,11 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Option<Segme
     Segment::make(&name).map(Some)
 }
 
-/// When a process started, in ticks since the machine did: with its id, this tells it from any other. `None` if
-/// there is no such process.
+/// When a process started, in clock ticks since the machine started. Process ids come again; an id with this number names
+/// one process. `None` if there is no such process.
 ///
 /// # Errors
-/// Nobody can tell for lack of descriptors or memory.
+/// This process lacks descriptors or memory to find out.
 pub fn start_time(pid: u32) -> Result<Option<u64>> {
     let Ok(pid) = i32::try_from(pid) else {
         return Ok(None);
@@ -87,25 +88,25 @@ pub fn start_time(pid: u32) -> Result<Option<u64>> {
     seen(Process::new(pid).and_then(|process| Ok(process.stat()?.starttime)))
 }
 
-/// The name of a segment's memory: 128 bits as hexadecimal digits, of all that processes must agree on to share
-/// it.
+/// The name of a segment's memory: a hash of all that processes must have in common to share the segment, 128 bits as
+/// hexadecimal digits.
 fn name(identity: &str, namespace: &str) -> String {
     let mut hasher = SipHasher24::new();
     hasher.write(&VERSION.to_le_bytes());
     for part in [ARCH, identity, namespace] {
-        // The length keeps parts apart.
+        // With their lengths, ("a", "bc") and ("ab", "c") differ.
         hasher.write(&(part.len() as u64).to_le_bytes());
         hasher.write(part.as_bytes());
     }
     format!("{:032x}", hasher.finish128().as_u128())
 }
 
-/// The right to look for a segment and to make it.
+/// The right to look for a segment and to make it: a bound socket. At most one process has it for a name.
 #[derive(Debug)]
-struct Turn(#[expect(dead_code, reason = "held, not used")] UnixDatagram);
+struct Turn(#[expect(dead_code, reason = "the address is bound until this is dropped")] UnixDatagram);
 
 impl Turn {
-    /// `None`: another process or thread has it.
+    /// Takes the turn. `None` where another process or thread has it.
     fn take(name: &str) -> Result<Option<Self>> {
         let address = format!("{NAME}{}:{name}", geteuid().as_raw());
         let bound = SocketAddr::from_abstract_name(address).and_then(|at| UnixDatagram::bind_addr(&at));
@@ -117,11 +118,11 @@ impl Turn {
     }
 }
 
-/// Files of that name, as process id and file number, of this process and of its user's other children of
-/// `parent`. Processes and files come and go meanwhile, and some cannot be read: those are not found. One that cannot
-/// be read for lack of descriptors or memory is an error: it may be the one that has the file.
+/// The files of a name that this process and its siblings (children of `parent`, of the same user) have open: process ids
+/// and descriptor numbers. Processes that have ended meanwhile, and those that this process may not look at, are left out.
+/// A process that cannot be looked at for lack of descriptors or memory is an error, because it may have the file.
 fn find(name: &str, parent: u32) -> Result<impl Iterator<Item = Result<(u32, u32)>>> {
-    // All processes: the kernel's own list of children may leave some out while others end.
+    // All processes are looked at: the kernel's list of children may be incomplete while some of them end.
     let all = all_processes().map_err(|error| unlooked(of_proc(error)))?;
     let user = geteuid().as_raw();
     let is_sibling = move |process: &Process| {
@@ -132,7 +133,7 @@ fn find(name: &str, parent: u32) -> Result<impl Iterator<Item = Result<(u32, u32
         let pid = seen(sibling).map(|sibling| u32::try_from(sibling.flatten()?).ok());
         pid.transpose()
     });
-    // This process, too, for another copy of the package in it.
+    // This process too: another copy of the package in it may have the file.
     let all = iter::once(Ok(process::id())).chain(siblings);
     Ok(all.flat_map(move |pid| {
         let found = pid.and_then(|pid| Ok((pid, files(name, pid)?)));
@@ -144,7 +145,7 @@ fn find(name: &str, parent: u32) -> Result<impl Iterator<Item = Result<(u32, u32
     }))
 }
 
-/// The numbers of the files of that name that a process has open.
+/// The descriptor numbers of the files of a name that a process has open.
 fn files(name: &str, pid: u32) -> Result<Vec<u32>> {
     let links = seen(fs::read_dir(format!("/proc/{pid}/fd")).map_err(ProcError::from))?;
     let links = links.into_iter().flatten().flatten();
@@ -154,16 +155,16 @@ fn files(name: &str, pid: u32) -> Result<Vec<u32>> {
         .collect())
 }
 
-/// What was seen of a process; `None` where there is none, or none that this one may look at.
+/// Turns what was read about a process into `None` where the process has ended or this process may not look at it.
 fn seen<T>(result: ProcResult<T>) -> Result<Option<T>> {
     match result.map_err(of_proc) {
         Ok(found) => Ok(Some(found)),
-        Err(error) if passes(&error) => Err(unlooked(error)),
+        Err(error) if is_temporary(&error) => Err(unlooked(error)),
         Err(_) => Ok(None),
     }
 }
 
-/// Whether a process is still the parent of this one.
+/// Whether a process is the present parent of this one.
 pub fn is_parent(pid: u32) -> bool {
     u32::try_from(Pid::as_raw(getppid())) == Ok(pid)
 }
@@ -171,12 +172,12 @@ pub fn is_parent(pid: u32) -> bool {
 const CODE: Code = Code::Siblings;
 const UNLOOKED: &str = "cannot look for the shared store";
 
-/// Says why no segment can be looked for.
+/// The error of a process that cannot look for a segment.
 pub fn failed(why: &dyn fmt::Display) -> Error {
     Error::new(ErrorClass::Error, CODE, format!("{UNLOOKED}: {why}"))
 }
 
-/// The system does not let this process look.
+/// The error where the system refuses to let this process look for a segment.
 fn unlooked(why: io::Error) -> Error {
     refused(CODE, UNLOOKED, &why)
 }

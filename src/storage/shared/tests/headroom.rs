@@ -117,11 +117,11 @@ fn the_tightest_group_above_decides_in_version_2() {
 }
 
 #[test]
-fn the_soft_bound_counts_as_the_hard_one_does() {
+fn the_soft_limit_counts_as_the_hard_one_does() {
     let at = tempdir().unwrap();
     let mounts = mount("/", &at, "cgroup2", "");
     let high = |text: &str| fs::write(at.path().join("memory.high"), text).unwrap();
-    for (max, soft, bound) in [
+    for (max, soft, limit) in [
         ("max", "268435456\n", 256),
         ("536870912", "268435456\n", 256),
         ("268435456", "536870912\n", 256),
@@ -131,7 +131,7 @@ fn the_soft_bound_counts_as_the_hard_one_does() {
         high(soft);
         assert_eq!(
             most(&room("0::/", &mounts)),
-            (bound - 16 - 100) * MIB,
+            (limit - 16 - 100) * MIB,
             "{max} {soft}"
         );
     }
@@ -183,7 +183,7 @@ fn in_a_container_what_is_mounted_is_its_own() {
 }
 
 #[test]
-fn what_cannot_be_read_sets_no_bound() {
+fn what_cannot_be_read_sets_no_limit() {
     let at = tempdir().unwrap();
     let mounts = mount("/", &at, "cgroup2", "");
     for (own, mounts) in [
@@ -302,7 +302,7 @@ impl Drop for Limited {
 fn child_process() {
     let Some(group) = harness::arguments() else { return };
     fs::write(Path::new(&group).join("cgroup.procs"), "0").unwrap();
-    // Files in memory take none of the room: as much of them as would fill it alone.
+    // Pages of files take no headroom, even as many as would fill the group alone.
     let mut file = tempfile_in(env::current_exe().unwrap().parent().unwrap()).unwrap();
     let chunk = vec![1; MIB as usize];
     (0..2 * LIMIT / MIB).for_each(|_| file.write_all(&chunk).unwrap());
