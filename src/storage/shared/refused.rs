@@ -18,7 +18,11 @@ pub(super) fn is_temporary(why: &io::Error) -> bool {
 /// The error of a refusal: `ERR_STORE_UNAVAILABLE` for a temporary one, `code` for a permanent one. The message has the
 /// system's reason and what the user can do.
 pub(super) fn refused(code: Code, what: &str, why: &io::Error) -> Error {
-    let code = if is_temporary(why) { Code::Unavailable } else { code };
+    let code = if is_temporary(why) {
+        Code::Unavailable
+    } else {
+        code
+    };
     let help = match why.raw_os_error() {
         Some(libc::EMFILE) => {
             "; each namespace in shared memory takes a file of the process: raise `ulimit -n`"
