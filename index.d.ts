@@ -1,6 +1,6 @@
 /**
- * One LRU cache per namespace, held by the primary of a Node.js cluster and shared by all workers through Promises.
- * In a process without a cluster the same calls act on a cache of that process.
+ * One LRU cache per namespace, which all processes of an application use through Promises. The cache lies in shared
+ * memory, in the primary of a cluster, or in this process; see {@link LRUCacheForClustersAsPromised.transport}.
  *
  * @remarks
  * Every result type is that of a call that was answered. With `failsafe: 'resolve'`, the default, a worker's call that
@@ -248,13 +248,13 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   allowStale(stale?: boolean): Promise<boolean>;
 
   /**
-   * The greatest number of entries, set first when an argument is given; `Infinity` is no bound, and so is 0 as an argument.
+   * The greatest number of entries, set first when an argument is given; `Infinity` is no limit, and so is 0 as an argument.
    * Lowering it removes the least recent entries at once.
    */
   max(max?: number): Promise<number>;
 
   /**
-   * The greatest number of bytes that all entries may take, set first when an argument is given; `Infinity` is no bound,
+   * The greatest number of bytes that all entries may take, set first when an argument is given; `Infinity` is no limit,
    * and so is 0 as an argument. Lowering it removes the least recent entries at once. What counts is said in
    * {@link LRUCacheForClustersAsPromised.LRUCacheOptions.maxSize}.
    */
@@ -285,10 +285,10 @@ declare namespace LRUCacheForClustersAsPromised {
   /** `true`. Code that was written for the types of 1.x, which said `void`, goes on to compile. */
   export type Done = boolean & void;
 
-  /** The bounds of a cache. */
+  /** The limits of a cache. */
   export interface LRUCacheOptions {
     /**
-     * The greatest number of entries; beyond it the least recent one goes. 0 or none: no bound.
+     * The greatest number of entries; beyond it the least recent one goes. 0 or none: no limit.
      *
      * @defaultValue `0`
      */
@@ -297,7 +297,7 @@ declare namespace LRUCacheForClustersAsPromised {
     /**
      * The greatest number of bytes that all entries may take: beyond it the least recent ones go until the rest fits. An
      * entry takes the bytes of its key and of its value as it is stored, and an overhead of 70 to 150 bytes. 0 or none: no
-     * bound.
+     * limit.
      *
      * An object that the primary itself sets is kept by reference. Nobody knows its size: its entry counts as key and
      * overhead alone. A string that the primary sets counts in full when it is set under a `maxSize` or `maxEntrySize`.
@@ -307,9 +307,9 @@ declare namespace LRUCacheForClustersAsPromised {
     maxSize?: number | undefined;
 
     /**
-     * The greatest number of bytes that one entry may take, counted as for `maxSize`, which bounds it too. A larger one is
+     * The greatest number of bytes that one entry may take, counted as for `maxSize`, which limits it too. A larger one is
      * not stored: `set` gives `false`, the key's old value is gone, and no other entry is evicted. Entries that are there
-     * already stay. 0 or none: no bound.
+     * already stay. 0 or none: no limit.
      *
      * @defaultValue `0`
      */
@@ -482,13 +482,13 @@ declare namespace LRUCacheForClustersAsPromised {
    */
   export class LRUCache<K extends Key = any, V = any> {
     /**
-     * @param options - The bounds, or `max` alone.
+     * @param options - The limits, or `max` alone.
      * @throws TypeError naming the option and the value, when one is invalid.
      */
     constructor(options?: number | LRUCacheOptions);
 
     /**
-     * The greatest number of entries, `Infinity` when there is no bound; setting 0 means none. Lowering it removes the
+     * The greatest number of entries, `Infinity` when there is no limit; setting 0 means none. Lowering it removes the
      * least recent entries at once.
      *
      * @throws TypeError when set to anything but a number of at least 0.
@@ -498,7 +498,7 @@ declare namespace LRUCacheForClustersAsPromised {
 
     /**
      * The greatest number of bytes that all entries may take, counted as {@link LRUCacheOptions.maxSize} says; `Infinity`
-     * when there is no bound; setting 0 means none. Lowering it removes the least recent entries at once.
+     * when there is no limit; setting 0 means none. Lowering it removes the least recent entries at once.
      *
      * @throws TypeError when set to anything but a number of at least 0.
      */

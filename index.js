@@ -8,11 +8,11 @@ const { LRUCache } = require('./lib/lru-cache');
 const { readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/sharing');
 
-// A process is one or the other for life; it loads only the side it is.
+// A process is a primary or a worker until it ends. It loads the code of its own side only.
 const primary = cluster.isWorker ? undefined : require('./lib/primary');
 const Client = primary ? primary.LocalClient : require('./lib/worker').WorkerClient;
 
-/** Where an instance keeps the client its calls go through. */
+/** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
 
 /** What only the primary has; the text of the error is that of 1.x. */
@@ -24,7 +24,8 @@ function requirePrimary() {
 }
 
 /**
- * One LRU cache per namespace, in the primary of a cluster, shared by all workers through Promises.
+ * One LRU cache per namespace, which all processes of an application use through Promises. The cache lies in shared
+ * memory, in the primary of a cluster, or in this process.
  * `index.d.ts` documents every member.
  */
 class LRUCacheForClustersAsPromised {

@@ -10,7 +10,7 @@ const { Host } = require('./host');
 const { environment, printSection, summarize } = require('./report');
 
 const USAGE = `usage: npm run bench -- [options]
-  --only SECTIONS   single, direct, pair, messages, memory, memoryDirect, busy, busyDirect, blocked 
+  --only SECTIONS   single, shared, pair, ipc, memoryShared, memoryIpc, busyShared, busyIpc, blocked
                     (comma-separated; default: all)
   --quick           a short, rough run
   --rounds N        rounds per section, each with new processes
@@ -21,13 +21,13 @@ const USAGE = `usage: npm run bench -- [options]
 const ORIGINAL = 'lru-cache-for-clusters';
 const SMALL_CACHE = { namespace: 'bench', max: 20_000, timeout: 5000, failsafe: 'reject' };
 
-/** One worker that speaks to the primary in messages only. */
-const BY_MESSAGES = { workers: 1, transport: 'ipc', env: { LRU_CACHE_SHARED: '0' } };
+/** One worker whose calls all go by IPC. */
+const IPC = { workers: 1, transport: 'ipc', env: { LRU_CACHE_SHARED: '0' } };
 
-/** One that reaches the store itself, as by default. */
-const STRAIGHT = { workers: 1, transport: 'shared-memory', env: { LRU_CACHE_SHARED: undefined } };
+/** One worker that calls the cache in shared memory, as by default. */
+const SHARED = { workers: 1, transport: 'shared-memory', env: { LRU_CACHE_SHARED: undefined } };
 
-/** What is measured through either transport. */
+/** What is measured with either transport. */
 const CASES = {
   unit: 'µs per call',
   measure: sampleCases,
@@ -46,7 +46,7 @@ const BUSY = { unit: 'µs', measure: measureBusy, rounds: [5, 1], ms: [5000, 200
 /**
  * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part;
  * `alone`: whether the original, which could only wait, takes no part; `rounds`, `samples` (per case and round), `ms` (length of one sample), `entries`: a full run's, then a quick run's.
- * Rows of another transport to the primary: one more entry, which differs in `title` and `env` alone.
+ * Sections of another transport differ in `title`, `transport` and `env` alone.
  */
 const sections = {
   single: {
@@ -60,41 +60,41 @@ const sections = {
     samples: [6, 2],
     ms: [80, 60],
   },
-  direct: { title: 'Worker, straight to the store', ...CASES, ...STRAIGHT },
+  shared: { title: 'Worker, shared memory', ...CASES, ...SHARED },
   pair: {
-    title: 'Two workers on one namespace, alone and at once',
+    title: 'Two workers on one namespace, alone and at once, shared memory',
     ...CASES,
-    ...STRAIGHT,
+    ...SHARED,
     measure: measurePair,
     workers: 2,
   },
-  messages: { title: 'Worker, by messages to the primary', ...CASES, ...BY_MESSAGES },
-  memory: {
-    title: 'Memory, entries of a 99-byte JSON set by a worker by messages',
+  ipc: { title: 'Worker, IPC', ...CASES, ...IPC },
+  memoryShared: {
+    title: 'Memory, entries of a 99-byte JSON set by a worker, shared memory',
     ...MEMORY,
-    ...BY_MESSAGES,
+    ...SHARED,
   },
-  memoryDirect: {
-    title: 'Memory, entries of a 99-byte JSON set by a worker straight',
+  memoryIpc: {
+    title: 'Memory, entries of a 99-byte JSON set by a worker, IPC',
     ...MEMORY,
-    ...STRAIGHT,
+    ...IPC,
   },
-  busy: {
-    title: "A worker's get while the primary computes 20 ms of every 40, by messages",
+  busyShared: {
+    title: "A worker's get while the primary computes 20 ms of every 40, shared memory",
     ...BUSY,
-    ...BY_MESSAGES,
+    ...SHARED,
   },
-  busyDirect: {
-    title: "A worker's get while the primary computes 20 ms of every 40, straight",
+  busyIpc: {
+    title: "A worker's get while the primary computes 20 ms of every 40, IPC",
     ...BUSY,
-    ...STRAIGHT,
+    ...IPC,
   },
   blocked: {
-    title: "A worker's gets one after another while the primary computes for 5 s",
+    title: "A worker's gets one after another while the primary computes for 5 s, shared memory",
     unit: 'µs',
     measure: measureBlocked,
     alone: true,
-    ...STRAIGHT,
+    ...SHARED,
     rounds: [3, 1],
     ms: [5000, 1000],
   },

@@ -24,12 +24,13 @@ if (cluster.isPrimary) primary();
 else worker();
 
 function primary() {
-  // The cache lives in this process. Call init() before the first fork: from then on the primary
-  // answers the workers.
+  // Call init() before the first fork: from then on this process answers its workers. On Linux the
+  // entries lie in shared memory, and the workers read and write them there; elsewhere they lie in
+  // this process, and a worker's call is a message to it.
   LRUCache.init();
   for (let n = 0; n < WORKERS; n += 1) cluster.fork();
 
-  const served = new Set(); // ids of the workers that came as far as listening
+  const served = new Set(); // ids of the workers that have listened
   cluster.on('listening', (worker, { address, port }) => {
     served.add(worker.id);
     if (served.size === WORKERS) console.log(`Listening on http://${address}:${port}/products/1`);
@@ -37,8 +38,8 @@ function primary() {
   cluster.on('exit', (worker, code, signal) => {
     if (worker.exitedAfterDisconnect) return;
     console.error(`Worker ${worker.id} ended: ${signal ?? `exit code ${code}`}`);
-    // A worker that dies takes nothing out of the cache: the next one finds it warm. One that
-    // never listened would fail again.
+    // A worker that ends removes nothing from the cache, so a new worker finds all entries. A
+    // worker that ended before it listened is not replaced: a new one would fail the same way.
     if (served.has(worker.id)) cluster.fork();
     else process.exit(1);
   });
@@ -49,11 +50,11 @@ async function worker() {
   const cache = await LRUCache.getInstance({
     namespace: 'products',
     max: CACHE_MAX, // entries; the least recently used one goes first
-    maxAge: 60_000, // ms; a product is asked for anew after a minute
-    timeout: 200, // ms; when the primary is that late, get() resolves to undefined: a miss
+    maxAge: 60_000, // ms; after a minute the entry expires, and the product is read anew
+    timeout: 200, // ms; a get() that takes longer resolves to undefined, like a miss
   });
 
-  /** The product as JSON text, and whether the cache had it; `body` undefined: no such product. */
+  /** The product as JSON text, and whether the cache had it. `body` is undefined if there is none. */
   async function productJson(id) {
     const cached = await cache.get(id);
     if (cached !== undefined) return { body: cached, from: 'hit' };
@@ -90,5 +91,5 @@ async function worker() {
     console.error(`Cannot listen: ${error.message}`);
     process.exit(1);
   });
-  server.listen(PORT, '127.0.0.1'); // the workers share the port; leave the address out to serve all
+  server.listen(PORT, '127.0.0.1'); // the workers share the port; without an address: all interfaces
 }

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The slow source behind the server: it stands for a database or a remote catalogue. Nothing in
- * it is special to the cache.
+ * The slow source behind the server, in place of a database or a remote catalogue. It knows nothing
+ * of the cache.
  */
 
 const { setTimeout: wait } = require('node:timers/promises');
@@ -13,7 +13,7 @@ const PRODUCTS = 5000;
 const MIN_MS = 30;
 const MAX_MS = 80;
 
-/** Of this process: the queries made so far, and those of them that are not answered yet. */
+/** The queries that this process has made, and how many of them are not answered yet. */
 const stats = { calls: 0, pending: 0 };
 
 const ADJECTIVES = ['Light', 'Sturdy', 'Quiet', 'Folding', 'Classic', 'Warm', 'Compact'];

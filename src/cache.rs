@@ -1,14 +1,15 @@
-//! The rules: ages, recency, bounds, counters. Written once, over any [`Storage`]; the time is always the
-//! caller's (`now`, milliseconds since the epoch).
+//! The rules: ages, recency, limits, counters. They are written once, over any [`Storage`]. The caller gives the time:
+//! `now`, in milliseconds since the epoch.
 //!
 //! Order and age are those of `lru-cache` 6, on which the 1.x API was built:
-//! - an entry is expired when more time has passed since it was set than its own age allows, or, where it has
-//!   none, than the cache's age of this moment;
-//! - an expired entry still counts, and still has its place in the order, until a call removes it;
-//! - `get` and `set` make an entry the most recent; nothing else does.
+//! - An entry is expired when more time has passed since it was set than its own age. An entry without an age of its own
+//!   has the cache's present age.
+//! - An expired entry still counts, and keeps its place in the order, until a call removes it.
+//! - `get` and `set` make an entry the most recent. No other call does, but for `incr`, which is made of both.
 //!
-//! Bounds are kept by evicting least recent entries. An entry that would not fit in an empty cache is not
-//! stored and evicts nothing, and the key's old value goes: nobody reads what was meant to be replaced.
+//! The cache keeps its limits by evicting the least recent entries. An entry that would not fit in an empty cache is not
+//! stored and evicts nothing. The old entry of the same key is removed then, so that no call reads a value that was to be
+//! replaced.
 
 use crate::{
     error::Result,
@@ -17,10 +18,9 @@ use crate::{
     value::{OwnedValue, Value},
 };
 
-/// Where the time comes from, in milliseconds since the epoch. Asked only where an age is at stake; a number
-/// is a clock that stands still.
+/// Gives the time. The cache reads it only where an entry has an age. A number is a clock that stands still.
 pub trait Clock: Copy {
-    /// The time.
+    /// The time, in milliseconds since the epoch.
     fn now(self) -> f64;
 }
 
@@ -30,7 +30,7 @@ impl Clock for f64 {
     }
 }
 
-/// A cache over some storage.
+/// A cache: the rules over a storage.
 ///
 /// ```
 /// use lru_cache_for_clusters::{cache::Cache, key::Key, slots::Slots, storage::heap::HeapStorage, value::Value};
@@ -48,7 +48,7 @@ pub struct Cache<S> {
     storage: S,
 }
 
-/// An entry that can be taken elsewhere: what `dump` gives and `load` takes.
+/// An entry with the time at which it expires. `dump` returns a list of these, `load` takes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DumpEntry<V> {
     /// The key.
@@ -60,17 +60,17 @@ pub struct DumpEntry<V> {
 }
 
 impl<S: Storage> Cache<S> {
-    /// A cache with the bounds that its storage has.
+    /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
         Self { storage }
     }
 
-    /// The storage, to look at.
+    /// The storage, for reading.
     pub fn storage(&self) -> &S {
         &self.storage
     }
 
-    /// The storage, to begin and end what is done to it.
+    /// The storage, for what is no rule of the cache: its lock, a move to another storage, the time of a prune.
     pub fn storage_mut(&mut self) -> &mut S {
         &mut self.storage
     }
@@ -101,40 +101,40 @@ impl<S: Storage> Cache<S> {
         self.storage.is_empty()
     }
 
-    /// The bounds that hold now.
+    /// The present limits.
     pub fn limits(&self) -> Limits {
         self.storage.limits()
     }
 
-    /// Sets the most entries (0 or `NaN`: no bound) and evicts at once what is over it.
+    /// Sets the greatest number of entries (0 or `NaN`: no limit), and evicts the entries beyond it.
     pub fn set_max(&mut self, max: f64) {
         self.storage.set_limits(Limits {
-            max: bound(max),
+            max: limit(max),
             ..self.limits()
         });
         self.trim();
     }
 
-    /// Sets the most bytes that all entries take, as [`Storage::size`] counts them (0 or `NaN`: no bound), and
-    /// evicts at once what is over it.
+    /// Sets the greatest number of bytes of all entries, as [`Storage::size`] counts them (0 or `NaN`: no limit), and
+    /// evicts the entries beyond it.
     pub fn set_max_size(&mut self, max_size: f64) {
         self.storage.set_limits(Limits {
-            max_size: bound(max_size),
+            max_size: limit(max_size),
             ..self.limits()
         });
         self.trim();
     }
 
-    /// Sets the most bytes that an entry takes, as [`Storage::entry_size`] counts them (0 or `NaN`: no bound).
-    /// Larger ones that are there stay.
+    /// Sets the greatest number of bytes of one entry, as [`Storage::entry_size`] counts them (0 or `NaN`: no limit).
+    /// Larger entries that are stored already stay.
     pub fn set_max_entry_size(&mut self, max_entry_size: f64) {
         self.storage.set_limits(Limits {
-            max_entry_size: bound(max_entry_size),
+            max_entry_size: limit(max_entry_size),
             ..self.limits()
         });
     }
 
-    /// Sets the age, in milliseconds, of entries that have none of their own (0 or `NaN`: they never expire).
+    /// Sets the age, in milliseconds, of entries that have no age of their own (0 or `NaN`: they never expire).
     pub fn set_max_age(&mut self, max_age: f64) {
         self.storage.set_limits(Limits {
             max_age: non_nan(max_age),
@@ -142,7 +142,7 @@ impl<S: Storage> Cache<S> {
         });
     }
 
-    /// Says whether an expired entry is returned once when it is found.
+    /// Sets whether the call that finds an expired entry, and removes it, returns its value.
     pub fn set_allow_stale(&mut self, allow_stale: bool) {
         self.storage.set_limits(Limits {
             allow_stale,
@@ -150,11 +150,11 @@ impl<S: Storage> Cache<S> {
         });
     }
 
-    /// Reads an entry and makes it the most recent. An expired one is removed, and read only where stale
-    /// entries are allowed. `None` when there is nothing to read.
+    /// Passes an entry's value to `read` and makes the entry the most recent. An expired entry is removed; its value is
+    /// read only where stale entries are allowed. `None` when nothing was read.
     ///
     /// # Errors
-    /// That of `read`, or there is no memory for a copy of the value. The entry stays.
+    /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the value. The entry stays.
     pub fn get<R>(
         &mut self,
         key: &[u8],
@@ -175,7 +175,7 @@ impl<S: Storage> Cache<S> {
         Ok(stale)
     }
 
-    /// As [`Cache::get`], and leaves recency alone.
+    /// As [`Cache::get`], but does not change the order of recency.
     ///
     /// # Errors
     /// As [`Cache::get`].
@@ -199,7 +199,7 @@ impl<S: Storage> Cache<S> {
         Ok(stale)
     }
 
-    /// Whether there is an entry that has not expired. Changes nothing.
+    /// Whether the key has an entry that has not expired. Changes nothing.
     ///
     /// # Errors
     /// As [`Storage::stamp`].
@@ -209,11 +209,11 @@ impl<S: Storage> Cache<S> {
         Ok(stamp.is_some_and(|stamp| !expired(stamp, max_age, now)))
     }
 
-    /// Stores an entry as the most recent one. `max_age` is its own age in milliseconds; without one (or with
-    /// 0) it takes the cache's. Returns `false`, and leaves no entry under the key, when it can never fit.
+    /// Stores an entry as the most recent one. `max_age` is its own age in milliseconds. Without one, or with 0, the entry
+    /// gets the cache's age. Returns `false`, and leaves the key without an entry, when the entry can never fit.
     ///
     /// # Errors
-    /// The storage has no memory for it; nothing has changed, and the value was declined.
+    /// The storage has no memory for the entry. Nothing has changed, and the value was declined.
     pub fn set(
         &mut self,
         key: &[u8],
@@ -229,8 +229,9 @@ impl<S: Storage> Cache<S> {
         self.store(key, value, stamp, now)
     }
 
-    /// Stores an entry and evicts others to keep the limits. Every call of the rules that stores an entry comes here; a
-    /// move between storages (`store.rs`) puts entries itself and then calls [`Cache::trim`]. Returns as [`Cache::set`].
+    /// Stores an entry and evicts others to keep the limits. All calls of this module that store an entry call this
+    /// function. A move between storages (`migrate.rs`) puts entries itself and then calls [`Cache::trim`]. Returns what
+    /// [`Cache::set`] returns.
     fn store(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, now: impl Clock) -> Result<bool> {
         let limits = self.limits();
         let size = self.storage.entry_size(key, value);
@@ -249,17 +250,18 @@ impl<S: Storage> Cache<S> {
             }
         };
         if replaced && expired(stamp, limits.max_age, now) {
-            // lru-cache 6 looks a replaced entry up again, and so drops one whose age is negative.
+            // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
             self.storage.remove(key)?;
         }
         self.trim();
         Ok(true)
     }
 
-    /// Lets go of an entry that can never fit, and of the one under its key.
+    /// Declines a value that can never fit, and removes the entry of its key.
     fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
-        // A JavaScript value that is set again may keep its slot: that is let go once. A slot takes no memory to
-        // read, so an entry that cannot be read for want of memory has another value.
+        // A JavaScript value that is set again under the same key may have the slot that it has in the entry. Then the
+        // slot must be freed once, by the removal. A slot is read without memory, so an entry that cannot be read for
+        // lack of memory has another value.
         let same = matches!(value, Value::Slot(_))
             && matches!(self.storage.peek(key), Ok(Some((old, _))) if old == value);
         if !same {
@@ -276,11 +278,11 @@ impl<S: Storage> Cache<S> {
         self.storage.remove(key).map(drop)
     }
 
-    /// Adds `amount` to a number and returns the sum; a missing value, or one that is no number, counts as 0.
-    /// A counter that can never fit is not kept, as in [`Cache::set`]: the next call begins at 0.
+    /// Adds `amount` to a number and returns the sum. A missing value, and one that is no number, counts as 0. As in
+    /// [`Cache::set`], a counter that can never fit is not stored; the next call begins at 0.
     ///
-    /// The entry becomes the most recent and its age starts anew with the cache's. With a `max_age` of its
-    /// own, that age starts when the counter is created, and later calls leave it running.
+    /// The entry becomes the most recent. Without `max_age` it gets the cache's age, which starts anew with each call. With
+    /// `max_age` the age starts when the counter is created, and later calls do not change it.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -296,7 +298,7 @@ impl<S: Storage> Cache<S> {
             Value::Number(number) => Ok(Some(number)),
             _ => Ok(None),
         })?;
-        // A window that is over begins anew, even where stale entries are read once more.
+        // A counter whose time is over begins at 0, even where its stale value was read.
         let current = current.flatten().filter(|_| !over);
         let sum = current.unwrap_or(0.0) + amount;
         match (window, current) {
@@ -310,7 +312,7 @@ impl<S: Storage> Cache<S> {
         Ok(sum)
     }
 
-    /// Removes every entry.
+    /// Removes all entries.
     ///
     /// # Errors
     /// As [`Storage::remove`].
@@ -318,13 +320,13 @@ impl<S: Storage> Cache<S> {
         self.storage.clear()
     }
 
-    /// Removes every expired entry.
+    /// Removes all expired entries.
     pub fn prune(&mut self, now: impl Clock) {
         let max_age = self.limits().max_age;
         self.storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
     }
 
-    /// Every entry, most recent first, expired ones included.
+    /// Passes all entries to `visit`, most recent first, expired entries included.
     ///
     /// # Errors
     /// As [`Storage::visit`].
@@ -332,7 +334,7 @@ impl<S: Storage> Cache<S> {
         self.storage.visit(visit)
     }
 
-    /// The keys of all entries, most recent first, expired ones included.
+    /// Passes the keys of all entries to `visit`, most recent first, expired entries included.
     ///
     /// # Errors
     /// As [`Storage::visit`].
@@ -340,8 +342,8 @@ impl<S: Storage> Cache<S> {
         self.storage.visit_keys(visit)
     }
 
-    /// Every entry that has not expired, most recent first, with the time at which it will: in milliseconds
-    /// since the epoch, 0 for never.
+    /// Passes all entries that have not expired to `visit`, most recent first, each with the time at which it expires: in
+    /// milliseconds since the epoch, 0 for never.
     ///
     /// # Errors
     /// As [`Storage::visit`].
@@ -355,11 +357,11 @@ impl<S: Storage> Cache<S> {
         })
     }
 
-    /// Replaces everything by what `dump` gave (most recent first): the order is restored and so are the ages
-    /// that remain; what has expired meanwhile is left out.
+    /// Replaces all entries by those of a `dump` (most recent first), in the same order and with the ages that remain.
+    /// Entries that have expired meanwhile are left out.
     ///
     /// # Errors
-    /// As [`Cache::set`]; what was loaded until then is there.
+    /// As [`Cache::set`]. The entries that were stored before the error stay.
     pub fn load(&mut self, entries: &[DumpEntry<OwnedValue>], now: impl Clock) -> Result<()> {
         let mut entries = entries.iter().rev();
         let done = self.reset().and_then(|()| {
@@ -380,18 +382,19 @@ impl<S: Storage> Cache<S> {
         done
     }
 
-    /// Removes the least recent entry, expired or not, and reads it.
+    /// Passes the least recent entry, expired or not, to `read`, and removes it.
     ///
     /// # Errors
-    /// That of `read`, or there is no memory for a copy of the entry: it stays. Or as [`Storage::remove`].
+    /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the entry. The entry stays. Or as
+    /// [`Storage::remove`].
     pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
         let popped = self.storage.least_recent()?.map(read).transpose()?;
         self.storage.remove_least_recent()?;
         Ok(popped)
     }
 
-    /// Evicts what is over the bounds, the least recent entry first. What cannot be evicted for want of memory is
-    /// left to the call that mends the storage.
+    /// Evicts the least recent entries until the limits are kept. Where damage of the storage cannot be repaired for lack
+    /// of memory, entries beyond the limits stay; the call that repairs the storage trims it again.
     pub fn trim(&mut self) {
         let Limits { max, max_size, .. } = self.limits();
         while (self.storage.len() as f64 > max || self.storage.size() > max_size)
@@ -423,7 +426,7 @@ fn fresh_until(stamp: Stamp, cache_max_age: f64) -> f64 {
     }
 }
 
-/// The one rule of age: see the head of this module.
+/// Whether an entry is expired: the rule of the head of this module. No other place decides this.
 fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     let max_age = if stamp.max_age == 0.0 {
         cache_max_age
@@ -433,13 +436,13 @@ fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     max_age != 0.0 && now.now() - stamp.set_at > max_age
 }
 
-/// The age that a caller gave, unless it is one that means none: 0 or `NaN`.
+/// The age that a caller gave; `None` for 0 and `NaN`, which mean none.
 fn given(max_age: Option<f64>) -> Option<f64> {
     max_age.filter(|age| non_nan(*age) != 0.0)
 }
 
-/// A bound that a caller gave; 0 and `NaN` mean none.
-fn bound(given: f64) -> f64 {
+/// The limit that a caller gave; infinite for 0 and `NaN`, which mean none.
+fn limit(given: f64) -> f64 {
     if given > 0.0 { given } else { f64::INFINITY }
 }
 
@@ -448,593 +451,4 @@ fn non_nan(number: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{error::Error, slots::Slots, storage::heap::HeapStorage};
-
-    type HeapCache = Cache<HeapStorage>;
-
-    /// A cache with names as keys and numbers as values, at a time of the test's choosing.
-    fn cache() -> HeapCache {
-        Cache::new(HeapStorage::new(Slots::default()))
-    }
-
-    fn key(name: &str) -> Key {
-        Key::string(name.as_bytes())
-    }
-
-    fn put(cache: &mut HeapCache, name: &str, number: f64, max_age: Option<f64>, now: f64) -> bool {
-        cache
-            .set(key(name).as_bytes(), Value::Number(number), max_age, now)
-            .unwrap()
-    }
-
-    fn number(value: Value<'_>) -> Result<Option<f64>> {
-        if let Value::Number(number) = value {
-            Ok(Some(number))
-        } else {
-            Ok(None)
-        }
-    }
-
-    fn get(cache: &mut HeapCache, name: &str, now: f64) -> Option<f64> {
-        cache.get(key(name).as_bytes(), now, number).unwrap().flatten()
-    }
-
-    fn peek(cache: &mut HeapCache, name: &str, now: f64) -> Option<f64> {
-        cache.peek(key(name).as_bytes(), now, number).unwrap().flatten()
-    }
-
-    fn has(cache: &HeapCache, name: &str, now: f64) -> bool {
-        cache.has(key(name).as_bytes(), now).unwrap()
-    }
-
-    fn incr(cache: &mut HeapCache, name: &str, by: f64, max_age: Option<f64>, now: f64) -> f64 {
-        cache.incr(key(name).as_bytes(), by, max_age, now).unwrap()
-    }
-
-    /// The keys, most recent first.
-    fn order(cache: &HeapCache) -> String {
-        let mut order = String::new();
-        let visited = cache.visit_keys(|key| {
-            order += &String::from_utf8_lossy(&key[1..]);
-            Ok(())
-        });
-        visited.unwrap();
-        order
-    }
-
-    /// The entries `c`, `b`, `a`, set at time 0 in alphabetical order.
-    fn abc() -> HeapCache {
-        let mut cache = cache();
-        for name in ["a", "b", "c"] {
-            put(&mut cache, name, 1.0, None, 0.0);
-        }
-        cache
-    }
-
-    #[test]
-    fn set_and_get_make_an_entry_the_most_recent() {
-        let mut cache = abc();
-        assert_eq!(order(&cache), "cba");
-        get(&mut cache, "a", 0.0);
-        assert_eq!(order(&cache), "acb");
-        put(&mut cache, "b", 2.0, None, 0.0);
-        assert_eq!(order(&cache), "bac");
-    }
-
-    #[test]
-    fn a_counter_whose_window_is_over_begins_anew_even_where_stale_entries_are_read() {
-        let mut cache = cache();
-        cache.set_allow_stale(true);
-        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 0.0), 1.0);
-        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 10.0), 2.0);
-        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 11.0), 1.0);
-    }
-
-    #[test]
-    fn looking_leaves_recency_alone() {
-        let mut cache = abc();
-        peek(&mut cache, "a", 0.0);
-        has(&cache, "a", 0.0);
-        assert_eq!(owned(&cache, 0.0).len(), 3);
-        assert_eq!(order(&cache), "cba");
-    }
-
-    #[test]
-    fn over_max_the_least_recent_goes_whether_or_not_another_has_expired() {
-        let mut cache = cache();
-        cache.set_max(2.0);
-        put(&mut cache, "a", 1.0, None, 0.0);
-        put(&mut cache, "b", 1.0, Some(1.0), 0.0);
-        put(&mut cache, "c", 1.0, None, 10.0);
-        assert_eq!(order(&cache), "cb");
-        assert_eq!(cache.len(), 2, "an expired entry counts");
-    }
-
-    #[test]
-    fn lowering_max_trims_at_once() {
-        let mut cache = abc();
-        cache.set_max(1.5);
-        assert_eq!(order(&cache), "c");
-        cache.set_max(0.0);
-        assert_eq!(cache.limits().max, f64::INFINITY);
-    }
-
-    #[test]
-    fn a_max_below_one_refuses_every_entry() {
-        let mut cache = abc();
-        cache.set_max(0.5);
-        assert!(!put(&mut cache, "d", 1.0, None, 0.0));
-        assert!(cache.is_empty());
-    }
-
-    /// The size of an entry whose name has one letter and whose value is a number.
-    fn unit() -> f64 {
-        cache()
-            .storage()
-            .entry_size(key("a").as_bytes(), Value::Number(1.0))
-    }
-
-    fn put_text(cache: &mut HeapCache, name: &str, length: usize) -> bool {
-        let text = "x".repeat(length);
-        cache
-            .set(key(name).as_bytes(), Value::String(text.as_bytes()), None, 0.0)
-            .unwrap()
-    }
-
-    #[test]
-    fn the_size_is_that_of_all_keys_values_and_overheads() {
-        let mut cache = abc();
-        assert_eq!(cache.storage().size(), 3.0 * unit());
-        put_text(&mut cache, "a", 10);
-        put_text(&mut cache, "bb", 100);
-        assert_eq!(cache.storage().size(), 4.0 * unit() + 10.0 + 101.0);
-        put_text(&mut cache, "a", 7);
-        assert_eq!(cache.storage().size(), 4.0 * unit() + 7.0 + 101.0);
-        cache.reset().unwrap();
-        assert_eq!(cache.storage().size(), 0.0);
-    }
-
-    #[test]
-    fn over_max_size_least_recent_entries_go_until_it_fits() {
-        let mut cache = abc();
-        cache.set_max_size(4.0 * unit());
-        put(&mut cache, "d", 1.0, None, 0.0);
-        assert_eq!(order(&cache), "dcba", "just as much is not over it");
-        assert!(put_text(&mut cache, "a", 2 * unit() as usize));
-        assert_eq!(order(&cache), "ad");
-        assert!(put_text(&mut cache, "e", 1));
-        assert_eq!(order(&cache), "e", "what was set last is what stays");
-    }
-
-    #[test]
-    fn lowering_max_size_trims_at_once() {
-        let mut cache = abc();
-        cache.set_max_size(3.0 * unit() - 1.0);
-        assert_eq!(order(&cache), "cb");
-        cache.set_max_size(1.0);
-        assert_eq!(order(&cache), "");
-        for none in [0.0, f64::NAN, f64::INFINITY] {
-            cache.set_max_size(5.0);
-            cache.set_max_size(none);
-            cache.set_max_entry_size(5.0);
-            cache.set_max_entry_size(none);
-            assert_eq!(cache.limits(), Limits::default());
-        }
-    }
-
-    #[test]
-    fn an_entry_that_never_fits_evicts_nothing_and_its_old_value_goes() {
-        for bound in [HeapCache::set_max_size, HeapCache::set_max_entry_size] {
-            let mut cache = abc();
-            bound(&mut cache, 3.0 * unit());
-            assert!(!put_text(&mut cache, "d", 3 * unit() as usize));
-            assert_eq!(order(&cache), "cba");
-            assert!(!put_text(&mut cache, "b", 3 * unit() as usize));
-            assert_eq!(order(&cache), "ca");
-            assert!(
-                put_text(&mut cache, "a", 2 * unit() as usize),
-                "just as much fits"
-            );
-        }
-    }
-
-    #[test]
-    fn a_lower_max_entry_size_leaves_what_is_there() {
-        let mut cache = cache();
-        put_text(&mut cache, "a", 100);
-        cache.set_max_entry_size(unit());
-        assert_eq!(order(&cache), "a");
-        assert!(put(&mut cache, "b", 1.0, None, 0.0));
-        assert!(!put_text(&mut cache, "a", 100));
-        assert_eq!(order(&cache), "b");
-    }
-
-    #[test]
-    fn a_counter_keeps_to_the_bounds_with_and_without_an_age_of_its_own() {
-        for max_age in [None, Some(9.0)] {
-            let mut cache = abc();
-            put(&mut cache, "n", 5.0, max_age, 0.0);
-            cache.set_max_size(4.0 * unit());
-            assert_eq!(incr(&mut cache, "new", 1.0, max_age, 0.0), 1.0);
-            assert_eq!(order(&cache), "newnc");
-            assert_eq!(incr(&mut cache, "n", 1.0, max_age, 0.0), 6.0);
-            cache.set_max_entry_size(unit() - 1.0);
-            assert_eq!(incr(&mut cache, "n", 1.0, max_age, 0.0), 7.0);
-            assert_eq!(order(&cache), "newc", "a counter that does not fit is not kept");
-            assert_eq!(incr(&mut cache, "n", 1.0, max_age, 0.0), 1.0);
-        }
-    }
-
-    #[test]
-    fn a_replaced_entry_that_goes_at_once_evicts_nothing() {
-        let mut cache = abc();
-        cache.set_max_size(3.0 * unit());
-        let large = vec![b'x'; unit() as usize];
-        let stored = cache.set(key("a").as_bytes(), Value::String(&large), Some(-1.0), 0.0);
-        assert!(stored.unwrap());
-        assert_eq!(order(&cache), "cb");
-    }
-
-    #[test]
-    fn load_leaves_out_what_never_fits() {
-        let mut source = abc();
-        put_text(&mut source, "b", 1000);
-        let dump = owned(&source, 0.0);
-        let mut target = cache();
-        target.set_max_size(2.0 * unit());
-        target.load(&dump, 0.0).unwrap();
-        assert_eq!(order(&target), "ca");
-    }
-
-    #[test]
-    fn an_entry_expires_when_more_than_its_age_has_passed() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, Some(10.5), 100.0);
-        assert!(has(&cache, "a", 110.5));
-        assert!(!has(&cache, "a", 110.75));
-        assert_eq!(get(&mut cache, "a", 110.5), Some(1.0));
-        assert_eq!(get(&mut cache, "a", 110.75), None);
-    }
-
-    #[test]
-    fn get_does_not_renew_the_age() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, Some(10.0), 100.0);
-        get(&mut cache, "a", 108.0);
-        assert!(!has(&cache, "a", 111.0));
-    }
-
-    #[test]
-    fn setting_again_replaces_value_time_and_age() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, Some(10.0), 100.0);
-        put(&mut cache, "a", 2.0, Some(20.0), 105.0);
-        assert_eq!(get(&mut cache, "a", 125.0), Some(2.0));
-        assert_eq!(get(&mut cache, "a", 126.0), None);
-    }
-
-    #[test]
-    fn an_entry_without_an_age_of_its_own_keeps_the_one_the_cache_had() {
-        let mut cache = cache();
-        cache.set_max_age(10.0);
-        put(&mut cache, "a", 1.0, None, 100.0);
-        put(&mut cache, "b", 1.0, Some(0.0), 100.0);
-        put(&mut cache, "c", 1.0, Some(f64::NAN), 100.0);
-        cache.set_max_age(1000.0);
-        for name in ["a", "b", "c"] {
-            assert!(has(&cache, name, 110.0) && !has(&cache, name, 111.0), "{name}");
-        }
-    }
-
-    #[test]
-    fn an_entry_set_when_nothing_had_an_age_takes_that_of_the_cache_now() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, None, 100.0);
-        assert!(has(&cache, "a", 1e15));
-        // It was set at time 0, as far as it knows.
-        cache.set_max_age(150.0);
-        assert!(has(&cache, "a", 150.0) && !has(&cache, "a", 151.0));
-        cache.set_max_age(0.0);
-        assert!(has(&cache, "a", 1e15));
-    }
-
-    #[test]
-    fn an_own_age_may_be_infinite() {
-        let mut cache = cache();
-        cache.set_max_age(1.0);
-        put(&mut cache, "a", 1.0, Some(f64::INFINITY), 100.0);
-        assert!(has(&cache, "a", 1e300));
-    }
-
-    #[test]
-    fn a_negative_age_has_passed_at_once_and_a_replaced_entry_goes_with_it() {
-        let mut cache = cache();
-        assert!(put(&mut cache, "a", 1.0, Some(-1.0), 100.0));
-        assert_eq!(cache.len(), 1);
-        assert_eq!(get(&mut cache, "a", 100.0), None);
-        put(&mut cache, "b", 1.0, None, 100.0);
-        assert!(put(&mut cache, "b", 2.0, Some(-1.0), 100.0));
-        assert!(cache.is_empty());
-    }
-
-    #[test]
-    fn has_removes_nothing_get_and_peek_remove_what_has_expired() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, Some(1.0), 0.0);
-        put(&mut cache, "b", 1.0, Some(1.0), 0.0);
-        assert!(!has(&cache, "a", 2.0));
-        assert_eq!(order(&cache), "ba");
-        assert_eq!(get(&mut cache, "a", 2.0), None);
-        assert_eq!(order(&cache), "b");
-        assert_eq!(peek(&mut cache, "b", 2.0), None);
-        assert!(cache.is_empty());
-    }
-
-    #[test]
-    fn a_stale_entry_is_read_once() {
-        let mut cache = cache();
-        cache.set_allow_stale(true);
-        put(&mut cache, "a", 1.0, Some(1.0), 0.0);
-        put(&mut cache, "b", 2.0, Some(1.0), 0.0);
-        assert!(!has(&cache, "a", 2.0));
-        assert_eq!(
-            (get(&mut cache, "a", 2.0), get(&mut cache, "a", 2.0)),
-            (Some(1.0), None)
-        );
-        assert_eq!(
-            (peek(&mut cache, "b", 2.0), peek(&mut cache, "b", 2.0)),
-            (Some(2.0), None)
-        );
-    }
-
-    #[test]
-    fn prune_removes_what_has_expired_and_nothing_else() {
-        let mut cache = abc();
-        put(&mut cache, "x", 1.0, Some(1.0), 0.0);
-        put(&mut cache, "y", 1.0, Some(100.0), 0.0);
-        cache.set_allow_stale(true);
-        cache.prune(50.0);
-        assert_eq!(order(&cache), "ycba");
-    }
-
-    #[test]
-    fn pop_takes_the_least_recent_entry_expired_or_not() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, Some(1.0), 5.0);
-        put(&mut cache, "b", 2.0, None, 5.0);
-        let full = Error::out_of_memory();
-        assert_eq!(cache.pop(|_| Err::<(), _>(full.clone())), Err(full));
-        assert_eq!(
-            cache.pop(|entry| Ok(entry.stamp)),
-            Ok(Some(Stamp {
-                set_at: 5.0,
-                max_age: 1.0
-            })),
-            "what could not be read is still there"
-        );
-        assert_eq!(order(&cache), "b");
-        assert_eq!(cache.pop(|entry| number(entry.value)), Ok(Some(Some(2.0))));
-        assert_eq!(cache.pop(|_| Ok(())), Ok(None));
-    }
-
-    #[test]
-    fn a_counter_begins_at_zero_where_there_is_no_number() {
-        let mut cache = cache();
-        cache
-            .set(key("text").as_bytes(), Value::String(b"5"), None, 0.0)
-            .unwrap();
-        assert_eq!(incr(&mut cache, "new", 3.0, None, 0.0), 3.0);
-        assert_eq!(incr(&mut cache, "new", 0.0, None, 0.0), 3.0);
-        assert_eq!(incr(&mut cache, "new", -1.5, None, 0.0), 1.5);
-        assert_eq!(incr(&mut cache, "text", 1.0, None, 0.0), 1.0);
-        assert_eq!(get(&mut cache, "text", 0.0), Some(1.0));
-    }
-
-    #[test]
-    fn counting_makes_an_entry_the_most_recent_and_keeps_to_max() {
-        let mut cache = abc();
-        cache.set_max(3.0);
-        incr(&mut cache, "a", 1.0, None, 0.0);
-        assert_eq!(order(&cache), "acb");
-        incr(&mut cache, "d", 1.0, Some(9.0), 0.0);
-        incr(&mut cache, "a", 1.0, Some(9.0), 0.0);
-        assert_eq!(order(&cache), "adc");
-    }
-
-    #[test]
-    fn counting_starts_the_age_anew_with_that_of_the_cache() {
-        let mut cache = cache();
-        cache.set_max_age(10.0);
-        put(&mut cache, "a", 1.0, Some(1000.0), 100.0);
-        incr(&mut cache, "a", 1.0, None, 105.0);
-        assert!(has(&cache, "a", 115.0) && !has(&cache, "a", 116.0));
-        assert_eq!(incr(&mut cache, "a", 1.0, None, 116.0), 1.0);
-    }
-
-    #[test]
-    fn a_counter_with_an_age_runs_from_its_first_call() {
-        let mut cache = cache();
-        cache.set_max_age(3.0);
-        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 100.0), 1.0);
-        assert_eq!(incr(&mut cache, "a", 1.0, Some(10.0), 109.0), 2.0);
-        assert_eq!(incr(&mut cache, "a", 1.0, Some(50.0), 110.0), 3.0);
-        assert_eq!(
-            incr(&mut cache, "a", 1.0, Some(10.0), 111.0),
-            1.0,
-            "another window"
-        );
-        assert!(has(&cache, "a", 121.0) && !has(&cache, "a", 122.0));
-    }
-
-    fn owned(cache: &HeapCache, now: f64) -> Vec<DumpEntry<OwnedValue>> {
-        let mut dump = vec![];
-        let visited = cache.dump(now, |entry, expires| {
-            dump.push(DumpEntry {
-                key: Key::from_bytes(entry.key),
-                value: entry.value.to_owned(),
-                expires,
-            });
-            Ok(())
-        });
-        visited.unwrap();
-        dump
-    }
-
-    #[test]
-    fn a_dump_is_most_recent_first_without_what_has_expired() {
-        let mut cache = cache();
-        put(&mut cache, "a", 1.0, None, 100.0);
-        put(&mut cache, "b", 2.0, Some(5.0), 100.0);
-        put(&mut cache, "c", 3.0, Some(50.0), 100.0);
-        let dump: Vec<_> = owned(&cache, 110.0)
-            .into_iter()
-            .map(|entry| (entry.key, entry.value, entry.expires))
-            .collect();
-        assert_eq!(
-            dump,
-            [
-                (key("c"), OwnedValue::Number(3.0), 150.0),
-                (key("a"), OwnedValue::Number(1.0), 0.0)
-            ]
-        );
-    }
-
-    #[test]
-    fn load_replaces_everything_and_restores_order_and_remaining_ages() {
-        let mut source = cache();
-        put(&mut source, "a", 1.0, Some(50.0), 100.0);
-        put(&mut source, "b", 2.0, Some(5.0), 100.0);
-        put(&mut source, "c", 3.0, None, 100.0);
-        let dump = owned(&source, 100.0);
-        let mut target = abc();
-        put(&mut target, "old", 1.0, None, 0.0);
-        target.load(&dump, 110.0).unwrap();
-        assert_eq!(order(&target), "ca", "b has expired meanwhile");
-        assert!(has(&target, "a", 150.0) && !has(&target, "a", 151.0));
-    }
-
-    #[test]
-    fn load_keeps_to_max() {
-        let dump = owned(&abc(), 0.0);
-        let mut target = cache();
-        target.set_max(2.0);
-        target.load(&dump, 0.0).unwrap();
-        assert_eq!(order(&target), "cb");
-    }
-
-    #[test]
-    fn an_expired_entry_of_a_dump_is_passed_over_and_replaces_nothing() {
-        let entry = |expires| DumpEntry {
-            key: key("a"),
-            value: OwnedValue::Null,
-            expires,
-        };
-        let mut cache = cache();
-        cache.load(&[entry(90.0), entry(0.0)], 100.0).unwrap();
-        assert!(has(&cache, "a", 100.0));
-    }
-
-    type WayOut = (&'static str, fn(&mut HeapCache));
-
-    /// Ways for an entry to go, each from a cache that holds `a`, set at time 0 with an age of 10.
-    fn ways_out() -> Vec<WayOut> {
-        vec![
-            ("del", |cache| cache.del(key("a").as_bytes()).unwrap()),
-            ("overwriting", |cache| {
-                put(cache, "a", 1.0, None, 0.0);
-            }),
-            ("overwriting with a negative age", |cache| {
-                put(cache, "a", 1.0, Some(-1.0), 0.0);
-            }),
-            ("counting", |cache| {
-                incr(cache, "a", 1.0, Some(5.0), 0.0);
-            }),
-            ("eviction", |cache| {
-                cache.set_max(1.0);
-                put(cache, "b", 1.0, None, 0.0);
-            }),
-            ("a lower max", |cache| cache.set_max(0.5)),
-            ("a lower maxSize", |cache| cache.set_max_size(1.0)),
-            ("overwriting with what never fits", |cache| {
-                cache.set_max_entry_size(unit());
-                put_text(cache, "a", 100);
-            }),
-            ("get after its time", |cache| {
-                get(cache, "a", 11.0);
-            }),
-            ("peek after its time", |cache| {
-                peek(cache, "a", 11.0);
-            }),
-            ("a stale get", |cache| {
-                cache.set_allow_stale(true);
-                get(cache, "a", 11.0);
-            }),
-            ("prune", |cache| cache.prune(11.0)),
-            ("pop", |cache| {
-                cache.pop(|_| Ok(())).unwrap();
-            }),
-            ("reset", |cache| cache.reset().unwrap()),
-            ("load", |cache| cache.load(&[], 0.0).unwrap()),
-            ("drop", |cache| *cache = self::cache()),
-        ]
-    }
-
-    #[test]
-    fn a_javascript_value_is_let_go_by_whatever_way_its_entry_goes() {
-        for (way, leave) in ways_out() {
-            let slots = Slots::default();
-            let mut cache = Cache::new(HeapStorage::new(slots.clone()));
-            let slot = slots.take();
-            cache
-                .set(key("a").as_bytes(), Value::Slot(slot), Some(10.0), 0.0)
-                .unwrap();
-            get(&mut cache, "a", 5.0);
-            assert_eq!(slots.in_use(), 1, "{way}");
-            leave(&mut cache);
-            let mut dropped = vec![];
-            slots.release(9, |slot| dropped.push(slot));
-            assert_eq!((dropped, slots.in_use()), (vec![slot], 0), "{way}");
-        }
-    }
-
-    #[test]
-    fn a_javascript_value_that_is_not_stored_is_let_go() {
-        let slots = Slots::default();
-        let mut cache = Cache::new(HeapStorage::new(slots.clone()));
-        let expired = DumpEntry {
-            key: key("a"),
-            value: OwnedValue::Slot(slots.take()),
-            expires: 1.0,
-        };
-        cache.load(&[expired], 2.0).unwrap();
-        assert_eq!(slots.in_use(), 0);
-        cache.set_max(0.5);
-        assert!(
-            !cache
-                .set(key("a").as_bytes(), Value::Slot(slots.take()), None, 0.0)
-                .unwrap()
-        );
-        assert_eq!(slots.in_use(), 0);
-    }
-
-    #[test]
-    fn a_javascript_value_that_is_set_again_and_never_fits_is_let_go_once() {
-        let slots = Slots::default();
-        let mut cache = Cache::new(HeapStorage::new(slots.clone()));
-        let set = |cache: &mut HeapCache, slot| {
-            cache
-                .set(key("a").as_bytes(), Value::Slot(slot), None, 0.0)
-                .unwrap()
-        };
-        let slot = slots.take();
-        assert!(set(&mut cache, slot));
-        cache.set_max_entry_size(1.0);
-        assert!(!set(&mut cache, slot));
-        assert_eq!((cache.len(), slots.in_use()), (0, 0));
-        let mut dropped = vec![];
-        slots.release(9, |slot| dropped.push(slot));
-        assert_eq!(dropped, [slot]);
-    }
-}
+mod tests;

@@ -1,12 +1,13 @@
-//! One LRU cache for each namespace, shared by all processes of a Node.js application: in shared memory, in the primary
-//! of a cluster, or in the one process there is.
+//! One LRU cache for each namespace, which all processes of a Node.js application use: in shared memory, in the primary of
+//! a cluster, or in this process.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`cache`] | the rules: ages, recency, limits, counters |
 //! | [`command`], [`copies`] | every command, and what it reads |
 //! | [`storage`] | where entries lie |
-//! | [`store`] | a cache behind its lock, on the heap or shared |
+//! | [`store`] | a cache behind its lock, on the heap or in a segment |
+//! | `migrate` | moves of entries from the heap to a segment, and from one segment to another |
 //! | [`key`], [`value`], [`wtf8`] | what an entry is made of |
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`options`], [`registry`] | caches by namespace |
@@ -27,6 +28,8 @@ pub mod copies;
 pub mod error;
 pub mod handler;
 pub mod key;
+#[cfg(target_os = "linux")]
+mod migrate;
 pub mod options;
 pub mod protocol;
 pub mod prune;
@@ -34,6 +37,5 @@ pub mod registry;
 pub mod slots;
 pub mod storage;
 pub mod store;
-
 pub mod value;
 pub mod wtf8;

@@ -19,11 +19,11 @@ pub enum Prune {
 /// Options of one cache. What is `None` was not given, and leaves an existing cache as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// The most entries; 0 for no bound.
+    /// The greatest number of entries; 0 for no limit.
     pub max: Option<f64>,
-    /// The most bytes that all entries take; 0 for no bound.
+    /// The greatest number of bytes of all entries; 0 for no limit.
     pub max_size: Option<f64>,
-    /// The most bytes that an entry takes; 0 for no bound.
+    /// The greatest number of bytes of one entry; 0 for no limit.
     pub max_entry_size: Option<f64>,
     /// The age of entries, in milliseconds; 0 for never.
     pub max_age: Option<f64>,
@@ -64,7 +64,7 @@ impl Options {
             max: get("max").map(max).transpose()?,
             max_size: get("maxSize").map(max_size).transpose()?,
             max_entry_size: get("maxEntrySize")
-                .map(|value| bound("maxEntrySize", "bytes", value))
+                .map(|value| limit("maxEntrySize", "bytes", value))
                 .transpose()?,
             max_age: get("maxAge").map(max_age).transpose()?,
             stale: get("stale").map(stale).transpose()?,
@@ -75,17 +75,17 @@ impl Options {
 
 /// Checks a `max`: a number of entries, 0 or more.
 pub fn max(value: &Json) -> Result<f64> {
-    bound("max", "entries", value)
+    limit("max", "entries", value)
 }
 
 /// Checks a `maxSize`: a number of bytes, 0 or more.
 pub fn max_size(value: &Json) -> Result<f64> {
-    bound("maxSize", "bytes", value)
+    limit("maxSize", "bytes", value)
 }
 
-fn bound(name: &str, unit: &str, value: &Json) -> Result<f64> {
+fn limit(name: &str, unit: &str, value: &Json) -> Result<f64> {
     number(value)
-        .filter(|bound| *bound >= 0.0 || bound.is_nan())
+        .filter(|limit| *limit >= 0.0 || limit.is_nan())
         .ok_or_else(|| {
             Error::option(format!(
                 "{name} must be a non-negative number of {unit}, got {}",

@@ -1,4 +1,4 @@
-//! The registry: one cache and one schedule of pruning for each namespace of this process.
+//! The registry: for each namespace of this process, one store and one schedule of pruning.
 
 use chrono::{Local, TimeZone};
 use indexmap::{IndexMap, map::Entry};
@@ -17,27 +17,27 @@ use crate::{
     store::{LOCK_WAIT, Store},
 };
 
-/// What a schedule does at its time: called with the namespace, on the scheduler's thread.
+/// The function that a schedule calls at its times: with the namespace, on the scheduler's thread.
 pub type Tick = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The processes that share their namespaces where no primary has them: those with the same parent and the
-/// same identity.
+/// The siblings of a process: where there is no primary of this package, they share their namespaces. Siblings have the
+/// same parent and the same identity.
 #[derive(Clone, Debug)]
 pub struct Siblings {
-    /// Tells one application from another.
+    /// The identity of the application. Different applications have different ones.
     pub identity: String,
-    /// The process that started them all.
+    /// The process id of the parent.
     pub parent: u32,
 }
 
 impl Siblings {
     #[cfg(target_os = "linux")]
     fn open(&self, namespace: &str) -> Result<Store> {
-        // Children of nobody have nothing in common.
+        // Orphans of different applications have the same new parent.
         if !siblings::is_parent(self.parent) {
             return Err(siblings::failed(&"the process that started this one is gone"));
         }
-        // Process ids come again; with its start, this is the parent alone.
+        // Process ids come again. With the start time, the identity names one parent only.
         let identity = format!("{:?} {}", siblings::start_time(self.parent)?, self.identity);
         siblings::open(&identity, namespace, self.parent)?
             .map(Store::shared)
@@ -52,11 +52,11 @@ impl Siblings {
     }
 }
 
-/// Every namespace of one process (or of one copy of the package in it).
+/// All namespaces of one copy of this package in one process.
 pub struct Registry {
     namespaces: Mutex<IndexMap<String, Namespace>>,
     slots: Slots,
-    /// With whom the namespaces are shared, where no primary has them.
+    /// The siblings that share the namespaces. `None` where a primary has them.
     siblings: Option<Siblings>,
     scheduler: Scheduler,
     tick: Tick,
@@ -75,7 +75,7 @@ impl Namespace {
         }
     }
 
-    /// Whether this schedule runs already.
+    /// Whether the schedule has this pattern already.
     fn runs(&self, pattern: &Pattern) -> bool {
         self.schedule
             .as_ref()
@@ -84,7 +84,7 @@ impl Namespace {
 }
 
 impl Registry {
-    /// No namespaces yet. `tick` prunes a namespace when its schedule says so.
+    /// A registry without namespaces. `tick` is called when the schedule of a namespace is due.
     pub fn new(slots: Slots, tick: Tick) -> Self {
         Self {
             namespaces: Mutex::default(),
@@ -95,17 +95,16 @@ impl Registry {
         }
     }
 
-    /// Whose caches these are, from now on.
+    /// Shares the namespaces that are made from now on with siblings.
     pub fn with_siblings(mut self, siblings: Siblings) -> Self {
         self.siblings = Some(siblings);
         self
     }
 
-    /// The cache of a namespace, made if there is none; the options given change one that exists.
+    /// The store of a namespace. Makes the namespace if there is none. The given options are applied in either case.
     ///
     /// # Errors
-    /// Another process has the store at this moment: try again. Or a schedule cannot be started; all else is
-    /// done then.
+    /// `ERR_STORE_BUSY`: try again. Or the schedule cannot be started; everything else is done then.
     pub fn open(&self, namespace: &str, options: Options, patience: Duration) -> Result<Arc<Store>> {
         let mut namespaces = self.namespaces.lock();
         let entry = match namespaces.entry(namespace.to_owned()) {
@@ -135,11 +134,11 @@ impl Registry {
         }
     }
 
-    /// Prunes a namespace because its schedule says so. Where several processes run the same schedule, the
-    /// first to come does it. Returns whether it was done here.
+    /// Prunes a namespace whose schedule is due. Where several processes have the same schedule, the first of them prunes.
+    /// Returns whether this process did.
     ///
     /// # Errors
-    /// Another process has the store at this moment.
+    /// `ERR_STORE_BUSY`: another process has the lock.
     pub fn scheduled(&self, namespace: &str, now: f64) -> Result<bool> {
         let namespaces = self.namespaces.lock();
         let Some(entry) = namespaces.get(namespace) else {
@@ -157,7 +156,7 @@ impl Registry {
         Ok(due)
     }
 
-    /// The cache of a namespace, if there is one.
+    /// The store of a namespace, if there is one.
     pub fn get(&self, namespace: &str) -> Option<Arc<Store>> {
         self.namespaces
             .lock()
@@ -165,25 +164,25 @@ impl Registry {
             .map(|entry| entry.cache.clone())
     }
 
-    /// Lets go of a namespace: of its schedule, and of its store where nobody else here has it.
+    /// Removes a namespace and ends its schedule. Its store is dropped when nothing else in this process refers to it.
     pub fn forget(&self, namespace: &str) {
         self.namespaces.lock().shift_remove(namespace);
     }
 
-    /// The names of all namespaces, in the order they were made.
+    /// The names of all namespaces, in the order in which they were made.
     pub fn names(&self) -> Vec<String> {
         self.namespaces.lock().keys().cloned().collect()
     }
 }
 
-/// Whether a time of the pattern lies after `last` and not after `now`, both in milliseconds since the epoch.
+/// Whether the pattern has a time after `last` and not after `now`, both in milliseconds since the epoch.
 fn is_due(pattern: &Pattern, last: f64, now: f64) -> bool {
     let time = |ms: f64| Local.timestamp_millis_opt(ms as i64).single();
     let next = time(last).and_then(|last| pattern.next_after(last));
     next.is_none_or(|next| next.timestamp_millis() as f64 <= now)
 }
 
-/// Applies the options that concern the store itself.
+/// Applies the options that concern the cache. The schedule is not one of them.
 pub fn apply<S: Storage>(cache: &mut Cache<S>, options: &Options) {
     if let Some(max_age) = options.max_age {
         cache.set_max_age(max_age);
@@ -202,14 +201,14 @@ pub fn apply<S: Storage>(cache: &mut Cache<S>, options: &Options) {
     }
 }
 
-/// Caches in shared memory. Tickets are text here: they come from other processes.
+/// Namespaces in shared memory. Tickets are text here, because they come from other processes.
 #[cfg(target_os = "linux")]
 impl Registry {
-    /// Moves a namespace to memory that other processes can share, see [`Store::share`]; to that of `ticket`
-    /// unless it is empty. Returns the ticket to it.
+    /// Moves a namespace to a segment: a new one ([`Store::share`]) where `ticket` is empty, or that of the ticket
+    /// ([`Store::adopt`]). Returns the ticket of the segment in which the namespace lies then.
     ///
     /// # Errors
-    /// There is no such namespace, or no such memory: it stays on the heap.
+    /// There is no such namespace; or as [`Store::adopt`].
     pub fn share(
         &self,
         namespace: &str,
@@ -225,7 +224,7 @@ impl Registry {
         ticket.map(|ticket| ticket.to_string())
     }
 
-    /// Adds a namespace that another process has, in place of one of that name.
+    /// Adds a namespace whose segment another process has. It replaces a namespace of that name.
     ///
     /// # Errors
     /// See [`Store::attach`].
@@ -237,12 +236,12 @@ impl Registry {
         Ok(())
     }
 
-    /// The ticket to a namespace that is shared.
+    /// The ticket of a namespace in shared memory.
     pub fn ticket(&self, namespace: &str) -> Option<String> {
         Some(self.get(namespace)?.ticket()?.to_string())
     }
 
-    /// Lets JavaScript values go that other processes have removed.
+    /// Frees the slots of JavaScript values whose entries other processes have removed.
     pub fn sweep(&self) {
         let stores: Vec<_> = self
             .namespaces
@@ -251,7 +250,7 @@ impl Registry {
             .map(|entry| entry.cache.clone())
             .collect();
         for store in stores.iter().filter(|store| store.has_released()) {
-            // Whoever cannot have the lock now has it next time.
+            // Taking the lock frees the slots. Where the lock is taken, a later sweep frees them.
             store.lock(Duration::ZERO).ok();
         }
     }

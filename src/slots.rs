@@ -1,5 +1,5 @@
-//! Values that stay JavaScript values. JavaScript keeps them in an array, Rust hands out the places in it
-//! and says which of them are free again, whatever took their entry away.
+//! Slots: the numbers of values that stay JavaScript values. JavaScript keeps these values in an array. Rust chooses the
+//! index of each, its slot, and tells JavaScript which slots are free again, in whatever way their entries were removed.
 
 use parking_lot::Mutex;
 use std::sync::{
@@ -7,32 +7,32 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Hands out slot numbers. Shared by every cache whose values lie in one JavaScript array.
+/// The slots of one JavaScript array. All caches whose values lie in that array share them.
 ///
-/// A slot that was freed is first *released* (JavaScript is told to drop its value) and only then handed out
-/// again, so a value that was just put there can never be dropped in place of the one before it.
+/// A slot that was freed is *released* before it is taken again: JavaScript drops the old value first, so it can never drop
+/// a new value of the same slot by mistake.
 #[derive(Clone, Debug, Default)]
 pub struct Slots(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     table: Mutex<Table>,
-    /// Whether `freed` has anything: asked after every call, so without the lock.
+    /// Whether `freed` is not empty. Read after every call, so it is outside the lock.
     any_freed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// For each slot ever handed out, whether it holds a value now.
+    /// For each slot that was ever taken, whether it has a value now.
     taken: Vec<bool>,
-    /// Dropped by JavaScript, ready for another value.
+    /// Slots that were released. They can be taken again.
     vacant: Vec<u32>,
-    /// Freed since JavaScript last asked.
+    /// Slots that were freed and not yet released.
     freed: Vec<u32>,
 }
 
 impl Slots {
-    /// A slot for a new value.
+    /// Takes a slot for a new value.
     pub fn take(&self) -> u32 {
         let mut table = self.0.table.lock();
         match table.vacant.pop() {
@@ -47,8 +47,8 @@ impl Slots {
         }
     }
 
-    /// Says that the entry that held `slot` is gone. One that holds no value is passed over: a damaged segment
-    /// may name any number.
+    /// Frees the slot of an entry that was removed. A slot without a value is left as it is: a damaged segment may have any
+    /// number.
     pub fn free(&self, slot: u32) {
         let mut table = self.0.table.lock();
         if let Some(taken @ true) = table.taken.get_mut(slot as usize) {
@@ -58,8 +58,8 @@ impl Slots {
         }
     }
 
-    /// Passes freed slots to `drop_value`, at most `limit` of them, and makes them vacant. Returns how many
-    /// are left. The caller must drop their values before it calls [`Slots::take`] again.
+    /// Releases at most `limit` freed slots: passes each to `drop_value` and makes it vacant. Returns the number of freed
+    /// slots that remain. The caller must drop the values before it calls [`Slots::take`] again.
     pub fn release(&self, limit: usize, mut drop_value: impl FnMut(u32)) -> usize {
         if !self.0.any_freed.load(Ordering::Acquire) {
             return 0;
@@ -75,7 +75,7 @@ impl Slots {
         from
     }
 
-    /// How many slots hold a value now.
+    /// The number of slots that have a value now.
     pub fn in_use(&self) -> usize {
         let table = self.0.table.lock();
         table.taken.len() - table.vacant.len() - table.freed.len()

@@ -1,5 +1,5 @@
-//! The cache of one namespace behind its lock. Its entries lie on the heap of this process, or in memory that several
-//! processes share.
+//! The store: the cache of one namespace behind its lock. The entries lie on the heap of this process or in a segment,
+//! which several processes share. `migrate.rs` moves them from one to the other.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -22,31 +22,30 @@ use crate::storage::shared::{
 use crate::{
     cache::Cache,
     error::{Error, Result},
-    key::KeyList,
     slots::Slots,
     storage::{Entry, Limits, Seen, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
 
-/// How long a call waits for the lock that can be made again from the event loop.
+/// How long a call waits for the lock before it is tried again from the event loop.
 pub const LOCK_WAIT: Duration = Duration::from_millis(1);
 
-/// How long a step waits for the lock that nobody makes again: a move to other memory, and the last access of a process
-/// that owns slots.
+/// How long a step that is not tried again waits for the lock: a move to a segment, and the last access of a process that
+/// owns slots.
 #[cfg(target_os = "linux")]
-const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
+pub(crate) const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// Where the entries of a cache lie.
 #[derive(Debug)]
 pub enum Place {
-    /// In this process alone.
+    /// On the heap of this process.
     Heap(HeapStorage),
-    /// In memory that other processes map.
+    /// In a segment, which other processes map too.
     #[cfg(target_os = "linux")]
     Shared(Box<Segment<Memfd>>),
 }
 
-/// A cache that several hands hold, in this process and, where it is shared, in others.
+/// A cache behind its lock, for the threads of this process and, where its entries lie in a segment, for other processes.
 ///
 /// ```
 /// use lru_cache_for_clusters::{slots::Slots, store::Store, value::Value};
@@ -67,7 +66,7 @@ pub enum Place {
 /// ```
 pub struct Store {
     inner: Mutex<Inner>,
-    /// Whether another process had the lock for longer than the last call here would wait.
+    /// Whether the last call of this process that took the lock gave up, because another process had it for too long.
     is_stuck: AtomicBool,
 }
 
@@ -79,26 +78,27 @@ struct Inner {
     is_exposed: bool,
 }
 
-/// The cache while this thread has the lock. What takes long (JavaScript, JSON) is done after.
+/// The cache while this thread has the lock. Slow work (JavaScript, JSON) is done after the guard is dropped.
 pub struct Guard<'a> {
     inner: MutexGuard<'a, Inner>,
-    /// `None`: the cache lies on the heap, or this thread has the segment's lock by a [`Hold`].
+    /// The proof of the segment's lock. `None` where the cache lies on the heap, or where a [`Hold`] of this thread has the
+    /// segment's lock.
     #[cfg(target_os = "linux")]
     locked: Option<Locked>,
 }
 
-/// The lock of a store for several calls of one thread: see [`Store::hold`]. Given back when it is dropped.
+/// The lock of a store for several calls of one thread, see [`Store::hold`]. Dropping the hold gives the lock back.
 #[must_use = "the lock is given back when the hold is dropped"]
 pub struct Hold {
     store: Arc<Store>,
-    /// `false`: an earlier hold of the same thread has the lock, and gives it back.
+    /// `false` for a hold inside a hold of the same thread. The outermost hold gives the lock back.
     is_outermost: bool,
     #[cfg(target_os = "linux")]
     inside: Option<HeldLock>,
 }
 
 impl Store {
-    /// An empty cache in this process, whose JavaScript values lie in the table of `slots`.
+    /// An empty cache on the heap of this process. `slots` numbers its JavaScript values.
     pub fn heap(slots: Slots) -> Self {
         Self::over(Place::Heap(HeapStorage::new(slots)))
     }
@@ -114,12 +114,13 @@ impl Store {
         }
     }
 
-    /// Takes the lock. Waits for another process at most as long as `patience` says, give or take a tenth of a
-    /// millisecond, and mends what a process left that died with it. Where one call has waited in vain, those after
-    /// it (of no more than [`LOCK_WAIT`]) only try, until one has it: a thousand calls do not wait one by one.
+    /// Takes the lock. Waits for another process at most for `patience`, give or take a tenth of a millisecond. Where a
+    /// process has died with the lock, the segment is repaired first. After a call that gave up, later calls with a
+    /// patience of at most [`LOCK_WAIT`] do not wait, until one of them gets the lock: so a thousand calls do not each
+    /// wait.
     ///
     /// # Errors
-    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: its entries are elsewhere.
+    /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: the entries are in another segment.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
         let stuck = patience <= LOCK_WAIT && self.is_stuck.load(Relaxed);
         let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
@@ -130,8 +131,8 @@ impl Store {
         locked
     }
 
-    /// Takes the lock for several calls of this thread: until the hold is dropped, its calls take the lock without a
-    /// wait, and no other thread or process comes between them. A hold inside a hold of the same thread is part of it.
+    /// Takes the lock for several calls of this thread. Until the hold is dropped, no other thread or process uses the
+    /// cache, and calls of this thread do not wait. A hold inside a hold of the same thread is part of the outer one.
     ///
     /// # Errors
     /// As [`Store::lock`].
@@ -147,8 +148,8 @@ impl Store {
         })
     }
 
-    /// Says that the application has the synchronous cache of this store, and may put functions on it: then a call by
-    /// name has to ask this process. Other processes know at once.
+    /// Records that the application has the synchronous cache of this store. The application may add functions to that
+    /// object, so from now on a call by name is a message to this process. Other processes see the record at once.
     pub fn expose(&self) {
         let mut inner = self.inner.lock();
         inner.is_exposed = true;
@@ -158,7 +159,7 @@ impl Store {
         }
     }
 
-    /// Whether the application, here or in the primary, has the synchronous cache of this store.
+    /// Whether the application has the synchronous cache of this store, in this process or in the primary.
     pub fn is_exposed(&self) -> bool {
         let inner = self.inner.lock();
         match inner.cache.storage() {
@@ -196,7 +197,7 @@ impl Store {
                 locked: Some(locked),
             };
             if mended {
-                // The one who died may have added an entry and not yet evicted another.
+                // The process that died may have stored an entry and not yet evicted another.
                 guard.trim();
             }
             Ok(guard)
@@ -208,147 +209,34 @@ impl Store {
 
 #[cfg(target_os = "linux")]
 impl Store {
-    /// A cache that others share.
+    /// Calls `change` with the cache and whether it is exposed. `change` may put another cache in its place. No other call
+    /// of this process comes between; the lock of a segment is not taken.
+    pub(crate) fn with_cache<R>(&self, change: impl FnOnce(&mut Cache<Place>, bool) -> R) -> R {
+        let mut inner = self.inner.lock();
+        let is_exposed = inner.is_exposed;
+        change(&mut inner.cache, is_exposed)
+    }
+
+    /// The cache in a segment.
     pub fn shared(segment: Segment<Memfd>) -> Self {
         Self::over(Place::Shared(Box::new(segment)))
     }
 
-    /// The cache that a ticket leads to.
+    /// Attaches the segment of a ticket.
     ///
     /// # Errors
-    /// It is gone, or not to be used from here; or it is another version's.
+    /// The segment is gone, or this process may not attach it, or another version of this package made it.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
         Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
     }
 
-    /// What another process needs to attach it, for as long as this one has it; `None` while it is on the heap.
+    /// The ticket by which another process attaches the segment, as long as this process has it. `None` while the cache
+    /// lies on the heap.
     pub fn ticket(&self) -> Option<Ticket> {
         self.inner.lock().cache.storage().ticket()
     }
 
-    /// Moves the cache to memory that can be shared, unless it is there already; order, ages and limits stay.
-    /// JavaScript values keep the slots they have in `slots`, but for those that `text` says are strings (as
-    /// WTF-8).
-    ///
-    /// # Errors
-    /// There is no shared memory on this system, or not enough for the entries. The cache stays where it is.
-    pub fn share(&self, slots: &Slots, text: impl FnMut(u32) -> Option<Vec<u8>>) -> Result<Ticket> {
-        self.move_to(|| Segment::make(""), slots, text)
-    }
-
-    /// As [`Store::share`], to memory that others share already: what is there makes way for entries of the
-    /// same keys, and limits that are there stay where this cache has none. A cache that is shared already stays
-    /// where it is and takes over the entries from there, but for those whose keys it has; the others leave that
-    /// memory then.
-    ///
-    /// # Errors
-    /// As [`Store::attach`] and [`Store::share`]; or that memory is another's, with JavaScript values; or
-    /// `ERR_STORE_BUSY`.
-    pub fn adopt(
-        &self,
-        ticket: &Ticket,
-        slots: &Slots,
-        text: impl FnMut(u32) -> Option<Vec<u8>>,
-    ) -> Result<Ticket> {
-        let attach = || {
-            let theirs = Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce))?;
-            if theirs.has_slot_owner() {
-                return Err(Error::held());
-            }
-            Ok(theirs)
-        };
-        if self.ticket().is_some_and(|own| own.nonce != ticket.nonce) {
-            let absorbed = attach().and_then(|theirs| self.absorb(theirs));
-            if absorbed.is_err_and(|error| error.is_busy()) {
-                return Err(Error::busy());
-            }
-            // Else it is gone, or left by all, or not to be had: nothing of it can be.
-        }
-        self.move_to(attach, slots, text)
-    }
-
-    /// Takes over the entries of a segment whose keys are not here, and has everybody leave it.
-    fn absorb(&self, theirs: Segment<Memfd>) -> Result<()> {
-        let theirs = Self::shared(theirs);
-        let mut theirs = theirs.lock(FINAL_LOCK_WAIT)?;
-        let mut here = self.lock(FINAL_LOCK_WAIT)?;
-        let mut new = KeyList::default();
-        let listed = theirs.visit_keys(|key| match here.storage().stamp(key)? {
-            Some(_) => Ok(()),
-            None => new.push(key),
-        });
-        let new: Vec<_> = new.iter().collect();
-        // Those that come first in the order of age, as many as there is memory for.
-        let _ = listed.and_then(|()| {
-            new.iter().rev().try_for_each(|key| {
-                if let Some((value, stamp)) = theirs.storage_mut().touch(key)? {
-                    here.storage_mut().put(key, value, stamp)?;
-                }
-                Ok(())
-            })
-        });
-        here.trim();
-        if let Place::Shared(segment) = theirs.storage_mut() {
-            segment.move_out();
-        }
-        Ok(())
-    }
-
-    fn move_to(
-        &self,
-        open: impl FnOnce() -> Result<Segment<Memfd>>,
-        slots: &Slots,
-        mut text: impl FnMut(u32) -> Option<Vec<u8>>,
-    ) -> Result<Ticket> {
-        if self.ticket().is_some() {
-            // Whoever has the lock mends a damaged head: with that nobody could attach.
-            drop(self.lock(LOCK_WAIT)?);
-        }
-        let mut inner = self.inner.lock();
-        let heap = match inner.cache.storage_mut() {
-            Place::Heap(heap) => heap,
-            Place::Shared(segment) => return Ok(segment.memory().ticket(segment.nonce())),
-        };
-        let store = Self::shared(open()?);
-        let mut texts = vec![];
-        let moved = store.lock(FINAL_LOCK_WAIT).and_then(|mut there| {
-            if let Place::Shared(segment) = there.storage_mut() {
-                // From here on there may be slots in it: nobody else can ever hold it.
-                segment.own_slots(slots.clone());
-            }
-            let limits = heap.limits().or(there.limits());
-            there.storage_mut().set_limits(limits);
-            for Entry { key, value, stamp } in heap.oldest_first() {
-                let string = match value {
-                    Value::Slot(slot) => text(slot).inspect(|_| texts.push(slot)),
-                    _ => None,
-                };
-                let value = string.as_deref().map_or(value, Value::String);
-                if let Err(error) = there.storage_mut().put(key, value, stamp) {
-                    if let Place::Shared(segment) = there.storage_mut() {
-                        // The values are the heap's again, and the memory can be taken over later.
-                        segment.disown_slots();
-                    }
-                    return Err(error);
-                }
-            }
-            there.trim();
-            Ok(())
-        });
-        let nowhere = Place::Heap(HeapStorage::new(Slots::default()));
-        let there = std::mem::replace(&mut store.inner.lock().cache, Cache::new(nowhere));
-        moved?;
-        // The slots have moved, but for those of strings.
-        heap.abandon_slots();
-        texts.into_iter().for_each(|slot| slots.free(slot));
-        if let (true, Place::Shared(segment)) = (inner.is_exposed, there.storage()) {
-            segment.expose();
-        }
-        inner.cache = there;
-        inner.cache.storage().ticket().ok_or_else(Error::busy)
-    }
-
-    /// Whether slots wait to be let go that another process has removed. Waits for no other process.
+    /// Whether other processes have removed entries whose slots this process must free. Waits for no other process.
     pub fn has_released(&self) -> bool {
         match self.inner.lock().cache.storage() {
             Place::Heap(_) => false,
@@ -358,7 +246,7 @@ impl Store {
 }
 
 impl Guard<'_> {
-    /// Whether other processes share it.
+    /// Whether the entries lie in a segment.
     pub fn is_shared(&self) -> bool {
         !matches!(self.storage(), Place::Heap(_))
     }
@@ -372,10 +260,10 @@ impl Guard<'_> {
         }
     }
 
-    /// Says whether the value of an entry (of any entry, without a key) can be read here.
+    /// Checks that this process can read the value of an entry; without a key, the values of all entries.
     ///
     /// # Errors
-    /// `ERR_STORE_ELSEWHERE`: it is a JavaScript value of another process, which must be asked.
+    /// `ERR_STORE_ELSEWHERE`: the value is a JavaScript value of another process. Ask that process.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub fn readable(&self, key: Option<&[u8]>) -> Result<()> {
         match self.storage() {
@@ -430,12 +318,12 @@ impl Drop for Store {
         if !holds(self.inner.get_mut().cache.storage()) {
             return;
         }
-        let farewell = self.lock(FINAL_LOCK_WAIT).map(|mut guard| {
+        let withdrawn = self.lock(FINAL_LOCK_WAIT).map(|mut guard| {
             if let Place::Shared(segment) = guard.storage_mut() {
                 segment.withdraw_slots();
             }
         });
-        if let (Err(_), Place::Shared(segment)) = (farewell, self.inner.get_mut().cache.storage_mut()) {
+        if let (Err(_), Place::Shared(segment)) = (withdrawn, self.inner.get_mut().cache.storage_mut()) {
             segment.abandon_slots();
         }
     }
@@ -460,19 +348,20 @@ impl fmt::Debug for Guard<'_> {
 }
 
 impl Place {
+    /// The ticket of a segment; `None` for the heap.
     #[cfg(target_os = "linux")]
-    fn ticket(&self) -> Option<Ticket> {
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Heap(_) => None,
             Self::Shared(segment) => Some(segment.memory().ticket(segment.nonce())),
         }
     }
 
-    /// Whether a scheduled prune is to be done here, as `due` says of the last one there was (in milliseconds
-    /// since the epoch). From then on this is the last one.
+    /// Whether this process does a scheduled prune at the time `now`. `due` decides that by the time of the last scheduled
+    /// prune (both in milliseconds since the epoch). If it is done here, `now` becomes that time.
     pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {
         match self {
-            // Nobody else runs the schedule of this cache.
+            // No other process has the schedule of this cache.
             Self::Heap(_) => true,
             #[cfg(target_os = "linux")]
             Self::Shared(segment) => segment.take_tick(now, due),
@@ -480,7 +369,7 @@ impl Place {
     }
 }
 
-/// Makes a call on whichever storage it is.
+/// Calls a method of the storage that a [`Place`] is.
 macro_rules! on {
     ($place:expr, $storage:ident => $call:expr) => {
         match $place {

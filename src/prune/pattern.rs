@@ -1,7 +1,7 @@
 //! Cron patterns as the npm package `cron` 1.8 reads them, on top of the crate `cron`.
 //!
-//! The two dialects differ in numbering, in names and in how day of month and day of week combine, so a
-//! pattern is read here and handed to the crate as plain lists of numbers in the crate's own terms.
+//! The two dialects differ in numbering, in names and in how day of month and day of week combine. So this module parses a
+//! pattern itself and gives the crate plain lists of numbers in the crate's numbering.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,15 +34,15 @@ use cron::{Schedule, TimeUnitSpec};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    /// The pattern fires when any of these does; two, when either kind of day counts.
+    /// The pattern fires when any of these does. There are two where either kind of day counts.
     schedules: Vec<Schedule>,
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// When it is not one, or one for which no day can ever come (30 February).
+    /// The text is no pattern, or one for a day that never comes (30 February).
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         match schedules(text) {
             Ok(schedules) => Ok(Pattern {
@@ -64,8 +64,8 @@ impl Pattern {
     /// The first time after `now`, exclusive and on a whole second, at which the pattern fires in `now`'s time
     /// zone; `None` when there is none before the year 2101.
     ///
-    /// Times of day that the zone skips when its clocks go forward do not fire. Of an hour that comes twice when
-    /// they go back, a pattern bound to certain hours fires in the first only; one for every hour fires in both.
+    /// Times of day that the zone skips when its clocks go forward do not fire. When the clocks go back, an hour comes
+    /// twice: a pattern for certain hours fires in the first of the two only, and a pattern for every hour fires in both.
     pub fn next_after<Z: TimeZone>(&self, now: DateTime<Z>) -> Option<DateTime<Z>> {
         self.schedules
             .iter()
@@ -75,8 +75,8 @@ impl Pattern {
 }
 
 fn next_of<Z: TimeZone>(schedule: &Schedule, now: &DateTime<Z>) -> Option<DateTime<Z>> {
-    // The crate is asked in local time that never changes its offset: across changes its answers can lie in
-    // the past, and its iterator can go round in a repeated hour for ever.
+    // The crate gets local time as if it were UTC. With a zone whose offset changes, its answers can lie in the past, and
+    // its iterator can repeat an hour without end.
     let zone = now.timezone();
     let upcoming = || {
         schedule
@@ -89,13 +89,13 @@ fn next_of<Z: TimeZone>(schedule: &Schedule, now: &DateTime<Z>) -> Option<DateTi
         return by_time_of_day();
     }
 
-    // For every hour, also a repeated one: as if the clocks did not change from now on. When they do before that
-    // time, it counts only if what they then show matches too.
+    // A pattern for every hour fires in a repeated hour too. The next time is computed as if the clocks did not change from
+    // now on. If they change before that time, it counts only if the local time then matches the pattern too.
     let time = upcoming().next()?;
     let by_elapsed_time = zone.from_utc_datetime(&(time - now.offset().fix()));
     let is_soon = by_elapsed_time.clone().signed_duration_since(now) < TimeDelta::days(1);
     if is_soon && by_elapsed_time.naive_local() == time {
-        return Some(by_elapsed_time); // no change: spares a search through the whole repeated hour
+        return Some(by_elapsed_time); // the clocks do not change before: no search through the repeated hour
     }
     let matching = Some(by_elapsed_time).filter(|instant| schedule.includes(instant.clone()));
     matching.into_iter().chain(by_time_of_day()).min()
@@ -103,7 +103,8 @@ fn next_of<Z: TimeZone>(schedule: &Schedule, now: &DateTime<Z>) -> Option<DateTi
 
 /// The first instant at which the zone's clocks show `time`; `None` when they skip it.
 fn first_instant<Z: TimeZone>(zone: &Z, time: NaiveDateTime) -> Option<DateTime<Z>> {
-    // `chrono::Local` does not put the earlier of two first, and takes in the ends of a change: ask back.
+    // `chrono::Local` may give the later of two instants first, and instants at the ends of a change that do not show
+    // `time`. So each answer is converted back and compared.
     let answer = zone.from_local_datetime(&time);
     [answer.clone().earliest(), answer.latest()]
         .into_iter()
@@ -112,7 +113,7 @@ fn first_instant<Z: TimeZone>(zone: &Z, time: NaiveDateTime) -> Option<DateTime<
         .min()
 }
 
-/// Says which pattern could not be used and what is wrong with it.
+/// The error of a text that is no pattern: the text and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternError {
     pattern: String,
@@ -127,13 +128,13 @@ impl fmt::Display for PatternError {
 
 impl std::error::Error for PatternError {}
 
-/// What one field of a pattern may say.
+/// The values that one field of a pattern may have.
 struct Field {
     name: &'static str,
-    /// What `*` stands for, and where `a/n` ends.
+    /// `*` means all values from `min` to `max`; `a/n` ends at `max`.
     min: u32,
     max: u32,
-    /// The largest number accepted: `max`, save that Sunday is 7 as well as 0.
+    /// The largest number that is accepted: `max`, but 7 for the day of the week, where 0 and 7 both are Sunday.
     last: u32,
     /// The names of `min`, `min + 1`, …
     names: &'static [&'static str],
@@ -204,7 +205,7 @@ fn schedules(text: &str) -> Result<Vec<Schedule>, String> {
     let hour = HOUR.parse(hour)?;
     let day = DAY.parse(day)?;
     let month = MONTH.parse(month)?;
-    // 0 and 7 become one; the crate counts from 1.
+    // 0 and 7 are the same day. The crate counts from 1.
     let weekday: BTreeSet<u32> = WEEKDAY
         .parse(weekday)?
         .into_iter()
@@ -222,7 +223,7 @@ fn schedules(text: &str) -> Result<Vec<Schedule>, String> {
             .map_err(|error| error.to_string())
     };
     let mut schedules = Vec::new();
-    // Either kind of day counts; the crate alone would ask for both at once.
+    // Where both days are restricted, either counts. One schedule of the crate would require both.
     if day_exists && (any_weekday || !any_day) {
         schedules.push(schedule(&list(&day), "*")?);
     }

@@ -1,4 +1,4 @@
-//! The thread around the [`Timetable`].
+//! The scheduler: the thread that waits for the due times of a [`Timetable`] and calls its callbacks.
 
 use std::fmt;
 use std::io;
@@ -18,9 +18,9 @@ type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// Runs callbacks by cron [`Pattern`]s in local time, all on one thread that exists only while there are jobs.
 ///
-/// Dropping the scheduler ends every job: it waits for a call under way, ends the thread and joins it, so that
-/// none of its code runs afterwards. Hence do not drop it while holding a lock that a callback takes. Dropped on
-/// its own thread, inside a callback, it cannot wait: the thread then ends by itself after that call.
+/// Dropping the scheduler ends all jobs. The drop waits for a call under way, ends the thread and joins it, so that no
+/// callback runs afterwards. So do not drop the scheduler while you have a lock that a callback takes. A scheduler that is
+/// dropped by one of its callbacks cannot wait: its thread ends after that call.
 ///
 /// ```
 /// use lru_cache_for_clusters::prune::{Pattern, Scheduler};
@@ -38,9 +38,9 @@ pub struct Scheduler {
 #[derive(Default)]
 struct State {
     next_id: u64,
-    /// The jobs own the mailbox: when the last is gone it closes, and the thread that reads it ends.
+    /// Each job has a reference to the mailbox. When the last job is dropped, the mailbox closes, and the thread ends.
     mailbox: Weak<Sender<Message>>,
-    /// The running thread, and earlier ones that may still be in their last call.
+    /// The running thread, and earlier threads that may still be in their last call.
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -51,7 +51,7 @@ enum Message {
 }
 
 impl Scheduler {
-    /// A scheduler without a thread: the first job starts it.
+    /// A scheduler. It has no thread until the first job.
     pub fn new() -> Self {
         Self::with_clock(Arc::new(Utc::now))
     }
@@ -65,12 +65,11 @@ impl Scheduler {
 
     /// Calls `callback` whenever `pattern` comes due, until the returned [`Job`] is dropped.
     ///
-    /// The calls are made on the scheduler's thread, one at a time: a slow callback delays the others. Due times
-    /// that pass meanwhile, or while the machine sleeps, amount to one call. A panic in `callback` ends that call
-    /// and nothing else.
+    /// The scheduler's thread makes the calls, one at a time, so a slow callback delays the others. Several due times that
+    /// pass during a call, or while the machine sleeps, cause one call. A panic in `callback` ends that call only.
     ///
     /// # Errors
-    /// When the operating system refuses to start the thread.
+    /// The operating system does not start the thread.
     pub fn schedule(&self, pattern: Pattern, callback: impl Fn() + Send + 'static) -> io::Result<Job> {
         let planned = Planned::new(pattern, Box::new(callback) as Callback, (self.clock)());
         let mut state = self.state.lock();
@@ -80,7 +79,7 @@ impl Scheduler {
         };
         let id = state.next_id;
         state.next_id += 1;
-        // The thread reads for as long as there is a mailbox and a scheduler, so this arrives.
+        // The thread reads as long as the mailbox and the scheduler exist, so the message arrives.
         let _ = mailbox.send(Message::Add(id, planned));
         Ok(Job { id, mailbox })
     }
@@ -128,10 +127,10 @@ impl Drop for Scheduler {
     }
 }
 
-/// Keeps a callback scheduled; dropping it removes the callback.
+/// A scheduled callback. Dropping the job removes the callback.
 ///
-/// Dropping never waits, not even inside the callback itself: a call that has begun, or is about to, still takes
-/// place. The callback itself is dropped on the scheduler's thread soon after.
+/// The drop never waits, not even inside the callback. A call that has begun, or is about to begin, is still made. The
+/// scheduler's thread drops the callback after that.
 #[derive(Debug)]
 #[must_use = "dropping the job removes it from the schedule"]
 pub struct Job {
@@ -141,16 +140,16 @@ pub struct Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // Nobody reads once the scheduler is gone, and the job with it.
+        // After the scheduler was dropped, no thread reads this, and the job is gone already.
         let _ = self.mailbox.send(Message::Remove(self.id));
     }
 }
 
-/// The thread: ends when it is told to, or when the last [`Job`] and with it the mailbox is gone.
+/// Runs the thread, until it gets `Stop` or the last [`Job`] is dropped, which closes the mailbox.
 fn run(mailbox: &Receiver<Message>, clock: &dyn Fn() -> DateTime<Utc>) {
     let mut timetable = Timetable::new();
     loop {
-        // Callbacks are called and dropped in here. Whichever of them panics, the timetable is whole.
+        // Callbacks are called and dropped inside this closure. If one of them panics, the timetable is consistent.
         let step = catch_unwind(AssertUnwindSafe(|| {
             timetable.tick(clock(), |callback: &Callback| callback());
             let message = match timetable.wait(clock()) {

@@ -1,4 +1,5 @@
-//! Which jobs are due and how long to wait for the next: no thread, no clock of its own.
+//! The timetable: which jobs are due, and how long to wait for the next one. It has no thread, and the caller gives the
+//! time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,18 +8,18 @@ use chrono::{DateTime, Local, TimeDelta, Utc};
 
 use super::Pattern;
 
-/// How long to wait at most before looking at the clock again. Waiting does not notice a clock that is set or a
-/// machine that is suspended, so this is also how late a tick can be after either.
+/// The longest wait before the clock is read again. A wait does not end when the clock is set or when the machine wakes up
+/// from sleep, so after either a tick can be this late.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// A clock that is set back by no more than this makes jobs wait until it has caught up, so that nothing fires
-/// twice for one due time. Set back further, it was wrong before, and the jobs go by what it shows now.
+/// Where the clock is set back by at most this much, jobs wait until it has caught up, so that no job fires twice for one
+/// due time. Where it is set back further, the old time was wrong, and the jobs are planned anew by the new time.
 const MAX_CATCH_UP: TimeDelta = TimeDelta::minutes(1);
 
-/// A job as the timetable keeps it: what to do, and when next.
+/// A job of the timetable: its pattern, its next due time and its callback.
 pub(super) struct Planned<C> {
     pattern: Pattern,
-    /// `None` when it will not come due any more. Later than every due time that has fired.
+    /// The next due time, later than all that have fired. `None` if there is none.
     due: Option<DateTime<Utc>>,
     callback: C,
 }
@@ -42,7 +43,7 @@ impl<C> Planned<C> {
     }
 }
 
-/// The jobs by id, each with its next due time.
+/// The jobs by id.
 pub(super) struct Timetable<C> {
     jobs: BTreeMap<u64, Planned<C>>,
     last_tick: DateTime<Utc>,
@@ -64,8 +65,8 @@ impl<C> Timetable<C> {
         self.jobs.remove(&id);
     }
 
-    /// Calls `fire` for each job that is due, once however many of its times were missed. A job's next time is
-    /// set before its call: should the call unwind, the timetable is whole and the job is not due again.
+    /// Calls `fire` for each job that is due, once for any number of missed due times. The next due time of a job is set
+    /// before its call: if the call unwinds, the timetable is consistent and the job is not due again.
     pub(super) fn tick(&mut self, now: DateTime<Utc>, mut fire: impl FnMut(&C)) {
         if now + MAX_CATCH_UP < self.last_tick {
             self.jobs.values_mut().for_each(|job| job.plan(now));
@@ -79,7 +80,7 @@ impl<C> Timetable<C> {
         }
     }
 
-    /// How long to wait before the next [`tick`](Self::tick); `None` when no job will ever be due.
+    /// How long to wait before the next [`tick`](Self::tick). `None` if no job has a due time.
     pub(super) fn wait(&self, now: DateTime<Utc>) -> Option<Duration> {
         let due = self.jobs.values().filter_map(|job| job.due).min()?;
         Some((due - now).to_std().unwrap_or_default().min(MAX_WAIT))

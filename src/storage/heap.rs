@@ -24,7 +24,7 @@ const OVERHEAD: usize = 144;
 /// Entries on the heap of this process.
 #[derive(Debug)]
 pub struct HeapStorage {
-    /// Unbounded: bounds are the cache's business.
+    /// Has no capacity of its own: the cache keeps the limits.
     entries: LruCache<Key, HeapEntry>,
     limits: Limits,
     slots: Slots,

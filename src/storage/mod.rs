@@ -1,5 +1,5 @@
-//! Where entries lie. A [`Storage`] knows keys, values, stamps and recency; what an age or a bound *means* is
-//! decided in [`crate::cache`] alone.
+//! Where entries lie. A [`Storage`] knows keys, values, stamps and recency. What ages and limits mean is decided in
+//! [`crate::cache`] alone.
 
 pub mod heap;
 pub mod shared;
@@ -15,18 +15,18 @@ pub struct Stamp {
     pub max_age: f64,
 }
 
-/// What bounds a cache. Kept in the storage, so that whoever shares the storage shares the bounds.
+/// The limits and settings of a cache. They lie in the storage, so all processes that share the storage share them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// The most entries it holds; infinite when there is no bound.
+    /// The greatest number of entries; infinite for no limit.
     pub max: f64,
-    /// The most bytes all entries take, as [`Storage::size`] counts them; infinite when there is no bound.
+    /// The greatest number of bytes of all entries, as [`Storage::size`] counts them; infinite for no limit.
     pub max_size: f64,
-    /// The most bytes one entry takes, as [`Storage::entry_size`] counts them; infinite when there is no bound.
+    /// The greatest number of bytes of one entry, as [`Storage::entry_size`] counts them; infinite for no limit.
     pub max_entry_size: f64,
-    /// The age in milliseconds of an entry that has none of its own; 0 for never.
+    /// The age in milliseconds of entries that have no age of their own; 0: they never expire.
     pub max_age: f64,
-    /// Whether an expired entry is returned once, when it is found and removed.
+    /// Whether the call that finds an expired entry, and removes it, returns its value.
     pub allow_stale: bool,
 }
 
@@ -43,7 +43,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// These, with those of another cache where these bound nothing.
+    /// These limits, with those of another cache where there is none here.
     pub fn or(self, others: Self) -> Self {
         let none = Self::default();
         let or = |own: f64, none: f64, other: f64| if own == none { other } else { own };
@@ -81,10 +81,10 @@ pub struct Seen {
 
 /// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
 pub trait Storage {
-    /// The bounds that hold now.
+    /// The present limits.
     fn limits(&self) -> Limits;
 
-    /// Changes the bounds; removes nothing.
+    /// Sets the limits. Removes nothing.
     fn set_limits(&mut self, limits: Limits);
 
     /// The entry that [`Storage::touch`], [`Storage::peek`] or [`Storage::put`] found or stored last, once; `None` where the

@@ -176,17 +176,17 @@ impl Model {
     }
 
     pub fn set_max(&mut self, max: f64) {
-        self.limits.max = bound(max);
+        self.limits.max = limit(max);
         self.trim();
     }
 
     pub fn set_max_size(&mut self, max_size: f64) {
-        self.limits.max_size = bound(max_size);
+        self.limits.max_size = limit(max_size);
         self.trim();
     }
 
     pub fn set_max_entry_size(&mut self, max_entry_size: f64) {
-        self.limits.max_entry_size = bound(max_entry_size);
+        self.limits.max_entry_size = limit(max_entry_size);
     }
 
     pub fn set_max_age(&mut self, max_age: f64) {
@@ -219,7 +219,7 @@ impl Model {
     }
 }
 
-/// 0 and `NaN` are no bound.
-fn bound(given: f64) -> f64 {
+/// 0 and `NaN` are no limit.
+fn limit(given: f64) -> f64 {
     if given > 0.0 { given } else { f64::INFINITY }
 }

@@ -139,7 +139,7 @@ fn ages() -> impl Strategy<Value = Option<f64>> {
     option::of(age)
 }
 
-fn bounds() -> impl Strategy<Value = f64> {
+fn limits() -> impl Strategy<Value = f64> {
     select(vec![0.0, 0.5, 1.0, 2.0, 3.0, 4.5, 7.0, f64::INFINITY, f64::NAN])
 }
 
@@ -153,7 +153,7 @@ fn sizes() -> impl Strategy<Value = f64> {
 
 fn options() -> impl Strategy<Value = Options> {
     let given = (
-        option::of(bounds()),
+        option::of(limits()),
         ages(),
         option::of(any::<bool>()),
         option::of(sizes()),
@@ -192,7 +192,7 @@ fn calls(slots: bool) -> impl Strategy<Value = Vec<Call>> {
         2 => Just(Call::Prune),
         3 => Just(Call::Pop),
         1 => vec(dumped(slots), 0..6).prop_map(Call::Load),
-        3 => option::of(bounds()).prop_map(Call::Max),
+        3 => option::of(limits()).prop_map(Call::Max),
         3 => option::of(sizes()).prop_map(Call::MaxSize),
         3 => ages().prop_map(Call::MaxAge),
         2 => option::of(any::<bool>()).prop_map(Call::Stale),

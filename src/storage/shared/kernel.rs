@@ -1,6 +1,8 @@
-//! The namespaces of the kernel (no caches): a process in another PID namespace calls the lock's owner by another
-//! number, and one in another time namespace reads another time of its start. Either would take the lock from an
-//! owner that lives. So a segment names the namespaces it was made in, and only their processes attach it.
+//! Namespaces of the kernel. (Elsewhere in this package, a namespace is the name of a cache.)
+//!
+//! The lock names its owner by a thread number and a start time. In another PID namespace the same thread has another
+//! number, and in another time namespace another start time. A process there would take the lock from an owner that
+//! lives. So a segment records the namespaces of the process that made it, and processes of others do not attach it.
 
 #[cfg(target_os = "linux")]
 use std::{
@@ -15,16 +17,16 @@ use std::{
 pub struct KernelNamespaces {
     /// The inode of the PID namespace. 0 for memory that no other process maps.
     pub pid: u64,
-    /// The inode of the time namespace; 0 where the kernel has none.
+    /// The inode of the time namespace; 0 where the kernel has no time namespaces.
     pub time: u64,
 }
 
 impl KernelNamespaces {
-    /// Those of this process. `/proc` must be that of its own PID namespace: what is read there says whether the
-    /// lock's owner lives.
+    /// The namespaces of this process. Its `/proc` must be that of its own PID namespace, because the lock reads there
+    /// whether its owner lives.
     ///
     /// # Errors
-    /// Why they cannot be told.
+    /// `/proc` is missing, cannot be read, or is that of another PID namespace.
     #[cfg(target_os = "linux")]
     pub fn own() -> io::Result<Self> {
         let shown = fs::read_link("/proc/self")?;
@@ -45,10 +47,10 @@ impl KernelNamespaces {
         })
     }
 
-    /// Says whether a process of these namespaces may attach what was made in `theirs`.
+    /// Checks that a process of these namespaces may attach a segment that was made in `theirs`.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it may not.
     pub fn check(self, theirs: Self) -> Result<(), &'static str> {
         if self.pid != theirs.pid {
             Err("it was made in another PID namespace")
@@ -60,8 +62,9 @@ impl KernelNamespaces {
     }
 }
 
-/// Whether a `status` file is of a `/proc` of the process's own PID namespace: there the process has one number, and
-/// in the `/proc` of a namespace above one more for each level. A kernel that says nothing of it knows no levels.
+/// Whether the text of `/proc/self/status` comes from the `/proc` of the process's own PID namespace. There the line
+/// `NSpid` has one number. The `/proc` of a PID namespace above shows one more number for each level. A kernel without
+/// this line has no nested PID namespaces.
 #[cfg(target_os = "linux")]
 fn is_innermost(status: &str) -> bool {
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -69,40 +72,8 @@ fn is_innermost(status: &str) -> bool {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use std::{
-        env,
-        io::Write,
-        process::{Command, Stdio},
-    };
-
-    /// Another PID namespace that sees this one's `/proc`, another with its own, and another time namespace: what
-    /// `unshare` (of util-linux) is called with.
-    pub const PID: &[&str] = &["--pid", "--fork", "--kill-child"];
-    pub const PID_AND_PROC: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc"];
-    pub const TIME: &[&str] = &["--time", "--boottime", "100000", "--fork", "--kill-child"];
-
-    /// This program in other namespaces; says visibly where that cannot be.
-    pub fn unshared(how: &[&str]) -> Option<Command> {
-        let as_root: &[&str] = &["--user", "--map-root-user"];
-        for user in [&[], as_root] {
-            let command = |program| {
-                let mut command = Command::new("unshare");
-                command.args(user).args(how).arg("--").arg(program);
-                command
-            };
-            let mut probe = command("true".as_ref());
-            let probe = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
-            if probe.is_ok_and(|status| status.success()) {
-                return Some(command(env::current_exe().unwrap().as_os_str()));
-            }
-        }
-        // Not `eprintln!`, which a passing test keeps to itself.
-        let mut visible = io::stderr();
-        writeln!(visible, "\nskipped: unshare {how:?} is not to be had here").unwrap();
-        None
-    }
 
     #[test]
     fn a_process_knows_its_namespaces() {

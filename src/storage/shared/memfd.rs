@@ -1,10 +1,9 @@
-//! Anonymous memory that other processes of the same user can map: a `memfd`, found through
-//! `/proc/<pid>/fd/<n>`. It has no name in any directory and goes when the last process that maps it does.
+//! Anonymous memory that other processes of the same user can map: a `memfd`. Another process opens it through
+//! `/proc/<pid>/fd/<n>`. It has no name in any directory, and the kernel frees it when the last process that has it ends.
 //!
-//! The file has its full length from the beginning and is sealed against any other, so no address of the
-//! mapping can ever lie beyond its end. It is a hole for the most part: memory is behind a page once it was
-//! asked for with `fallocate`, which says so when there is none; and it is asked for only where there
-//! is room (see `headroom`).
+//! The file has its full length from the beginning, and seals forbid every other length. So no address of a mapping ever
+//! lies beyond the end of the file. Most of the file is a hole. A page gets memory by `fallocate`, which returns an error
+//! where there is none; a page without memory is never used. Before each `fallocate` the headroom is checked.
 
 use rustix::{
     fs::{self, FallocateFlags, MemfdFlags, Mode, SealFlags, SeekFrom},
@@ -35,20 +34,21 @@ use super::{
     headroom::Headroom,
     kernel::KernelNamespaces,
     memory::{Memory, OutOfMemory},
-    refused::{passes, refused},
+    refused::{is_temporary, refused},
 };
 use crate::error::{Code, Error, ErrorClass, Result};
 
-/// What the names of all our files begin with.
+/// The beginning of the names of all files of this package.
 pub(super) const NAME: &str = "lru-cache-for-clusters:";
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-/// The mappings of this process, and the addresses that they take, in bytes.
+/// The number of mappings of this process.
 static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+/// The addresses that the mappings of this process take, in bytes.
 static ADDRESSES: AtomicUsize = AtomicUsize::new(0);
 
-/// How many mappings this process has, and how many bytes of addresses they take.
+/// The number of mappings of this process, and the addresses that they take, in bytes.
 pub(super) fn mapped() -> (usize, usize) {
     (MAPPINGS.load(Relaxed), ADDRESSES.load(Relaxed))
 }
@@ -106,21 +106,21 @@ pub struct Memfd {
     file: OwnedFd,
     mapping: Arc<Mapping>,
     headroom: &'static Headroom,
-    /// Those of this process.
+    /// The namespaces of this process. They are those of the process that made the memory.
     namespaces: KernelNamespaces,
 }
 
-/// What a process needs to attach the memory of another. It is no secret: whoever may look into the other
-/// process may attach, and nobody else.
+/// What a process needs to attach the memory of another process. A ticket is no secret: the kernel lets only those
+/// processes attach that may open the files of the other process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// The process that holds it.
+    /// The process that has the memory open.
     pub pid: u32,
-    /// The number of the file there.
+    /// The number of the file descriptor in that process.
     pub fd: u32,
-    /// The namespaces that the number of the process is of.
+    /// The namespaces of that process.
     pub namespaces: KernelNamespaces,
-    /// The nonce of the segment: process and file numbers come again.
+    /// The nonce of the segment. Process ids and descriptor numbers come again; the nonce does not.
     pub nonce: [u64; 2],
 }
 
@@ -133,7 +133,7 @@ fn failed(what: &str, why: impl fmt::Display) -> Error {
 
 const UNATTACHED: &str = "cannot attach the shared memory";
 
-/// The system does not let this process map the memory.
+/// The error where the system refuses to let this process map memory.
 fn unattached(why: impl Into<io::Error>) -> Error {
     refused(CODE, UNATTACHED, &why.into())
 }
@@ -150,7 +150,7 @@ fn open(pid: u32, fd: u32) -> io::Result<File> {
         .open(format!("/proc/{pid}/fd/{fd}"))
 }
 
-/// The name of the memory that a link in some `/proc/<pid>/fd` leads to, if it is any of this package's.
+/// The name of the memory that a link in a `/proc/<pid>/fd` points to; `None` if this package did not make it.
 pub(super) fn name_of(link: impl AsRef<Path>) -> Option<String> {
     let target = link.as_ref().read_link().ok()?;
     let name = target.to_str()?.strip_prefix("/memfd:")?.strip_prefix(NAME)?;
@@ -158,14 +158,15 @@ pub(super) fn name_of(link: impl AsRef<Path>) -> Option<String> {
 }
 
 impl Memfd {
-    /// Reserves `len` bytes, a whole number of pages, in a file that shows `name` to whoever looks.
+    /// Makes a file of `len` bytes, a whole number of pages, and maps it. `name` is part of what its link in
+    /// `/proc/<pid>/fd` shows.
     ///
     /// # Errors
-    /// The system has no `memfd`, or will not reserve that much; or this process cannot tell its namespaces.
+    /// The system has no `memfd`, or no addresses for that many bytes; or this process cannot read its namespaces.
     pub fn create(len: usize, name: &str) -> Result<Self> {
         let no = |why: Errno| refused(CODE, NOT_MADE, &why.into());
         let namespaces = KernelNamespaces::own().map_err(|why| refused(CODE, NOT_MADE, &why))?;
-        // A file longer than the limit would end the process by a signal.
+        // A file that becomes longer than this limit ends the process by a signal.
         if process::getrlimit(Resource::Fsize)
             .current
             .is_some_and(|most| most < len as u64)
@@ -175,7 +176,7 @@ impl Memfd {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let name = format!("{NAME}{name}");
         let file = match fs::memfd_create(&name, flags | MemfdFlags::NOEXEC_SEAL) {
-            // A kernel before 6.3.
+            // Kernels before 6.3 do not have this flag.
             Err(Errno::INVAL) => fs::memfd_create(&name, flags),
             made => made,
         };
@@ -184,18 +185,18 @@ impl Memfd {
         fs::ftruncate(&file, len as u64).map_err(no)?;
         fs::fcntl_add_seals(&file, SEALS).map_err(no)?;
         let memfd = Self::map(file, len, namespaces).map_err(no)?;
-        // A system where holes are not told from data cannot rebuild a segment: it would read all of them.
+        // Where the system reports holes as data, a rebuild would read the whole file.
         if memfd.written(0..len) != 0 {
             return Err(no(Errno::NOTSUP));
         }
         Ok(memfd)
     }
 
-    /// Maps the memory that a ticket leads to. What lies in it is not looked at.
+    /// Maps the memory of a ticket. Its contents are not checked here.
     ///
     /// # Errors
-    /// There is no such process or file, or it is not ours to map; or this process has other namespaces, or cannot
-    /// tell.
+    /// The process or the file is gone, or this process may not map the file, or it was not made by this package; or this
+    /// process has other namespaces, or cannot read its namespaces.
     pub fn attach(ticket: &Ticket) -> Result<Self> {
         let own = KernelNamespaces::own().map_err(unattached)?;
         own.check(ticket.namespaces)
@@ -204,18 +205,18 @@ impl Memfd {
         Self::over(file, own)
     }
 
-    /// Maps the file of a process, if it is still there and is our user's memory of that name.
+    /// Maps a file of a process. `None` if the file is gone, or is not memory of this user with that name.
     ///
     /// # Errors
-    /// It is, and cannot be mapped; or this process cannot tell its namespaces.
+    /// The file is that memory, but cannot be mapped; or this process cannot read its namespaces.
     pub(super) fn attach_named(pid: u32, fd: u32, name: &str) -> Result<Option<Self>> {
         let file = match open(pid, fd) {
             Ok(file) => file,
-            // Those are about us, any other about what we would open.
-            Err(why) if passes(&why) => return Err(unattached(why)),
+            // A temporary refusal says nothing about the file. It may be the right one.
+            Err(why) if is_temporary(&why) => return Err(unattached(why)),
             Err(_) => return Ok(None),
         };
-        // The number may lead to another file than a moment ago.
+        // The number may be that of another file by now. The descriptor just opened stays the same file.
         let is_it = name_of(format!("/proc/self/fd/{}", file.as_raw_fd())).as_deref() == Some(name);
         if is_it && file.metadata().is_ok_and(|found| found.uid() == own_user()) {
             let own = KernelNamespaces::own().map_err(unattached)?;
@@ -243,7 +244,7 @@ impl Memfd {
             ProtFlags::READ | ProtFlags::WRITE,
             MapFlags::SHARED | MapFlags::NORESERVE,
         );
-        // SAFETY: a new mapping, where the kernel chooses: it takes the place of nothing.
+        // SAFETY: a new mapping at an address that the kernel chooses, so it replaces no other mapping.
         let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, access, flags, &file, 0)? };
         MAPPINGS.fetch_add(1, Relaxed);
         ADDRESSES.fetch_add(len, Relaxed);
@@ -256,8 +257,8 @@ impl Memfd {
             headroom: Headroom::of_this_process(),
             namespaces,
         };
-        // A core dump would read every page that is reserved, and so have the system make it.
-        // SAFETY: the mapping just made; the advice changes nothing of what is in it.
+        // A core dump would read every page of the mapping, and reading gives each page memory.
+        // SAFETY: the range is the mapping just made. The advice does not change its contents.
         unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) }?;
         Ok(memfd)
     }
@@ -271,7 +272,7 @@ impl Memfd {
         })
     }
 
-    /// What leads another process here.
+    /// The ticket by which another process attaches this memory.
     pub fn ticket(&self, nonce: [u64; 2]) -> Ticket {
         Ticket {
             pid: std::process::id(),
@@ -281,14 +282,14 @@ impl Memfd {
         }
     }
 
-    /// The bytes of memory behind it, by the kernel's count.
+    /// The bytes of memory that the file has, by the kernel's count.
     pub fn committed(&self) -> u64 {
         fs::fstat(&self.file).map_or(0, |stat| stat.st_blocks as u64 * 512)
     }
 }
 
-// SAFETY: `base` is a mapping of `len` bytes, page aligned, until drop. The file is as long and sealed against
-// getting shorter, so each of its pages can be read and written; fresh ones are 0. Only this type maps it.
+// SAFETY: until drop, `base` is a page-aligned mapping of `len` bytes. The file has that length, and its seals forbid a
+// shorter one, so each page can be read and written. Fresh pages are 0. In this process only this type maps the file.
 unsafe impl Memory for Memfd {
     fn base(&self) -> NonNull<u8> {
         self.mapping.base
@@ -314,13 +315,13 @@ unsafe impl Memory for Memfd {
         let (from, len) = (range.start as u64, range.len() as u64);
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if len > 0 {
-            // Memory that is not given back is used again.
+            // Where the system refuses, the range keeps its memory, and the segment uses it again.
             retry_on_intr(|| fs::fallocate(&self.file, hole, from, len)).ok();
         }
     }
 
     fn written(&self, range: Range<usize>) -> usize {
-        // Pages that were asked for and never touched count as a hole, too.
+        // Pages that have memory but were never written count as a hole, too.
         match fs::seek(&self.file, SeekFrom::Hole(range.start as u64)) {
             Ok(hole) => (hole as usize).clamp(range.start, range.end) - range.start,
             Err(_) => range.len(),
@@ -332,8 +333,8 @@ unsafe impl Memory for Memfd {
     }
 }
 
-/// `pid:fd:PID namespace:time namespace:nonce`, the nonce in hexadecimal digits and the last: JavaScript tells stores
-/// by it.
+/// `pid:fd:PID namespace:time namespace:nonce`. The nonce is the last part, in hexadecimal digits: JavaScript compares it to
+/// see whether two tickets name one segment.
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b] = self.nonce;

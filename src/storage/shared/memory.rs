@@ -1,5 +1,5 @@
-//! A run of memory, reserved in one piece and taken bit by bit. The segment lies in it and knows nothing else
-//! of where it is.
+//! The memory of a segment: a range of addresses that is reserved in one piece and gets memory part by part. A segment
+//! uses its memory through the trait [`Memory`] alone.
 
 use super::kernel::KernelNamespaces;
 use std::{
@@ -13,58 +13,57 @@ use std::{
     },
 };
 
-/// The system has no more memory to give.
+/// The system has no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
-/// A reserved run of memory. Ranges are in bytes from its start.
+/// A reserved range of memory. Positions in it are in bytes from its start.
 ///
 /// # Safety
-/// From `base()`, `len()` bytes can be read and written at any time for as long as the value lives, at an
-/// address that does not change and is a multiple of 4096. Fresh bytes are 0. Nothing else in this process
-/// reads or writes them, but for other values of the type over the same memory.
+/// As long as the value lives, `base()` is the same address, a multiple of 4096, and `len()` bytes from there can be read
+/// and written. Fresh bytes are 0. In this process only values of the implementing type read or write these bytes.
 pub unsafe trait Memory {
-    /// Where it starts.
+    /// The address of its first byte.
     fn base(&self) -> NonNull<u8>;
 
-    /// How long it is.
+    /// Its length in bytes.
     fn len(&self) -> usize;
 
-    /// Whether nothing is reserved.
+    /// Whether its length is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Makes sure that there is memory behind a range, so that its use cannot fail later.
+    /// Gives memory to a range, so that later uses of the range cannot fail.
     ///
     /// # Errors
-    /// There is none. Part of the range may have been taken.
+    /// There is not enough memory. Part of the range may have got memory.
     fn commit(&self, range: Range<usize>) -> Result<(), OutOfMemory>;
 
-    /// Gives a range back. What was there is lost: it reads as 0 or as before.
+    /// Gives the memory of a range back to the system. Afterwards each byte of the range is 0 or as it was.
     fn decommit(&self, range: Range<usize>);
 
-    /// How many bytes of a range, counted from its start, may have been written: those after them are 0.
+    /// The number of bytes at the start of a range that may have been written. All bytes of the range after them are 0.
     fn written(&self, range: Range<usize>) -> usize;
 
-    /// Where the process runs that has it; memory of one process alone needs none.
+    /// The namespaces of the kernel that this process is in. Memory that no other process maps needs none.
     fn namespaces(&self) -> KernelNamespaces {
         KernelNamespaces::default()
     }
 }
 
-/// Memory of this process alone: for tests, and wherever nothing is shared. A clone is the same memory, as
-/// another process would map it.
+/// Memory of this process alone: for tests and fuzzing. A clone is the same memory, as another process would map it.
 #[derive(Clone)]
 pub struct PlainMemory(Arc<Pages>);
 
 struct Pages {
     base: NonNull<u8>,
     len: usize,
-    /// The most pages that can be taken.
+    /// The greatest number of pages that can have memory.
     limit: AtomicUsize,
+    /// The number of pages that have memory.
     taken: AtomicUsize,
-    /// Which are.
+    /// For each page, whether it has memory.
     pages: Vec<AtomicBool>,
 }
 
@@ -87,17 +86,17 @@ impl PlainMemory {
         }))
     }
 
-    /// Lets no more than `bytes` be taken in all.
+    /// Sets the greatest number of bytes that can have memory, from now on.
     pub fn set_limit(&self, bytes: usize) {
         self.0.limit.store(bytes / PAGE, Relaxed);
     }
 
-    /// How many bytes are taken, in whole pages.
+    /// The number of bytes that have memory, in whole pages.
     pub fn committed(&self) -> usize {
         self.0.taken.load(Relaxed) * PAGE
     }
 
-    /// A copy of what is there now. Nobody may write it meanwhile.
+    /// A copy of the memory with its present contents. No other thread may write the memory meanwhile.
     pub fn snapshot(&self) -> Self {
         let copy = Self::new(self.0.len);
         copy.0.limit.store(self.0.limit.load(Relaxed), Relaxed);
@@ -109,7 +108,7 @@ impl PlainMemory {
             .filter(|(_, page)| page.load(Relaxed))
         {
             let (from, to) = (self.address(at * PAGE), copy.address(at * PAGE));
-            // SAFETY: a page each of two allocations.
+            // SAFETY: both pages lie inside their allocations, which are two.
             unsafe { to.copy_from_nonoverlapping(from, PAGE) };
             copy.0.pages[at].store(page.load(Relaxed), Relaxed);
         }
@@ -119,7 +118,7 @@ impl PlainMemory {
 
     fn address(&self, at: usize) -> NonNull<u8> {
         assert!(at < self.0.len);
-        // SAFETY: inside the allocation, checked above.
+        // SAFETY: the position lies inside the allocation, as checked above.
         unsafe { self.0.base.add(at) }
     }
 
@@ -134,7 +133,7 @@ impl Pages {
     }
 }
 
-// SAFETY: `base` is an allocation of `len` zeroed bytes, a page's alignment, that lives as long as any clone.
+// SAFETY: `base` is an allocation of `len` zeroed bytes, page aligned. It lives as long as any clone.
 unsafe impl Memory for PlainMemory {
     fn base(&self) -> NonNull<u8> {
         self.0.base
@@ -163,7 +162,7 @@ unsafe impl Memory for PlainMemory {
         if range.is_empty() {
             return;
         }
-        // SAFETY: inside the allocation, as the range was cut to it; whoever calls has the memory to itself.
+        // SAFETY: the range was cut to the allocation. The caller has the lock of the segment, so nothing else uses it.
         unsafe { self.address(range.start).write_bytes(0, range.len()) };
         let given = self
             .pages(range)
@@ -183,14 +182,14 @@ unsafe impl Memory for PlainMemory {
     }
 }
 
-// SAFETY: the allocation is owned like a `Vec`'s; `Memory` leaves who reads and writes it to its users.
+// SAFETY: the value owns its allocation, as a `Vec` does. Users of `Memory` order their reads and writes themselves.
 unsafe impl Send for Pages {}
-// SAFETY: as above; all other fields are atomics.
+// SAFETY: as above. All other fields are atomic or never change.
 unsafe impl Sync for Pages {}
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and not freed before.
+        // SAFETY: `new` allocated it with this layout. Nothing else frees it.
         unsafe { dealloc(self.base.as_ptr(), Self::layout(self.len)) };
     }
 }

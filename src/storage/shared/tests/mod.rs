@@ -1,5 +1,7 @@
 //! The segment on plain memory: against a plain model, stopped at every single store, and damaged at random.
 
+#[cfg(target_os = "linux")]
+pub mod harness;
 mod near;
 #[cfg(target_os = "linux")]
 mod processes;
@@ -468,8 +470,8 @@ fn damage_ends_in_misses_and_a_rebuild() {
             for _ in 0..4 {
                 segment.begin().unwrap();
                 let limits = segment.limits();
-                for bound in [limits.max, limits.max_size, limits.max_entry_size] {
-                    assert!(bound > 0.0, "{limits:?}");
+                for limit in [limits.max, limits.max_size, limits.max_entry_size] {
+                    assert!(limit > 0.0, "{limits:?}");
                 }
                 segment.set_limits(Limits::default());
                 any_call(&mut segment, &mut random);
@@ -578,13 +580,13 @@ fn the_bounds_outlast_a_rebuild_and_damage() {
     // Damaged, they are what they were.
     let header = segment.header();
     for nonsense in [f64::NAN, -1.0, 0.0, 2.0, f64::NEG_INFINITY] {
-        for bound in [
+        for limit in [
             &header.max,
             &header.max_size,
             &header.max_entry_size,
             &header.max_age,
         ] {
-            bound.set(nonsense);
+            limit.set(nonsense);
             assert_eq!(segment.limits(), limits, "{nonsense}");
         }
     }

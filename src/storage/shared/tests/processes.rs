@@ -1,12 +1,14 @@
-//! A store in shared memory with real processes: killed before every store, killed at random, stopped while they have
-//! the lock.
+//! A store in shared memory and child processes that attach it. The children are killed before each single store into
+//! the segment, are killed at random under load, are stopped while they have the lock, run in other namespaces of the
+//! kernel, and run out of files, addresses or memory. The last parts test one process: the memory that a store takes and
+//! gives back, and its move from the heap to shared memory.
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use std::{
     env,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     os::fd::AsRawFd,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -14,11 +16,11 @@ use super::{
     super::{
         Segment,
         crash_point::watch,
-        kernel,
         memfd::{Memfd, Ticket, mapped},
         memory::Memory,
     },
     Random,
+    harness::{self, Child, say, skipped, unshared},
 };
 use crate::{
     command::{self, Command as Call},
@@ -53,74 +55,19 @@ fn committed(store: &Store) -> u64 {
     segment(&store.lock(LONG).unwrap()).memory().committed()
 }
 
-/// A process that runs one of the roles below. Ended with its handle.
-struct Other(Child);
-
-impl Other {
-    fn start(role: &str, store: &Store, argument: usize) -> Self {
-        Self::start_as(Command::new(env::current_exe().unwrap()), role, store, argument)
-    }
-
-    fn start_as(mut command: Command, role: &str, store: &Store, argument: usize) -> Self {
-        let child = command
-            .args([
-                "--exact",
-                "storage::shared::tests::processes::another_process",
-                "--nocapture",
-                "--quiet",
-            ])
-            .env(
-                "SHARED_ROLE",
-                format!("{role} {} {argument}", store.ticket().unwrap()),
-            )
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-
-    fn output(&mut self) -> BufReader<ChildStdout> {
-        BufReader::new(self.0.stdout.take().unwrap())
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-
-    /// Whether it ended by itself, and well.
-    fn ended_well(mut self) -> bool {
-        drop(self.0.stdin.take());
-        self.0.wait().unwrap().success()
-    }
+/// Starts a child that attaches the store and takes one of the roles below.
+fn start(role: &str, store: &Store, argument: usize) -> Child {
+    start_by(Command::new(env::current_exe().unwrap()), role, store, argument)
 }
 
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
+fn start_by(command: Command, role: &str, store: &Store, argument: usize) -> Child {
+    let ticket = store.ticket().unwrap();
+    Child::start_by(command, module_path!(), format!("{role} {ticket} {argument}"))
 }
 
-fn line(output: &mut impl BufRead) -> String {
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    line.trim().to_owned()
-}
-
-/// Waits for a line that the test harness of the other process did not write.
-fn wait_for(output: &mut impl BufRead, wanted: &str) {
-    let mut lines = 0;
-    while !line(output).contains(wanted) {
-        lines += 1;
-        assert!(lines < 100, "the other process never said {wanted:?}");
-    }
-}
-
-/// What other processes do. As a test of its own it is nothing.
 #[test]
-fn another_process() {
-    let Ok(role) = env::var("SHARED_ROLE") else { return };
+fn child_process() {
+    let Some(role) = harness::arguments() else { return };
     let words: Vec<&str> = role.split(' ').collect();
     let [role, ticket, argument] = words[..] else {
         panic!("{role}")
@@ -130,7 +77,7 @@ fn another_process() {
     }
     let attached = Store::attach(&ticket.parse::<Ticket>().unwrap());
     if role == "attach" {
-        println!("\nattach: {:?}", attached.map_err(Error::into_message));
+        say(format_args!("{:?}", attached.map_err(Error::into_message)));
         return;
     }
     let store = attached.unwrap();
@@ -224,7 +171,7 @@ fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_com
         };
         for at in 1.. {
             let store = filled();
-            if Other::start("mutate", &store, number * 10_000 + at).ended_well() {
+            if start("mutate", &store, number * 10_000 + at).passed() {
                 assert_eq!(contents(&store.lock(LONG).unwrap()), after);
                 break;
             }
@@ -294,7 +241,7 @@ fn load(store: &Store, number: usize) {
     let mut out = std::io::stdout();
     let mut random = Random(number as u64 * 7919 + 1);
     let own = format!("scount{number}");
-    out.write_all(b"\nready\n").unwrap();
+    say("ready");
     loop {
         let key = format!("sk{}", random.below(KEYS));
         let mut cache = store.lock(LONG).unwrap();
@@ -328,11 +275,9 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
     let mut random = Random(5);
     let mut running = Vec::new();
     let (mut acknowledged, mut started) = (0, 0);
-    let finish = |(number, mut other, mut output): (usize, Other, BufReader<ChildStdout>), store: &Store| {
+    let finish = |(number, mut other): (usize, Child), store: &Store| {
         other.signal(Signal::KILL);
-        other.0.wait().unwrap();
-        let mut said = Vec::new();
-        output.read_to_end(&mut said).unwrap();
+        let said = other.rest();
         let said = said.iter().filter(|byte| **byte == b'+').count();
         let key = format!("scount{number}");
         let mut cache = store.lock(LONG).unwrap();
@@ -363,10 +308,9 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
             (0..random.below(20_000)).for_each(|_| std::hint::spin_loop());
             acknowledged += finish(running.swap_remove(which), &store);
         }
-        let mut other = Other::start("load", &store, started);
-        let mut output = other.output();
-        wait_for(&mut output, "ready");
-        running.push((started, other, output));
+        let mut other = start("load", &store, started);
+        assert_eq!(other.hear(), "ready");
+        running.push((started, other));
         started += 1;
     }
     for other in running {
@@ -393,26 +337,25 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
 fn hold(store: &Store) {
     let mut cache = store.lock(LONG).unwrap();
     cache.set(b"sheld", Value::Bool(true), None, 1.0).unwrap();
-    println!("\nheld");
+    say("held");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     drop(cache);
-    println!("\ngiven back");
+    say("given back");
     loop {
         std::thread::park();
     }
 }
 
-fn held(store: &Store) -> (Other, BufReader<ChildStdout>) {
-    let mut other = Other::start("hold", store, 0);
-    let mut output = other.output();
-    wait_for(&mut output, "held");
-    (other, output)
+fn held(store: &Store) -> Child {
+    let mut other = start("hold", store, 0);
+    assert_eq!(other.hear(), "held");
+    other
 }
 
 #[test]
 fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     let store = filled();
-    let (mut other, mut output) = held(&store);
+    let mut other = held(&store);
     other.signal(Signal::STOP);
     let started = Instant::now();
     for _ in 0..20 {
@@ -421,8 +364,8 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     // Not a measurement: the other is stopped for good, so any end at all shows that nobody waits for it.
     assert!(started.elapsed() < LONG);
     other.signal(Signal::CONT);
-    drop(other.0.stdin.take());
-    wait_for(&mut output, "given back");
+    other.end_input();
+    assert_eq!(other.hear(), "given back");
     let mut cache = store.lock(LONG).unwrap();
     assert_eq!(cache.has(b"sheld", 1.0), Ok(true));
     assert_eq!(segment(&cache).recoveries(), (0, 0));
@@ -430,7 +373,7 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
     drop(cache);
 
     // Killed instead, it leaves what it had done whole.
-    let (other, _output) = held(&store);
+    let other = held(&store);
     other.signal(Signal::STOP);
     assert!(store.lock(SHORT).is_err());
     drop(other);
@@ -444,7 +387,7 @@ fn a_stopped_process_that_has_the_lock_makes_others_give_up_not_wait() {
 fn a_lock_that_is_none_does_no_harm() {
     // Any of its bytes.
     let store = filled();
-    assert!(Other::start("break", &store, 0).ended_well());
+    assert!(start("break", &store, 0).passed());
 }
 
 fn break_lock(store: &Store) {
@@ -528,19 +471,16 @@ fn a_ticket_leads_to_one_store_only() {
 fn a_process_of_another_pid_or_time_namespace_attaches_nothing() {
     let store = filled();
     for (how, why) in [
-        (kernel::tests::PID, "/proc is that of another PID namespace"),
-        (
-            kernel::tests::PID_AND_PROC,
-            "it was made in another PID namespace",
-        ),
-        (kernel::tests::TIME, "it was made in another time namespace"),
+        (harness::PID, "/proc is that of another PID namespace"),
+        (harness::PID_AND_PROC, "it was made in another PID namespace"),
+        (harness::TIME, "it was made in another time namespace"),
     ] {
-        let Some(command) = kernel::tests::unshared(how) else {
+        let Some(command) = unshared(how) else {
             continue;
         };
-        let mut other = Other::start_as(command, "attach", &store, 0);
-        let said = format!("attach: Err(\"cannot attach the shared memory: {why}\")");
-        wait_for(&mut other.output(), &said);
+        let mut other = start_by(command, "attach", &store, 0);
+        let said = format!("Err(\"cannot attach the shared memory: {why}\")");
+        assert_eq!(other.hear(), said);
     }
 }
 
@@ -558,7 +498,10 @@ fn many() {
         }
     };
     let committed: u64 = stores.iter().map(|segment| segment.memory().committed()).sum();
-    println!("\nmade {} of {committed} bytes: {refused:?}", stores.len());
+    say(format_args!(
+        "made {} of {committed} bytes: {refused:?}",
+        stores.len()
+    ));
     let (made, taken) = mapped();
     assert_eq!(made, stores.len());
     let last = stores.last_mut().unwrap();
@@ -575,7 +518,7 @@ fn many() {
     assert!(half == made / 2 && less < taken);
     drop(stores);
     assert_eq!(mapped(), (0, 0));
-    println!("\nall well");
+    say("all well");
 }
 
 #[test]
@@ -588,14 +531,8 @@ fn each_of_10_000_namespaces_takes_more_than_64_mib() {
         let current = files.maximum;
         setrlimit(Resource::Nofile, Rlimit { current, ..files }).unwrap();
     }
-    let mut other = Other::start("many", &create(1), 0);
-    let mut output = other.output();
-    let made = loop {
-        let said = line(&mut output);
-        if said.starts_with("made") {
-            break said;
-        }
-    };
+    let mut other = start("many", &create(1), 0);
+    let made = other.hear();
     if enough {
         assert!(
             made.starts_with("made 10000 of ") && made.ends_with("None"),
@@ -604,15 +541,11 @@ fn each_of_10_000_namespaces_takes_more_than_64_mib() {
         let committed: usize = made.split(' ').nth(3).unwrap().parse().unwrap();
         assert!(committed <= MANY * 8192, "{made}");
     } else {
-        writeln!(
-            std::io::stderr(),
-            "\nskipped in part, the files do not reach: {made}"
-        )
-        .unwrap();
+        skipped(format!("in part, the files do not reach: {made}"));
         assert!(made.contains("raise `ulimit -n`"), "{made}");
     }
-    wait_for(&mut output, "all well");
-    assert!(other.ended_well());
+    assert_eq!(other.hear(), "all well");
+    assert!(other.passed());
 }
 
 #[test]
@@ -632,7 +565,7 @@ fn what_does_not_fit_into_the_addresses_says_so() {
 
 #[test]
 fn a_process_without_files_says_what_to_do() {
-    assert!(Other::start("starved", &create(1), 0).ended_well());
+    assert!(start("starved", &create(1), 0).passed());
 }
 
 fn starved(store: &Store) {
@@ -828,7 +761,7 @@ fn a_read_without_memory_is_an_error_and_no_damage() {
         cache.get(format!("s{at}").as_bytes(), 1.0, |_| Ok(())).unwrap();
     }
     drop(cache);
-    assert!(Other::start("starve", &store, LARGE).ended_well());
+    assert!(start("starve", &store, LARGE).passed());
     let cache = store.lock(LONG).unwrap();
     assert_eq!(segment(&cache).recoveries(), (0, 0), "nobody rebuilt it");
     assert_eq!(cache.len(), 1001);
