@@ -20,10 +20,10 @@ use crate::storage::shared::{
     memfd::{Memfd, Ticket},
 };
 use crate::{
-    cache::Cache,
+    cache::{Cache, Clock, Remembered},
     error::{Error, Result},
     slots::Slots,
-    storage::{Entry, Limits, Seen, Stamp, Storage, heap::HeapStorage},
+    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
 
@@ -129,6 +129,29 @@ impl Store {
             self.is_stuck.store(busy, Relaxed);
         }
         locked
+    }
+
+    /// As [`Cache::read_unlocked`]: reads an entry without the lock of the segment. `None`: take the lock.
+    ///
+    /// # Errors
+    /// The error of `read`.
+    pub fn read_unlocked<R>(
+        &self,
+        key: &[u8],
+        now: impl Clock,
+        use_: bool,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Option<Result<(R, Remembered)>> {
+        let mut inner = self.inner.try_lock()?;
+        let found = inner.cache.read_unlocked(key, now, use_, read)?;
+        drop(inner);
+        Some(found.map(|found| {
+            if found.wants_lock {
+                // Whoever takes the lock applies the rings.
+                drop(self.lock(Duration::ZERO));
+            }
+            (found.value, found.entry)
+        }))
     }
 
     /// Takes the lock for several calls of this thread. Until the hold is dropped, no other thread or process uses the
@@ -391,6 +414,18 @@ impl Storage for Place {
 
     fn seen(&self) -> Option<Seen> {
         on!(self, storage => storage.seen())
+    }
+
+    fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
+        on!(self, storage => storage.glimpse(key))
+    }
+
+    fn records_uses(&self) -> bool {
+        on!(self, storage => storage.records_uses())
+    }
+
+    fn record_use(&self, seen: &Seen) -> bool {
+        on!(self, storage => storage.record_use(seen))
     }
 
     fn begin_steps(&mut self) {

@@ -25,7 +25,7 @@ impl Mapped for crate::storage::shared::memfd::Window {
 }
 
 #[cfg(target_os = "linux")]
-impl Mapped for crate::storage::shared::access::RingWindow {
+impl Mapped for std::sync::Arc<crate::storage::shared::access::RingWindow> {
     fn base(&self) -> *mut c_void {
         self.window().base().as_ptr().cast()
     }

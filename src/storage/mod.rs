@@ -79,6 +79,17 @@ pub struct Seen {
     pub stamp: Stamp,
 }
 
+/// An entry as it was at one moment, read without the lock, and the limits of that moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Glimpse<'a> {
+    /// Its value.
+    pub value: Value<'a>,
+    /// Which entry it is.
+    pub seen: Seen,
+    /// The limits.
+    pub limits: Limits,
+}
+
 /// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
 pub trait Storage {
     /// The present limits.
@@ -91,6 +102,22 @@ pub trait Storage {
     /// storage has no versions.
     fn seen(&self) -> Option<Seen> {
         None
+    }
+
+    /// Reads an entry without the lock, and leaves its recency alone. `None`: take the lock, to learn whether there is one.
+    fn glimpse(&mut self, _key: &[u8]) -> Option<Glimpse<'_>> {
+        None
+    }
+
+    /// Whether uses of entries can be counted without the lock.
+    fn records_uses(&self) -> bool {
+        false
+    }
+
+    /// Counts an entry as used at this moment, without the lock. Returns whether it is time that somebody takes the lock and
+    /// so brings the order of recency up to date.
+    fn record_use(&self, _seen: &Seen) -> bool {
+        false
     }
 
     /// From here until the lock is given back all changes count as one for those who read without the lock.

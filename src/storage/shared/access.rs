@@ -2,7 +2,7 @@
 //! back.
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::{marker::PhantomData, mem::offset_of, thread, time::Duration};
+use std::{marker::PhantomData, mem::offset_of, sync::Arc, thread, time::Duration};
 
 use super::{
     Geometry, Segment,
@@ -86,7 +86,7 @@ impl RingWindow {
 
 impl Drop for RingWindow {
     fn drop(&mut self) {
-        // SAFETY: the window is a ring, made by `Segment::claim_ring`, and mapped until the window goes; all atomics.
+        // SAFETY: `Segment::claim_ring` made the window of a ring, and it is mapped until the window goes; all atomics.
         let ring = unsafe { self.window.base().cast::<RingHead>().as_ref() };
         ring.give_back(self.owner);
     }
@@ -151,16 +151,26 @@ impl Segment<Memfd> {
         self.memory().window(at(from)..at(to))
     }
 
-    /// A ring for this thread, which is the thread's until the window is dropped; `None` where none can be had. Under the
-    /// lock, as any call.
-    pub fn claim_ring(&self) -> Option<RingWindow> {
+    /// Claims a ring for this thread, unless this attachment has one. Returns whether it has one now: if not, every read has
+    /// to take the lock. Under the lock, as any call.
+    pub fn claim_ring(&self) -> bool {
         let owner = this_thread();
-        let ring = self.edit.claim_ring(owner, is_alive).ok()??;
-        let at = self.edit.geometry.rings_at + ring as usize * size_of::<Ring>();
-        Some(RingWindow {
-            window: self.memory().window(at..at + RING_BYTES)?,
-            owner,
-        })
+        if self.ring().is_none()
+            && let Ok(Some(ring)) = self.edit.claim_ring(owner, is_alive)
+        {
+            let at = self.edit.geometry.rings_at + ring as usize * size_of::<Ring>();
+            if let Some(window) = self.memory().window(at..at + RING_BYTES) {
+                self.set_ring(ring, Arc::new(RingWindow { window, owner }));
+            }
+        }
+        self.ring().is_some()
+    }
+
+    /// The ring that [`Segment::claim_ring`] has claimed, for JavaScript to write, too. It is this thread's until both the
+    /// result and the segment are gone.
+    pub fn ring_window(&self) -> Option<Arc<RingWindow>> {
+        let (_, keeper) = self.ring()?;
+        keeper.clone().downcast().ok()
     }
 
     #[cfg(test)]

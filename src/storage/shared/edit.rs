@@ -314,8 +314,7 @@ impl<M: Memory> Edit<M> {
             let (at, block) = self.take_block()?;
             let (from_key, key_rest) = key.split_at(key.len().min(PAYLOAD));
             let (from_value, value_rest) = value.split_at(value.len().min(PAYLOAD - from_key.len()));
-            block.write(0, from_key);
-            block.write(from_key.len(), from_value);
+            block.write(from_key, from_value);
             block.link.set(NONE);
             match last {
                 Some(before) => before.link.set(at),

@@ -1,11 +1,10 @@
 //! Header, row and block, and the words they are made of.
 //!
 //! Shared memory is never seen as a `&[u8]` or a `&u32`: another process may write it at any time, by right or
-//! because it is broken. What is there are atomics, read and written relaxed: the lock orders them between
-//! processes. Only the payload of blocks is not: it is copied, in and out, as plain bytes.
+//! because it is broken. All of it is atomics, read and written relaxed. The lock orders them between processes; for
+//! reads without the lock, the versions do.
 
 use std::{
-    cell::UnsafeCell,
     mem::{align_of, offset_of, size_of},
     ops::Deref,
     sync::atomic::{
@@ -386,11 +385,13 @@ impl State {
     }
 }
 
-/// A block.
+/// A block. Its payload is atomics, too: a process that reads without the lock may read a block while another writes it,
+/// and finds out afterwards.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Block {
-    pub payload: UnsafeCell<[u8; PAYLOAD]>,
+    payload: [Long; PAYLOAD / size_of::<Long>()],
+    payload_end: Word,
     /// The next one; `NONE` in the last.
     pub link: Word,
 }
@@ -406,44 +407,35 @@ impl Block {
     /// A copy of the payload.
     #[inline(always)]
     pub(super) fn read(&self) -> [u8; PAYLOAD] {
-        // SAFETY: the payload is inside shared memory that is mapped as long as `self` lives; any bytes are
-        // valid. Whoever holds the lock is alone with it. Should a broken process write it nevertheless, we
-        // read any bytes, once: what is judged and used is this copy.
-        unsafe { self.payload.get().read() }
+        let mut bytes = [0; PAYLOAD];
+        let (words, end) = bytes.split_at_mut(PAYLOAD - size_of::<Word>());
+        for (part, word) in words.chunks_exact_mut(size_of::<Long>()).zip(&self.payload) {
+            part.copy_from_slice(&word.get().to_ne_bytes());
+        }
+        end.copy_from_slice(&self.payload_end.get().to_ne_bytes());
+        bytes
     }
 
     /// Copies the payload after the first `skip` bytes.
     #[inline(always)]
     pub(super) fn read_into(&self, skip: usize, out: &mut [u8]) {
-        assert!(out.len() <= PAYLOAD && skip <= PAYLOAD - out.len());
-        match <&mut [u8; PAYLOAD]>::try_from(&mut *out) {
-            Ok(whole) => *whole = self.read(),
-            // SAFETY: within the payload, checked above; else as in `read`. `out` is private memory.
-            Err(_) => unsafe {
-                out.as_mut_ptr()
-                    .copy_from_nonoverlapping(self.payload.get().cast::<u8>().add(skip), out.len())
-            },
-        }
+        out.copy_from_slice(&self.read()[skip..][..out.len()]);
     }
 
-    /// Writes the payload after the first `skip` bytes.
+    /// Writes the payload: one part after the other. What is behind them does not matter.
     #[inline(always)]
-    pub(super) fn write(&self, skip: usize, bytes: &[u8]) {
-        assert!(bytes.len() <= PAYLOAD && skip <= PAYLOAD - bytes.len());
+    pub(super) fn write(&self, first: &[u8], second: &[u8]) {
+        let mut bytes = [0; PAYLOAD];
+        bytes[..first.len()].copy_from_slice(first);
+        bytes[first.len()..][..second.len()].copy_from_slice(second);
         crash_point::reached();
-        // SAFETY: within the payload, checked above; whoever holds the lock is alone with it. `bytes` is
-        // private memory.
-        unsafe {
-            match <&[u8; PAYLOAD]>::try_from(bytes) {
-                Ok(whole) => self.payload.get().write(*whole),
-                Err(_) => self
-                    .payload
-                    .get()
-                    .cast::<u8>()
-                    .add(skip)
-                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
-            }
+        let (words, end) = bytes.split_at(PAYLOAD - size_of::<Word>());
+        for (part, word) in words.chunks_exact(size_of::<Long>()).zip(&self.payload) {
+            word.0
+                .store(u64::from_ne_bytes(part.try_into().expect("8 bytes")), Relaxed);
         }
+        let end = end.try_into().expect("4 bytes");
+        self.payload_end.0.store(u32::from_ne_bytes(end), Relaxed);
     }
 }
 

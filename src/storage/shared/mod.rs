@@ -30,7 +30,7 @@
 //! - **The new value is whole before the old one goes**, so a process may be killed before any store.
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `control`, `rings` < `rebuild` <
+//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `control`, `rings`, `unlocked` < `rebuild` <
 //! [`segment`] < [`access`] < [`siblings`]. `tests/modules.rs` checks this.
 //!
 //! | module | holds |
@@ -43,6 +43,7 @@
 //! | `edit` | changes; the segment can be rebuilt after each single store |
 //! | `control` | what processes read without the lock: versions, gate, epoch |
 //! | `rings` | recency of reads that take no lock |
+//! | `unlocked` | reads without the lock |
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
@@ -76,6 +77,7 @@ mod rings;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;
+mod unlocked;
 mod validate;
 mod view;
 

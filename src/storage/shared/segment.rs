@@ -1,6 +1,11 @@
 //! A segment as a storage: made or attached, begun and ended under the lock, with damage mended on the way.
 
-use std::{cell::Cell, fmt};
+use std::{
+    any::Any,
+    cell::{Cell, OnceCell},
+    fmt,
+    sync::Arc,
+};
 
 use super::{
     edit::Edit,
@@ -13,7 +18,7 @@ use super::{
 use crate::{
     error::{Code, Error, ErrorClass, Result},
     slots::Slots,
-    storage::{Entry, Limits, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
     value::{Kind, Value},
 };
 
@@ -52,6 +57,8 @@ pub struct Segment<M: Memory> {
     limits: Cell<Limits>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
+    /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
+    ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
 }
 
 impl<M: Memory> Segment<M> {
@@ -150,6 +157,7 @@ impl<M: Memory> Segment<M> {
             head,
             limits: Cell::default(),
             seen: Cell::default(),
+            ring: OnceCell::new(),
         }
     }
 
@@ -246,6 +254,16 @@ impl<M: Memory> Segment<M> {
     /// Whether slots of this process wait to be let go. Needs no lock: a moment later it may be otherwise.
     pub fn has_released(&self) -> bool {
         self.slots.is_some() && self.header().released.get() != NONE
+    }
+
+    /// Says which ring is this thread's: with one, its reads need no lock. `keeper` gives the ring back when it is dropped.
+    pub(super) fn set_ring(&self, ring: u32, keeper: Arc<dyn Any + Send + Sync>) {
+        self.ring.get_or_init(|| (ring, keeper));
+    }
+
+    /// The ring of this thread, and its keeper.
+    pub(super) fn ring(&self) -> Option<&(u32, Arc<dyn Any + Send + Sync>)> {
+        self.ring.get()
     }
 
     /// As [`Segment::withdraw_slots`], where the lock cannot be had: the entries stay, and nobody can read them.
@@ -445,6 +463,20 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn seen(&self) -> Option<Seen> {
         self.seen.take()
+    }
+
+    fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
+        self.forget();
+        self.edit.glimpse(key, self.edit.hash(key))
+    }
+
+    fn records_uses(&self) -> bool {
+        self.ring.get().is_some()
+    }
+
+    fn record_use(&self, seen: &Seen) -> bool {
+        let recorded = self.ring.get().map(|(ring, _)| self.edit.record_use(*ring, seen));
+        matches!(recorded, Some(Ok(true)))
     }
 
     fn begin_steps(&mut self) {

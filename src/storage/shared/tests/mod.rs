@@ -1,6 +1,8 @@
 //! The segment on plain memory: against a plain model, stopped at every single store, and damaged at random.
 
 #[cfg(target_os = "linux")]
+mod coherence;
+#[cfg(target_os = "linux")]
 pub mod harness;
 mod near;
 #[cfg(target_os = "linux")]

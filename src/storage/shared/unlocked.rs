@@ -1,0 +1,118 @@
+//! Reads without the lock: the version of an entry, a copy of its bytes, the version once more. Where both are the same,
+//! the copy is the entry at the moment of the first load.
+//!
+//! A reader trusts nothing until the second load: it checks every number before it uses it, as a reader under the lock
+//! does, and judges no byte before. Where anything is odd it gives up: the caller takes the lock, finds out what is wrong,
+//! and mends it. So a miss is never found here, either.
+
+use std::sync::atomic::{Ordering::Acquire, fence};
+
+use super::{
+    edit::Edit,
+    head::read_limits,
+    layout::{NONE, RECORDS, State},
+    memory::Memory,
+    view::{Checked, Fault, View},
+};
+use crate::{
+    storage::{Glimpse, Seen},
+    value::{Kind, Value},
+};
+
+/// How many rows of a bucket a reader looks at. A bucket has one row on average.
+const LONGEST: u32 = 64;
+
+/// Uses after which a thread whose ring is half full takes the lock if it is free.
+const REMIND: u32 = 64;
+
+/// How often a reader tries before it takes the lock.
+const TRIES: u32 = 3;
+
+impl<M: Memory> View<M> {
+    /// The entry of a key; `None` where the lock has to be taken. The value's bytes are a copy in the scratch memory.
+    pub(super) fn glimpse(&self, key: &[u8], hash: u32) -> Option<Glimpse<'_>> {
+        let control = &self.header().control;
+        let epoch = control.epoch.acquire();
+        if epoch & 1 == 1 || control.gate.acquire() & 1 == 1 {
+            return None;
+        }
+        let limits = read_limits(self.header())?;
+        for _ in 0..TRIES {
+            if let Ok(Some((value, seen))) = self.try_glimpse(key, hash) {
+                // The limits are those of the epoch.
+                return (control.epoch.acquire() == epoch).then_some(Glimpse { value, seen, limits });
+            }
+        }
+        None
+    }
+
+    /// One try; `Ok(None)`: the entry changed meanwhile, or it is not where it was looked for.
+    fn try_glimpse(&self, key: &[u8], hash: u32) -> Checked<Option<(Value<'_>, Seen)>> {
+        let mut at = self.bucket(hash)?.get();
+        for _ in 0..LONGEST {
+            if at == NONE {
+                break;
+            }
+            let row = self.row(at)?;
+            let version = self.version_at(at)?.acquire();
+            if row.hash.get() == hash && version != 0.0 && self.key_is(row, key)? {
+                let state = row.state();
+                let inline = row.inline.get();
+                let stamp = Self::stamp_of(row);
+                let lengths = self.extent(row).map(|_| (row.key_len.get(), row.value_len.get()));
+                let first = row.first.get();
+                if !self.is_still(at, version)? {
+                    return Ok(None);
+                }
+                let kind = state.kind().filter(|kind| *kind != Kind::Slot);
+                let (Some(kind), State::LIVE, (key_len, value_len)) = (kind, state.is(), lengths?) else {
+                    return Ok(None);
+                };
+                let bytes = if kind.has_bytes() {
+                    let bytes = self.scratch(value_len as usize)?;
+                    self.copy_out(first, key_len as usize, bytes)?;
+                    &*bytes
+                } else {
+                    &[]
+                };
+                if !self.is_still(at, version)? {
+                    return Ok(None);
+                }
+                let value = Value::from_parts(kind, inline, bytes).ok_or(Fault::Damage)?;
+                let seen = Seen {
+                    row: at,
+                    version,
+                    stamp,
+                };
+                return Ok(Some((value, seen)));
+            }
+            at = row.chain.get();
+        }
+        Ok(None)
+    }
+
+    /// Whether everything that was read of a row up to here was of this version.
+    fn is_still(&self, at: u32, version: f64) -> Checked<bool> {
+        fence(Acquire);
+        Ok(self.version_at(at)?.get() == version)
+    }
+}
+
+impl<M: Memory> Edit<M> {
+    /// Writes a use of an entry into the ring of this thread; a ring that is full takes none. Returns whether the ring is half
+    /// full, and it is time that somebody takes the lock and applies it. It says so now and then only: the lock may be held for
+    /// long.
+    pub(super) fn record_use(&self, ring: u32, seen: &Seen) -> Checked<bool> {
+        let ring = self.ring_at(ring)?;
+        let head = ring.head.get();
+        let waiting = head.wrapping_sub(ring.tail.get());
+        if waiting < RECORDS {
+            let record = &ring.records[(head % RECORDS) as usize];
+            record.row.set(seen.row);
+            record.version.set(seen.version);
+            record.time.set(self.header().control.uses.add_one());
+            ring.head.publish(head.wrapping_add(1));
+        }
+        Ok(waiting >= RECORDS / 2 && head % REMIND == 0)
+    }
+}
