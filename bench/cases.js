@@ -213,4 +213,74 @@ const cases = {
   miss: { title: 'get of a missing key', start: misses },
 };
 
-module.exports = { cases, check, deepCheck, fill, keysOf, smallValue };
+/** A value whose JSON is about 10 kB: a list of 100 objects. */
+const treeValue = (n) => Array.from({ length: 100 }, (_, row) => smallValue(n * 100 + row));
+
+/** An age that no run reaches, in milliseconds. */
+const HOUR = 3_600_000;
+
+/**
+ * Reads of `count` existing entries one after another. In the loop only a property of each answer is compared, the same
+ * for every implementation: to compare a string with another one of the same characters costs as much as such a read.
+ */
+function reads(make, count, property, maxAge) {
+  return (cache, prefix) => {
+    const keys = keysOf(prefix).slice(0, count);
+    const values = keys.map((_, i) => make(i));
+    const expected = values.map((value) => value[property]);
+    return {
+      async setup() {
+        for (let i = 0; i < count; i++) await cache.set(keys[i], values[i], maxAge);
+      },
+      async batch() {
+        for (let i = 0; i < count; i++) {
+          const got = await cache.get(keys[i]);
+          if (got[property] !== expected[i]) checkIs(got, values[i]);
+        }
+        return count;
+      },
+      verify: () => deepCheck(cache, keys, values),
+    };
+  };
+}
+
+/** As `reads`, with `mGet` of 100 keys each. */
+function listReads(make, property) {
+  return (cache, prefix) => {
+    const keys = keysOf(prefix);
+    const lists = Array.from({ length: KEYS / WAVE }, (_, n) =>
+      keys.slice(n * WAVE, (n + 1) * WAVE),
+    );
+    const values = keys.map((_, i) => make(i));
+    return {
+      setup: () => fill(cache, keys, values),
+      async batch() {
+        for (let n = 0; n < lists.length; n++) {
+          const got = await cache.mGet(lists[n]);
+          const last = lists[n][WAVE - 1];
+          checkIs(got[last][property], values[n * WAVE + WAVE - 1][property]);
+        }
+        return lists.length;
+      },
+      verify: () => deepCheck(cache, keys, values),
+    };
+  };
+}
+
+/**
+ * Cases of reads that an `lru-cache` of the process's own would answer. `frozen`: an instance with `freeze: true` reads.
+ */
+const nearCases = {
+  nearText: { title: 'get of a string', start: reads(text, KEYS, 'length') },
+  nearTtl: { title: 'get of a string with an age', start: reads(text, KEYS, 'length', HOUR) },
+  nearFrozen: { title: 'get, frozen', frozen: true, start: reads(smallValue, KEYS, 'id') },
+  nearCopy: { title: 'get, an object of its own', start: reads(smallValue, KEYS, 'id') },
+  nearTree: { title: 'get of 10 kB, 100 objects', start: reads(treeValue, 50, 'length') },
+  nearTexts: { title: 'mGet of 100 strings', start: listReads(text, 'length') },
+  nearCopies: { title: 'mGet of 100 objects', start: listReads(smallValue, 'id') },
+  nearMiss: { title: 'get of a missing key', start: misses },
+  nearSet: { title: 'set of an object', start: sets(smallValue, 1) },
+  nearSetText: { title: 'set of a string', start: sets(text, 1) },
+};
+
+module.exports = { cases, nearCases, check, deepCheck, fill, keysOf, smallValue };

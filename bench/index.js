@@ -5,12 +5,12 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { cases } = require('./cases');
+const { cases, nearCases } = require('./cases');
 const { Host } = require('./host');
 const { environment, printSection, summarize } = require('./report');
 
 const USAGE = `usage: npm run bench -- [options]
-  --only SECTIONS   single, shared, pair, ipc, memoryShared, memoryIpc, busyShared, busyIpc, blocked
+  --only SECTIONS   single, shared, near, nearSingle, pair, ipc, memoryShared, memoryIpc, busyShared, busyIpc, blocked
                     (comma-separated; default: all)
   --quick           a short, rough run
   --rounds N        rounds per section, each with new processes
@@ -31,6 +31,7 @@ const SHARED = { workers: 1, transport: 'shared-memory', env: { LRU_CACHE_SHARED
 const CASES = {
   unit: 'µs per call',
   measure: sampleCases,
+  inProcess: true,
   rounds: [5, 1],
   samples: [4, 2],
   ms: [200, 80],
@@ -38,13 +39,21 @@ const CASES = {
 const MEMORY = {
   unit: 'bytes per entry',
   measure: measureMemory,
+  inProcess: true,
   rounds: [3, 1],
   entries: [1_000_000, 100_000],
 };
-const BUSY = { unit: 'µs', measure: measureBusy, rounds: [5, 1], ms: [5000, 2000] };
+const BUSY = {
+  unit: 'µs',
+  measure: measureBusy,
+  inProcess: true,
+  rounds: [5, 1],
+  ms: [5000, 2000],
+};
 
 /**
- * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part;
+ * What is run where. `env`: variables of the processes; `inProcess`: whether `lru-cache` 11 takes part, holding values and
+ * holding their JSON; `originals`: whether 1.7.4 and 1.5.24 do;
  * `alone`: whether the original, which could only wait, takes no part; `rounds`, `samples` (per case and round), `ms` (length of one sample), `entries`: a full run's, then a quick run's.
  * Sections of another transport differ in `title`, `transport` and `env` alone.
  */
@@ -61,6 +70,27 @@ const sections = {
     ms: [80, 60],
   },
   shared: { title: 'Worker, shared memory', ...CASES, ...SHARED },
+  near: {
+    title: 'Reads that an in-process lru-cache would answer: a worker, shared memory',
+    ...CASES,
+    ...SHARED,
+    cases: nearCases,
+    originals: false,
+    rounds: [5, 1],
+    samples: [8, 3],
+    ms: [60, 40],
+  },
+  nearSingle: {
+    title: 'Reads that an in-process lru-cache would answer: a single process',
+    ...CASES,
+    cases: nearCases,
+    originals: false,
+    workers: 0,
+    env: {},
+    rounds: [5, 1],
+    samples: [8, 3],
+    ms: [60, 40],
+  },
   pair: {
     title: 'Two workers on one namespace, alone and at once, shared memory',
     ...CASES,
@@ -134,7 +164,7 @@ async function sampleCases(race, round) {
   const samples = race.setting('samples');
   const to = race.section.workers ? 'worker' : 'primary';
   await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
-    for (const [name, { title }] of Object.entries(cases)) {
+    for (const [name, { title }] of Object.entries(race.section.cases ?? cases)) {
       for (let n = 0; n < samples; n++) {
         race.progress(`round ${round + 1}, ${title}`);
         await inTurn(race.implementations, (implementation) =>
@@ -336,7 +366,19 @@ function findImplementations(folder) {
       kind: 'lru-cache',
       path: require.resolve('lru-cache'),
     },
+    {
+      name: 'lru-json',
+      label: 'lru-cache 11 of JSON',
+      kind: 'lru-json',
+      path: require.resolve('lru-cache'),
+    },
   ];
+}
+
+/** Whether an implementation is raced in a section. */
+function takesPart({ name, kind }, { inProcess, originals = true, cases: own }) {
+  if (kind === 'shared') return originals || name === 'ours';
+  return Boolean(inProcess && (own !== undefined || kind === 'lru-cache'));
 }
 
 async function main() {
@@ -354,7 +396,7 @@ async function main() {
     const section = sections[name];
     const entrants = implementations
       .slice(0, section.alone ? 1 : undefined)
-      .filter((one) => one.kind === 'shared' || section.inProcess);
+      .filter((one) => takesPart(one, section));
     const race = new Race(section, entrants, options.quick);
     const rounds = options.rounds || race.setting('rounds');
     for (let round = 0; round < rounds; round++) await section.measure(race, round);

@@ -2,8 +2,28 @@
 
 const os = require('node:os');
 
-/** Figures are compared with these, pair by pair. */
+/** Figures are compared with these, pair by pair: how many times faster ours is. */
 const BASELINES = ['1.7.4', '1.5.24'];
+/** In sections without these, with these: how many times longer ours takes. */
+const PEERS = ['lru-cache', 'lru-json'];
+
+/** What a section is compared with, and how the ratio of a pair is made. */
+function comparison(implementations) {
+  const names = implementations.map(({ name }) => name);
+  if (names.includes(BASELINES[0])) {
+    return {
+      names: BASELINES,
+      ratio: (other, ours) => other / ours,
+      head: (label) => `${label} ÷ this`,
+    };
+  }
+  const present = PEERS.filter((name) => names.includes(name));
+  return {
+    names: present,
+    ratio: (other, ours) => ours / other,
+    head: (label) => `this ÷ ${label}`,
+  };
+}
 /** Rows without a ratio: a store outside the V8 heap has next to none there, and resident memory covers both. */
 const UNCOMPARED = ['heap', 'shared', 'worker'];
 
@@ -27,11 +47,13 @@ function environment() {
 }
 
 /**
- * The medians of a race, and the ratios: baseline's figure ÷ ours, above 1 when ours is the faster or smaller one.
+ * The medians of a race, and the ratios: baseline's figure ÷ ours, above 1 when ours is the faster or smaller one; or,
+ * where only an in-process cache takes part, ours ÷ its figure.
  * A ratio is the median of the ratios of pairs, `low` and `high` are their quartiles.
  */
 function summarize({ rows, failures, implementations }) {
   const titles = [...rows.values()].map(({ title }) => title);
+  const compared = comparison(implementations);
   return {
     failures,
     rows: [...rows.values()].map(({ name, title, samples }) => {
@@ -47,10 +69,12 @@ function summarize({ rows, failures, implementations }) {
         if (!failed && figures.length > 0) medians[one.name] = quantile(figures, 0.5);
       }
       const ratios = {};
-      for (const baseline of BASELINES) {
+      for (const baseline of compared.names) {
         if (UNCOMPARED.includes(name) || !(medians.ours > 0 && medians[baseline] > 0)) continue;
         const pairs = Object.keys(samples.ours).filter((pair) => pair in samples[baseline]);
-        const ratio = pairs.map((pair) => samples[baseline][pair] / samples.ours[pair]);
+        const ratio = pairs.map((pair) =>
+          compared.ratio(samples[baseline][pair], samples.ours[pair]),
+        );
         ratios[baseline] = {
           median: quantile(ratio, 0.5),
           low: quantile(ratio, 0.25),
@@ -71,17 +95,15 @@ const ratioText = (ratio) =>
 
 /** Prints a section as an aligned table, and its failures. */
 function printSection({ title, unit, rows, failures }, implementations) {
-  const header = [
-    `  ${unit}`,
-    ...implementations.map(({ label }) => label),
-    ...BASELINES.map((baseline) => `${baseline} ÷ this`),
-  ];
+  const { names, head } = comparison(implementations);
+  const labels = names.map((one) => implementations.find(({ name }) => name === one)?.label ?? one);
+  const header = [`  ${unit}`, ...implementations.map(({ label }) => label), ...labels.map(head)];
   const table = [
     header,
     ...rows.map((row) => [
       `  ${row.title}`,
       ...implementations.map(({ name }) => figure(row.medians[name])),
-      ...BASELINES.map((baseline) => ratioText(row.ratios[baseline])),
+      ...names.map((one) => ratioText(row.ratios[one])),
     ]),
   ];
   const widths = header.map((_, column) => Math.max(...table.map((line) => line[column].length)));

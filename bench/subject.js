@@ -11,43 +11,66 @@ const cluster = require('node:cluster');
 const fs = require('node:fs');
 const { performance } = require('node:perf_hooks');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { cases, check, deepCheck, fill, keysOf, smallValue } = require('./cases');
+const { cases, nearCases, check, deepCheck, fill, keysOf, smallValue } = require('./cases');
 
 const spec = JSON.parse(process.argv[2]);
 
-async function openCache() {
-  if (spec.kind === 'lru-cache') return inProcess();
+async function openCache(frozen = false) {
+  if (spec.kind === 'lru-cache')
+    return inProcess(
+      (value) => value,
+      (value) => value,
+    );
+  if (spec.kind === 'lru-json') return inProcess(JSON.stringify, JSON.parse);
   const LRUCache = require(spec.path);
   // 1.5.24 has no getInstance; its messages are answered in order, so nothing can overtake the creation.
   if (!LRUCache.getInstance) return new LRUCache(spec.options);
-  const opened = await LRUCache.getInstance(spec.options);
+  const options = frozen ? { ...spec.options, freeze: true } : spec.options;
+  const opened = await LRUCache.getInstance(options);
   const { kind, reason } = opened.transport?.() ?? {};
   if (kind && spec.transport && kind !== spec.transport) throw new Error(`uses ${kind}: ${reason}`);
   return opened;
 }
 
-/** `lru-cache` 11 with the calls of the cases; it holds references and shares with nobody. */
-function inProcess() {
+/**
+ * `lru-cache` 11 with the calls of the cases, each awaited as a Promise; it shares with nobody. `encode` and `decode` make
+ * of a value what it holds, and back: the value itself, or its JSON.
+ */
+function inProcess(encode, decode) {
   const { LRUCache } = require(spec.path);
   const store = new LRUCache({ max: spec.options.max });
+  const read = (key) => {
+    const held = store.get(key);
+    return held === undefined ? undefined : decode(held);
+  };
   return {
-    get: (key) => store.get(key),
-    has: (key) => store.has(key),
-    set: (key, value) => (store.set(key, value), true),
+    get: (key) => Promise.resolve(read(key)),
+    has: (key) => Promise.resolve(store.has(key)),
+    set: (key, value, maxAge) => {
+      store.set(key, encode(value), maxAge ? { ttl: maxAge } : undefined);
+      return Promise.resolve(true);
+    },
     incr: (key) => {
       const count = (store.get(key) || 0) + 1;
       store.set(key, count);
-      return count;
+      return Promise.resolve(count);
     },
+    mSet: (pairs) => {
+      for (const key of Object.keys(pairs)) store.set(key, encode(pairs[key]));
+      return Promise.resolve(true);
+    },
+    length: () => Promise.resolve(store.size),
     mGet: (keys) => {
       const found = {};
-      for (const key of keys) found[key] = store.get(key);
-      return found;
+      for (const key of keys) found[key] = read(key);
+      return Promise.resolve(found);
     },
   };
 }
 
 let cache;
+/** As `cache`, with `freeze: true`. */
+let frozen;
 const started = new Map();
 
 async function runFor(test, ms) {
@@ -117,7 +140,9 @@ const commands = {
     let test = started.get(name);
     if (!test) {
       // Each worker has keys of its own: what one sets, another does not expect.
-      test = cases[name].start(cache, `${name}${cluster.worker?.id ?? ''}`);
+      const { start, ...which } = cases[name] ?? nearCases[name];
+      if (which.frozen) frozen ??= await openCache(true);
+      test = start(which.frozen ? frozen : cache, `${name}${cluster.worker?.id ?? ''}`);
       started.set(name, test);
       await test.setup();
       await runFor(test, ms);
