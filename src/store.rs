@@ -195,7 +195,6 @@ impl Store {
     fn try_lock(&self, patience: Duration) -> Result<Guard<'_>> {
         let inner = self.inner.try_lock();
         let inner = inner.or_else(|| self.inner.try_lock_for(patience));
-        #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
         let mut inner = inner.ok_or_else(Error::busy)?;
         if inner
             .holder
@@ -206,8 +205,12 @@ impl Store {
         #[cfg(target_os = "linux")]
         {
             let is_held = inner.holder.is_some();
-            let Place::Shared(segment) = inner.cache.storage_mut() else {
-                return Ok(Guard { inner, locked: None });
+            let segment = match inner.cache.storage_mut() {
+                Place::Shared(segment) => segment,
+                Place::Heap(heap) => {
+                    heap.refresh();
+                    return Ok(Guard { inner, locked: None });
+                }
             };
             if is_held {
                 segment.forget();
@@ -226,7 +229,11 @@ impl Store {
             Ok(guard)
         }
         #[cfg(not(target_os = "linux"))]
-        Ok(Guard { inner })
+        {
+            let Place::Heap(heap) = inner.cache.storage_mut();
+            heap.refresh();
+            Ok(Guard { inner })
+        }
     }
 }
 

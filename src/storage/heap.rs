@@ -1,9 +1,13 @@
 //! The private store of one process, on the crate `lru`. Values lie off the JavaScript heap; one that is a
 //! JavaScript value lies in JavaScript and holds a slot here.
 
-use lru::LruCache;
+pub mod versions;
 
-use super::{Entry, Limits, Stamp, Storage};
+use lru::LruCache;
+use std::cell::{Cell, RefCell};
+
+use self::versions::Versions;
+use super::{Entry, Limits, Seen, Stamp, Storage};
 use crate::{
     error::Result,
     key::Key,
@@ -15,6 +19,8 @@ use crate::{
 struct HeapEntry {
     value: OwnedValue,
     stamp: Stamp,
+    /// Its row in [`Versions`]; 0 for none.
+    row: Cell<u32>,
 }
 
 /// What an entry takes besides the bytes of its key and value: its node, its share of the table, and what the
@@ -30,6 +36,10 @@ pub struct HeapStorage {
     slots: Slots,
     /// Of all entries, see [`Storage::size`].
     size: usize,
+    /// What JavaScript reads without a call, once it wants to.
+    versions: Option<Box<RefCell<Versions>>>,
+    /// The entry that was found or stored last.
+    seen: Cell<Option<Seen>>,
 }
 
 impl HeapStorage {
@@ -40,7 +50,47 @@ impl HeapStorage {
             limits: Limits::default(),
             slots,
             size: 0,
+            versions: None,
+            seen: Cell::default(),
         }
+    }
+
+    /// What JavaScript reads without a call, from now on.
+    pub fn versions(&mut self) -> &mut Versions {
+        self.versions.get_or_insert_default().get_mut()
+    }
+
+    /// Brings the order of recency up to date with the uses that JavaScript has recorded.
+    #[inline]
+    pub fn refresh(&mut self) {
+        if let Some(versions) = &mut self.versions
+            && versions.get_mut().has_uses()
+        {
+            for key in versions.get_mut().uses() {
+                self.entries.promote(key);
+            }
+        }
+    }
+
+    /// Keeps what [`Storage::seen`] tells of an entry.
+    #[inline]
+    fn see(
+        versions: &Option<Box<RefCell<Versions>>>,
+        seen: &Cell<Option<Seen>>,
+        key: &[u8],
+        stored: &HeapEntry,
+    ) {
+        let Some(versions) = versions else { return };
+        let mut versions = versions.borrow_mut();
+        if stored.row.get() == 0 {
+            stored.row.set(versions.add(key).unwrap_or(0));
+        }
+        let row = stored.row.get();
+        seen.set(Some(Seen {
+            row,
+            version: versions.of(row),
+            stamp: stored.stamp,
+        }));
     }
 
     /// Every entry, least recent first.
@@ -63,7 +113,17 @@ impl HeapStorage {
         }
     }
 
+    /// Ends the version of an entry that is gone.
+    fn forget_row(versions: &Option<Box<RefCell<Versions>>>, stored: &HeapEntry) {
+        if let (Some(versions), 1..) = (versions, stored.row.get()) {
+            versions.borrow_mut().remove(stored.row.get());
+        }
+    }
+
     fn empty(&mut self) {
+        if let Some(versions) = &mut self.versions {
+            versions.get_mut().clear();
+        }
         for (_, old) in &self.entries {
             self.discard(old.value.as_ref());
         }
@@ -75,6 +135,7 @@ impl HeapStorage {
     /// Accounts for an entry that was taken out.
     fn gone(&mut self, key: &Key, old: &HeapEntry) {
         self.size -= size_of_entry(key.as_bytes(), old.value.as_ref());
+        Self::forget_row(&self.versions, old);
         self.discard(old.value.as_ref());
     }
 }
@@ -97,7 +158,17 @@ impl Storage for HeapStorage {
         self.limits
     }
 
+    fn seen(&self) -> Option<Seen> {
+        self.seen.take()
+    }
+
     fn set_limits(&mut self, limits: Limits) {
+        let before = (self.limits.max_age, self.limits.allow_stale);
+        if let Some(versions) = &mut self.versions
+            && before != (limits.max_age, limits.allow_stale)
+        {
+            versions.get_mut().change_epoch();
+        }
         self.limits = limits;
     }
 
@@ -115,12 +186,18 @@ impl Storage for HeapStorage {
 
     fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         let stored = self.entries.get(key);
-        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
+        Ok(stored.map(|stored| {
+            Self::see(&self.versions, &self.seen, key, stored);
+            (stored.value.as_ref(), stored.stamp)
+        }))
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         let stored = self.entries.peek(key);
-        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
+        Ok(stored.map(|stored| {
+            Self::see(&self.versions, &self.seen, key, stored);
+            (stored.value.as_ref(), stored.stamp)
+        }))
     }
 
     fn least_recent(&self) -> Result<Option<Entry<'_>>> {
@@ -132,10 +209,20 @@ impl Storage for HeapStorage {
         let stored = HeapEntry {
             value: value.to_owned(),
             stamp,
+            row: Cell::new(0),
         };
         match self.entries.get_mut(key) {
             Some(place) => {
                 let old = std::mem::replace(place, stored);
+                place.row.set(old.row.get());
+                if let (Some(versions), 1..) = (&mut self.versions, old.row.get()) {
+                    versions.get_mut().renew(old.row.get());
+                    self.seen.set(Some(Seen {
+                        row: old.row.get(),
+                        version: versions.get_mut().of(old.row.get()),
+                        stamp,
+                    }));
+                }
                 self.size = self.size - old.value.as_ref().bytes().len() + value.bytes().len();
                 // An entry that is set again may keep its slot.
                 let same =
@@ -179,12 +266,17 @@ impl Storage for HeapStorage {
 
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
         let Self {
-            entries, slots, size, ..
+            entries,
+            slots,
+            size,
+            versions,
+            ..
         } = self;
         entries.retain(|key, stored| {
             let kept = keep(stored.stamp);
             if !kept {
                 *size -= size_of_entry(key.as_bytes(), stored.value.as_ref());
+                Self::forget_row(versions, stored);
                 if let OwnedValue::Slot(slot) = stored.value {
                     slots.free(slot);
                 }
@@ -255,6 +347,93 @@ mod tests {
         );
         assert!(storage.remove_least_recent().unwrap());
         assert_eq!(order(&storage), [2, 1, 3]);
+    }
+
+    /// Writes a use as `lib/near/ring.js` does.
+    fn use_row(storage: &mut HeapStorage, seen: Seen) {
+        let ring = storage.versions().ring();
+        let ring = ring.get();
+        let head = ring.head.get();
+        let record = &ring.records[head as usize % 1024];
+        record.row.set(seen.row);
+        record.version.set(seen.version);
+        ring.head.set(head.wrapping_add(1));
+    }
+
+    fn see(storage: &mut HeapStorage, n: u32) -> Seen {
+        storage.peek(&n.to_le_bytes()).unwrap();
+        storage.seen().unwrap()
+    }
+
+    #[test]
+    fn uses_that_javascript_records_count_in_their_order() {
+        let mut storage = numbered(4);
+        storage.versions();
+        let seen = [0, 1, 2].map(|n| see(&mut storage, n));
+        for n in [2, 0, 1, 1, 0] {
+            use_row(&mut storage, seen[n]);
+        }
+        storage.refresh();
+        assert_eq!(order(&storage), [0, 1, 2, 3]);
+        // More than fit, in a ring that begins anew.
+        for n in 0..3000 {
+            use_row(&mut storage, seen[n % 2]);
+        }
+        storage.refresh();
+        assert_eq!(order(&storage), [1, 0, 2, 3]);
+    }
+
+    #[test]
+    fn a_version_ends_with_its_entry_by_each_way_out() {
+        let mut storage = numbered(6);
+        storage.versions();
+        let seen: Vec<_> = (0..6).map(|n| see(&mut storage, n)).collect();
+        let counts = |storage: &mut HeapStorage| {
+            let versions = storage.versions();
+            seen.iter()
+                .map(|seen| versions.of(seen.row) == seen.version)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&mut storage), [true; 6]);
+        storage.put(&4u32.to_le_bytes(), Value::Null, STAMP).unwrap();
+        storage.remove(&1u32.to_le_bytes()).unwrap();
+        storage.remove_least_recent().unwrap();
+        storage.retain_stamps(|stamp| stamp.set_at != 2.0);
+        assert_eq!(counts(&mut storage), [false, false, false, true, false, true]);
+        let again = see(&mut storage, 4);
+        assert!(again.version > seen[5].version, "versions do not come again");
+        let control = storage.versions().control();
+        let epoch = control.get().epoch.get();
+        storage.set_limits(Limits {
+            max: 9.0,
+            ..Limits::default()
+        });
+        assert_eq!(control.get().epoch.get(), epoch);
+        storage.set_limits(Limits {
+            max_age: 9.0,
+            ..Limits::default()
+        });
+        assert_eq!(control.get().epoch.get(), epoch + 2);
+        storage.clear().unwrap();
+        assert_eq!(counts(&mut storage), [false; 6]);
+        assert_eq!(control.get().epoch.get(), epoch + 4);
+        drop(storage);
+        assert_eq!(control.get().epoch.get() & 1, 1, "nothing counts any more");
+    }
+
+    #[test]
+    fn a_use_of_an_entry_that_is_gone_counts_for_no_other() {
+        let mut storage = numbered(3);
+        storage.versions();
+        let seen = see(&mut storage, 0);
+        use_row(&mut storage, seen);
+        use_row(&mut storage, Seen { row: 99, ..seen });
+        use_row(&mut storage, Seen { row: 0, ..seen });
+        storage.remove(&0u32.to_le_bytes()).unwrap();
+        let other = see(&mut storage, 1);
+        assert_eq!(other.row, seen.row, "the row is another's");
+        storage.refresh();
+        assert_eq!(order(&storage), [2, 1]);
     }
 
     #[test]

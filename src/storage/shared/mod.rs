@@ -64,7 +64,7 @@ mod head;
 #[cfg(target_os = "linux")]
 mod headroom;
 pub mod kernel;
-mod layout;
+pub(in crate::storage) mod layout;
 #[cfg(target_os = "linux")]
 pub mod lock;
 #[cfg(target_os = "linux")]

@@ -3,7 +3,8 @@
 //!
 //! - Times of use come from one shared counter (`control.uses`), so that uses by several processes that do not overlap keep
 //!   their order. Whoever applies the rings loads the counter before the heads and leaves records of later times where they
-//!   are: a use that comes later is never applied before one that came earlier.
+//!   are: a use that comes later is never applied before one that came earlier. A thread may take several times at once, and
+//!   uses them up for as long as the counter stays where it was.
 //! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
 //!   whether a process that was killed had applied it already.
 //! - Nothing in a ring is trusted: a head that is more than a ring's size above the tail empties the ring, a row that is none
@@ -31,11 +32,12 @@ impl<M: Memory> Edit<M> {
     #[inline]
     pub(super) fn apply_rings(&self) -> Checked<()> {
         let header = self.header();
-        let uses = header.control.uses.acquire();
-        if uses == header.clock.get() as u32 {
+        if header.control.uses.acquire() == header.clock.get() as u32 {
             return Ok(());
         }
-        self.apply_up_to(self.time_of(uses))
+        // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
+        // moved on, so a use that comes after this moment has a later time.
+        self.apply_up_to(self.time_of(header.control.uses.add_one()))
     }
 
     fn apply_up_to(&self, cut: u64) -> Checked<()> {

@@ -22,8 +22,9 @@ use crate::{
 /// How many rows of a bucket a reader looks at. A bucket has one row on average.
 const LONGEST: u32 = 64;
 
-/// Uses after which a thread whose ring is half full takes the lock if it is free.
-const REMIND: u32 = 64;
+/// Records from one look at a ring's tail to the next, in JavaScript (`lib/near/ring.js`): there is room for as many, or none
+/// is written at a multiple of this number.
+const STRIDE: u32 = 64;
 
 /// How often a reader tries before it takes the lock.
 const TRIES: u32 = 3;
@@ -106,13 +107,14 @@ impl<M: Memory> Edit<M> {
         let ring = self.ring_at(ring)?;
         let head = ring.head.get();
         let waiting = head.wrapping_sub(ring.tail.get());
-        if waiting < RECORDS {
+        let at_stride = head % STRIDE == 0;
+        if waiting <= RECORDS - STRIDE || (waiting < RECORDS && !at_stride) {
             let record = &ring.records[(head % RECORDS) as usize];
             record.row.set(seen.row);
             record.version.set(seen.version);
             record.time.set(self.header().control.uses.add_one());
             ring.head.publish(head.wrapping_add(1));
         }
-        Ok(waiting >= RECORDS / 2 && head % REMIND == 0)
+        Ok(waiting >= RECORDS / 2 && at_stride)
     }
 }

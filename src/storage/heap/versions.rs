@@ -1,0 +1,233 @@
+//! What JavaScript reads of a heap storage without a call (`lib/near/`), in the form that a segment has: a gate and an epoch, a
+//! version for each entry, a ring of uses. All of it belongs to one thread: JavaScript writes the ring between calls, and
+//! Rust reads it in calls.
+//!
+//! An entry has a row here from its first read on that JavaScript remembers; other entries cost nothing.
+
+use slab::Slab;
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    marker::PhantomData,
+    ptr::NonNull,
+    sync::Arc,
+};
+
+use crate::storage::shared::layout::{Control, Float, RECORDS, Ring, VERSIONS_PER_PIECE};
+
+/// Fresh memory of one `T`, all of whose bits may be 0, shared with JavaScript.
+#[derive(Debug)]
+pub struct Zeroed<T> {
+    at: NonNull<T>,
+    _owned: PhantomData<T>,
+}
+
+/// What [`Zeroed`] may hold.
+///
+/// # Safety
+/// All bits 0 is a value, every part is an atomic, and nothing is to be dropped.
+pub unsafe trait Plain {}
+
+// SAFETY: structs of atomics.
+unsafe impl Plain for Control {}
+// SAFETY: as above.
+unsafe impl Plain for Ring {}
+// SAFETY: as above.
+unsafe impl Plain for [Float; VERSIONS_PER_PIECE as usize] {}
+
+impl<T: Plain> Zeroed<T> {
+    /// Fresh memory. The system gives pages only where they are written.
+    fn new() -> Self {
+        // SAFETY: none of the types has the size 0.
+        let at = unsafe { alloc_zeroed(Layout::new::<T>()) };
+        let at = NonNull::new(at.cast()).unwrap_or_else(|| handle_alloc_error(Layout::new::<T>()));
+        Self {
+            at,
+            _owned: PhantomData,
+        }
+    }
+
+    pub(super) fn get(&self) -> &T {
+        // SAFETY: allocated in `new`, all bits 0 are a value, and only ever changed as atomics.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+impl<T> Zeroed<T> {
+    /// Where the memory starts.
+    pub fn base(&self) -> NonNull<u8> {
+        self.at.cast()
+    }
+
+    /// How many bytes there are.
+    pub const fn len(&self) -> usize {
+        size_of::<T>()
+    }
+
+    /// Never.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+// SAFETY: the memory belongs to the value, and is all atomics.
+unsafe impl<T> Send for Zeroed<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Zeroed<T> {}
+
+impl<T> Drop for Zeroed<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout; nothing in it is to be dropped.
+        unsafe { dealloc(self.at.as_ptr().cast(), Layout::new::<T>()) };
+    }
+}
+
+/// Versions of a million rows.
+pub type Piece = Zeroed<[Float; VERSIONS_PER_PIECE as usize]>;
+
+/// The entry of a row.
+#[derive(Debug)]
+struct Row {
+    key: Box<[u8]>,
+    /// The number of the last round of [`Versions::uses`] in which it was listed.
+    round: u64,
+}
+
+/// Rows, versions, uses. Row 0 is none.
+#[derive(Debug)]
+pub struct Versions {
+    control: Arc<Zeroed<Control>>,
+    ring: Arc<Zeroed<Ring>>,
+    pieces: Vec<Arc<Piece>>,
+    rows: Slab<Row>,
+    last: f64,
+    rounds: u64,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self {
+            control: Arc::new(Zeroed::new()),
+            ring: Arc::new(Zeroed::new()),
+            pieces: vec![],
+            rows: Slab::new(),
+            last: 0.0,
+            rounds: 0,
+        }
+    }
+}
+
+impl Versions {
+    /// Gate, epoch and count of uses, for JavaScript.
+    pub fn control(&self) -> Arc<Zeroed<Control>> {
+        self.control.clone()
+    }
+
+    /// The ring of uses, for JavaScript.
+    pub fn ring(&self) -> Arc<Zeroed<Ring>> {
+        self.ring.clone()
+    }
+
+    /// Versions, for JavaScript; `None` beyond the rows there are.
+    pub fn piece(&self, piece: u32) -> Option<Arc<Piece>> {
+        self.pieces.get(piece as usize).cloned()
+    }
+
+    fn version(&self, row: u32) -> Option<&Float> {
+        let piece = self.pieces.get((row / VERSIONS_PER_PIECE) as usize)?;
+        Some(&piece.get()[(row % VERSIONS_PER_PIECE) as usize])
+    }
+
+    /// The row of an entry that has none yet; `None`: there are too many.
+    pub fn add(&mut self, key: &[u8]) -> Option<u32> {
+        let row = u32::try_from(self.rows.vacant_key() + 1).ok()?;
+        while self.pieces.len() <= (row / VERSIONS_PER_PIECE) as usize {
+            self.pieces.push(Arc::new(Piece::new()));
+        }
+        self.rows.insert(Row {
+            key: key.into(),
+            round: 0,
+        });
+        self.renew(row);
+        Some(row)
+    }
+
+    /// The version of a row.
+    pub fn of(&self, row: u32) -> f64 {
+        self.version(row).map_or(0.0, Float::get)
+    }
+
+    /// Ends the version of a row, whose entry has changed, and begins another.
+    pub fn renew(&mut self, row: u32) {
+        self.last += 1.0;
+        if let Some(version) = self.version(row) {
+            version.set(self.last);
+        }
+    }
+
+    /// Ends the version of a row, whose entry is gone.
+    pub fn remove(&mut self, row: u32) {
+        if let Some(version) = self.version(row) {
+            version.set(0.0);
+            self.rows.try_remove(row as usize - 1);
+        }
+    }
+
+    /// Ends every version.
+    pub fn clear(&mut self) {
+        for (at, _) in &self.rows {
+            if let Some(version) = self.version(at as u32 + 1) {
+                version.set(0.0);
+            }
+        }
+        self.rows = Slab::new();
+        self.change_epoch();
+    }
+
+    /// Nothing counts any more that was read before.
+    pub fn change_epoch(&self) {
+        let epoch = &self.control.get().epoch;
+        epoch.set(epoch.get().wrapping_add(2));
+    }
+
+    /// Whether there are uses that [`Versions::uses`] would list.
+    #[inline(always)]
+    pub fn has_uses(&self) -> bool {
+        let ring = self.ring.get();
+        ring.head.get() != ring.tail.get()
+    }
+
+    /// The keys of the entries that JavaScript has used since the last time, each once, in the order of their last uses.
+    pub fn uses(&mut self) -> Vec<&[u8]> {
+        let ring = self.ring.get();
+        let (head, tail) = (ring.head.get(), ring.tail.get());
+        ring.tail.set(head);
+        self.rounds += 1;
+        let mut used = vec![];
+        for back in 1..=head.wrapping_sub(tail).min(RECORDS) {
+            let record = &ring.records[(head.wrapping_sub(back) % RECORDS) as usize];
+            let (at, version) = (record.row.get(), record.version.get());
+            if version != self.of(at) {
+                continue;
+            }
+            if let Some(row) = self.rows.get_mut((at as usize).wrapping_sub(1))
+                && row.round != self.rounds
+            {
+                row.round = self.rounds;
+                used.push(at as usize - 1);
+            }
+        }
+        let rows = &self.rows;
+        used.into_iter()
+            .rev()
+            .filter_map(|at| rows.get(at).map(|row| &*row.key))
+            .collect()
+    }
+}
+
+/// The entries are elsewhere, or gone: nothing counts any more that was read before.
+impl Drop for Versions {
+    fn drop(&mut self) {
+        let epoch = &self.control.get().epoch;
+        epoch.set(epoch.get() | 1);
+    }
+}
