@@ -276,11 +276,20 @@ describeShared('a call that only the primary can answer', () => {
   async function whileBlocked(worker, fn, ...args) {
     const shared = new Int32Array(new SharedArrayBuffer(4));
     const file = path.join(os.tmpdir(), `${unique('blocked')}-${process.pid}`);
-    const done = worker.run(fn, file, ...args);
+    const blocked = `${file}.blocked`;
+    // The system may stop this process before it is blocked: the worker begins when the second file is there.
+    const whenBlocked = `async (context, file, ...args) => {
+      const { existsSync } = context.require('node:fs');
+      while (!existsSync(file + '.blocked')) await new Promise((resolve) => setTimeout(resolve, 1));
+      return (${fn})(context, file, ...args);
+    }`;
+    const done = worker.run(whenBlocked, file, ...args);
     // The worker has its orders when the system has taken them.
     await sleep(0);
+    fs.writeFileSync(blocked, '');
     const limit = performance.now() + TIMEOUT;
     while (!fs.existsSync(file) && performance.now() < limit) Atomics.wait(shared, 0, 0, 1);
+    fs.rmSync(blocked);
     assert.ok(fs.existsSync(file), 'the worker came to its end while this process was blocked');
     fs.rmSync(file);
     return done;

@@ -389,6 +389,7 @@ impl Place {
 
     /// Whether this process does a scheduled prune at the time `now`. `due` decides that by the time of the last scheduled
     /// prune (both in milliseconds since the epoch). If it is done here, `now` becomes that time.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub fn take_tick(&mut self, now: f64, due: impl FnOnce(f64) -> bool) -> bool {
         match self {
             // No other process has the schedule of this cache.
