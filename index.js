@@ -4,13 +4,13 @@
 const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
-const { LRUCache } = require('./lib/lru-cache');
+const { LRUCache } = require('./lib/store/lru-cache');
 const { readOptions } = require('./lib/options');
-const { stopSharing } = require('./lib/sharing');
+const { stopSharing } = require('./lib/transport/shared-memory');
 
 // A process is one or the other for life; it loads only the side it is.
-const primary = cluster.isWorker ? undefined : require('./lib/primary');
-const Client = primary ? primary.LocalClient : require('./lib/worker').WorkerClient;
+const primary = cluster.isWorker ? undefined : require('./lib/transport/server');
+const Client = primary ? primary.LocalClient : require('./lib/transport/channel').WorkerClient;
 
 /** Where an instance keeps the client its calls go through. */
 const CLIENT = Symbol('client');

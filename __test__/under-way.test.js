@@ -1,9 +1,9 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { UnderWay } = require('../lib/under-way');
+const { UnderWay } = require('../lib/transport/under-way');
 const { passes } = require('../lib/errors');
-const { Pauses } = require('../lib/waiting');
+const { Pauses } = require('../lib/store/retry-queue');
 
 describe('calls that are under way as messages', () => {
   it('hold up calls on their keys, and on all keys', () => {

@@ -23,10 +23,10 @@ const {
   decodeKey,
   encodeValue,
   decodeValue,
-} = require('./codec');
+} = require('./transport/envelope');
 const { CODES, makeError } = require('./errors');
 const { define } = require('./define');
-const { bulk, sharedKey } = require('./lru-cache');
+const { bulk, sharedKey } = require('./store/lru-cache');
 const { numberJson, optionJson } = require('./options');
 
 const nothing = () => undefined;

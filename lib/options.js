@@ -1,6 +1,6 @@
 'use strict';
 
-const { checkOptions } = require('./native');
+const { checkOptions } = require('./native/loader');
 const { CODES, makeError } = require('./errors');
 
 /** Milliseconds that a worker's call waits for its answer. */

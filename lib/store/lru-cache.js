@@ -2,14 +2,14 @@
 
 const { types } = require('util');
 const v8 = require('v8');
-const native = require('./native');
+const native = require('../native/loader');
 
 // The calls that must be fast: a constant is, a property of the addon's exports is not.
 const { get, getMany, has, incr, keep, peek, put, set, setMany } = native;
 
-const { define } = require('./define');
-const { CODES, makeError } = require('./errors');
-const { lruCacheOptions, optionJson } = require('./options');
+const { define } = require('../define');
+const { CODES, makeError } = require('../errors');
+const { lruCacheOptions, optionJson } = require('../options');
 
 /** What is in a table's `state`; see `src/addon/caches.rs`. */
 const OUTCOME = 0;

@@ -5,14 +5,14 @@
  * it. `lib/worker.js` has the messages.
  */
 
-const { NativeRegistry, handle } = require('./native');
-const { debug } = require('./debug');
-const { CODES, concernsStore, makeError, passes } = require('./errors');
-const { KIND } = require('./codec');
-const { LRUCache, Opened, Table } = require('./lru-cache');
-const { identity, parent } = require('./peers');
+const { NativeRegistry, handle } = require('../native/loader');
+const { debug } = require('../debug');
+const { CODES, concernsStore, makeError, passes } = require('../errors');
+const { KIND } = require('./envelope');
+const { LRUCache, Opened, Table } = require('../store/lru-cache');
+const { identity, parent } = require('./siblings');
 const { UnderWay } = require('./under-way');
-const { Pauses, Waiting } = require('./waiting');
+const { Pauses, Waiting } = require('../store/retry-queue');
 
 const { BUSY, ELSEWHERE, MOVED } = CODES;
 

@@ -1,12 +1,12 @@
-// What `lib/native.js` gives: what the build declares in `binding.d.ts`, and the functions that
+// What `lib/native/loader.js` gives: what the build declares in `binding.d.ts`, and the functions that
 // `src/addon/store.rs` registers by hand. `__test__/lists.test.js` compares the names with the addon's exports.
 
-export * from '../binding';
+export * from '../../binding';
 
 declare global {
   /** An error as data, in declarations that the build writes. */
   type ErrorData = [name: string, message: string, code: string];
-  /** A part of a reply, see `lib/primary.js`: text, pieces to complete, or what is left of the batch. */
+  /** A part of a reply, see `lib/transport/server.js`: text, pieces to complete, or what is left of the batch. */
   type ReplyPart = any;
 }
 

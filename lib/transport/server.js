@@ -8,16 +8,16 @@
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
 const { randomUUID } = require('crypto');
-const { NativeRegistry, handle } = require('./native');
-const { NOTHING, decodeValue, encodeValue } = require('./codec');
-const { commands } = require('./commands');
-const { CODES, failSafe, makeError, unknownCommand } = require('./errors');
-const { debug } = require('./debug');
-const { LRUCache, Opened, Table, bulk } = require('./lru-cache');
-const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('./options');
-const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isHello, isOurs } = require('./protocol');
-const { whyNot } = require('./sharing');
-const { Waiting } = require('./waiting');
+const { NativeRegistry, handle } = require('../native/loader');
+const { NOTHING, decodeValue, encodeValue } = require('./envelope');
+const { commands } = require('../commands');
+const { CODES, failSafe, makeError, unknownCommand } = require('../errors');
+const { debug } = require('../debug');
+const { LRUCache, Opened, Table, bulk } = require('../store/lru-cache');
+const { DEFAULT_TIMEOUT, LONGEST_TIMER, timeoutOf } = require('../options');
+const { MESSAGE_LENGTH, REPLY_LENGTH, SOURCE, isHello, isOurs } = require('./envelope');
+const { whyNot } = require('./shared-memory');
+const { Waiting } = require('../store/retry-queue');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { clearTimeout, performance, setInterval, setTimeout } = globalThis;

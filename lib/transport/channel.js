@@ -7,15 +7,15 @@
  */
 
 const { randomUUID } = require('crypto');
-const { commands, executeCommand } = require('./commands');
-const { CODES, failSafe, makeError, passes, unknownCommand } = require('./errors');
-const { KIND } = require('./codec');
-const { LONGEST_TIMER, timeoutOf } = require('./options');
-const { bulk, sharedKey } = require('./lru-cache');
-const { hasPrimary } = require('./peers');
-const { MESSAGE_LENGTH, SOURCE, isHello, isOurs } = require('./protocol');
-const { whyNot } = require('./sharing');
-const { Space } = require('./space');
+const { commands, executeCommand } = require('../commands');
+const { CODES, failSafe, makeError, passes, unknownCommand } = require('../errors');
+const { KIND } = require('./envelope');
+const { LONGEST_TIMER, timeoutOf } = require('../options');
+const { bulk, sharedKey } = require('../store/lru-cache');
+const { hasPrimary } = require('./siblings');
+const { MESSAGE_LENGTH, SOURCE, isHello, isOurs } = require('./envelope');
+const { whyNot } = require('./shared-memory');
+const { Space } = require('./namespace');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { performance, setImmediate, setTimeout } = globalThis;
