@@ -4,23 +4,28 @@
 const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
+const { CODES, makeError } = require('./lib/errors');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
-// A process is one or the other for life; it loads only the side it is.
-const primary = cluster.isWorker ? undefined : require('./lib/transport/server');
-const Client = primary ? primary.LocalClient : require('./lib/transport/channel').WorkerClient;
+// A process is a worker or not for life. It loads only the side that it is.
+const primary = cluster.isWorker ? undefined : require('./lib/transport/caches');
+const Client = primary
+  ? require('./lib/transport/local-client').LocalClient
+  : require('./lib/transport/worker-client').WorkerClient;
 
 /** Where an instance keeps the client its calls go through. */
 const CLIENT = Symbol('client');
 
-/** What only the primary has; the text of the error is that of 1.x. */
+/** What only the primary has. The message of the error is that of 1.x. */
 function requirePrimary() {
   if (primary) return primary;
-  throw new Error(
+  throw makeError([
+    'Error',
     'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.',
-  );
+    CODES.NOT_PRIMARY,
+  ]);
 }
 
 /**
@@ -180,7 +185,7 @@ class LRUCacheForClustersAsPromised {
   }
 }
 
-primary?.listen();
+if (primary) require('./lib/transport/server').listen();
 
 // Without a type: the checker takes the statics below for a second declaration.
 module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);

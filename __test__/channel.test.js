@@ -486,9 +486,9 @@ describe('a worker', () => {
 
 describe('calls that are made again', () => {
   it('go on behind one that throws, which is over', async () => {
-    const { Waiting } = require('../lib/store/retry-queue');
+    const { RetryQueue } = require('../lib/store/retry-queue');
     const idle = new Promise((resolve) => {
-      const queue = new Waiting(() => resolve(queue.length));
+      const queue = new RetryQueue(() => resolve(queue.length));
       const made = [];
       queue.add(() => made.push('first') > 0);
       queue.add(() => {

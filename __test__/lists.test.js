@@ -10,7 +10,7 @@ const ts = require('typescript');
 
 const { KIND } = require('../lib/transport/envelope');
 const { CODES } = require('../lib/errors');
-const { IS, STATE } = require('../lib/store/lru-cache');
+const { IS, STATE } = require('../lib/store/value-table');
 const native = require('../lib/native/loader');
 
 const root = path.join(__dirname, '..');
@@ -34,8 +34,8 @@ describe('lists that Rust and JavaScript both have', () => {
       text,
     ]);
     assert.ok(codes.length > 0);
-    const { TIMED_OUT, ...shared } = CODES;
-    assert.strictEqual(TIMED_OUT, 'ETIMEDOUT');
+    const { NOT_PRIMARY, TIMED_OUT, ...shared } = CODES;
+    assert.deepStrictEqual([NOT_PRIMARY, TIMED_OUT], ['ERR_NOT_PRIMARY', 'ETIMEDOUT']);
     assert.deepStrictEqual(shared, Object.fromEntries(codes));
   });
 
@@ -65,12 +65,19 @@ describe('lists that Rust and JavaScript both have', () => {
     }
     assert.strictEqual(ask('"no such command"')[1], KIND.ERROR);
     assert.strictEqual(ask('"get","no such key"')[1], KIND.MISS);
-    // `OWN` is written in lib/transport/server.js; the head of the file in Rust describes every kind.
+    // The head of the file in Rust describes every kind.
     const described = read('src', 'protocol.rs').matchAll(/^\/\/! \| (\d+) \|/gm);
     assert.deepStrictEqual(
       Array.from(described, ([, kind]) => Number(kind)),
       Object.values(KIND),
     );
+  });
+
+  it('kinds of answers have names in lib/transport/server.js', () => {
+    const server = read('lib', 'transport', 'server.js');
+    for (const name of ['JSON', 'ERROR', 'OWN']) assert.ok(server.includes(`KIND.${name}},`), name);
+    // The kind as a number, as in `4,${…}` and `${id},6,…`.
+    assert.deepStrictEqual(server.match(/[`,]\d,[^`\n]*`/g), null);
   });
 
   it('results of calls on a cache', () => {

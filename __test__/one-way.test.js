@@ -24,9 +24,14 @@ const RULES = [
     to: /./,
   },
   {
-    name: 'parts of the transport without state know nothing of the product',
-    from: /^lib\/(store\/retry-queue|transport\/(deadline|shared-memory|siblings|under-way))\.js$/,
-    to: /^(?!lib\/options\.js$)/,
+    name: 'the queue of calls that are made again knows nothing of the product',
+    from: /^lib\/store\/retry-queue\.js$/,
+    to: /./,
+  },
+  {
+    name: 'parts of the transport that send and receive nothing know the form of calls and messages alone',
+    from: /^lib\/transport\/(call|clones|deadline|outbox|shared-memory|siblings|under-way)\.js$/,
+    to: /^(?!lib\/(options|transport\/(call|envelope))\.js$)/,
   },
   {
     name: 'the form of messages knows errors and options alone',
@@ -47,19 +52,19 @@ const RULES = [
   },
   {
     name: "the worker's side never loads the primary's",
-    from: /^lib\/transport\/(worker-client|channel|attachment|namespace)\.js$/,
+    from: /^lib\/transport\/(worker-client|channel|attachment|attachment-runner)\.js$/,
     to: /^lib\/transport\/(server|local-client|caches)\.js$/,
     reaches: true,
   },
   {
     name: "the primary's side never loads the worker's",
     from: /^lib\/transport\/(server|local-client|caches)\.js$/,
-    to: /^lib\/transport\/(worker-client|channel|attachment|namespace)\.js$/,
+    to: /^lib\/transport\/(worker-client|channel|attachment|attachment-runner)\.js$/,
     reaches: true,
   },
   {
-    name: 'the server answers; calls of this process are the business of its client',
-    from: /^lib\/transport\/caches\.js$/,
+    name: 'the server and the local client know the caches, and not each other',
+    from: /^lib\/transport\/(caches|server|local-client)\.js$/,
     to: /^lib\/transport\/(server|local-client)\.js$/,
     reaches: true,
   },

@@ -26,7 +26,8 @@ const {
 } = require('./transport/envelope');
 const { CODES, makeError } = require('./errors');
 const { define } = require('./define');
-const { bulk, sharedKey } = require('./store/lru-cache');
+const { sharedKey } = require('./store/copies');
+const { bulk } = require('./store/lru-cache');
 const { numberJson, optionJson } = require('./options');
 
 const nothing = () => undefined;
@@ -308,6 +309,25 @@ for (const name of Object.keys(commands)) {
   commands[name] = { name, keysOf, reads: READS.includes(name), ...command };
 }
 
+/** Makes the cache of a namespace, or changes its options. The class has no such member. */
+const CREATE = {
+  name: '()',
+  creates: true,
+  // Without keys, the command goes before calls on keys that are under way, and stops no direct call.
+  keysOf: () => [],
+  /** `options` and `ticket` are JSON. `ticket` is that of the segment there is, or `true` where one is wanted. */
+  encode: (advanced, options, ticket) => (ticket === undefined ? options : `${options},${ticket}`),
+  decode: nothing,
+};
+
+/**
+ * Runs a command on a cache of this process. Both clients make their direct calls here: what may answer a call before
+ * the addon is asked is to be asked in this function.
+ */
+function runHere(command, cache, a, b, c) {
+  return command.local(cache, a, b, c);
+}
+
 /**
  * The call of `execute(name, ...args)` in a worker. The primary decides what is called: a function that the
  * application put on the cache under this name, or else the command. So the arguments travel in both forms.
@@ -353,4 +373,4 @@ function encodeOrRefuse(command, advanced, args) {
   }
 }
 
-module.exports = { commands, entriesOf, executeCommand };
+module.exports = { CREATE, commands, entriesOf, executeCommand, runHere };

@@ -21,6 +21,8 @@ const CODES = Object.freeze({
   UNAVAILABLE: 'ERR_STORE_UNAVAILABLE',
   ATTACH: 'ERR_STORE_ATTACH',
   SIBLINGS: 'ERR_STORE_PEERS',
+  /** JavaScript alone: `getCache` and `getAllCaches` are there in the primary only. */
+  NOT_PRIMARY: 'ERR_NOT_PRIMARY',
   /** JavaScript alone: a call got no answer in time. */
   TIMED_OUT: 'ETIMEDOUT',
 });
