@@ -159,7 +159,7 @@ describe('the attachment of a worker', () => {
       });
     }
 
-    it('sends it where a call on its key is under way as a message', () => {
+    it('sends it where a call on its key is in flight as a message', () => {
       const attachment = after(IN.attached(), (a) => a.posted(['k']));
       assert.deepEqual(attachment.due(call()), [['send']]);
       assert.deepEqual(attachment.due(call({ keys: ['other'] })), [['run']]);
@@ -228,7 +228,7 @@ describe('the attachment of a worker', () => {
     const get = { keysOf: (key) => [key] };
     const all = {};
 
-    it('while it is attached, no call waits and none is under way', () => {
+    it('while it is attached, no call waits and none is in flight', () => {
       const attachment = IN.attached();
       assert.equal(attachment.open, true);
       const place = attachment.posted(['a']);
@@ -244,7 +244,7 @@ describe('the attachment of a worker', () => {
       assert.equal(attachment.open, true);
     });
 
-    it('for calls on other keys than those that are under way', () => {
+    it('for calls on other keys than those that are in flight', () => {
       const attachment = after(IN.attached(), (a) => a.posted(['a']));
       assert.deepEqual(
         [attachment.allows(get, 'a'), attachment.allows(get, 'b'), attachment.allows(all)],

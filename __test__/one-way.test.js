@@ -30,7 +30,7 @@ const RULES = [
   },
   {
     name: 'parts of the transport that send and receive nothing know the form of calls and messages alone',
-    from: /^lib\/transport\/(call|clones|deadline|outbox|shared-memory|siblings|under-way)\.js$/,
+    from: /^lib\/transport\/(call|clones|deadline|outbox|shared-memory|siblings|in-flight)\.js$/,
     to: /^(?!lib\/(options|transport\/(call|envelope))\.js$)/,
   },
   {
@@ -71,7 +71,7 @@ const RULES = [
   {
     name: 'the attachment does no I/O: it knows errors and other states alone',
     from: /^lib\/transport\/attachment\.js$/,
-    to: /^(?!lib\/(errors|store\/retry-queue|transport\/under-way)\.js$)/,
+    to: /^(?!lib\/(errors|store\/retry-queue|transport\/in-flight)\.js$)/,
   },
   {
     name: 'transport never loads near reads, fetch, remote tier or adapters',

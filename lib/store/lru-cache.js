@@ -77,7 +77,7 @@ function create(options) {
   return new Backing(owner, table);
 }
 
-/** Calls that the promised API has and the synchronous class has not. */
+/** Calls of the Promise class that the synchronous class does not have. */
 let bulk;
 
 /**
@@ -100,7 +100,7 @@ class LRUCache {
     this.#table.cache ??= this.#cache;
   }
 
-  /** Finishes a call: freed values are dropped, an error is thrown. */
+  /** Ends a call: drops freed values, throws an error. */
   #finish(result) {
     const table = this.#table;
     const outcome = table.state[OUTCOME];
@@ -109,12 +109,12 @@ class LRUCache {
     return result;
   }
 
-  /** A result that is not finished yet; throws what is none. */
+  /** The result of a call that `#finish` has still to end. An error is thrown. */
   #checked(result) {
     return this.#table.state[OUTCOME] === IS.ERROR ? this.#finish(result) : result;
   }
 
-  /** Finishes a call that gave a value. */
+  /** Ends a call that gave a value. */
   #value(result) {
     const { state, values } = this.#table;
     const outcome = state[OUTCOME];
@@ -192,7 +192,7 @@ class LRUCache {
     return Array.from(keys, (k, index) => ({ k, v: values[index], e: expires[index] }));
   }
 
-  /** Keys and values, most recent first; of those that have not expired, with `dated`, and when they will. */
+  /** Keys and values, most recent first. With `dated`, only those that have not expired, and when they expire. */
   #entries(time, dated) {
     const listed = this.#checked(native.entries(this.#cache, time, dated));
     const [keys, payloads, places, expires] = listed;
@@ -284,7 +284,7 @@ class LRUCache {
     return this.#finish(native.length(this.#cache));
   }
 
-  /** Visits what is there now; an entry that went meanwhile is passed over. */
+  /** Visits the entries of these keys. An entry that was removed meanwhile is passed over. */
   #visit(keys, fn, thisp = this) {
     const table = this.#table;
     for (const key of keys) {
@@ -295,7 +295,7 @@ class LRUCache {
     }
   }
 
-  /** Passes keys to Rust, as one string if that can be. */
+  /** Passes keys to Rust, as one string where they are all strings. */
   #withKeys(keys, run) {
     const joined = join(keys);
     if (joined !== undefined) {

@@ -180,7 +180,7 @@ class AttachmentRunner {
 
   #run(call) {
     const reply = handle(registry.id, `[0${call.request}`, Date.now());
-    // A request that was left: another process has the lock.
+    // The request has no answer: another process has the lock.
     if (typeof reply !== 'string') return this.#failed(call, ['Error', '', BUSY]);
     const [, kind, payload] = JSON.parse(`[${reply}]`);
     if (kind === KIND.ERROR) return this.#failed(call, payload);

@@ -26,9 +26,9 @@
  * `wait` leaves it in the queue, `pause` the same for a number of milliseconds, `drop` takes it off the queue.
  */
 
-const { CODES, concernsStore, passes } = require('../errors');
+const { CODES, concernsSegment, passes } = require('../errors');
 const { Pauses } = require('../store/retry-queue');
-const { UnderWay } = require('./under-way');
+const { InFlight } = require('./in-flight');
 
 const { BUSY, ELSEWHERE, MOVED } = CODES;
 
@@ -61,8 +61,8 @@ class Attachment {
   ticket;
   /** Why no segment is attached. @type {string | undefined} */
   reason;
-  /** The calls that are under way as messages. */
-  #underWay = new UnderWay();
+  /** The calls that are in flight as messages. */
+  #inFlight = new InFlight();
   /** Whether calls wait in the queue of the runner. */
   isWaiting = false;
   /** Between attempts that failed for a reason that passes. */
@@ -95,7 +95,7 @@ class Attachment {
 
   /** The primary has answered every message up to this id. */
   answered(id) {
-    this.#underWay.answered(id);
+    this.#inFlight.answered(id);
     if (this.isWaiting) return [['retry']];
     if (!this.open) this.#update();
     return NONE;
@@ -171,31 +171,31 @@ class Attachment {
     this.#update();
   }
 
-  /** A call is to be sent to the primary. Returns its place among those that are under way. */
+  /** A call is to be sent to the primary. Returns its place among those that are in flight. */
   posted(keys) {
     this.open = false;
-    return this.#underWay.begin(keys);
+    return this.#inFlight.begin(keys);
   }
 
   /** A call was sent with this id. `place` is what `posted` gave. */
   sent(place, id) {
-    this.#underWay.sent(place, id);
+    this.#inFlight.sent(place, id);
   }
 
   /** No call waits behind this one any more: it is never sent, or its outcome does not matter. */
   dropped(place) {
-    this.#underWay.drop(place);
+    this.#inFlight.drop(place);
   }
 
-  /** Whether a call may run on the segment now: no call is under way that it must not overtake. */
+  /** Whether a call may run on the segment now: no call is in flight that it must not overtake. */
   allows(command, a) {
     if (this.state !== STATES.ATTACHED || this.isWaiting) return false;
-    if (this.#underWay.size === 0) {
+    if (this.#inFlight.size === 0) {
       this.#update();
       return this.open;
     }
     try {
-      return !this.#underWay.blocks(command.keysOf?.(a));
+      return !this.#inFlight.blocks(command.keysOf?.(a));
     } catch {
       // Code of the user, such as that of a Proxy: the call itself will say what is wrong.
       return false;
@@ -204,7 +204,7 @@ class Attachment {
 
   /** Whether an encoded call on these keys runs in this process. Else it is sent to the primary. */
   takes(keys) {
-    return this.#isHere && (this.isWaiting || !this.#underWay.blocks(keys));
+    return this.#isHere && (this.isWaiting || !this.#inFlight.blocks(keys));
   }
 
   /**
@@ -217,8 +217,8 @@ class Attachment {
     if (!call.isWanted) return [['drop']];
     if (!this.#isHere || call.inPrimary) return [['send']];
     if (this.state === STATES.MOVED) return [['wait']];
-    // What is under way as a message goes first.
-    if (this.#underWay.blocks(call.keys)) return [['send']];
+    // What is in flight as a message goes first.
+    if (this.#inFlight.blocks(call.keys)) return [['send']];
     return call.creates || this.state === STATES.SEARCHING ? [['open']] : [['run']];
   }
 
@@ -242,7 +242,7 @@ class Attachment {
     }
     // Only the primary has the value.
     if (code === ELSEWHERE) return [['send']];
-    if (!concernsStore(code)) return [['answer']];
+    if (!concernsSegment(code)) return [['answer']];
     if (code === MOVED) {
       const effects = this.moved(message, isConnected);
       return [...effects, this.#isHere ? ['wait'] : ['send']];
@@ -257,9 +257,9 @@ class Attachment {
     return state === STATES.ATTACHED || state === STATES.SEARCHING || state === STATES.MOVED;
   }
 
-  /** Sets `open`: no call waits, and none is under way as a message. */
+  /** Sets `open`: no call waits, and none is in flight as a message. */
   #update() {
-    this.open = this.state === STATES.ATTACHED && this.#underWay.size === 0 && !this.isWaiting;
+    this.open = this.state === STATES.ATTACHED && this.#inFlight.size === 0 && !this.isWaiting;
   }
 
   #endSearch() {

@@ -12,9 +12,9 @@ class Call {
     this.args = args;
     this.resolve = resolve;
     this.reject = reject;
-    /** The keys that the call concerns, as `UnderWay` has them. */
+    /** The keys that the call concerns, as `InFlight` has them. */
     this.keys = undefined;
-    /** What `UnderWay` keeps of the call while it is under way as a message. */
+    /** What `InFlight` keeps of the call while it is in flight as a message. */
     this.place = undefined;
     /** The calls that have the same deadline. @type {CallGroup | undefined} */
     this.deadlineGroup = undefined;

@@ -2,7 +2,7 @@
 
 /**
  * The channel of a worker to the primary, which all instances of the process share. A batch of calls leaves at the end of
- * the tick that they were made in, while fewer than `UNDER_WAY` batches have no answer. Calls made meanwhile gather for
+ * the tick that they were made in, while fewer than `MOST_IN_FLIGHT` batches have no answer. Calls made meanwhile gather for
  * the next batch. Calls and answers keep their order.
  */
 
@@ -27,10 +27,10 @@ const { BUSY } = CODES;
 
 const nothing = () => {};
 
-/** Batches that may be under way at once: the primary answers one while this worker writes or reads the other. */
-const UNDER_WAY = 2;
+/** Batches that may be in flight at once: the primary answers one while this worker writes or reads the other. */
+const MOST_IN_FLIGHT = 2;
 
-/** Milliseconds after which calls are sent whatever is under way: a primary that is busy for long makes them all. */
+/** Milliseconds after which calls are sent whatever is in flight: a primary that is busy for long makes them all. */
 const LONGEST_GATHER = 5;
 
 /** What tells the primary which segment this worker has, or asks for one; `undefined` where nothing is shared. */
@@ -43,7 +43,7 @@ class Channel {
   /** Tells the answers to this copy of the package from those to another copy in the same process. */
   #name = randomUUID().slice(0, 8);
   #nextId = 1;
-  /** Batches that are under way, the oldest first. */
+  /** Batches that are in flight, the oldest first. */
   #batches = [];
   #outbox = new Outbox();
   /** Deadlines, by timeout. */
@@ -153,7 +153,7 @@ class Channel {
     // The clocks start while the primary is at work already.
     const calls = this.#outbox.takeUnclocked();
     if (this.#primary && this.#outbox.length > 0) {
-      if (overdue || this.#batches.length < UNDER_WAY) {
+      if (overdue || this.#batches.length < MOST_IN_FLIGHT) {
         for (const message of this.#outbox.takeMessages()) this.#sendBatch(message);
       } else this.#gathering ??= setTimeout(() => this.#gathered(), LONGEST_GATHER).unref();
     }
@@ -264,7 +264,7 @@ class Channel {
     if (call) this.answer(call, kind, payload);
   }
 
-  /** The call with this id that is under way as a message, if somebody waits for it. */
+  /** The call with this id that is in flight as a message, if somebody waits for it. */
   #take(id) {
     const executing = this.#executing.get(id);
     if (executing) return executing;
@@ -359,7 +359,7 @@ class Channel {
   /** Ends a call, once. */
   #settle(call, end) {
     if (!call.isOpen) return;
-    // A call that was sent is under way until it is answered, whether somebody waits for it or not.
+    // A call that was sent is in flight until it is answered, whether somebody waits for it or not.
     if (call.request !== undefined || call.command.reads) this.#drop(call);
     end();
     this.#end(call);

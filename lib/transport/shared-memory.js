@@ -1,20 +1,20 @@
 'use strict';
 
-/** Whether caches may lie in memory that processes share. Decided in each process for itself. */
+/** Whether caches may lie in shared memory. Each process decides for itself. */
 
-let off =
+let reason =
   process.platform === 'linux'
     ? process.env.LRU_CACHE_SHARED === '0' && 'LRU_CACHE_SHARED=0'
     : `no shared memory on ${process.platform}`;
 
-/** Why this process shares nothing; `undefined` where it may. */
+/** Why this process shares no memory; `undefined` where it may. */
 function whyNot() {
-  return off || undefined;
+  return reason || undefined;
 }
 
-/** Shares nothing from now on. */
+/** This process shares no memory from now on. */
 function stopSharing() {
-  off ||= 'init({ shared: false })';
+  reason ||= 'init({ shared: false })';
 }
 
 module.exports = { whyNot, stopSharing };
