@@ -5,7 +5,7 @@
 
 const assert = require('node:assert/strict');
 const { TRANSPORTS, STRESS, processes } = require('./helpers');
-const { SOURCE } = require('../lib/protocol');
+const { SOURCE } = require('../lib/transport/envelope');
 
 const deep = (open, close) => open.repeat(200_000) + close.repeat(200_000);
 

@@ -8,10 +8,10 @@ const path = require('node:path');
 const v8 = require('node:v8');
 const ts = require('typescript');
 
-const { KIND } = require('../lib/codec');
+const { KIND } = require('../lib/transport/envelope');
 const { CODES } = require('../lib/errors');
-const { IS, STATE } = require('../lib/lru-cache');
-const native = require('../lib/native');
+const { IS, STATE } = require('../lib/store/value-table');
+const native = require('../lib/native/loader');
 
 const root = path.join(__dirname, '..');
 const read = (...names) => fs.readFileSync(path.join(root, ...names), 'utf8');
@@ -34,8 +34,8 @@ describe('lists that Rust and JavaScript both have', () => {
       text,
     ]);
     assert.ok(codes.length > 0);
-    const { TIMED_OUT, ...shared } = CODES;
-    assert.strictEqual(TIMED_OUT, 'ETIMEDOUT');
+    const { NOT_PRIMARY, TIMED_OUT, ...shared } = CODES;
+    assert.deepStrictEqual([NOT_PRIMARY, TIMED_OUT], ['ERR_NOT_PRIMARY', 'ETIMEDOUT']);
     assert.deepStrictEqual(shared, Object.fromEntries(codes));
   });
 
@@ -65,12 +65,19 @@ describe('lists that Rust and JavaScript both have', () => {
     }
     assert.strictEqual(ask('"no such command"')[1], KIND.ERROR);
     assert.strictEqual(ask('"get","no such key"')[1], KIND.MISS);
-    // `OWN` is written in lib/primary.js; the head of the file in Rust describes every kind.
+    // The head of the file in Rust describes every kind.
     const described = read('src', 'protocol.rs').matchAll(/^\/\/! \| (\d+) \|/gm);
     assert.deepStrictEqual(
       Array.from(described, ([, kind]) => Number(kind)),
       Object.values(KIND),
     );
+  });
+
+  it('kinds of answers have names in lib/transport/server.js', () => {
+    const server = read('lib', 'transport', 'server.js');
+    for (const name of ['JSON', 'ERROR', 'OWN']) assert.ok(server.includes(`KIND.${name}},`), name);
+    // The kind as a number, as in `4,${…}` and `${id},6,…`.
+    assert.deepStrictEqual(server.match(/[`,]\d,[^`\n]*`/g), null);
   });
 
   it('results of calls on a cache', () => {
@@ -89,7 +96,7 @@ describe('lists that Rust and JavaScript both have', () => {
     );
   });
 
-  it('functions of the addon, and lib/native.d.ts', () => {
+  it('functions of the addon, and lib/native/loader.d.ts', () => {
     /** The functions that a declaration file declares. */
     const declared = (file) => {
       const source = ts.createSourceFile(file, read(...file.split('/')), ts.ScriptTarget.Latest);
@@ -98,7 +105,7 @@ describe('lists that Rust and JavaScript both have', () => {
     const isFunction = (name) =>
       typeof native[name] === 'function' && !/^class\b|^Native/.test(name);
     assert.deepStrictEqual(
-      [...declared('lib/native.d.ts'), ...declared('binding.d.ts')].sort(),
+      [...declared('lib/native/loader.d.ts'), ...declared('binding.d.ts')].sort(),
       Object.keys(native).filter(isFunction).sort(),
     );
   });

@@ -4,7 +4,7 @@
 
 const assert = require('node:assert/strict');
 const { LRUCache } = require('..');
-const native = require('../lib/native');
+const native = require('../lib/native/loader');
 const { fakeClock } = require('./helpers');
 
 function filled(options) {

@@ -1,4 +1,4 @@
-//! The form of requests and replies between a worker and the primary. `lib/codec.js` is the other side.
+//! The form of requests and replies between a worker and the primary. `lib/transport/envelope.js` is the other side.
 //!
 //! A batch is text: one request per line, each a JSON array `[id, mode, namespace, command, ...arguments]`.
 //! A line that cannot be read harms no other line. `mode` says how the worker wants JavaScript values of the

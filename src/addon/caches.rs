@@ -22,7 +22,7 @@ use crate::{
     store::{Hold, Store},
 };
 
-/// What is in the array that Rust and JavaScript share, `state` in `lib/lru-cache.js`: what the last call's
+/// What is in the array that Rust and JavaScript share, `state` in `lib/store/value-table.js`: what the last call's
 /// result is, the slot that belongs to it, and slots whose values JavaScript is to drop.
 pub mod state {
     /// Index: the kind of the last result, a [`super::Outcome`].

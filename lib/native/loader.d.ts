@@ -1,12 +1,12 @@
-// What `lib/native.js` gives: what the build declares in `binding.d.ts`, and the functions that
+// What `lib/native/loader.js` gives: what the build declares in `binding.d.ts`, and the functions that
 // `src/addon/store.rs` registers by hand. `__test__/lists.test.js` compares the names with the addon's exports.
 
-export * from '../binding';
+export * from '../../binding';
 
 declare global {
   /** An error as data, in declarations that the build writes. */
   type ErrorData = [name: string, message: string, code: string];
-  /** A part of a reply, see `lib/primary.js`: text, pieces to complete, or what is left of the batch. */
+  /** A part of a reply, see `lib/transport/server.js`: text, pieces to complete, or which requests have no answer. */
   type ReplyPart = any;
 }
 
@@ -76,5 +76,5 @@ export function release(cache: Id): Result;
 export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
-/** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests are left. */
+/** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 export function handle(registry: number, batch: string, now: number, builtIn?: boolean): any;

@@ -1,15 +1,46 @@
 'use strict';
 
 /**
- * Keys and values on their way between a worker and the primary. The form is described at the head of
- * `src/protocol.rs`, which is the other side.
+ * The form of messages between a worker and the primary. `src/protocol.rs` is the other side of keys and values; the
+ * table at its head describes the kinds.
+ *
+ * A message is an array that begins with `SOURCE`. An array without names is read and written faster than an object.
+ *
+ * | message                            | direction         |                                                     |
+ * | ---------------------------------- | ----------------- | --------------------------------------------------- |
+ * | `[SOURCE, hello]`                  | both              | this copy of the package is there                   |
+ * | `[SOURCE, from, batch, timeout]`   | worker to primary | requests, one a line; `timeout` is how many         |
+ * |                                    |                   | milliseconds the batch may wait for a locked segment |
+ * | `[SOURCE, to, reply]`              | primary to worker | answers; `to` is the `from` of the batch            |
+ *
+ * A worker says hello once, and sends batches only after the primary has said hello. The primary answers each hello,
+ * and says hello to every worker when it loads the package. So nothing is lost on a primary that does not listen yet.
  */
 
 const v8 = require('v8');
-const { CODES, makeError } = require('./errors');
-const { numberJson } = require('./options');
+const { CODES, makeError } = require('../errors');
+const { numberJson } = require('../options');
 
-/** What the payload of a value is; see the table at the head of `src/protocol.rs`. */
+/** Tells our messages from those of anything else, the original package's included. */
+const SOURCE = 'lru-cache-for-clusters-as-promised/3';
+
+/** A message grows no further than this many characters, save by one request or answer that is larger. */
+const MESSAGE_LENGTH = 1 << 20;
+
+/** The longest reply to one batch, in characters; as in `src/protocol.rs`. */
+const REPLY_LENGTH = 1 << 28;
+
+/** Whether a message is one of ours. Its elements may be anything. */
+function isOurs(message) {
+  return Array.isArray(message) && message[0] === SOURCE;
+}
+
+/** Whether a message of ours is a hello. */
+function isHello(message) {
+  return message.length === 2;
+}
+
+/** The kinds of values and of answers: what a payload is. */
 const KIND = Object.freeze({
   JSON: 0,
   UNDEFINED: 1,
@@ -17,6 +48,7 @@ const KIND = Object.freeze({
   CLONE: 3,
   ERROR: 4,
   MISS: 5,
+  /** The result of a function of the application: `[kind, payload]`. */
   OWN: 6,
 });
 
@@ -105,4 +137,17 @@ function decodeValue(kind, payload) {
   }
 }
 
-module.exports = { KIND, NOTHING, encodeKey, encodeKeys, decodeKey, encodeValue, decodeValue };
+module.exports = {
+  KIND,
+  MESSAGE_LENGTH,
+  NOTHING,
+  REPLY_LENGTH,
+  SOURCE,
+  decodeKey,
+  decodeValue,
+  encodeKey,
+  encodeKeys,
+  encodeValue,
+  isHello,
+  isOurs,
+};

@@ -1,67 +1,25 @@
 'use strict';
 
+/**
+ * The synchronous cache of this process. A call passes its arguments to Rust, and Rust says in the `state` of the value
+ * table what the result is.
+ */
+
 const { types } = require('util');
-const v8 = require('v8');
-const native = require('./native');
+const native = require('../native/loader');
 
 // The calls that must be fast: a constant is, a property of the addon's exports is not.
 const { get, getMany, has, incr, keep, peek, put, set, setMany } = native;
 
-const { define } = require('./define');
-const { CODES, makeError } = require('./errors');
-const { lruCacheOptions, optionJson } = require('./options');
+const { define } = require('../define');
+const { CODES, makeError } = require('../errors');
+const { lruCacheOptions, optionJson } = require('../options');
+const { ListReader, MISS, decode, encode, isReference, sharedKey } = require('./copies');
+const { IS, STATE, ValueTable } = require('./value-table');
 
-/** What is in a table's `state`; see `src/addon/caches.rs`. */
-const OUTCOME = 0;
-const SLOT = 1;
-const FREED = 2;
-const FREED_SLOTS = 3;
-const STATE_LENGTH = 64;
+const { OUTCOME, SLOT, FREED } = STATE;
 
-/** What a call's result is; see `Outcome` in `src/addon/caches.rs`. */
-const IS = Object.freeze({
-  MISS: 0,
-  SLOT: 1,
-  VALUE: 2,
-  JSON: 3,
-  CLONE: 4,
-  ERROR: 5,
-  SPLIT: 6,
-  JOINED: 7,
-});
-
-/** Says of a list's value that there is none, or that it is the next of the joined JSON. */
-const MISS = -1 - IS.MISS;
-const JOINED = -1 - IS.JOINED;
-
-/** The JavaScript values of some caches. Rust says which slot is whose, and when one is free. */
-class Table {
-  values = [];
-  state = new Int32Array(new ArrayBuffer(STATE_LENGTH * Int32Array.BYTES_PER_ELEMENT));
-
-  /**
-   * Any cache of this table: the one through which Rust is asked for more freed slots.
-   *
-   * @type {any}
-   */
-  cache = undefined;
-
-  /** Drops the values of freed slots. */
-  release() {
-    const { state, values } = this;
-    while (state[FREED] > 0) {
-      const last = FREED_SLOTS + state[FREED];
-      for (let at = FREED_SLOTS; at < last && at < STATE_LENGTH; at += 1) {
-        values[state[at]] = undefined;
-      }
-      state[FREED] = 0;
-      if (last <= STATE_LENGTH) return;
-      native.release(this.cache);
-    }
-  }
-}
-
-/** Room in which Rust says where the values of a list lie; taken while it is in use. @type {Int32Array | undefined} */
+/** An array in which Rust says where the values of a list lie. A call takes it while it runs. @type {Int32Array | undefined} */
 let spare = new Int32Array(128);
 
 function takePlaces(count) {
@@ -70,30 +28,12 @@ function takePlaces(count) {
   return places;
 }
 
-/** A value that lies in Rust. */
-function decode(outcome, payload) {
-  if (outcome === IS.JSON) return JSON.parse(payload);
-  return outcome === IS.CLONE ? v8.deserialize(payload) : payload;
-}
-
 /** The clock of the system, which Rust can read itself. Something else may stand there under a test suite. */
 const systemClock = String(Date.now).includes('[native code]') ? Date.now : undefined;
 
 /** The time for a call: `NaN` leaves it to Rust to ask the system, where an age is at stake. */
 function now() {
   return Date.now === systemClock ? NaN : Date.now();
-}
-
-/** Whether a value is kept by reference; the others lie in Rust. */
-function staysHere(value) {
-  switch (typeof value) {
-    case 'number':
-    case 'boolean':
-    case 'undefined':
-      return false;
-    default:
-      return value !== null;
-  }
 }
 
 /** Keys as one string, which crosses to Rust faster than many; `undefined` where they are not all strings. */
@@ -105,70 +45,12 @@ function join(keys) {
   return keys.length > 0 ? keys.join('\0') : undefined;
 }
 
-/** As `decode`, for a list: a value that cannot be read (a damaged clone) is `undefined`, and hides no other. */
-function decodeListed(place, payload) {
-  try {
-    return decode(-1 - place, payload);
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * A value as a store has it that keeps copies: what it is, and the payload; `undefined` where JSON has no form for
- * it.
- */
-function encode(value, how) {
-  if (!staysHere(value) || typeof value === 'string') return [IS.VALUE, value];
-  if (how === 'advanced') return [IS.CLONE, v8.serialize(value)];
-  const json = JSON.stringify(value);
-  if (json === undefined) return undefined;
-  // A Date is a string and a boxed number a number: as such they are stored.
-  return json[0] === '{' || json[0] === '[' ? [IS.JSON, json] : [IS.VALUE, JSON.parse(json)];
-}
-
-/** A key where a store is reached from a worker: `undefined` and `null` are one there. */
-const sharedKey = (key) => (key === undefined ? null : key);
-
-/** The values of a list in turn, as Rust gave them. */
-class Reader {
-  #values;
-  #payloads;
-  #joined;
-  #next = 0;
-  #nextJoined = 0;
-
-  /** `unread` finds the value at an index anew, where JSON is damaged and nobody can say whose it is. */
-  constructor(table, payloads, unread) {
-    this.#values = table.values;
-    this.#payloads = payloads;
-    this.unread = unread;
-    const count = table.state[SLOT];
-    if (count === 0) return;
-    try {
-      const joined = JSON.parse(payloads[payloads.length - 1]);
-      if (joined.length === count) this.#joined = joined;
-    } catch {
-      // Each on its own, then.
-    }
-  }
-
-  read(place, index) {
-    if (place >= 0) return this.#values[place];
-    if (place !== JOINED) return decodeListed(place, this.#payloads[this.#next++]);
-    if (this.#joined !== undefined) return this.#joined[this.#nextJoined++];
-    try {
-      return this.unread(index);
-    } catch {
-      return undefined;
-    }
-  }
-}
-
-/** A cache of a registry, to be wrapped. */
-class Opened {
+/** What a cache is made over. */
+class Backing {
   /**
-   * @param {'json' | 'advanced'} [copies] how values are copied into it; without, they are kept by reference
+   * @param {import('../native/loader').NativeCache} owner keeps the cache alive in Rust
+   * @param {ValueTable} table the values that are kept by reference
+   * @param {'json' | 'advanced'} [copies] how values are copied; without, they are kept by reference
    */
   constructor(owner, table, copies) {
     this.owner = owner;
@@ -177,16 +59,25 @@ class Opened {
   }
 }
 
-/** A cache of its own. */
+/**
+ * A cache over one that Rust has already. The arguments are those of `Backing`.
+ *
+ * @param {'json' | 'advanced'} [copies]
+ */
+function openCache(owner, table, copies) {
+  return new LRUCache(new Backing(owner, table, copies));
+}
+
+/** The backing of a new cache that belongs to no namespace. */
 function create(options) {
-  const table = new Table();
+  const table = new ValueTable();
   const given = typeof options === 'number' ? { max: options } : (options ?? {});
   const owner = native.createCache(table.state, lruCacheOptions(given));
   if (Array.isArray(owner)) throw makeError(owner);
-  return new Opened(owner, table);
+  return new Backing(owner, table);
 }
 
-/** Calls that the promised API has and the synchronous class has not. */
+/** Calls of the Promise class that the synchronous class does not have. */
 let bulk;
 
 /**
@@ -201,15 +92,15 @@ class LRUCache {
   #copies;
 
   constructor(options) {
-    const opened = options instanceof Opened ? options : create(options);
-    this.#owner = opened.owner;
-    this.#cache = opened.owner.id;
-    this.#table = opened.table;
-    this.#copies = opened.copies;
+    const { owner, table, copies } = options instanceof Backing ? options : create(options);
+    this.#owner = owner;
+    this.#cache = owner.id;
+    this.#table = table;
+    this.#copies = copies;
     this.#table.cache ??= this.#cache;
   }
 
-  /** Finishes a call: freed values are dropped, an error is thrown. */
+  /** Ends a call: drops freed values, throws an error. */
   #finish(result) {
     const table = this.#table;
     const outcome = table.state[OUTCOME];
@@ -218,12 +109,12 @@ class LRUCache {
     return result;
   }
 
-  /** A result that is not finished yet; throws what is none. */
+  /** The result of a call that `#finish` has still to end. An error is thrown. */
   #checked(result) {
     return this.#table.state[OUTCOME] === IS.ERROR ? this.#finish(result) : result;
   }
 
-  /** Finishes a call that gave a value. */
+  /** Ends a call that gave a value. */
   #value(result) {
     const { state, values } = this.#table;
     const outcome = state[OUTCOME];
@@ -257,8 +148,8 @@ class LRUCache {
   set(key, value, maxAge = 0) {
     const { state, values } = this.#table;
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
-    const store = staysHere(value) ? keep : set;
-    const result = store(this.#cache, key, value, maxAge, now());
+    const run = isReference(value) ? keep : set;
+    const result = run(this.#cache, key, value, maxAge, now());
     const outcome = state[OUTCOME];
     if (outcome === IS.SLOT) values[state[SLOT]] = value;
     this.#finish(result);
@@ -301,12 +192,12 @@ class LRUCache {
     return Array.from(keys, (k, index) => ({ k, v: values[index], e: expires[index] }));
   }
 
-  /** Keys and values, most recent first; of those that have not expired, with `dated`, and when they will. */
+  /** Keys and values, most recent first. With `dated`, only those that have not expired, and when they expire. */
   #entries(time, dated) {
     const listed = this.#checked(native.entries(this.#cache, time, dated));
     const [keys, payloads, places, expires] = listed;
-    const unread = (index) => this.peek(keys[index]);
-    return { keys, values: this.#read(places, keys.length, payloads, unread), expires };
+    const readAgain = (index) => this.peek(keys[index]);
+    return { keys, values: this.#read(places, keys.length, payloads, readAgain), expires };
   }
 
   load(entries) {
@@ -393,7 +284,7 @@ class LRUCache {
     return this.#finish(native.length(this.#cache));
   }
 
-  /** Visits what is there now; an entry that went meanwhile is passed over. */
+  /** Visits the entries of these keys. An entry that was removed meanwhile is passed over. */
   #visit(keys, fn, thisp = this) {
     const table = this.#table;
     for (const key of keys) {
@@ -404,7 +295,7 @@ class LRUCache {
     }
   }
 
-  /** Passes keys to Rust, as one string if that can be. */
+  /** Passes keys to Rust, as one string where they are all strings. */
   #withKeys(keys, run) {
     const joined = join(keys);
     if (joined !== undefined) {
@@ -442,8 +333,9 @@ class LRUCache {
   }
 
   /** The values of a list that Rust gave. */
-  #read(places, count, payloads, unread) {
-    const reader = new Reader(this.#table, payloads, unread);
+  #read(places, count, payloads, readAgain) {
+    const { values, state } = this.#table;
+    const reader = new ListReader(values, payloads, state[SLOT], readAgain);
     return Array.from({ length: count }, (_, index) => reader.read(places[index], index));
   }
 
@@ -484,7 +376,9 @@ class LRUCache {
           if (place >= 0) {
             value = values[place];
           } else {
-            reader ??= new Reader(table, payloads, (at) => cache.peek(keys[at]));
+            reader ??= new ListReader(values, payloads, table.state[SLOT], (at) =>
+              cache.peek(keys[at]),
+            );
             value = reader.read(place, index);
           }
           if (plain) pairs[keys[index]] = value;
@@ -531,7 +425,4 @@ class LRUCache {
   }
 }
 
-/** What is in a table's `state`, as the tests compare it with Rust. */
-const STATE = Object.freeze({ OUTCOME, SLOT, FREED, FREED_SLOTS });
-
-module.exports = { IS, STATE, LRUCache, Table, Opened, bulk, sharedKey };
+module.exports = { LRUCache, bulk, openCache };
