@@ -66,7 +66,7 @@ describe('lists that Rust and JavaScript both have', () => {
     assert.strictEqual(ask('"no such command"')[1], KIND.ERROR);
     assert.strictEqual(ask('"get","no such key"')[1], KIND.MISS);
     // `OWN` is written in lib/primary.js; the head of the file in Rust describes every kind.
-    const described = read('src', 'protocol.rs').matchAll(/^\/\/! \| (\d+) \|/gm);
+    const described = read('src', 'wire', 'mod.rs').matchAll(/^\/\/! \| (\d+) \|/gm);
     assert.deepStrictEqual(
       Array.from(described, ([, kind]) => Number(kind)),
       Object.values(KIND),

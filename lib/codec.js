@@ -2,14 +2,14 @@
 
 /**
  * Keys and values on their way between a worker and the primary. The form is described at the head of
- * `src/protocol.rs`, which is the other side.
+ * `src/wire/mod.rs`, which is the other side.
  */
 
 const v8 = require('v8');
 const { CODES, makeError } = require('./errors');
 const { numberJson } = require('./options');
 
-/** What the payload of a value is; see the table at the head of `src/protocol.rs`. */
+/** What the payload of a value is; see the table at the head of `src/wire/mod.rs`. */
 const KIND = Object.freeze({
   JSON: 0,
   UNDEFINED: 1,

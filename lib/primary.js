@@ -159,7 +159,7 @@ class LocalClient {
       open();
     } catch (error) {
       if (error?.code !== BUSY) throw error;
-      this.ready = this.#wait({ name: '()', creates: true, local: open });
+      this.ready = this.#wait({ name: 'open', creates: true, local: open });
       // Whoever waits for it hears of a failure.
       this.ready.catch(nothing);
     }

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * What both sides of IPC agree on, besides the batches themselves (`src/protocol.rs`).
+ * What both sides of IPC agree on, besides the batches themselves (`src/wire/`).
  *
  * A message is an array that begins with `SOURCE`: `[SOURCE, hello]`, `[SOURCE, from, batch, timeout]` (worker to
  * primary; `timeout` is how many milliseconds the batch may wait for a store that another worker has locked) or
@@ -17,7 +17,7 @@ const SOURCE = 'lru-cache-for-clusters-as-promised/3';
 /** A message grows no further than this many characters, save by one request or answer that is larger. */
 const MESSAGE_LENGTH = 1 << 20;
 
-/** The longest reply to one batch, in characters; as in `src/protocol.rs`. */
+/** The longest reply to one batch, in characters; as in `src/wire/reply.rs`. */
 const REPLY_LENGTH = 1 << 28;
 
 /** Whether a message is one of ours. Its elements may be anything. */

@@ -503,7 +503,7 @@ class Channel {
   /** A request that makes a cache, or changes it, and that nobody waits for. */
   #creation(space, options) {
     const name = JSON.stringify(space.name);
-    const request = `,0,${name},"()",${CREATE.encode(false, JSON.stringify(options), space)}]`;
+    const request = `,0,${name},"open",${CREATE.encode(false, JSON.stringify(options), space)}]`;
     return new Call({ space }, CREATE, request);
   }
 
@@ -594,7 +594,7 @@ class Channel {
 
 /** The command that makes a cache, or changes the options of one. */
 const CREATE = {
-  name: '()',
+  name: 'open',
   // It is made before calls on keys that are under way where it can be, lest it shut the way for all others.
   keysOf: () => [],
   encode: (mode, store, space) => `${store}${CREATE.wish(space)}`,

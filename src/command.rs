@@ -11,9 +11,9 @@ use crate::{
     error::{Error, Result},
     key::{Key, KeyList},
     options,
-    protocol::{self, Request},
     storage::Storage,
     value::{Carried, OwnedValue, Value},
+    wire::{request::Request, value as wire},
 };
 
 /// A command with its arguments. `K` is a key: owned, or borrowed from whoever makes the call.
@@ -163,14 +163,14 @@ impl<'a> Command<'a> {
                 let mut keys = KeyList::default();
                 let mut values = Vec::with_capacity(pairs.len());
                 for [key, kind, payload] in pairs {
-                    keys.push(protocol::key(key)?.as_bytes())?;
-                    values.push(protocol::value(kind, payload)?);
+                    keys.push(wire::key(key)?.as_bytes())?;
+                    values.push(wire::value(kind, payload)?);
                 }
                 if !rest.is_empty() {
                     return Err(Error::request("mSet needs a key and a value each"));
                 }
                 let ages = request.list(2);
-                let ages = ages.iter().map(|age| protocol::number_or_none(age, "maxAge"));
+                let ages = ages.iter().map(|age| wire::number_or_none(age, "maxAge"));
                 Self::MSet {
                     keys,
                     values,
@@ -207,15 +207,15 @@ impl<'a> Command<'a> {
 fn keys(list: &[&RawValue]) -> Result<KeyList> {
     let mut keys = KeyList::default();
     for raw in list {
-        keys.push(protocol::key(raw)?.as_bytes())?;
+        keys.push(wire::key(raw)?.as_bytes())?;
     }
     Ok(keys)
 }
 
 fn dump_entry([key, kind, payload, expires]: &[&RawValue; 4]) -> Result<DumpEntry<OwnedValue>> {
     Ok(DumpEntry {
-        key: protocol::key(key)?,
-        value: protocol::value(kind, payload)?.into_owned(),
+        key: wire::key(key)?,
+        value: wire::value(kind, payload)?.into_owned(),
         expires: expires.get().parse().unwrap_or(0.0),
     })
 }

@@ -11,7 +11,7 @@
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`options`], [`registry`] | caches by namespace |
 //! | [`prune`] | cron patterns and their scheduler |
-//! | [`protocol`], [`handler`] | what workers send, and what they are answered |
+//! | [`wire`], [`handler`] | what workers send, and what they are answered |
 //! | `addon` | the N-API boundary: conversions only |
 //!
 //! Everything but `addon` builds and tests without Node.
@@ -28,7 +28,6 @@ pub mod error;
 pub mod handler;
 pub mod key;
 pub mod options;
-pub mod protocol;
 pub mod prune;
 pub mod registry;
 pub mod slots;
@@ -36,4 +35,5 @@ pub mod storage;
 pub mod store;
 
 pub mod value;
+pub mod wire;
 pub mod wtf8;

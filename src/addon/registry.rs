@@ -17,9 +17,12 @@ use crate::{
     error::Error,
     handler,
     options::Options,
-    protocol::{Mode, Part, Piece},
     registry::{Registry, Siblings, apply},
     store::{LOCK_WAIT, Store},
+    wire::{
+        Mode,
+        reply::{Part, Piece},
+    },
     wtf8,
 };
 
