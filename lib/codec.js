@@ -7,18 +7,8 @@
 
 const v8 = require('v8');
 const { CODES, makeError } = require('./errors');
+const { KIND } = require('./kinds');
 const { numberJson } = require('./options');
-
-/** What the payload of a value is; see the table at the head of `src/wire/mod.rs`. */
-const KIND = Object.freeze({
-  JSON: 0,
-  UNDEFINED: 1,
-  SPECIAL: 2,
-  CLONE: 3,
-  ERROR: 4,
-  MISS: 5,
-  OWN: 6,
-});
 
 /** Text of a key. `undefined` travels as `null`, as in JSON: in a worker they are one key. */
 function encodeKey(key) {
@@ -57,10 +47,13 @@ function decodeKey(key) {
 }
 
 /** What stands for a value that JSON has no form for (a function, a symbol) among arguments: null. */
-const NULL = '0,null';
+const NULL = `${KIND.JSON},null`;
+
+/** `undefined` */
+const UNDEFINED = `${KIND.UNDEFINED},0`;
 
 /** What stands for it in an answer: nothing, as for a miss. */
-const NOTHING = '5,0';
+const NOTHING = `${KIND.MISS},0`;
 
 /**
  * Text of a value: two elements, kind and payload.
@@ -71,24 +64,24 @@ const NOTHING = '5,0';
 function encodeValue(value, advanced, formless = NULL) {
   switch (typeof value) {
     case 'undefined':
-      return '1,0';
+      return UNDEFINED;
     case 'number':
       return Number.isFinite(value) && !Object.is(value, -0)
-        ? `0,${value}`
-        : `2,"${Object.is(value, -0) ? '-0' : value}"`;
+        ? `${KIND.JSON},${value}`
+        : `${KIND.NUMBER},"${Object.is(value, -0) ? '-0' : value}"`;
     case 'string':
-      return `0,${JSON.stringify(value)}`;
+      return `${KIND.JSON},${JSON.stringify(value)}`;
     case 'boolean':
-      return value ? '0,true' : '0,false';
+      return `${KIND.JSON},${value}`;
     default:
       if (value === null) return NULL;
-      if (advanced) return `3,"${v8.serialize(value).toString('base64')}"`;
+      if (advanced) return `${KIND.CLONE},"${v8.serialize(value).toString('base64')}"`;
       return encodeJson(JSON.stringify(value), formless);
   }
 }
 
 function encodeJson(json, formless) {
-  return json === undefined ? formless : `0,${json}`;
+  return json === undefined ? formless : `${KIND.JSON},${json}`;
 }
 
 /** A value as the primary wrote it; `undefined` for a miss. */
@@ -96,7 +89,7 @@ function decodeValue(kind, payload) {
   switch (kind) {
     case KIND.JSON:
       return payload;
-    case KIND.SPECIAL:
+    case KIND.NUMBER:
       return Number(payload);
     case KIND.CLONE:
       return v8.deserialize(Buffer.from(payload, 'base64'));

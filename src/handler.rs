@@ -2,7 +2,7 @@
 //! answer to the request at fault.
 
 use crate::{
-    command::{self, Command, Reads},
+    command::{self, Command},
     copies::Copies,
     error::{Error, Result},
     options::Options,
@@ -74,14 +74,10 @@ fn answer(
     let store = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;
-    let command = Command::parse(request)?;
+    let command = Command::parse(&request.command, &mut request.arguments())?;
     copies.clear();
     let mut cache = store.lock(LOCK_WAIT)?;
-    match command.reads() {
-        Reads::Nothing => {}
-        Reads::One(key) => cache.readable(Some(key))?,
-        Reads::Many => cache.readable(None)?,
-    }
+    cache.check(command.reads())?;
     let answer = command::run(&mut *cache, &command, now, copies)?;
     reply.doubt(cache.is_shared());
     drop(cache);

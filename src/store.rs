@@ -21,6 +21,7 @@ use crate::storage::shared::{
 };
 use crate::{
     cache::Cache,
+    command::Reads,
     error::{Error, Result},
     key::KeyList,
     slots::Slots,
@@ -361,10 +362,24 @@ impl Guard<'_> {
         !matches!(self.storage(), Place::Heap(_))
     }
 
+    /// Says whether a command can read here what it reads.
+    ///
+    /// # Errors
+    /// `ERR_STORE_ELSEWHERE`: a value is a JavaScript value of another process, which must be asked.
+    pub fn check(&self, reads: Reads<'_>) -> Result<()> {
+        match reads {
+            Reads::Nothing => Ok(()),
+            Reads::One(key) => self.readable(Some(key)),
+            Reads::Any => self.readable(None),
+            Reads::These(_) if self.readable(None).is_ok() => Ok(()),
+            Reads::These(keys) => keys.iter().try_for_each(|key| self.readable(Some(key))),
+        }
+    }
+
     /// Says whether the value of an entry (of any entry, without a key) can be read here.
     ///
     /// # Errors
-    /// `ERR_STORE_ELSEWHERE`: it is a JavaScript value of another process, which must be asked.
+    /// As [`Guard::check`].
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub fn readable(&self, key: Option<&[u8]>) -> Result<()> {
         match self.storage() {

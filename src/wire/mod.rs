@@ -9,13 +9,15 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 0 | the value as JSON |
-//! | 1 | `undefined`: 0 |
-//! | 2 | a number that JSON cannot write, by name: `"NaN"`, `"Infinity"`, `"-Infinity"`, `"-0"` |
-//! | 3 | base64 of what `v8.serialize` wrote |
-//! | 4 | in replies: an error, `[class, message, code]` |
-//! | 5 | in replies: no such entry, 0 |
-//! | 6 | in replies: what a function of the application gave, `[kind, payload]` |
+//! | 0 `Json` | the value as JSON |
+//! | 1 `Undefined` | `undefined`: 0 |
+//! | 2 `Number` | a number that JSON cannot write, by name: `"NaN"`, `"Infinity"`, `"-Infinity"`, `"-0"` |
+//! | 3 `Clone` | base64 of what `v8.serialize` wrote |
+//! | 4 `Error` | in replies: an error, `[class, message, code]` |
+//! | 5 `Miss` | in replies: no such entry, 0 |
+//! | 6 `Own` | in replies: what a function of the application gave, `[kind, payload]` |
+//!
+//! The numbers are those of [`Kind`](crate::value::Kind) and [`Mark`](crate::value::Mark).
 //!
 //! `execute` names what it calls: `[id, mode, namespace, "execute", name, values, ...arguments]`. `values` are the arguments
 //! for a function that the application put on the cache under that name, a flat list of values; `arguments` are those of

@@ -5,13 +5,13 @@ use std::fmt::Write;
 
 use super::{
     Mode,
-    value::{SMALL, push, push_finite, push_key},
+    value::{SMALL, push, push_finite, push_key, push_kind},
 };
 use crate::{
     command::Answer,
     copies::{Copies, Item},
     error::{Error, Result},
-    value::Value,
+    value::{Kind, Mark, Value},
     wtf8::push_json_string,
 };
 
@@ -243,13 +243,15 @@ impl Reply {
     }
 
     fn miss(&mut self) {
-        self.text.push_str("5,0");
+        push_kind(&mut self.text, Mark::Miss as u8);
+        self.text.push('0');
     }
 
     /// Writes a list. One that grows too large is left: `answer` refuses it.
     fn list<'a>(&mut self, items: impl Iterator<Item = Item<'a>>) -> Result<()> {
         self.text.try_reserve(SMALL)?;
-        self.text.push_str("0,[");
+        push_kind(&mut self.text, Kind::Json as u8);
+        self.text.push('[');
         for (index, item) in items.enumerate() {
             if self.is_too_large() {
                 break;
@@ -279,7 +281,8 @@ impl Reply {
     }
 
     fn error(&mut self, error: &Error) {
-        let _ = write!(self.text, "4,[\"{}\",", error.class.name());
+        push_kind(&mut self.text, Mark::Error as u8);
+        let _ = write!(self.text, "[\"{}\",", error.class.name());
         if push_json_string(&mut self.text, error.message.as_bytes()).is_err() {
             self.text.push('"');
         }

@@ -8,9 +8,11 @@ use super::{
     value::{key, number_or_none, small, utf8, value},
 };
 use crate::{
+    cache::DumpEntry,
+    command::Arguments,
     error::{Error, Result},
-    key::Key,
-    value::Carried,
+    key::{Key, KeyList},
+    value::{Carried, OwnedValue},
 };
 
 /// One request, its arguments not yet looked at.
@@ -90,14 +92,6 @@ impl<'a> Request<'a> {
         Ok(self)
     }
 
-    /// The argument at `index`, or `None` where it is missing or `null`.
-    fn given(&self, index: usize) -> Option<&'a RawValue> {
-        self.arguments
-            .get(index)
-            .copied()
-            .filter(|raw| raw.get() != "null")
-    }
-
     /// The argument at `index` as JSON text; `null` where it is missing.
     pub fn json(&self, index: usize) -> &'a str {
         self.arguments.get(index).map_or("null", |raw| raw.get())
@@ -108,34 +102,120 @@ impl<'a> Request<'a> {
     /// # Errors
     /// JSON nested too deeply to be meant.
     pub fn option(&self, index: usize) -> Result<Option<Json>> {
-        self.given(index).map(small).transpose()
+        given(self.arguments.get(index).copied()).map(small).transpose()
     }
 
-    /// The argument at `index` as a key. A missing one is `null`, as JSON had it in the 1.x API.
-    pub fn key(&self, index: usize) -> Result<Key> {
-        self.given(index).map_or_else(|| Ok(Key::null()), key)
+    /// The arguments of its command.
+    pub fn arguments(&self) -> impl Arguments<'a> {
+        InOrder {
+            command: &self.command,
+            rest: self.arguments.iter(),
+        }
+    }
+}
+
+/// An argument, or `None` where it is missing or `null`.
+fn given(argument: Option<&RawValue>) -> Option<&RawValue> {
+    argument.filter(|raw| raw.get() != "null")
+}
+
+/// The arguments of a request, in order. A value is two of them, kind and payload.
+struct InOrder<'r, 'a> {
+    command: &'r str,
+    rest: std::slice::Iter<'r, &'a RawValue>,
+}
+
+impl<'a> InOrder<'_, 'a> {
+    fn next(&mut self) -> Option<&'a RawValue> {
+        given(self.rest.next().copied())
     }
 
-    /// The arguments at `index` and after it as one value.
-    pub fn value(&self, index: usize) -> Result<Carried<'a>> {
-        match self.arguments.get(index..index + 2) {
-            Some([kind, payload]) => value(kind, payload),
+    /// A list; an empty one where the argument is anything else.
+    fn list(&mut self) -> Vec<&'a RawValue> {
+        self.next()
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl<'a> Arguments<'a> for InOrder<'_, 'a> {
+    /// A missing one is `null`, as JSON had it in the 1.x API.
+    fn key(&mut self) -> Result<Key> {
+        self.next().map_or_else(|| Ok(Key::null()), key)
+    }
+
+    fn keys(&mut self) -> Result<KeyList> {
+        let mut keys = KeyList::default();
+        for raw in self.list() {
+            keys.push(key(raw)?.as_bytes())?;
+        }
+        Ok(keys)
+    }
+
+    fn value(&mut self) -> Result<Carried<'a>> {
+        match (self.rest.next(), self.rest.next()) {
+            (Some(kind), Some(payload)) => value(kind, payload),
             _ => Err(Error::request(format!("{} needs a value", self.command))),
         }
     }
 
-    /// The argument at `index` as a number, `None` where it is missing or `null`.
-    pub fn number(&self, index: usize, name: &str) -> Result<Option<f64>> {
-        self.given(index)
-            .map_or(Ok(None), |raw| number_or_none(raw, name))
+    fn pairs(&mut self) -> Result<(KeyList, Vec<Carried<'a>>)> {
+        let pairs = self.list();
+        let (pairs, rest) = pairs.as_chunks();
+        let mut keys = KeyList::default();
+        let mut values = Vec::with_capacity(pairs.len());
+        for [raw, kind, payload] in pairs {
+            keys.push(key(raw)?.as_bytes())?;
+            values.push(value(kind, payload)?);
+        }
+        if rest.is_empty() {
+            Ok((keys, values))
+        } else {
+            Err(Error::request(format!(
+                "{} needs a key and a value each",
+                self.command
+            )))
+        }
     }
 
-    /// The argument at `index` as a list; an empty one where it is anything else.
-    pub fn list(&self, index: usize) -> Vec<&'a RawValue> {
-        self.given(index)
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default()
+    fn entries(&mut self) -> Result<Vec<DumpEntry<OwnedValue>>> {
+        let entries = self.list();
+        let (entries, rest) = entries.as_chunks();
+        let entries = entries.iter().map(dump_entry).collect::<Result<_>>()?;
+        if rest.is_empty() {
+            Ok(entries)
+        } else {
+            Err(Error::request(format!(
+                "{} needs a key, a value and a time each",
+                self.command
+            )))
+        }
     }
+
+    fn number(&mut self, name: &str) -> Result<Option<f64>> {
+        self.next().map_or(Ok(None), |raw| number_or_none(raw, name))
+    }
+
+    fn max_age(&mut self) -> Result<Option<f64>> {
+        self.number("maxAge")
+    }
+
+    fn ages(&mut self) -> Result<Vec<Option<f64>>> {
+        let ages = self.list();
+        ages.iter().map(|age| number_or_none(age, "maxAge")).collect()
+    }
+
+    fn option(&mut self) -> Result<Option<Json>> {
+        self.next().map(small).transpose()
+    }
+}
+
+fn dump_entry([raw, kind, payload, expires]: &[&RawValue; 4]) -> Result<DumpEntry<OwnedValue>> {
+    Ok(DumpEntry {
+        key: key(raw)?,
+        value: value(kind, payload)?.into_owned(),
+        expires: expires.get().parse().unwrap_or(0.0),
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     key::{Key, KeyView},
     options::{number, special},
-    value::{Carried, Value},
+    value::{Carried, Kind, OwnedValue, Value},
     wtf8::push_json_string,
 };
 
@@ -77,28 +77,40 @@ pub fn key(raw: &RawValue) -> Result<Key> {
 /// Reads a value.
 pub fn value<'a>(kind: &RawValue, payload: &'a RawValue) -> Result<Carried<'a>> {
     let json = payload.get();
-    let read = match kind.get() {
-        "0" => match json.as_bytes().first() {
-            Some(b'"') => string(payload).map(Carried::String),
-            Some(b'{' | b'[') => Some(Carried::Plain(Value::Json(json))),
-            Some(b't') => Some(Carried::Plain(Value::Bool(true))),
-            Some(b'f') => Some(Carried::Plain(Value::Bool(false))),
-            Some(b'n') => Some(Carried::Plain(Value::Null)),
+    let number = kind.get().parse().ok();
+    let read = match number.and_then(Kind::of_number) {
+        Some(Kind::Json) => match json.as_bytes().first() {
+            Some(b'"') => string(payload).map(|bytes| match bytes {
+                Cow::Borrowed(bytes) => Carried::Borrowed(Value::String(bytes)),
+                Cow::Owned(bytes) => Carried::Owned(OwnedValue::String(bytes.into())),
+            }),
+            Some(b'{' | b'[') => Some(Carried::Borrowed(Value::Json(json))),
+            Some(b't') => Some(Carried::Borrowed(Value::Bool(true))),
+            Some(b'f') => Some(Carried::Borrowed(Value::Bool(false))),
+            Some(b'n') => Some(Carried::Borrowed(Value::Null)),
             _ => json
                 .parse()
                 .ok()
-                .map(|number| Carried::Plain(Value::Number(number))),
+                .map(|number| Carried::Borrowed(Value::Number(number))),
         },
-        "1" => Some(Carried::Plain(Value::Undefined)),
-        "2" => utf8(payload)
+        Some(Kind::Undefined) => Some(Carried::Borrowed(Value::Undefined)),
+        Some(Kind::Number) => utf8(payload)
             .and_then(|name| special(&name))
-            .map(|number| Carried::Plain(Value::Number(number))),
-        "3" => utf8(payload)
+            .map(|number| Carried::Borrowed(Value::Number(number))),
+        Some(Kind::Clone) => utf8(payload)
             .and_then(|text| BASE64.decode(text.as_bytes()).ok())
-            .map(Carried::Clone),
+            .map(|bytes| Carried::Owned(OwnedValue::Clone(bytes.into()))),
         _ => None,
     };
     read.ok_or_else(|| Error::request(format!("a value of kind {} cannot be read", shown(kind))))
+}
+
+/// Writes the number of a kind or of a mark, and the comma before its payload.
+#[inline]
+pub(super) fn push_kind(out: &mut String, number: u8) {
+    debug_assert!(number < 10, "kinds of messages have one digit");
+    out.push(char::from(b'0' + number));
+    out.push(',');
 }
 
 /// Writes a value; `false`, and nothing, for one that JavaScript has to write.
@@ -108,22 +120,32 @@ pub fn value<'a>(kind: &RawValue, payload: &'a RawValue) -> Result<Carried<'a>> 
 pub(super) fn push(out: &mut String, value: Value<'_>) -> Result<bool> {
     out.try_reserve(SMALL)?;
     match value {
-        Value::Undefined => out.push_str("1,0"),
-        Value::Null => out.push_str("0,null"),
-        Value::Bool(value) => out.push_str(if value { "0,true" } else { "0,false" }),
+        Value::Undefined => {
+            push_kind(out, Kind::Undefined as u8);
+            out.push('0');
+        }
+        Value::Null => {
+            push_kind(out, Kind::Json as u8);
+            out.push_str("null");
+        }
+        Value::Bool(value) => {
+            push_kind(out, Kind::Json as u8);
+            out.push_str(if value { "true" } else { "false" });
+        }
         Value::Number(number) => push_number(out, number),
         Value::String(bytes) => {
-            out.push_str("0,");
+            push_kind(out, Kind::Json as u8);
             push_json_string(out, bytes)?;
         }
         Value::Json(json) => {
             out.try_reserve(SMALL + json.len())?;
-            out.push_str("0,");
+            push_kind(out, Kind::Json as u8);
             out.push_str(json);
         }
         Value::Clone(bytes) => {
             out.try_reserve(SMALL + bytes.len().div_ceil(3).saturating_mul(4))?;
-            out.push_str("3,\"");
+            push_kind(out, Kind::Clone as u8);
+            out.push('"');
             BASE64.encode_string(bytes, out);
             out.push('"');
         }
@@ -169,11 +191,15 @@ fn special_name(number: f64) -> Option<&'static str> {
 }
 
 fn push_number(out: &mut String, number: f64) {
-    let _ = match special_name(number) {
-        Some(name) => write!(out, "2,\"{name}\""),
-        None => write!(out, "0,").and_then(|()| push_finite(out, number)),
-    };
+    if let Some(name) = special_name(number) {
+        push_kind(out, Kind::Number as u8);
+        let _ = write!(out, "\"{name}\"");
+    } else {
+        push_kind(out, Kind::Json as u8);
+        let _ = push_finite(out, number);
+    }
 }
+
 /// Shortest digits that read back as the same number; an exponent where it would be long.
 pub(super) fn push_finite(out: &mut String, number: f64) -> std::fmt::Result {
     let plain = number == 0.0 || (1e-6..1e21).contains(&number.abs());
@@ -187,7 +213,6 @@ pub(super) fn push_finite(out: &mut String, number: f64) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::OwnedValue;
     use proptest::prelude::*;
 
     fn raw(json: &str) -> Box<RawValue> {
