@@ -8,7 +8,7 @@ use super::{
     call::{Call, Element, JsValue},
 };
 use crate::{
-    command::Answer,
+    command::{Answer, Sink},
     copies::{Copies, Item},
     error::Result,
     value::{Kind, Mark, Value},
@@ -21,6 +21,8 @@ const JOINED: usize = 1 << 24;
 const fn place(number: u8) -> i32 {
     -1 - number as i32
 }
+
+const MISS: i32 = place(Mark::Miss as u8);
 
 /// What a command gave: a value, or `[payloads, places, keys, numbers]` of a list, see [`List`].
 #[inline]
@@ -41,10 +43,10 @@ pub fn show(call: &Call, table: &Table, answer: Answer, copies: &Copies) -> Resu
 }
 
 fn show_list(call: &Call, table: &Table, copies: &Copies) -> Result<JsValue> {
-    let list = List::of(call, table, copies, true)?;
+    let mut list = List::of(call, table, copies, true)?;
     // Making an array may run code of the user (a setter on its prototype): what is said of the list is said after.
     let listed = call.array(&[
-        array(call, &list.payloads),
+        list.payloads(call)?,
         numbers(call, &list.places)?,
         array(call, &list.keys),
         numbers(call, &list.numbers)?,
@@ -96,13 +98,58 @@ impl Found {
     }
 }
 
-/// As [`show`], of a list of values alone, whose places JavaScript has room for: gives the payloads.
-pub fn show_values(call: &Call, table: &Table, copies: &Copies, places: &[Cell<i32>]) -> Result<JsValue> {
-    let list = List::of(call, table, copies, true)?;
-    for (cell, place) in places.iter().zip(&list.places) {
-        cell.set(place.get());
+/// Values whose places JavaScript has room for: the place of a slot or of a miss is written at once, other values are
+/// copied.
+pub struct InPlaces<'a> {
+    pub places: &'a [Cell<i32>],
+    pub copies: &'a mut Copies,
+    pub next: usize,
+}
+
+impl InPlaces<'_> {
+    fn write(&mut self, place: i32) {
+        if let Some(cell) = self.places.get(self.next) {
+            cell.set(place);
+        }
+        self.next += 1;
     }
-    let payloads = array(call, &list.payloads);
+}
+
+impl Sink for InPlaces<'_> {
+    fn value(&mut self, value: Value<'_>) -> Result<()> {
+        if let Value::Slot(slot) = value {
+            self.write(slot as i32);
+            return Ok(());
+        }
+        self.copies.value(value)?;
+        self.write(place(value.kind() as u8));
+        Ok(())
+    }
+
+    fn miss(&mut self) -> Result<()> {
+        self.write(MISS);
+        Ok(())
+    }
+
+    fn key(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn number(&mut self, _: f64) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Shows what [`InPlaces`] was given: the payloads of what was copied.
+pub fn show_values(call: &Call, table: &Table, copies: &Copies, places: &[Cell<i32>]) -> Result<JsValue> {
+    let mut list = List::new(true);
+    let mut copied = places.iter().filter(|cell| cell.get() < 0 && cell.get() != MISS);
+    for item in copies.iter() {
+        if let (Item::Value(value), Some(cell)) = (item, copied.next()) {
+            cell.set(list.add(call, table, value)?);
+        }
+    }
+    let payloads = list.payloads(call)?;
     table.say_slot(list.joined);
     Ok(table.mark(Mark::Plain, payloads))
 }
@@ -113,7 +160,7 @@ pub fn apart(call: &Call, handle: &Handle) -> Result<JsValue> {
     let copies = table.copies.take();
     let list = List::of(call, table, &copies, false);
     table.copies.replace(copies);
-    Ok(table.mark(Mark::Plain, array(call, &list?.payloads)))
+    Ok(table.mark(Mark::Plain, list?.payloads(call)?))
 }
 
 /// A list. Its values are `places`, one number each, and `payloads` of those that lie in no slot.
@@ -126,38 +173,60 @@ struct List {
     payloads: Vec<JsValue>,
     /// How many values are joined.
     joined: u32,
+    /// The joined JSON, without its end.
+    json: Vec<u8>,
+    joins: bool,
     keys: Vec<JsValue>,
     numbers: Vec<Cell<f64>>,
 }
 
 impl List {
+    fn new(joins: bool) -> Self {
+        Self {
+            joins,
+            ..Self::default()
+        }
+    }
+
     fn of(call: &Call, table: &Table, copies: &Copies, joins: bool) -> Result<Self> {
-        let mut list = Self::default();
-        let mut json: Vec<u8> = vec![];
+        let mut list = Self::new(joins);
         for item in copies.iter() {
             match item {
-                Item::Value(Value::Slot(slot)) => push(&mut list.places, Cell::new(slot as i32))?,
-                Item::Value(Value::Json(text)) if joins && json.len() + text.len() < JOINED => {
-                    json.try_reserve(text.len() + 2)?;
-                    json.push(if list.joined == 0 { b'[' } else { b',' });
-                    json.extend_from_slice(text.as_bytes());
-                    list.joined += 1;
-                    push(&mut list.places, Cell::new(place(Mark::Joined as u8)))?;
-                }
                 Item::Value(value) => {
-                    push(&mut list.places, Cell::new(place(value.kind() as u8)))?;
-                    push(&mut list.payloads, convert(call, table, value)?)?;
+                    let place = list.add(call, table, value)?;
+                    push(&mut list.places, Cell::new(place))?;
                 }
-                Item::Miss => push(&mut list.places, Cell::new(place(Mark::Miss as u8)))?,
+                Item::Miss => push(&mut list.places, Cell::new(MISS))?,
                 Item::Key(key) => push(&mut list.keys, made(call.js_key(key))?)?,
                 Item::Number(number) => push(&mut list.numbers, Cell::new(number))?,
             }
         }
-        if list.joined > 0 {
-            json.push(b']');
-            push(&mut list.payloads, made(call.js_string(&json))?)?;
-        }
         Ok(list)
+    }
+
+    /// Adds the payload of a value, and gives its place.
+    fn add(&mut self, call: &Call, table: &Table, value: Value<'_>) -> Result<i32> {
+        match value {
+            Value::Slot(slot) => return Ok(slot as i32),
+            Value::Json(text) if self.joins && self.json.len() + text.len() < JOINED => {
+                self.json.try_reserve(text.len() + 2)?;
+                self.json.push(if self.joined == 0 { b'[' } else { b',' });
+                self.json.extend_from_slice(text.as_bytes());
+                self.joined += 1;
+                return Ok(place(Mark::Joined as u8));
+            }
+            value => push(&mut self.payloads, convert(call, table, value)?)?,
+        }
+        Ok(place(value.kind() as u8))
+    }
+
+    /// All payloads.
+    fn payloads(&mut self, call: &Call) -> Result<JsValue> {
+        if self.joined > 0 {
+            self.json.push(b']');
+            push(&mut self.payloads, made(call.js_string(&self.json))?)?;
+        }
+        Ok(array(call, &self.payloads))
     }
 }
 

@@ -16,10 +16,10 @@ use super::{
     caches::{Handle, NOTHING, handle_of},
     call::{self, ARGUMENTS, Call, Function, JsClock, JsValue, Type},
     registry,
-    results::{apart, show, show_values},
+    results::{InPlaces, apart, show, show_values},
 };
 use crate::{
-    command::{self, Answer, Command, NAMES},
+    command::{self, Command, NAMES},
     copies::Copies,
     error::Result,
     storage::Storage,
@@ -89,24 +89,6 @@ fn lock(handle: &Handle) -> Result<Guard<'_>> {
     handle.store.lock(handle.lock_wait)
 }
 
-/// Runs a command while `cache` is locked, and shows what it gives after.
-fn run<K: AsRef<[u8]>>(
-    handle: &Handle,
-    mut cache: Guard<'_>,
-    command: &Command<'_, K>,
-    now: JsClock,
-    show: impl FnOnce(Answer, &Copies) -> Result<JsValue>,
-) -> Result<JsValue> {
-    // Taken, as making JavaScript values may run code of the user, which may call a cache of this table.
-    let mut copies = handle.table.copies.take();
-    copies.clear();
-    let answer = command::run(&mut *cache, command, now, &mut copies);
-    drop(cache);
-    let shown = answer.and_then(|answer| show(answer, &copies));
-    handle.table.copies.replace(copies);
-    shown
-}
-
 /// `commands.NAME(cache, now, ...arguments)`
 fn run_command(call: &Call) -> Given {
     on_cache(call, |handle| {
@@ -118,9 +100,16 @@ fn run_command(call: &Call) -> Given {
             Ok((command, cache))
         });
         match ready {
-            Ok((command, cache)) => run(handle, cache, &command, now, |answer, copies| {
-                show(call, &handle.table, answer, copies)
-            }),
+            Ok((command, mut cache)) => {
+                // Taken, as making JavaScript values may run code of the user, which may call a cache of this table.
+                let mut copies = handle.table.copies.take();
+                copies.clear();
+                let answer = command::run(&mut *cache, &command, now, &mut copies);
+                drop(cache);
+                let shown = answer.and_then(|answer| show(call, &handle.table, answer, &copies));
+                handle.table.copies.replace(copies);
+                shown
+            }
             Err(error) => {
                 arguments.give_back();
                 if arguments.is_split {
@@ -266,12 +255,23 @@ fn get_many(call: &Call) -> Given {
         };
         let now = call.clock(call.argument(4));
         let places = call.typed_array(call.argument(3));
+        let places = &places[..count.min(places.len())];
         let command: Command<'_> = Command::MGet(keys);
-        let cache = lock(handle)?;
+        // Taken, as making JavaScript values may run code of the user, which may call a cache of this table.
+        let mut copies = handle.table.copies.take();
+        copies.clear();
+        let mut cache = lock(handle)?;
         cache.check(command.reads())?;
-        run(handle, cache, &command, now, |_, copies| {
-            show_values(call, &handle.table, copies, places)
-        })
+        let mut sink = InPlaces {
+            places,
+            copies: &mut copies,
+            next: 0,
+        };
+        let answer = command::run(&mut *cache, &command, now, &mut sink);
+        drop(cache);
+        let shown = answer.and_then(|_| show_values(call, &handle.table, &copies, places));
+        handle.table.copies.replace(copies);
+        shown
     })
 }
 
