@@ -34,9 +34,9 @@ const RULES = [
     to: /^(?!lib\/(options|transport\/(call|envelope))\.js$)/,
   },
   {
-    name: 'the form of messages knows errors and options alone',
+    name: 'the form of messages knows errors, options and kinds alone',
     from: /^lib\/transport\/envelope\.js$/,
-    to: /^(?!lib\/(errors|options)\.js$)/,
+    to: /^(?!lib\/(errors|options|kinds)\.js$)/,
   },
   {
     name: 'caches of this process know no transport and no command',

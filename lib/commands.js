@@ -20,7 +20,6 @@
 
 const { types } = require('util');
 const {
-  KIND,
   NOTHING,
   encodeKey,
   encodeKeys,
@@ -29,6 +28,7 @@ const {
   decodeValue,
 } = require('./transport/envelope');
 const { CODES, makeError } = require('./errors');
+const { KIND } = require('./kinds');
 const { define } = require('./define');
 const { sharedKey } = require('./store/copies');
 const { bulk } = require('./store/lru-cache');
@@ -315,7 +315,7 @@ for (const name of Object.keys(commands)) {
 
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
 const CREATE = {
-  name: '()',
+  name: 'open',
   creates: true,
   // Without keys, the command goes before calls on keys that are in flight, and stops no direct call.
   keysOf: () => [],

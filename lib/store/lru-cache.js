@@ -9,15 +9,20 @@ const { types } = require('util');
 const native = require('../native/loader');
 
 // The calls that must be fast: a constant is, a property of the addon's exports is not.
-const { get, getMany, has, incr, keep, peek, put, set, setMany } = native;
+const { commands, del, get, getMany, has, incr, keep, peek, put, set } = native;
 
 const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
+const { KIND } = require('../kinds');
 const { lruCacheOptions, optionJson } = require('../options');
-const { ListReader, MISS, decode, encode, isReference, sharedKey } = require('./copies');
-const { IS, STATE, ValueTable } = require('./value-table');
+const { ListReader, MISS, decode, encode, isReference, placeOf, sharedKey } = require('./copies');
+const { STATE, ValueTable } = require('./value-table');
 
-const { OUTCOME, SLOT, FREED } = STATE;
+const { FREED, OUTCOME, SLOT } = STATE;
+
+/** Say of a value on its way to Rust that it crosses itself, or that it is kept by reference. */
+const PLAIN = placeOf(KIND.PLAIN);
+const STAYS = placeOf(KIND.SLOT);
 
 /** An array in which Rust says where the values of a list lie. A call takes it while it runs. @type {Int32Array | undefined} */
 let spare = new Int32Array(128);
@@ -105,32 +110,41 @@ class LRUCache {
     const table = this.#table;
     const outcome = table.state[OUTCOME];
     if (table.state[FREED] > 0) table.release();
-    if (outcome === IS.ERROR) throw makeError(result);
+    if (outcome === KIND.ERROR) throw makeError(result);
     return result;
   }
 
   /** The result of a call that `#finish` has still to end. An error is thrown. */
   #checked(result) {
-    return this.#table.state[OUTCOME] === IS.ERROR ? this.#finish(result) : result;
+    return this.#table.state[OUTCOME] === KIND.ERROR ? this.#finish(result) : result;
   }
 
-  /** Ends a call that gave a value. */
+  /** Ends a call that gave a value, or what a command gives beside values. */
   #value(result) {
     const { state, values } = this.#table;
-    const outcome = state[OUTCOME];
-    const value = outcome === IS.SLOT ? values[state[SLOT]] : result;
+    const kind = state[OUTCOME];
+    const value = kind === KIND.SLOT ? values[state[SLOT]] : result;
     if (state[FREED] > 0) this.#table.release();
-    switch (outcome) {
-      case IS.SLOT:
-      case IS.VALUE:
-        return value;
-      case IS.MISS:
+    switch (kind) {
+      case KIND.JSON:
+      case KIND.CLONE:
+        return decode(kind, result);
+      case KIND.MISS:
         return undefined;
-      case IS.ERROR:
+      case KIND.ERROR:
         throw makeError(result);
       default:
-        return decode(outcome, result);
+        return value;
     }
+  }
+
+  /** Ends a call that gave a list. */
+  #list(listed) {
+    const [payloads, places = [], keys = [], numbers = []] = this.#checked(listed);
+    const reader = new ListReader(this.#cache, this.#table, payloads);
+    const values = Array.from(places, (place) => reader.read(place));
+    this.#finish(listed);
+    return { keys: Array.from(keys), values, numbers };
   }
 
   get(key) {
@@ -150,54 +164,45 @@ class LRUCache {
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const run = isReference(value) ? keep : set;
     const result = run(this.#cache, key, value, maxAge, now());
-    const outcome = state[OUTCOME];
-    if (outcome === IS.SLOT) values[state[SLOT]] = value;
+    const kind = state[OUTCOME];
+    if (kind === KIND.SLOT) values[state[SLOT]] = value;
     this.#finish(result);
-    return outcome !== IS.MISS;
+    return kind !== KIND.MISS;
   }
 
   /** `set` of a copy. */
   #put(key, value, maxAge) {
     // What JSON has no form for is null, as in an array.
-    const [kind, payload] = encode(value, this.#copies) ?? [IS.VALUE, null];
+    const [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
-    const stored = this.#table.state[OUTCOME] !== IS.MISS;
+    const isStored = this.#table.state[OUTCOME] !== KIND.MISS;
     this.#finish(result);
-    return stored;
+    return isStored;
   }
 
   del(key) {
-    this.#finish(native.del(this.#cache, key));
+    this.#finish(del(this.#cache, key));
   }
 
   reset() {
-    this.#finish(native.reset(this.#cache));
+    this.#finish(commands.reset(this.#cache, NaN));
   }
 
   prune() {
-    this.#finish(native.prune(this.#cache, now()));
+    this.#finish(commands.prune(this.#cache, now()));
   }
 
   keys() {
-    return Array.from(this.#finish(native.keys(this.#cache)));
+    return this.#list(commands.keys(this.#cache, NaN)).keys;
   }
 
   values() {
-    const { values } = this.#entries(0, false);
-    return values;
+    return this.#list(commands.values(this.#cache, NaN)).values;
   }
 
   dump() {
-    const { keys, values, expires } = this.#entries(now(), true);
-    return Array.from(keys, (k, index) => ({ k, v: values[index], e: expires[index] }));
-  }
-
-  /** Keys and values, most recent first. With `dated`, only those that have not expired, and when they expire. */
-  #entries(time, dated) {
-    const listed = this.#checked(native.entries(this.#cache, time, dated));
-    const [keys, payloads, places, expires] = listed;
-    const readAgain = (index) => this.peek(keys[index]);
-    return { keys, values: this.#read(places, keys.length, payloads, readAgain), expires };
+    const { keys, values, numbers } = this.#list(commands.dump(this.#cache, now()));
+    return keys.map((k, index) => ({ k, v: values[index], e: numbers[index] }));
   }
 
   load(entries) {
@@ -208,28 +213,20 @@ class LRUCache {
         CODES.INVALID_ARG_TYPE,
       ]);
     }
-    const places = new Int32Array(entries.length).fill(-1);
     const values = Array.from(entries, (entry) => entry.v);
-    const result = native.load(
-      this.#cache,
-      Array.from(entries, (entry) => entry.k),
-      values,
-      Float64Array.from(entries, (entry) => entry.e || 0),
-      places,
-      now(),
-    );
-    this.#write(places, values);
+    const keys = Array.from(entries, (entry) => entry.k);
+    const expires = Float64Array.from(entries, (entry) => entry.e || 0);
+    const places = this.#placesOf(values);
+    const result = commands.load(this.#cache, now(), keys, values, places, expires);
+    this.#keep(places, values);
     this.#finish(result);
   }
 
   pop() {
-    const place = new Int32Array(1);
-    const popped = this.#checked(native.pop(this.#cache, place));
-    if (popped === undefined) return null;
-    const [key, now, maxAge, values] = popped;
-    const [value] = this.#read(place, 1, values, () => undefined);
-    this.#finish(popped);
-    return { key, value, length: 1, now, maxAge };
+    const popped = this.#checked(commands.pop(this.#cache, NaN));
+    if (popped === undefined) return this.#finish(null);
+    const { keys, values, numbers } = this.#list(popped);
+    return { key: keys[0], value: values[0], length: 1, now: numbers[0], maxAge: numbers[1] };
   }
 
   forEach(fn, thisp) {
@@ -241,39 +238,39 @@ class LRUCache {
   }
 
   get max() {
-    return this.#finish(native.limits(this.#cache))[0];
+    return this.#finish(commands.max(this.#cache, NaN));
   }
 
-  set max(max) {
-    this.#finish(native.setLimit(this.#cache, 'max', optionJson(max)));
+  set max(value) {
+    this.#finish(commands.max(this.#cache, NaN, optionJson(value)));
   }
 
   get maxSize() {
-    return this.#finish(native.limits(this.#cache))[3];
+    return this.#finish(commands.maxSize(this.#cache, NaN));
   }
 
-  set maxSize(maxSize) {
-    this.#finish(native.setLimit(this.#cache, 'maxSize', optionJson(maxSize)));
+  set maxSize(value) {
+    this.#finish(commands.maxSize(this.#cache, NaN, optionJson(value)));
   }
 
   get maxAge() {
-    return this.#finish(native.limits(this.#cache))[1];
+    return this.#finish(commands.maxAge(this.#cache, NaN));
   }
 
-  set maxAge(maxAge) {
-    this.#finish(native.setLimit(this.#cache, 'maxAge', optionJson(maxAge)));
+  set maxAge(value) {
+    this.#finish(commands.maxAge(this.#cache, NaN, optionJson(value)));
   }
 
   get allowStale() {
-    return this.#finish(native.limits(this.#cache))[2];
+    return this.#finish(commands.allowStale(this.#cache, NaN));
   }
 
-  set allowStale(stale) {
-    this.#finish(native.setLimit(this.#cache, 'stale', optionJson(Boolean(stale))));
+  set allowStale(value) {
+    this.#finish(commands.allowStale(this.#cache, NaN, optionJson(Boolean(value))));
   }
 
   get length() {
-    return this.#finish(native.length(this.#cache));
+    return this.#finish(commands.length(this.#cache, NaN));
   }
 
   get calculatedSize() {
@@ -281,7 +278,7 @@ class LRUCache {
   }
 
   get itemCount() {
-    return this.#finish(native.length(this.#cache));
+    return this.length;
   }
 
   /** Visits the entries of these keys. An entry that was removed meanwhile is passed over. */
@@ -289,7 +286,7 @@ class LRUCache {
     const table = this.#table;
     for (const key of keys) {
       const result = peek(this.#cache, key, now());
-      const found = table.state[OUTCOME] !== IS.MISS;
+      const found = table.state[OUTCOME] !== KIND.MISS;
       const value = this.#value(result);
       if (found) fn.call(thisp, value, key, this);
     }
@@ -300,7 +297,7 @@ class LRUCache {
     const joined = join(keys);
     if (joined !== undefined) {
       const result = run(joined, keys.length);
-      if (this.#table.state[OUTCOME] !== IS.SPLIT) return result;
+      if (this.#table.state[OUTCOME] !== KIND.SPLIT) return result;
     }
     const copy = this.#keys(keys);
     return run(copy, copy.length);
@@ -312,10 +309,11 @@ class LRUCache {
   }
 
   /** `setMany` of copies. */
-  #putMany(keys, values, maxAge) {
+  #putMany(keys, values, maxAge, ages) {
     const there = [];
-    const kinds = [];
+    const places = [];
     const payloads = [];
+    const own = ages && [];
     for (let index = 0; index < keys.length; index += 1) {
       const value = values[index];
       // In an object JSON leaves out what it has no form for.
@@ -323,24 +321,27 @@ class LRUCache {
       const encoded = isLeftOut ? undefined : encode(value, this.#copies);
       if (encoded === undefined) continue;
       there.push(keys[index]);
-      kinds.push(encoded[0]);
+      places.push(placeOf(encoded[0]));
       payloads.push(encoded[1]);
+      own?.push(ages[index] || undefined);
     }
-    const time = now();
-    const run = (crossing) =>
-      native.putMany(this.#cache, crossing, payloads, Int32Array.from(kinds), maxAge || 0, time);
-    this.#finish(this.#withKeys(there, run));
+    this.#finish(this.#mSet(there, payloads, Int32Array.from(places), maxAge || 0, own));
   }
 
-  /** The values of a list that Rust gave. */
-  #read(places, count, payloads, readAgain) {
-    const { values, state } = this.#table;
-    const reader = new ListReader(values, payloads, state[SLOT], readAgain);
-    return Array.from({ length: count }, (_, index) => reader.read(places[index], index));
+  #mSet(keys, payloads, places, maxAge, ages) {
+    const time = now();
+    const run = (crossing) =>
+      commands.mSet(this.#cache, time, crossing, payloads, places, maxAge, ages);
+    return this.#withKeys(keys, run);
+  }
+
+  /** What Rust has to know of values that may stay here. */
+  #placesOf(values) {
+    return Int32Array.from(values, (value) => (isReference(value) ? STAYS : PLAIN));
   }
 
   /** Keeps the values that Rust gave a slot. */
-  #write(places, values) {
+  #keep(places, values) {
     for (let index = 0; index < places.length; index += 1) {
       if (places[index] >= 0) this.#table.values[places[index]] = values[index];
     }
@@ -359,7 +360,7 @@ class LRUCache {
         const places = takePlaces(count);
         const time = now();
         let payloads = getMany(id, joined ?? keys, count, places, time);
-        if (table.state[OUTCOME] === IS.SPLIT) {
+        if (table.state[OUTCOME] === KIND.SPLIT) {
           joined = undefined;
           payloads = getMany(id, keys, count, places, time);
         }
@@ -376,10 +377,8 @@ class LRUCache {
           if (place >= 0) {
             value = values[place];
           } else {
-            reader ??= new ListReader(values, payloads, table.state[SLOT], (at) =>
-              cache.peek(keys[at]),
-            );
-            value = reader.read(place, index);
+            reader ??= new ListReader(id, table, payloads);
+            value = reader.read(place);
           }
           if (plain) pairs[keys[index]] = value;
           else define(pairs, keys[index], value);
@@ -390,22 +389,29 @@ class LRUCache {
       },
       /** Sets entries; with `ages`, each has its own where that is given. */
       setMany(cache, keys, values, maxAge, ages) {
-        if (ages !== undefined) {
-          const setOne = (key, index) =>
-            bulk.setMany(cache, [key], [values[index]], ages[index] || maxAge);
-          return bulk.atomically(cache, () => keys.forEach(setOne));
-        }
-        if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge);
-        const places = new Int32Array(keys.length).fill(-1);
-        const time = now();
-        const run = (crossing) => setMany(cache.#cache, crossing, values, places, maxAge, time);
-        const result = cache.#withKeys(keys, run);
-        cache.#write(places, values);
+        if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge, ages);
+        const places = cache.#placesOf(values);
+        const own = ages?.map((age) => age || undefined);
+        const result = cache.#mSet(keys, values, places, maxAge, own);
+        cache.#keep(places, values);
         return cache.#finish(result);
       },
       delMany(cache, keys) {
-        const del = (crossing, count) => native.delMany(cache.#cache, crossing, count);
-        cache.#finish(cache.#withKeys(keys, del));
+        const run = (crossing, count) => commands.mDel(cache.#cache, NaN, crossing, count);
+        cache.#finish(cache.#withKeys(keys, run));
+      },
+      /**
+       * How a command runs on a cache here whose arguments need no conversion but for keys, numbers and settings as JSON:
+       * a function of a cache and these arguments. Of a list it gives `{ keys, values, numbers }`.
+       */
+      command(name) {
+        const run = commands[name];
+        return (cache, ...args) => {
+          const result = run(cache.#cache, now(), ...args);
+          return cache.#table.state[OUTCOME] === KIND.LIST
+            ? cache.#list(result)
+            : cache.#value(result);
+        };
       },
       /** Whether the application in the primary has this cache, and may have put functions on it. */
       isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),

@@ -8,18 +8,6 @@ const STATE_LENGTH = 64;
 
 const { FREED, FREED_SLOTS } = STATE;
 
-/** What the result of a call is, as `state[OUTCOME]` says; see `Outcome` in `src/addon/caches.rs`. */
-const IS = Object.freeze({
-  MISS: 0,
-  SLOT: 1,
-  VALUE: 2,
-  JSON: 3,
-  CLONE: 4,
-  ERROR: 5,
-  SPLIT: 6,
-  JOINED: 7,
-});
-
 /**
  * The JavaScript values that some caches keep by reference, by slot. Rust gives each value a slot, and says when a slot
  * is free. Rust reports on each call in `state`.
@@ -50,4 +38,4 @@ class ValueTable {
   }
 }
 
-module.exports = { IS, STATE, ValueTable };
+module.exports = { STATE, ValueTable };

@@ -12,7 +12,7 @@ const { openCache } = require('../store/lru-cache');
 const { RetryQueue } = require('../store/retry-queue');
 const { ValueTable } = require('../store/value-table');
 const { Attachment } = require('./attachment');
-const { KIND } = require('./envelope');
+const { KIND } = require('../kinds');
 const { identity, parent } = require('./siblings');
 
 const { BUSY, ELSEWHERE, MOVED } = CODES;

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * The form of messages between a worker and the primary. `src/protocol.rs` is the other side of keys and values; the
+ * The form of messages between a worker and the primary. `src/wire/mod.rs` is the other side of keys and values; the
  * table at its head describes the kinds.
  *
  * A message is an array that begins with `SOURCE`. An array without names is read and written faster than an object.
@@ -19,6 +19,7 @@
 
 const v8 = require('v8');
 const { CODES, makeError } = require('../errors');
+const { KIND } = require('../kinds');
 const { numberJson } = require('../options');
 
 /** Tells our messages from those of anything else, the original package's included. */
@@ -27,7 +28,7 @@ const SOURCE = 'lru-cache-for-clusters-as-promised/3';
 /** A message grows no further than this many characters, save by one request or answer that is larger. */
 const MESSAGE_LENGTH = 1 << 20;
 
-/** The longest reply to one batch, in characters; as in `src/protocol.rs`. */
+/** The longest reply to one batch, in characters; as in `src/wire/reply.rs`. */
 const REPLY_LENGTH = 1 << 28;
 
 /** Whether a message is one of ours. Its elements may be anything. */
@@ -39,18 +40,6 @@ function isOurs(message) {
 function isHello(message) {
   return message.length === 2;
 }
-
-/** The kinds of values and of answers: what a payload is. */
-const KIND = Object.freeze({
-  JSON: 0,
-  UNDEFINED: 1,
-  SPECIAL: 2,
-  CLONE: 3,
-  ERROR: 4,
-  MISS: 5,
-  /** The result of a function of the application: `[kind, payload]`. */
-  OWN: 6,
-});
 
 /** Text of a key. `undefined` travels as `null`, as in JSON: in a worker they are one key. */
 function encodeKey(key) {
@@ -89,10 +78,13 @@ function decodeKey(key) {
 }
 
 /** What stands for a value that JSON has no form for (a function, a symbol) among arguments: null. */
-const NULL = '0,null';
+const NULL = `${KIND.JSON},null`;
+
+/** `undefined` */
+const UNDEFINED = `${KIND.UNDEFINED},0`;
 
 /** What stands for it in an answer: nothing, as for a miss. */
-const NOTHING = '5,0';
+const NOTHING = `${KIND.MISS},0`;
 
 /**
  * Text of a value: two elements, kind and payload.
@@ -103,24 +95,24 @@ const NOTHING = '5,0';
 function encodeValue(value, advanced, formless = NULL) {
   switch (typeof value) {
     case 'undefined':
-      return '1,0';
+      return UNDEFINED;
     case 'number':
       return Number.isFinite(value) && !Object.is(value, -0)
-        ? `0,${value}`
-        : `2,"${Object.is(value, -0) ? '-0' : value}"`;
+        ? `${KIND.JSON},${value}`
+        : `${KIND.NUMBER},"${Object.is(value, -0) ? '-0' : value}"`;
     case 'string':
-      return `0,${JSON.stringify(value)}`;
+      return `${KIND.JSON},${JSON.stringify(value)}`;
     case 'boolean':
-      return value ? '0,true' : '0,false';
+      return `${KIND.JSON},${value}`;
     default:
       if (value === null) return NULL;
-      if (advanced) return `3,"${v8.serialize(value).toString('base64')}"`;
+      if (advanced) return `${KIND.CLONE},"${v8.serialize(value).toString('base64')}"`;
       return encodeJson(JSON.stringify(value), formless);
   }
 }
 
 function encodeJson(json, formless) {
-  return json === undefined ? formless : `0,${json}`;
+  return json === undefined ? formless : `${KIND.JSON},${json}`;
 }
 
 /** A value as the primary wrote it; `undefined` for a miss. */
@@ -128,7 +120,7 @@ function decodeValue(kind, payload) {
   switch (kind) {
     case KIND.JSON:
       return payload;
-    case KIND.SPECIAL:
+    case KIND.NUMBER:
       return Number(payload);
     case KIND.CLONE:
       return v8.deserialize(Buffer.from(payload, 'base64'));
@@ -138,7 +130,6 @@ function decodeValue(kind, payload) {
 }
 
 module.exports = {
-  KIND,
   MESSAGE_LENGTH,
   NOTHING,
   REPLY_LENGTH,

@@ -7,11 +7,11 @@ const cluster = /** @type {any} */ (require('cluster'));
 const { randomUUID } = require('crypto');
 const { handle } = require('../native/loader');
 const { CODES, makeError } = require('../errors');
+const { KIND } = require('../kinds');
 const { DEFAULT_TIMEOUT } = require('../options');
 const { RetryQueue } = require('../store/retry-queue');
 const { callOwn, ownFunction, registry, share, table } = require('./caches');
 const {
-  KIND,
   MESSAGE_LENGTH,
   NOTHING,
   REPLY_LENGTH,

@@ -40,7 +40,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 pub const MOVED: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $atomic:ty, $plain:ty, $from:expr, $to:expr) => {
