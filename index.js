@@ -29,7 +29,7 @@ function requirePrimary() {
 }
 
 /**
- * One LRU cache per namespace, in the primary of a cluster, shared by all workers through Promises.
+ * One LRU cache per namespace, which all processes of a cluster share. Calls give Promises.
  * `index.d.ts` documents every member.
  */
 class LRUCacheForClustersAsPromised {

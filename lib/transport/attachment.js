@@ -105,11 +105,11 @@ class Attachment {
    * The primary has answered a request for the segment. `place` has a ticket, or why there is none; it is `undefined`
    * where the answer says neither.
    *
-   * @param {{ ticket?: unknown, why?: unknown }} [place]
+   * @param {{ ticket?: unknown, why?: unknown } | null} [place]
    */
   askAnswered(place) {
     if (this.state === STATES.MOVED || this.state === STATES.RETRYING) this.state = STATES.MESSAGES;
-    if (place === undefined) return NONE;
+    if (!place) return NONE;
     const { siblings } = this;
     this.#endSearch();
     const { ticket, why } = place;
