@@ -203,10 +203,11 @@ describe('the attachment of a worker', () => {
     });
   });
 
-  it('pauses longer each time, from the start again after success', () => {
+  it('pauses longer each time, up to a bound, and from the start again after success', () => {
     const attachment = IN.searching();
     const fail = () => attachment.failed(call(), short, true)[0][1];
-    assert.deepEqual([fail(), fail(), fail()], [16, 32, 64]);
+    const pauses = Array.from({ length: 9 }, fail);
+    assert.deepEqual(pauses, [16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
     attachment.opened(create);
     assert.equal(fail(), 16);
   });

@@ -3,7 +3,6 @@
 const assert = require('node:assert/strict');
 const { InFlight } = require('../lib/transport/in-flight');
 const { passes } = require('../lib/errors');
-const { Pauses } = require('../lib/store/retry-queue');
 
 describe('calls that are in flight as messages', () => {
   it('hold up calls on their keys, and on all keys', () => {
@@ -45,13 +44,5 @@ describe('a failure to get a store', () => {
       assert.equal(passes(code), true);
     for (const code of ['ERR_STORE_PEERS', 'ERR_STORE_MEMORY', 'ERR_STORE_ATTACH', '', undefined])
       assert.equal(passes(code), false);
-  });
-
-  it('is followed by growing pauses with a bound, from the start again after success', () => {
-    const pauses = new Pauses();
-    const taken = Array.from({ length: 9 }, () => pauses.take());
-    assert.deepEqual(taken, [16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
-    pauses.reset();
-    assert.equal(pauses.take(), 16);
   });
 });

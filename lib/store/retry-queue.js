@@ -7,25 +7,6 @@ const { clearTimeout, setTimeout } = globalThis;
 const FIRST_DELAY = 1;
 const LONGEST_DELAY = 16;
 
-/** Pauses between attempts to get a segment, in milliseconds: each is twice the one before, up to the longest. */
-class Pauses {
-  static #FIRST = 16;
-  static #LONGEST = 1024;
-  #next = Pauses.#FIRST;
-
-  /** The next pause. */
-  take() {
-    const pause = this.#next;
-    this.#next = Math.min(2 * pause, Pauses.#LONGEST);
-    return pause;
-  }
-
-  /** An attempt succeeded: the next pause is the first again. */
-  reset() {
-    this.#next = Pauses.#FIRST;
-  }
-}
-
 /** Calls on one cache that cannot be made yet, because another process has the lock: attempted again, in order, from the event loop. */
 class RetryQueue {
   #attempts = [];
@@ -72,4 +53,4 @@ class RetryQueue {
   }
 }
 
-module.exports = { Pauses, RetryQueue };
+module.exports = { RetryQueue };

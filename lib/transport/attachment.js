@@ -27,7 +27,6 @@
  */
 
 const { CODES, concernsSegment, passes } = require('../errors');
-const { Pauses } = require('../store/retry-queue');
 const { InFlight } = require('./in-flight');
 
 const { BUSY, ELSEWHERE, MOVED } = CODES;
@@ -50,6 +49,25 @@ const NONE = Object.freeze([]);
 
 /** The part of a ticket that identifies a segment. The rest says which process has it. */
 const segmentOf = (ticket) => ticket?.slice(ticket.lastIndexOf(':'));
+
+/** Pauses between attempts to get a segment, in milliseconds: each is twice the one before, up to the longest. */
+class Pauses {
+  static #FIRST = 16;
+  static #LONGEST = 1024;
+  #next = Pauses.#FIRST;
+
+  /** The next pause. */
+  take() {
+    const pause = this.#next;
+    this.#next = Math.min(2 * pause, Pauses.#LONGEST);
+    return pause;
+  }
+
+  /** An attempt succeeded: the next pause is the first again. */
+  reset() {
+    this.#next = Pauses.#FIRST;
+  }
+}
 
 class Attachment {
   /** Whether every call may run on the segment now. Where not, `allows` says whether a certain one may. */
@@ -105,11 +123,11 @@ class Attachment {
    * The primary has answered a request for the segment. `place` has a ticket, or why there is none; it is `undefined`
    * where the answer says neither.
    *
-   * @param {{ ticket?: unknown, why?: unknown }} [place]
+   * @param {{ ticket?: unknown, why?: unknown } | null} [place]
    */
   askAnswered(place) {
     if (this.state === STATES.MOVED || this.state === STATES.RETRYING) this.state = STATES.MESSAGES;
-    if (place === undefined) return NONE;
+    if (!place) return NONE;
     const { siblings } = this;
     this.#endSearch();
     const { ticket, why } = place;

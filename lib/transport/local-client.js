@@ -36,7 +36,7 @@ class LocalClient {
   }
 
   async call(command, a, b, c) {
-    // A visit of all entries cannot be begun again.
+    // A call that visits entries cannot be made again.
     if (command.visits) return runHere(command, cachesOf(this.namespace).patient, a, b, c);
     if (this.retryQueue.length === 0) {
       try {

@@ -31,7 +31,7 @@ const registryId = registry.id;
 
 const nothing = () => {};
 
-/** Sends to a worker. One that is gone, or goes meanwhile, is no event. */
+/** Sends to a worker. A worker that is gone, or ends meanwhile, is no error. */
 function send(worker, message) {
   if (worker.isConnected()) worker.process.send(message, undefined, undefined, nothing);
 }
@@ -79,7 +79,7 @@ function completePart(part, room) {
   }
 }
 
-/** All parts of a reply as text. A worker may ask for one large value again and again: not without bound. */
+/** All parts of a reply as text. A reply is bounded, because a worker may ask for one large value many times. */
 function complete(parts) {
   let room = REPLY_LENGTH;
   return parts.map((part) => {
