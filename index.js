@@ -4,23 +4,28 @@
 const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
-const { LRUCache } = require('./lib/lru-cache');
+const { CODES, makeError } = require('./lib/errors');
+const { LRUCache } = require('./lib/store/lru-cache');
 const { readOptions } = require('./lib/options');
-const { stopSharing } = require('./lib/sharing');
+const { stopSharing } = require('./lib/transport/shared-memory');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
-const primary = cluster.isWorker ? undefined : require('./lib/primary');
-const Client = primary ? primary.LocalClient : require('./lib/worker').WorkerClient;
+const primary = cluster.isWorker ? undefined : require('./lib/transport/caches');
+const Client = primary
+  ? require('./lib/transport/local-client').LocalClient
+  : require('./lib/transport/worker-client').WorkerClient;
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
 
-/** What only the primary has; the text of the error is that of 1.x. */
+/** What only the primary has. The message of the error is that of 1.x. */
 function requirePrimary() {
   if (primary) return primary;
-  throw new Error(
+  throw makeError([
+    'Error',
     'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.',
-  );
+    CODES.NOT_PRIMARY,
+  ]);
 }
 
 /**
@@ -181,7 +186,7 @@ class LRUCacheForClustersAsPromised {
   }
 }
 
-primary?.listen();
+if (primary) require('./lib/transport/server').listen();
 
 // Without a type: the checker takes the statics below for a second declaration.
 module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);

@@ -878,17 +878,17 @@ for (const transport of TRANSPORTS) {
       }
     });
 
-    it('getAllCaches and getCache throw', async () => {
+    it('getAllCaches and getCache throw the error of 1.x, with a code', async () => {
       const message =
         'LRUCacheForClustersAsPromised.getAllCaches() should only be called from the master thread.';
       const options = { namespace: unique('calls') };
       await assert.rejects(
         worker.run(({ Cache }) => Cache.getAllCaches()),
-        { message },
+        { message, code: 'ERR_NOT_PRIMARY' },
       );
       await assert.rejects(
         worker.run(({ Cache }, given) => new Cache(given).getCache(), options),
-        { message },
+        { message, code: 'ERR_NOT_PRIMARY' },
       );
     });
 

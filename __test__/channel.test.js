@@ -272,7 +272,7 @@ describe('a worker', () => {
 
   it('sends the calls of one turn in one message, and gets their answers in one', async () => {
     const worker = await start({ transport: 'ipc' });
-    const { SOURCE } = require('../lib/protocol');
+    const { SOURCE } = require('../lib/transport/envelope');
     const got = await worker.run(async ({ Cache }, source) => {
       const options = { timeout: 10_000, failsafe: 'reject' };
       const a = await Cache.getInstance({ namespace: 'batch a', ...options });
@@ -486,9 +486,9 @@ describe('a worker', () => {
 
 describe('calls that are made again', () => {
   it('go on behind one that throws, which is over', async () => {
-    const { Waiting } = require('../lib/waiting');
+    const { RetryQueue } = require('../lib/store/retry-queue');
     const idle = new Promise((resolve) => {
-      const queue = new Waiting(() => resolve(queue.length));
+      const queue = new RetryQueue(() => resolve(queue.length));
       const made = [];
       queue.add(() => made.push('first') > 0);
       queue.add(() => {

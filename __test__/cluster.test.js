@@ -309,7 +309,7 @@ for (const transport of TRANSPORTS) {
 
     it('a call on a namespace that nobody made rejects', async () => {
       const reply = await one.run(({ require: load }) => {
-        const { SOURCE } = load('../../lib/protocol');
+        const { SOURCE } = load('../../lib/transport/envelope');
         return new Promise((resolve) => {
           process.on('message', (message) => {
             if (message?.[0] === SOURCE && message[2]?.startsWith('[987654,')) resolve(message[2]);
@@ -433,7 +433,7 @@ for (const transport of TRANSPORTS) {
     it('are ignored by a worker', async () => {
       const cache = await worker.open(patient({ namespace: unique('cluster') }));
       await cache.set('k', 1);
-      const { SOURCE } = require('../lib/protocol');
+      const { SOURCE } = require('../lib/transport/envelope');
       for (const message of [
         ...others,
         [SOURCE],

@@ -5,7 +5,7 @@
 
 const assert = require('node:assert/strict');
 const { TRANSPORTS, STRESS, processes } = require('./helpers');
-const { SOURCE } = require('../lib/protocol');
+const { SOURCE } = require('../lib/transport/envelope');
 
 const deep = (open, close) => open.repeat(200_000) + close.repeat(200_000);
 
@@ -34,7 +34,7 @@ const messages = [
   ['open brackets without end', [null, '['.repeat(1_000_000)]],
   ['deep nesting', [null, deep('[', ']')]],
   ['deep nesting as an argument', [null, `[7,0,"kept","get",${deep('[', ']')}]`]],
-  ['deep nesting as an option', [null, `[7,0,"kept","()",{"max":${deep('{"a":', '}')}}]`]],
+  ['deep nesting as an option', [null, `[7,0,"kept","open",{"max":${deep('{"a":', '}')}}]`]],
   ['a very long line', [null, 'x'.repeat(5_000_000)]],
   ['many bad lines', [null, '[\n'.repeat(200_000)]],
 ];
@@ -74,9 +74,9 @@ const lines = [
   ['a wrong key in mGet', '[7,0,"kept","mGet",["k",{}]]'],
   ['a wrong key in mDel', '[7,0,"kept","mDel",["k",{}]]'],
   ['a wrong entry in load', '[7,0,"kept","load",["k",0,1]]'],
-  ['options that are no object', '[7,0,"kept","()","max"]'],
-  ['options that are wrong', '[7,0,"kept","()",{"max":-1}]'],
-  ['a pattern that is wrong', '[7,0,"kept","()",{"prune":"* * *"}]'],
+  ['options that are no object', '[7,0,"kept","open","max"]'],
+  ['options that are wrong', '[7,0,"kept","open",{"max":-1}]'],
+  ['a pattern that is wrong', '[7,0,"kept","open",{"prune":"* * *"}]'],
   ['a max that is wrong', '[7,0,"kept","max",{"n":"-Infinity"}]'],
 ];
 

@@ -8,10 +8,11 @@ const path = require('node:path');
 const v8 = require('node:v8');
 const ts = require('typescript');
 
-const { KIND } = require('../lib/codec');
+const { commands } = require('../lib/commands');
 const { CODES } = require('../lib/errors');
-const { IS, STATE } = require('../lib/lru-cache');
-const native = require('../lib/native');
+const { KIND } = require('../lib/kinds');
+const native = require('../lib/native/loader');
+const { STATE } = require('../lib/store/value-table');
 
 const root = path.join(__dirname, '..');
 const read = (...names) => fs.readFileSync(path.join(root, ...names), 'utf8');
@@ -34,8 +35,8 @@ describe('lists that Rust and JavaScript both have', () => {
       text,
     ]);
     assert.ok(codes.length > 0);
-    const { TIMED_OUT, ...shared } = CODES;
-    assert.strictEqual(TIMED_OUT, 'ETIMEDOUT');
+    const { NOT_PRIMARY, TIMED_OUT, ...shared } = CODES;
+    assert.deepStrictEqual([NOT_PRIMARY, TIMED_OUT], ['ERR_NOT_PRIMARY', 'ETIMEDOUT']);
     assert.deepStrictEqual(shared, Object.fromEntries(codes));
   });
 
@@ -57,7 +58,7 @@ describe('lists that Rust and JavaScript both have', () => {
     const ask = (request) =>
       JSON.parse(`[${native.handle(registry.id, `[1,0,"kinds",${request}]`, 0)}]`);
     const clone = v8.serialize(new Map()).toString('base64');
-    const values = { JSON: '{"a":1}', UNDEFINED: '0', SPECIAL: '"NaN"', CLONE: `"${clone}"` };
+    const values = { JSON: '{"a":1}', UNDEFINED: '0', NUMBER: '"NaN"', CLONE: `"${clone}"` };
     for (const [name, payload] of Object.entries(values)) {
       const kind = KIND[name];
       assert.strictEqual(ask(`"set","key",${kind},${payload},null`)[1], KIND.JSON);
@@ -65,21 +66,59 @@ describe('lists that Rust and JavaScript both have', () => {
     }
     assert.strictEqual(ask('"no such command"')[1], KIND.ERROR);
     assert.strictEqual(ask('"get","no such key"')[1], KIND.MISS);
-    // `OWN` is written in lib/primary.js; the head of the file in Rust describes every kind.
-    const described = read('src', 'protocol.rs').matchAll(/^\/\/! \| (\d+) \|/gm);
+    // The head of the file in Rust describes every kind of messages.
+    const described = Array.from(
+      read('src', 'wire', 'mod.rs').matchAll(/^\/\/! \| (\d+) `(\w+)` \|/gm),
+      ([, kind, name]) => [constantName(name), Number(kind)],
+    );
+    const ofMessages = Object.entries(KIND).filter(([, kind]) => kind < 7);
+    assert.deepStrictEqual(described, ofMessages);
+  });
+
+  it('kinds of values, and what stands in their place', () => {
+    const list = between(read('src', 'value.rs'), '\nkinds! {', '\n}\n');
     assert.deepStrictEqual(
-      Array.from(described, ([, kind]) => Number(kind)),
-      Object.values(KIND),
+      { ...KIND },
+      Object.fromEntries(
+        Array.from(list.matchAll(/^ *(\w+) = (\d+),$/gm), ([, name, number]) => [
+          constantName(name),
+          Number(number),
+        ]),
+      ),
     );
   });
 
-  it('results of calls on a cache', () => {
-    const source = read('src', 'addon', 'caches.rs');
-    const outcomes = between(source, 'pub enum Outcome {', '\n}').matchAll(/^ *(\w+) = (\d+),$/gm);
-    assert.deepStrictEqual(
-      { ...IS },
-      Object.fromEntries(Array.from(outcomes, ([, name, is]) => [constantName(name), Number(is)])),
+  it('kinds of answers have names in lib/transport/server.js', () => {
+    const server = read('lib', 'transport', 'server.js');
+    for (const name of ['JSON', 'ERROR', 'OWN']) assert.ok(server.includes(`KIND.${name}},`), name);
+    // The kind as a number, as in `4,${…}` and `${id},6,…`.
+    assert.deepStrictEqual(server.match(/[`,]\d,[^`\n]*`/g), null);
+  });
+
+  it('kinds are numbered in lib/kinds.js alone', () => {
+    const files = fs.readdirSync(path.join(root, 'lib'), { recursive: true });
+    const lists = files.filter(
+      (file) => file.endsWith('.js') && /^ *JSON: \d/m.test(read('lib', file)),
     );
+    assert.deepStrictEqual(lists, ['kinds.js']);
+  });
+
+  it('commands', () => {
+    const visitors = Object.keys(commands).filter((name) => commands[name].visits);
+    assert.deepStrictEqual(
+      Object.keys(commands).sort(),
+      [...Object.keys(native.commands), ...visitors].sort(),
+    );
+    for (const name of Object.keys(native.commands)) {
+      const registry = new native.NativeRegistry(new Int32Array(64), () => {});
+      registry.open('commands', '{}');
+      const answer = native.handle(registry.id, `[1,0,"commands",${JSON.stringify(name)}]`, 0);
+      assert.ok(!answer.includes(CODES.UNKNOWN_COMMAND), `${name}: ${answer}`);
+    }
+  });
+
+  it('fields of the state that a table of JavaScript values has', () => {
+    const source = read('src', 'addon', 'caches.rs');
     const state = between(source, 'pub mod state {', '\n}').matchAll(
       /const (\w+): usize = (\d+);/g,
     );
@@ -89,7 +128,7 @@ describe('lists that Rust and JavaScript both have', () => {
     );
   });
 
-  it('functions of the addon, and lib/native.d.ts', () => {
+  it('functions of the addon, and lib/native/loader.d.ts', () => {
     /** The functions that a declaration file declares. */
     const declared = (file) => {
       const source = ts.createSourceFile(file, read(...file.split('/')), ts.ScriptTarget.Latest);
@@ -98,7 +137,7 @@ describe('lists that Rust and JavaScript both have', () => {
     const isFunction = (name) =>
       typeof native[name] === 'function' && !/^class\b|^Native/.test(name);
     assert.deepStrictEqual(
-      [...declared('lib/native.d.ts'), ...declared('binding.d.ts')].sort(),
+      [...declared('lib/native/loader.d.ts'), ...declared('binding.d.ts')].sort(),
       Object.keys(native).filter(isFunction).sort(),
     );
   });

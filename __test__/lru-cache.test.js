@@ -4,7 +4,7 @@
 
 const assert = require('node:assert/strict');
 const { LRUCache } = require('..');
-const native = require('../lib/native');
+const native = require('../lib/native/loader');
 const { fakeClock } = require('./helpers');
 
 function filled(options) {
@@ -305,17 +305,17 @@ describe('LRUCache', () => {
   for (const list of ['values', 'dump']) {
     it(`${list} asks once, however many entries others add meanwhile`, () => {
       const cache = new LRUCache();
-      const { entries } = native;
+      const { [list]: run } = native.commands;
       let calls = 0;
-      native.entries = (...args) => {
+      native.commands[list] = (...args) => {
         calls += 1;
         for (let at = 0; at < 3000 && calls < 5; at += 1) cache.set(`${calls}-${at}`, at);
-        return entries(...args);
+        return run(...args);
       };
       try {
         assert.equal(cache[list]().length, 3000);
       } finally {
-        native.entries = entries;
+        native.commands[list] = run;
       }
       assert.equal(calls, 1);
     });

@@ -19,37 +19,59 @@ const RULES = [
     to: /^(__test__|bench|examples|scripts|fuzz|tools|docs)\//,
   },
   {
-    name: 'errors, and what has no state, know nothing of the product',
-    from: /^lib\/(errors|define|debug|protocol|peers|sharing|under-way|waiting)\.js$/,
+    name: 'errors and small helpers know nothing of the product',
+    from: /^lib\/(errors|define|debug)\.js$/,
     to: /./,
   },
   {
-    name: 'the form of messages knows errors and options alone',
-    from: /^lib\/codec\.js$/,
-    to: /^(?!lib\/(errors|options)\.js$)/,
+    name: 'the queue of calls that are made again knows nothing of the product',
+    from: /^lib\/store\/retry-queue\.js$/,
+    to: /./,
   },
   {
-    name: 'the synchronous class knows no transport, and no command',
-    from: /^lib\/(lru-cache\.js$|store\/)/,
-    to: /^(index\.js$|lib\/((primary|worker|space|protocol|sharing|peers|codec|commands|cache)\.js$|transport\/))/,
+    name: 'parts of the transport that send and receive nothing know the form of calls and messages alone',
+    from: /^lib\/transport\/(call|clones|deadline|outbox|shared-memory|siblings|in-flight)\.js$/,
+    to: /^(?!lib\/(options|transport\/(call|envelope))\.js$)/,
+  },
+  {
+    name: 'the form of messages knows errors, options and kinds alone',
+    from: /^lib\/transport\/envelope\.js$/,
+    to: /^(?!lib\/(errors|options|kinds)\.js$)/,
+  },
+  {
+    name: 'caches of this process know no transport and no command',
+    from: /^lib\/store\//,
+    to: /^(index\.js$|lib\/((commands|cache)\.js$|transport\/))/,
     reaches: true,
   },
   {
-    name: 'the worker never loads the side of the primary',
-    from: /^lib\/(worker|space|transport\/(worker-client|channel|attachment))\.js$/,
-    to: /^lib\/(primary|transport\/(server|local-client|caches))\.js$/,
+    name: 'commands know the form of messages, but no other part of the transport',
+    from: /^lib\/commands\.js$/,
+    to: /^lib\/transport\/(?!envelope\.js$)/,
     reaches: true,
   },
   {
-    name: 'the primary never loads the side of the worker',
-    from: /^lib\/(primary|transport\/(server|local-client|caches))\.js$/,
-    to: /^lib\/(worker|space|transport\/(worker-client|channel|attachment))\.js$/,
+    name: "the worker's side never loads the primary's",
+    from: /^lib\/transport\/(worker-client|channel|attachment|attachment-runner)\.js$/,
+    to: /^lib\/transport\/(server|local-client|caches)\.js$/,
     reaches: true,
   },
   {
-    name: 'the attachment does no I/O of its own',
+    name: "the primary's side never loads the worker's",
+    from: /^lib\/transport\/(server|local-client|caches)\.js$/,
+    to: /^lib\/transport\/(worker-client|channel|attachment|attachment-runner)\.js$/,
+    reaches: true,
+  },
+  {
+    name: 'the server and the local client know the caches, and not each other',
+    from: /^lib\/transport\/(caches|server|local-client)\.js$/,
+    to: /^lib\/transport\/(server|local-client)\.js$/,
+    reaches: true,
+  },
+  {
+    name: 'the attachment does no I/O: it knows errors and the calls in flight alone',
     from: /^lib\/transport\/attachment\.js$/,
-    to: /^lib\/(native|transport\/(channel|worker-client|server))/,
+    to: /^(?!lib\/(errors|transport\/in-flight)\.js$)/,
   },
   {
     name: 'transport never loads near reads, fetch, remote tier or adapters',
@@ -60,7 +82,7 @@ const RULES = [
   {
     name: 'near reads, fetch and remote tier see the public surface, not what is under it',
     from: /^lib\/(near|fetch|remote)\//,
-    to: /^lib\/(transport\/|store\/|lru-cache\.js$|worker\.js$|primary\.js$|space\.js$)/,
+    to: /^lib\/(transport|store)\//,
   },
   {
     name: 'adapters see the public class alone',
@@ -69,8 +91,8 @@ const RULES = [
   },
   {
     name: 'the loader of the addon knows the platforms alone',
-    from: /^lib\/native(\.js$|\/)/,
-    to: /^(?!lib\/(native\/|platforms\.js$)|binding\.js$|package\.json$)/,
+    from: /^lib\/native\//,
+    to: /^(?!lib\/native\/|binding\.js$|package\.json$)/,
   },
   {
     name: 'the class is loaded by index.js alone',
@@ -149,21 +171,23 @@ describe('one-way rules of lib/', () => {
 
   it('find what is planted', () => {
     const planted = {
-      'lib/lru-cache.js': ['lib/options.js'],
-      'lib/options.js': ['lib/worker.js'],
-      'lib/worker.js': ['lib/lru-cache.js', 'lib/primary.js'],
+      'lib/store/lru-cache.js': ['lib/options.js'],
+      'lib/options.js': ['lib/transport/worker-client.js'],
+      'lib/transport/worker-client.js': ['lib/store/lru-cache.js', 'lib/transport/server.js'],
       'lib/transport/channel.js': ['lib/errors.js', 'lib/near/reads.js'],
+      'lib/transport/attachment.js': ['lib/errors.js', 'lib/native/loader.js'],
       'adapters/keyv.js': ['index.js', 'lib/options.js'],
     };
     const found = RULES.flatMap((rule) => violations(planted, rule));
     for (const violation of [
-      'lib/lru-cache.js -> lib/worker.js',
-      'lib/worker.js -> lib/primary.js',
+      'lib/store/lru-cache.js -> lib/transport/worker-client.js',
+      'lib/transport/worker-client.js -> lib/transport/server.js',
       'lib/transport/channel.js -> lib/near/reads.js',
+      'lib/transport/attachment.js -> lib/native/loader.js',
       'adapters/keyv.js -> lib/options.js',
     ]) {
       assert.ok(found.includes(violation), violation);
     }
-    assert.ok(reachedFrom(planted, 'lib/lru-cache.js').has('lib/lru-cache.js'));
+    assert.ok(reachedFrom(planted, 'lib/store/lru-cache.js').has('lib/store/lru-cache.js'));
   });
 });

@@ -1,32 +1,37 @@
 'use strict';
 
 /**
- * Every command of the 1.x API, once: what it does on a cache of this process (`local`), and how it travels
- * as a message (`encode` gives the text of its arguments, `decode` reads the answer).
+ * Every command, once. A row has:
  *
- * `keyed` says that the first argument is a key. `direct: false` says that a worker cannot make the call on the
- * store itself: it is encoded even where no message is sent.
- * `visits` says that it calls back for each entry.
- * `keysOf` lists the keys that a call concerns, by its first argument; without it, or where it gives `undefined`,
- * that is the whole cache. `reads` says that the command changes no entry.
- * `snapshot`, where there is one, copies the first argument, which the caller may change meanwhile.
- * `encode` gets `advanced` first: whether values travel as structured clones. `decode` gets the kind and the
- * payload of the answer, and the arguments of the call.
+ * | field           | meaning                                                                                        |
+ * | --------------- | ---------------------------------------------------------------------------------------------- |
+ * | `local`         | runs the command on a cache of this process                                                    |
+ * | `encode`        | gives the text of the arguments; `advanced` says whether values travel as structured clones    |
+ * | `decode`        | reads the answer: its kind, its payload, the arguments of the call                             |
+ * | `keyed`         | the first argument is a key                                                                    |
+ * | `keysOf`        | lists the keys that a call concerns, by its first argument. Without it, or where it gives `undefined`, the call concerns the whole cache |
+ * | `reads`         | the command changes no entry                                                                   |
+ * | `direct: false` | a worker always encodes the call, even where the call runs in this process                     |
+ * | `visits`        | the command calls a function for each entry                                                    |
+ * | `snapshot`      | copies the first argument, which the caller may change before the call runs                    |
+ * | `inPrimary`     | the call runs in the primary alone                                                             |
+ * | `creates`       | the command makes a cache                                                                      |
  */
 
 const { types } = require('util');
 const {
-  KIND,
   NOTHING,
   encodeKey,
   encodeKeys,
   decodeKey,
   encodeValue,
   decodeValue,
-} = require('./codec');
+} = require('./transport/envelope');
 const { CODES, makeError } = require('./errors');
+const { KIND } = require('./kinds');
 const { define } = require('./define');
-const { bulk, sharedKey } = require('./lru-cache');
+const { sharedKey } = require('./store/copies');
+const { bulk } = require('./store/lru-cache');
 const { numberJson, optionJson } = require('./options');
 
 const nothing = () => undefined;
@@ -34,10 +39,10 @@ const plain = (kind, payload) => payload;
 const noArguments = () => '';
 const oneKey = (advanced, key) => encodeKey(key);
 
-/** An age as an argument; what is no number is left to the primary to refuse. Falsy values count as none. */
+/** JSON of an age. Falsy values count as none. The primary refuses what is no number. */
 const age = (maxAge) => (maxAge ? optionJson(maxAge) : 'null');
 
-/** The amount of a counter: falsy values but 0 count as 1 and numbers as text are read, as in 1.x. */
+/** The amount of a counter. As in 1.x, falsy values but 0 count as 1, and text is read as a number. */
 function amountOf(amount) {
   if (amount === 0) return 0;
   if (!amount || amount === true) return 1;
@@ -77,7 +82,7 @@ function decodeValues(list) {
   );
 }
 
-/** A time of an entry, which JSON has no form for when it is without end. */
+/** A time of an entry. JSON has no form for a time without end. */
 const unbounded = (time) => time ?? Infinity;
 
 /** Whether a setting is given a value: as in 1.x nothing, `NaN` and the empty string are none. */
@@ -308,6 +313,25 @@ for (const name of Object.keys(commands)) {
   commands[name] = { name, keysOf, reads: READS.includes(name), ...command };
 }
 
+/** Makes the cache of a namespace, or changes its options. The class has no such member. */
+const CREATE = {
+  name: 'open',
+  creates: true,
+  // Without keys, the command goes before calls on keys that are in flight, and stops no direct call.
+  keysOf: () => [],
+  /** `options` and `ticket` are JSON. `ticket` is that of the segment there is, or `true` where one is wanted. */
+  encode: (advanced, options, ticket) => (ticket === undefined ? options : `${options},${ticket}`),
+  decode: nothing,
+};
+
+/**
+ * Runs a command on a cache of this process. Both clients make their direct calls here: what may answer a call before
+ * the addon is asked is to be asked in this function.
+ */
+function runHere(command, cache, a, b, c) {
+  return command.local(cache, a, b, c);
+}
+
 /**
  * The call of `execute(name, ...args)` in a worker. The primary decides what is called: a function that the
  * application put on the cache under this name, or else the command. So the arguments travel in both forms.
@@ -353,4 +377,4 @@ function encodeOrRefuse(command, advanced, args) {
   }
 }
 
-module.exports = { commands, entriesOf, executeCommand };
+module.exports = { CREATE, commands, entriesOf, executeCommand, runHere };

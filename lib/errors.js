@@ -10,32 +10,34 @@ const CODES = Object.freeze({
   UNKNOWN_COMMAND: 'ERR_UNKNOWN_COMMAND',
   NO_NAMESPACE: 'ERR_NO_NAMESPACE',
   SCHEDULE: 'ERR_SCHEDULE',
-  /** Another process has the lock of the store: try again. */
+  /** Another process has the lock of the segment: try again. */
   BUSY: 'ERR_STORE_BUSY',
-  /** Only the process has the value which stored it. */
+  /** The value is kept by reference, in the process that stored it. */
   ELSEWHERE: 'ERR_STORE_ELSEWHERE',
-  /** A primary has taken the store over. */
+  /** A primary has moved the segment. */
   MOVED: 'ERR_STORE_MOVED',
   HELD: 'ERR_STORE_HELD',
   NO_SHARED_MEMORY: 'ERR_STORE_MEMORY',
   UNAVAILABLE: 'ERR_STORE_UNAVAILABLE',
   ATTACH: 'ERR_STORE_ATTACH',
   SIBLINGS: 'ERR_STORE_PEERS',
+  /** JavaScript alone: `getCache` and `getAllCaches` are there in the primary only. */
+  NOT_PRIMARY: 'ERR_NOT_PRIMARY',
   /** JavaScript alone: a call got no answer in time. */
   TIMED_OUT: 'ETIMEDOUT',
 });
 
 /**
  * Failures that pass by themselves: another process has the lock, or there is a lack of file descriptors or of memory.
- * Every other failure to find, make or attach a store is final.
+ * Every other failure to find, make or attach a segment is final.
  */
 const PASSING = Object.freeze([CODES.BUSY, CODES.UNAVAILABLE, CODES.OUT_OF_MEMORY]);
 
 /** Whether a failure with this code passes by itself. */
 const passes = (code) => PASSING.includes(code);
 
-/** Whether a code says that the store, not the call, is at fault. */
-const concernsStore = (code) => code.startsWith('ERR_STORE');
+/** Whether a code says that the segment, not the call, is at fault. */
+const concernsSegment = (code) => code.startsWith('ERR_STORE');
 
 const CLASSES = { Error, TypeError, RangeError };
 
@@ -53,7 +55,7 @@ function makeError([name, message, code]) {
   return error;
 }
 
-/** What a call on a command fails with that the store does not have. */
+/** The error of `execute` with a name that is no command. */
 function unknownCommand(name) {
   return makeError([
     'Error',
@@ -74,4 +76,4 @@ function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
   reject(error);
 }
 
-module.exports = { CODES, concernsStore, failSafe, makeError, passes, unknownCommand };
+module.exports = { CODES, concernsSegment, failSafe, makeError, passes, unknownCommand };

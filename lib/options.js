@@ -1,6 +1,6 @@
 'use strict';
 
-const { checkOptions } = require('./native');
+const { checkOptions } = require('./native/loader');
 const { CODES, makeError } = require('./errors');
 
 /** Milliseconds that a worker's call waits for its answer. */
@@ -15,8 +15,8 @@ function timeoutOf(instance) {
   return timeout > 0 ? timeout : DEFAULT_TIMEOUT;
 }
 
-/** The options that the store knows. What they may be is decided in `src/options.rs`. */
-const STORE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
+/** The options of a cache. What they may be is decided in `src/options.rs`. */
+const CACHE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
 /** JSON of a number, those included that JSON cannot write. `src/options.rs` reads both. */
 function numberJson(number) {
@@ -42,12 +42,12 @@ function optionJson(value) {
 /** JSON of the options of a cache that `new LRUCache()` makes. */
 function lruCacheOptions(options) {
   warnOfUnknown(options, LRU_CACHE_OPTIONS);
-  return storeOptions({ ...options, prune: undefined });
+  return cacheOptionsJson({ ...options, prune: undefined });
 }
 
-/** JSON of the options that are given and that the store knows. */
-function storeOptions(options) {
-  const given = STORE_OPTIONS.filter(
+/** JSON of the options that are given and that a cache has. */
+function cacheOptionsJson(options) {
+  const given = CACHE_OPTIONS.filter(
     (name) => options[name] !== undefined && options[name] !== null,
   );
   const json = (name) => optionJson(name === 'stale' ? Boolean(options.stale) : options[name]);
@@ -62,11 +62,11 @@ const CLASS_OPTIONS = [
   'parse',
   'stringify',
   'serialization',
-  ...STORE_OPTIONS,
+  ...CACHE_OPTIONS,
 ];
 
 /** The options that `new LRUCache()` knows. */
-const LRU_CACHE_OPTIONS = STORE_OPTIONS.filter((name) => name !== 'prune');
+const LRU_CACHE_OPTIONS = CACHE_OPTIONS.filter((name) => name !== 'prune');
 
 /** Names that other packages have for an option of ours. */
 const SYNONYMS = { ttl: 'maxAge', allowStale: 'stale', name: 'namespace', prefix: 'namespace' };
@@ -137,10 +137,11 @@ function readOptions(given) {
     parse: options.parse || JSON.parse,
     stringify: options.stringify || JSON.stringify,
     serialization: options.serialization,
-    store: storeOptions(options),
+    /** Those of the cache, as JSON. */
+    cacheOptions: cacheOptionsJson(options),
     error: undefined,
   };
-  const wrong = checkOptions(read.store);
+  const wrong = checkOptions(read.cacheOptions);
   if (wrong) {
     read.error = makeError(wrong);
   } else if (!(Number(read.timeout) > 0)) {

@@ -8,7 +8,7 @@ const fs = require('fs');
 const path = require('path');
 
 const { napi } = require('../package.json');
-const { explain, isCheckout, isMusl, thisPlatform } = require('../lib/platforms.js');
+const { explain, isCheckout, isMusl, thisPlatform } = require('../lib/native/platforms.js');
 
 const root = path.join(__dirname, '..');
 

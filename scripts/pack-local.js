@@ -9,7 +9,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 
-const { thisPlatform } = require('../lib/platforms.js');
+const { thisPlatform } = require('../lib/native/platforms.js');
 
 const root = path.join(__dirname, '..');
 const dist = path.resolve(process.argv[2] || path.join(root, 'dist'));

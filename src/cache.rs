@@ -392,15 +392,11 @@ impl<S: Storage> Cache<S> {
         let mut entries = entries.iter().rev();
         let done = self.reset().and_then(|()| {
             entries.try_for_each(|DumpEntry { key, value, expires }| {
-                let remaining = expires - now.now();
-                let max_age = if non_nan(*expires) == 0.0 {
-                    None
-                } else if remaining > 0.0 {
-                    Some(remaining)
-                } else {
+                let max_age = given(Some(*expires)).map(|expires| expires - now.now());
+                if max_age.is_some_and(|left| is_over(left, now)) {
                     self.storage.decline(value.as_ref());
                     return Ok(());
-                };
+                }
                 self.set(key.as_bytes(), value.as_ref(), max_age, now).map(drop)
             })
         });
@@ -479,6 +475,17 @@ fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
         stamp.max_age
     };
     max_age != 0.0 && now.now() - stamp.set_at > max_age
+}
+
+/// Whether nothing is left of the age of an entry that is to be loaded: it would have expired, or has no time left. An
+/// entry in a cache lives on through the millisecond in which its age ends, but an age of 0 means none: `load` of
+/// lru-cache leaves such an entry out.
+fn is_over(left: f64, now: impl Clock) -> bool {
+    let stamp = Stamp {
+        set_at: now.now(),
+        max_age: left,
+    };
+    left == 0.0 || expired(stamp, left, now)
 }
 
 /// The age that a caller gave; `None` for 0 and `NaN`, which mean none.

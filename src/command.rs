@@ -1,17 +1,17 @@
 //! Every command of a cache, once: its name, its arguments, what it does, and what it gives. The commands are those
 //! of the 1.x API.
 //!
-//! A command is read from a request before the lock of its cache is taken ([`Command::parse`]), and what it gives is
-//! written into a reply after. Under the lock it runs ([`run`]): what it reads is copied into a [`Sink`].
+//! A command is read before the lock of its cache is taken ([`Command::parse`], from a message or from the arguments of a
+//! JavaScript call), and what it gives is made into a message or into JavaScript values after. Under the lock it runs
+//! ([`run`]): what it reads is copied into a [`Sink`].
 
-use serde_json::{Value as Json, value::RawValue};
+use serde_json::Value as Json;
 
 use crate::{
     cache::{Cache, Clock, DumpEntry},
     error::{Error, Result},
     key::{Key, KeyList},
     options,
-    protocol::{self, Request},
     storage::Storage,
     value::{Carried, OwnedValue, Value},
 };
@@ -87,14 +87,16 @@ pub enum Command<'a, K = Key> {
 }
 
 /// Whose values a command reads. Some may be JavaScript values of another process, which must be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Reads<'a> {
     /// No value.
     Nothing,
     /// The value of this key.
     One(&'a [u8]),
-    /// Those of many entries.
-    Many,
+    /// The values of these keys.
+    These(&'a KeyList),
+    /// Those of any entries.
+    Any,
 }
 
 /// What a command gives.
@@ -116,6 +118,9 @@ pub enum Answer {
 ///
 /// # Errors
 /// Each call fails where there is no memory for the copy, or more than the caller can use. The command ends then.
+///
+/// What a storage knows of an entry beside its value (say a row and a version) belongs here as a further method whose
+/// default does nothing: then calls that do not ask for it pay nothing.
 pub trait Sink {
     /// The value of an entry.
     fn value(&mut self, value: Value<'_>) -> Result<()>;
@@ -130,99 +135,126 @@ pub trait Sink {
     fn number(&mut self, number: f64) -> Result<()>;
 }
 
+/// The arguments of a command, in order, as a transport has them: each call reads the next one.
+///
+/// # Errors
+/// Each call fails where the argument is not what it must be. Nothing was done then.
+pub trait Arguments<'a> {
+    /// A key.
+    fn key(&mut self) -> Result<Key>;
+
+    /// Keys.
+    fn keys(&mut self) -> Result<KeyList>;
+
+    /// A value.
+    fn value(&mut self) -> Result<Carried<'a>>;
+
+    /// Keys, and a value for each.
+    fn pairs(&mut self) -> Result<(KeyList, Vec<Carried<'a>>)>;
+
+    /// What a dump gave.
+    fn entries(&mut self) -> Result<Vec<DumpEntry<OwnedValue>>>;
+
+    /// A number, which errors call `name`; `None` where none was given.
+    fn number(&mut self, name: &str) -> Result<Option<f64>>;
+
+    /// An age in milliseconds; `None` where none was given.
+    fn max_age(&mut self) -> Result<Option<f64>>;
+
+    /// A list of ages.
+    fn ages(&mut self) -> Result<Vec<Option<f64>>>;
+
+    /// The value of an option, not checked yet; `None` where none was given.
+    fn option(&mut self) -> Result<Option<Json>>;
+}
+
+/// The names of all commands, as messages and JavaScript have them.
+pub const NAMES: &[&str] = &[
+    "get",
+    "peek",
+    "has",
+    "set",
+    "del",
+    "incr",
+    "decr",
+    "mGet",
+    "mSet",
+    "mDel",
+    "reset",
+    "prune",
+    "keys",
+    "values",
+    "dump",
+    "load",
+    "pop",
+    "length",
+    "itemCount",
+    "max",
+    "maxSize",
+    "maxAge",
+    "allowStale",
+    "stale",
+];
+
 impl<'a> Command<'a> {
-    /// Reads the command of a request, with all its arguments.
+    /// Reads a command, one of [`NAMES`], with all its arguments.
     ///
     /// # Errors
     /// There is no such command, or an argument is not what it must be. Nothing was done.
-    pub fn parse(request: &Request<'a>) -> Result<Self> {
-        Ok(match &*request.command {
-            "get" => Self::Get(request.key(0)?),
-            "peek" => Self::Peek(request.key(0)?),
-            "has" => Self::Has(request.key(0)?),
+    pub fn parse(name: &str, arguments: &mut impl Arguments<'a>) -> Result<Self> {
+        Ok(match name {
+            "get" => Self::Get(arguments.key()?),
+            "peek" => Self::Peek(arguments.key()?),
+            "has" => Self::Has(arguments.key()?),
             "set" => Self::Set {
-                key: request.key(0)?,
-                value: request.value(1)?,
-                max_age: request.number(3, "maxAge")?,
+                key: arguments.key()?,
+                value: arguments.value()?,
+                max_age: arguments.max_age()?,
             },
-            "del" => Self::Del(request.key(0)?),
-            name @ ("incr" | "decr") => {
-                let key = request.key(0)?;
-                let amount = request.number(1, "amount")?.unwrap_or(1.0);
+            "del" => Self::Del(arguments.key()?),
+            "incr" | "decr" => {
+                let key = arguments.key()?;
+                let amount = arguments.number("amount")?.unwrap_or(1.0);
                 Self::Incr {
                     key,
                     amount: if name == "decr" { -amount } else { amount },
-                    max_age: request.number(2, "maxAge")?,
+                    max_age: arguments.max_age()?,
                 }
             }
-            "mGet" => Self::MGet(keys(&request.list(0))?),
+            "mGet" => Self::MGet(arguments.keys()?),
             "mSet" => {
-                let pairs = request.list(0);
-                let (pairs, rest) = pairs.as_chunks();
-                let max_age = request.number(1, "maxAge")?;
-                let mut keys = KeyList::default();
-                let mut values = Vec::with_capacity(pairs.len());
-                for [key, kind, payload] in pairs {
-                    keys.push(protocol::key(key)?.as_bytes())?;
-                    values.push(protocol::value(kind, payload)?);
-                }
-                if !rest.is_empty() {
-                    return Err(Error::request("mSet needs a key and a value each"));
-                }
-                let ages = request.list(2);
-                let ages = ages.iter().map(|age| protocol::number_or_none(age, "maxAge"));
+                let (keys, values) = arguments.pairs()?;
                 Self::MSet {
                     keys,
                     values,
-                    max_age,
-                    ages: ages.collect::<Result<_>>()?,
+                    max_age: arguments.max_age()?,
+                    ages: arguments.ages()?,
                 }
             }
-            "mDel" => Self::MDel(keys(&request.list(0))?),
+            "mDel" => Self::MDel(arguments.keys()?),
             "reset" => Self::Reset,
             "prune" => Self::Prune,
             "keys" => Self::Keys,
             "values" => Self::Values,
             "dump" => Self::Dump,
-            "load" => {
-                let entries = request.list(0);
-                let (entries, rest) = entries.as_chunks();
-                let entries = entries.iter().map(dump_entry).collect::<Result<_>>()?;
-                if !rest.is_empty() {
-                    return Err(Error::request("load needs a key, a value and a time each"));
-                }
-                Self::Load(entries)
-            }
+            "load" => Self::Load(arguments.entries()?),
             "pop" => Self::Pop,
             "length" | "itemCount" => Self::Length,
-            "max" => Self::Max(option(request, options::max)?),
-            "maxSize" => Self::MaxSize(option(request, options::max_size)?),
-            "maxAge" => Self::MaxAge(option(request, options::max_age)?),
-            "allowStale" | "stale" => Self::AllowStale(option(request, options::stale)?),
+            "max" => Self::Max(option(arguments, options::max)?),
+            "maxSize" => Self::MaxSize(option(arguments, options::max_size)?),
+            "maxAge" => Self::MaxAge(option(arguments, options::max_age)?),
+            "allowStale" | "stale" => Self::AllowStale(option(arguments, options::stale)?),
             unknown => return Err(Error::command(unknown)),
         })
     }
 }
 
-fn keys(list: &[&RawValue]) -> Result<KeyList> {
-    let mut keys = KeyList::default();
-    for raw in list {
-        keys.push(protocol::key(raw)?.as_bytes())?;
-    }
-    Ok(keys)
-}
-
-fn dump_entry([key, kind, payload, expires]: &[&RawValue; 4]) -> Result<DumpEntry<OwnedValue>> {
-    Ok(DumpEntry {
-        key: protocol::key(key)?,
-        value: protocol::value(kind, payload)?.into_owned(),
-        expires: expires.get().parse().unwrap_or(0.0),
-    })
-}
-
-/// The first argument of a request, checked by the rule of its option; `None` where it is missing.
-fn option<T>(request: &Request<'_>, check: impl FnOnce(&Json) -> Result<T>) -> Result<Option<T>> {
-    request.option(0)?.as_ref().map(check).transpose()
+/// The next argument, checked by the rule of its option.
+fn option<'a, T>(
+    arguments: &mut impl Arguments<'a>,
+    check: impl FnOnce(&Json) -> Result<T>,
+) -> Result<Option<T>> {
+    arguments.option()?.as_ref().map(check).transpose()
 }
 
 impl<K: AsRef<[u8]>> Command<'_, K> {
@@ -230,7 +262,8 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
     pub fn reads(&self) -> Reads<'_> {
         match self {
             Self::Get(key) | Self::Peek(key) => Reads::One(key.as_ref()),
-            Self::MGet(_) | Self::Values | Self::Dump | Self::Pop => Reads::Many,
+            Self::MGet(keys) => Reads::These(keys),
+            Self::Values | Self::Dump | Self::Pop => Reads::Any,
             Self::Has(_)
             | Self::Set { .. }
             | Self::Del(_)
@@ -250,7 +283,7 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
     }
 }
 
-/// Runs a command. `now` is in milliseconds since the epoch.
+/// Runs a command. A value that it does not store is declined (see [`Storage::decline`]). `now` is in milliseconds since the epoch.
 ///
 /// ```
 /// use lru_cache_for_clusters::{
@@ -265,7 +298,7 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
 /// let mut cache = Cache::new(HeapStorage::new(Slots::default()));
 /// let mut copies = Copies::new(1000);
 /// let key = b"skey".as_slice();
-/// let value = Carried::Plain(Value::Number(1.5));
+/// let value = Carried::Borrowed(Value::Number(1.5));
 /// let set = Command::Set { key, value, max_age: None };
 /// assert_eq!(run(&mut cache, &set, 0.0, &mut copies), Ok(Answer::Bool(true)));
 /// assert_eq!(run(&mut cache, &Command::Get(key), 0.0, &mut copies), Ok(Answer::Found));
@@ -274,6 +307,8 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
 ///
 /// # Errors
 /// That of the sink, or of the cache.
+// Inlined, so that a caller that makes one command pays for that one alone.
+#[inline(always)]
 pub fn run<S: Storage, K: AsRef<[u8]>>(
     cache: &mut Cache<S>,
     command: &Command<'_, K>,
@@ -311,10 +346,18 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             max_age,
             ages,
         } => {
-            for (index, (key, value)) in keys.iter().zip(values).enumerate() {
-                let own = ages.get(index).copied().flatten();
-                cache.set(key, value.value(), own.or(*max_age), now)?;
-            }
+            let mut values = values.iter();
+            let done = keys
+                .iter()
+                .zip(&mut values)
+                .enumerate()
+                .try_for_each(|(index, (key, value))| {
+                    let own = ages.get(index).copied().flatten();
+                    cache.set(key, value.value(), own.or(*max_age), now).map(drop)
+                });
+            // What was not reached is not stored.
+            values.for_each(|value| cache.storage_mut().decline(value.value()));
+            done?;
             Answer::Bool(true)
         }
         Command::MDel(keys) => {

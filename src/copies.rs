@@ -4,11 +4,11 @@ use crate::{
     command::Sink,
     error::{Error, Result},
     key::KeyView,
-    value::{Kind, Value},
+    value::{Kind, Mark, Value},
 };
 
-/// Copies of values, keys and numbers, in the order in which they were read: one run of bytes, each item a tag and
-/// what belongs to it.
+/// Copies of values, keys and numbers, in the order in which they were read: one run of bytes, each item a tag (the
+/// number of a [`Kind`] or of a [`Mark`]) and what belongs to it.
 ///
 /// ```
 /// use lru_cache_for_clusters::{command::Sink, copies::{Copies, Item}, value::Value};
@@ -42,22 +42,18 @@ pub enum Item<'a> {
     Number(f64),
 }
 
-/// Tags of items: a value has the number of its [`Kind`], the others have these.
-mod tag {
-    use crate::value::Kind;
-
-    pub const MISS: u8 = 0xFF;
-    pub const KEY: u8 = 0xFE;
-    pub const PLAIN_NUMBER: u8 = 0xFD;
-
-    const _: () = assert!(Kind::ALL.len() <= PLAIN_NUMBER as usize);
-}
-
 /// Room that is kept from request to request, in bytes.
 const KEPT: usize = 1 << 20;
 
 /// The bytes that any item takes in a reply, at the least: a digit and a separator.
 const LEAST: usize = 2;
+
+impl Default for Copies {
+    /// As many as there is memory for.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
 
 impl Copies {
     /// None yet, with room for what fits a reply of `most` bytes.
@@ -84,7 +80,7 @@ impl Copies {
 
     /// Adds an item whose bytes are `fixed` and `text`, of which a reply writes `shown` bytes at the least.
     fn push(&mut self, tag: u8, fixed: &[u8], text: &[u8], shown: usize) -> Result<()> {
-        let written = self.written + shown + LEAST;
+        let written = self.written.saturating_add(shown + LEAST);
         if written > self.most {
             return Err(Error::too_large(written));
         }
@@ -119,7 +115,7 @@ impl Sink for Copies {
     }
 
     fn miss(&mut self) -> Result<()> {
-        self.push_plain(tag::MISS, &[])
+        self.push_plain(Mark::Miss as u8, &[])
     }
 
     fn key(&mut self, key: &[u8]) -> Result<()> {
@@ -128,22 +124,25 @@ impl Sink for Copies {
             KeyView::BigInt(digits) => digits.len(),
             _ => 0,
         };
-        self.push(tag::KEY, &key.len().to_ne_bytes(), key, shown)
+        self.push(Mark::Key as u8, &key.len().to_ne_bytes(), key, shown)
     }
 
     fn number(&mut self, number: f64) -> Result<()> {
-        self.push_plain(tag::PLAIN_NUMBER, &number.to_ne_bytes())
+        self.push_plain(Mark::Time as u8, &number.to_ne_bytes())
     }
 }
 
 /// Takes the next item off `rest`.
 fn next<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
     let tag = *rest.split_off_first()?;
-    let kind = match tag {
-        tag::MISS => return Some(Item::Miss),
-        tag::KEY => return text(rest).map(Item::Key),
-        tag::PLAIN_NUMBER => return fixed(rest).map(f64::from_ne_bytes).map(Item::Number),
-        kind => Kind::of_number(kind)?,
+    let Some(kind) = Kind::of_number(tag) else {
+        const KEY: u8 = Mark::Key as u8;
+        const TIME: u8 = Mark::Time as u8;
+        return match tag {
+            KEY => text(rest).map(Item::Key),
+            TIME => fixed(rest).map(f64::from_ne_bytes).map(Item::Number),
+            _ => Some(Item::Miss),
+        };
     };
     Some(Item::Value(match kind {
         Kind::Undefined => Value::Undefined,

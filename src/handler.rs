@@ -2,24 +2,28 @@
 //! answer to the request at fault.
 
 use crate::{
-    command::{self, Command, Reads},
+    command::{self, Command},
     copies::Copies,
     error::{Error, Result},
     options::Options,
-    protocol::{self, Part, Reply, Request},
     registry::Registry,
     store::LOCK_WAIT,
     value::Value,
+    wire::{
+        Mode,
+        reply::{Part, Reply},
+        request::Request,
+    },
 };
 
 /// Answers a batch, up to the first request whose store another process has locked, or that may call a function of
 /// the application; with `built_in` the first request is known to call none. `now` is in milliseconds since the epoch.
 ///
 /// ```
-/// use lru_cache_for_clusters::{handler, protocol::Part, registry::Registry, slots::Slots};
+/// use lru_cache_for_clusters::{handler, registry::Registry, slots::Slots, wire::reply::Part};
 ///
 /// let registry = Registry::new(Slots::default(), std::sync::Arc::new(|_| {}));
-/// let batch = "[1,0,\"users\",\"()\",{\"max\":9}]\n[2,0,\"users\",\"incr\",\"hits\",2]";
+/// let batch = "[1,0,\"users\",\"open\",{\"max\":9}]\n[2,0,\"users\",\"incr\",\"hits\",2]";
 /// let reply = handler::handle(&registry, batch, 0.0, false);
 /// assert_eq!(reply, [Part::Ready("1,0,true,2,0,2".into())]);
 /// ```
@@ -40,7 +44,7 @@ pub fn handle(registry: &Registry, batch: &str, now: f64, mut built_in: bool) ->
             }),
             Err(bad) => bad
                 .id
-                .is_none_or(|id| reply.answer(id, protocol::Mode::Json, |_| Err(bad.error))),
+                .is_none_or(|id| reply.answer(id, Mode::Json, |_| Err(bad.error))),
         };
         if !answered {
             // Those after it must not overtake it.
@@ -58,7 +62,7 @@ fn answer(
     copies: &mut Copies,
     reply: &mut Reply,
 ) -> Result<()> {
-    if request.command == "()" {
+    if request.command == "open" {
         registry.open(&request.namespace, Options::parse(request.json(0))?, LOCK_WAIT)?;
         match request.option(1)? {
             // It can attach shared memory, and may have some already.
@@ -70,14 +74,10 @@ fn answer(
     let store = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;
-    let command = Command::parse(request)?;
+    let command = Command::parse(&request.command, &mut request.arguments())?;
     copies.clear();
     let mut cache = store.lock(LOCK_WAIT)?;
-    match command.reads() {
-        Reads::Nothing => {}
-        Reads::One(key) => cache.readable(Some(key))?,
-        Reads::Many => cache.readable(None)?,
-    }
+    cache.check(command.reads())?;
     let answer = command::run(&mut *cache, &command, now, copies)?;
     reply.doubt(cache.is_shared());
     drop(cache);
@@ -89,12 +89,12 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{key::Key, protocol::Piece, slots::Slots};
+    use crate::{key::Key, slots::Slots, wire::reply::Piece};
     use std::sync::Arc;
 
     fn registry() -> Registry {
         let registry = Registry::new(Slots::default(), Arc::new(|_| {}));
-        assert_eq!(text(&registry, r#"[0,0,"n","()",{}]"#, 0.0), "0,0,true");
+        assert_eq!(text(&registry, r#"[0,0,"n","open",{}]"#, 0.0), "0,0,true");
         registry
     }
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_store_that_another_has_leaves_its_request_and_all_after_it() {
         let registry = registry();
-        assert_eq!(text(&registry, r#"[0,0,"free","()",{}]"#, 0.0), "0,0,true");
+        assert_eq!(text(&registry, r#"[0,0,"free","open",{}]"#, 0.0), "0,0,true");
         let batch = concat!(
             "[1,0,\"free\",\"set\",1,0,1]\n",
             "[2,0,\"n\",\"incr\",1]\n\n",
@@ -342,7 +342,7 @@ mod tests {
             &[
                 (r#""set","old",0,1"#, "0,true"),
                 (
-                    r#""load",["b",0,2,150,"expired",0,3,99,"a",1,0,0,"c",0,3,null]"#,
+                    r#""load",["b",0,2,150,"expired",0,3,99,"no time left",0,4,100,"a",1,0,0,"c",0,3,null]"#,
                     "0,null",
                 ),
                 (r#""dump""#, r#"0,["b",0,2,150,"a",1,0,0,"c",0,3,0]"#),
@@ -384,7 +384,7 @@ mod tests {
                 (r#""stale""#, "0,true"),
                 (r#""stale",false"#, "0,false"),
                 (
-                    r#""()",{"max":5,"maxSize":5000,"maxEntrySize":500,"maxAge":null,"stale":true}"#,
+                    r#""open",{"max":5,"maxSize":5000,"maxEntrySize":500,"maxAge":null,"stale":true}"#,
                     "0,true",
                 ),
                 (r#""max""#, "0,5"),
@@ -416,7 +416,7 @@ mod tests {
         converse(
             &registry(),
             &[
-                (r#""()",{"maxEntrySize":500}"#, "0,true"),
+                (r#""open",{"maxEntrySize":500}"#, "0,true"),
                 (r#""mSet",["a",0,1,"b",0,2]"#, "0,true"),
                 (&format!(r#""set","a",0,"{large}""#), "0,false"),
                 (r#""keys""#, r#"0,["b"]"#),
@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn namespaces_are_caches_of_their_own() {
         let registry = registry();
-        let batch = "[1,0,\"n\",\"set\",\"a\",0,1]\n[2,0,\"other\",\"get\",\"a\"]\n[3,0,\"other\",\"()\",{}]\n\
+        let batch = "[1,0,\"n\",\"set\",\"a\",0,1]\n[2,0,\"other\",\"get\",\"a\"]\n[3,0,\"other\",\"open\",{}]\n\
                      [4,0,\"other\",\"get\",\"a\"]";
         assert_eq!(
             text(&registry, batch, 0.0),
@@ -484,10 +484,10 @@ mod tests {
         assert_eq!(
             handle(&registry, batch, 0.0, false),
             [
-                pending(1, "1,", protocol::Mode::Json, ""),
-                pending(2, "2,0,[5,0,", protocol::Mode::Advanced, ",5,0]"),
-                pending(3, "3,0,[\"a\",", protocol::Mode::Json, ",0]"),
-                pending(4, "4,0,[\"a\",", protocol::Mode::Advanced, ",0,0]"),
+                pending(1, "1,", Mode::Json, ""),
+                pending(2, "2,0,[5,0,", Mode::Advanced, ",5,0]"),
+                pending(3, "3,0,[\"a\",", Mode::Json, ",0]"),
+                pending(4, "4,0,[\"a\",", Mode::Advanced, ",0,0]"),
             ]
         );
         assert_eq!(slots.in_use(), 0, "popped");

@@ -12,7 +12,7 @@
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`options`], [`registry`] | caches by namespace |
 //! | [`prune`] | cron patterns and their scheduler |
-//! | [`protocol`], [`handler`] | what workers send, and what they are answered |
+//! | [`wire`], [`handler`] | what workers send, and what they are answered |
 //! | `addon` | the N-API boundary: conversions only |
 //!
 //! Everything but `addon` builds and tests without Node.
@@ -31,11 +31,11 @@ pub mod key;
 #[cfg(target_os = "linux")]
 mod migrate;
 pub mod options;
-pub mod protocol;
 pub mod prune;
 pub mod registry;
 pub mod slots;
 pub mod storage;
 pub mod store;
 pub mod value;
+pub mod wire;
 pub mod wtf8;

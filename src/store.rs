@@ -21,6 +21,7 @@ use crate::storage::shared::{
 };
 use crate::{
     cache::{Cache, Clock, Remembered},
+    command::Reads,
     error::{Error, Result},
     slots::Slots,
     storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage, heap::HeapStorage},
@@ -290,10 +291,24 @@ impl Guard<'_> {
         }
     }
 
+    /// Checks that this process can read what a command reads.
+    ///
+    /// # Errors
+    /// `ERR_STORE_ELSEWHERE`: a value is a JavaScript value of another process. Ask that process.
+    pub fn check(&self, reads: Reads<'_>) -> Result<()> {
+        match reads {
+            Reads::Nothing => Ok(()),
+            Reads::One(key) => self.readable(Some(key)),
+            Reads::Any => self.readable(None),
+            Reads::These(_) if self.readable(None).is_ok() => Ok(()),
+            Reads::These(keys) => keys.iter().try_for_each(|key| self.readable(Some(key))),
+        }
+    }
+
     /// Checks that this process can read the value of an entry; without a key, the values of all entries.
     ///
     /// # Errors
-    /// `ERR_STORE_ELSEWHERE`: the value is a JavaScript value of another process. Ask that process.
+    /// As [`Guard::check`].
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub fn readable(&self, key: Option<&[u8]>) -> Result<()> {
         match self.storage() {

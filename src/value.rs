@@ -1,7 +1,5 @@
 //! Values as a store sees them: small ones in place, the rest as bytes tagged with their kind.
 
-use std::borrow::Cow;
-
 /// A borrowed value. Strings are WTF-8, see [`crate::wtf8`]; nothing here is ever wrapped in JSON that was
 /// not JSON when it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,56 +44,93 @@ pub enum OwnedValue {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// The kinds of values, with the numbers that stand for them in rows of shared memory and in copies. A number
-        /// never changes its meaning within one version of the layout.
+    (
+        values { $($(#[$doc:meta])* $name:ident = $number:literal,)* }
+        marks { $($(#[$mark_doc:meta])* $mark:ident = $mark_number:literal,)* }
+    ) => {
+        /// The kinds of values, with the numbers that stand for them in rows of shared memory, in copies, in messages and
+        /// in JavaScript (`lib/kinds.js`). A number never changes its meaning within one version of the layout.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Kind {
             $($(#[$doc])* $name = $number,)*
         }
 
+        /// What may stand where a kind is expected and says that there is no value, or something else. The numbers are
+        /// none of a [`Kind`]. No row has one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Mark {
+            $($(#[$mark_doc])* $mark = $mark_number,)*
+        }
+
         impl Kind {
-            /// Every kind, at the place of its number.
+            /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The kind of a number; `None` where no kind has it.
+            #[inline(always)]
+            pub fn of_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
         }
 
         const _: () = {
-            let mut at = 0;
-            $(assert!($number == at, "kinds are numbered from 0, without a gap"); at += 1;)*
-            assert!(at == Kind::ALL.len());
+            let mut used = 0_u64;
+            $(assert!(used & (1 << $number) == 0, "a number is used twice"); used |= 1 << $number;)*
+            $(assert!(used & (1 << $mark_number) == 0, "a number is used twice"); used |= 1 << $mark_number;)*
+            assert!(used & (used + 1) == 0, "the numbers have no gap");
         };
     };
 }
 
 kinds! {
-    /// [`Value::Undefined`]
-    Undefined = 0,
-    /// [`Value::Null`]
-    Null = 1,
-    /// [`Value::Bool`], `false`
-    False = 2,
-    /// [`Value::Bool`], `true`
-    True = 3,
-    /// [`Value::Number`]
-    Number = 4,
-    /// [`Value::Slot`]
-    Slot = 5,
-    /// [`Value::String`]
-    String = 6,
-    /// [`Value::Json`]
-    Json = 7,
-    /// [`Value::Clone`]
-    Clone = 8,
+    values {
+        /// [`Value::Json`]. In messages: any value that JSON can write.
+        Json = 0,
+        /// [`Value::Undefined`]
+        Undefined = 1,
+        /// [`Value::Number`]. In messages: one that JSON cannot write.
+        Number = 2,
+        /// [`Value::Clone`]
+        Clone = 3,
+        /// [`Value::String`]
+        String = 7,
+        /// [`Value::Null`]
+        Null = 8,
+        /// [`Value::Bool`], `false`
+        False = 9,
+        /// [`Value::Bool`], `true`
+        True = 10,
+        /// [`Value::Slot`]
+        Slot = 11,
+    }
+    marks {
+        /// `[class, message, code]` of an error.
+        Error = 4,
+        /// No such entry; or, of a call that stores one, that the entry can never fit.
+        Miss = 5,
+        /// In messages: what a function of the application gave.
+        Own = 6,
+        /// At the N-API boundary: the JavaScript value itself, or nothing.
+        Plain = 12,
+        /// A list: `[payloads, places, keys, numbers]`.
+        List = 13,
+        /// In a list: the next of the joined JSON.
+        Joined = 14,
+        /// Nothing was done: joined keys have to come as an array.
+        Split = 15,
+        /// In copies: the key of an entry.
+        Key = 16,
+        /// In copies: a time or an age of an entry.
+        Time = 17,
+    }
 }
 
 impl Kind {
-    /// The kind of a number; `None` where no kind has it.
-    #[inline(always)]
-    pub fn of_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-
     /// Whether the value has bytes beside its kind and the 8 bytes of [`Value::inline`].
     #[inline(always)]
     pub const fn has_bytes(self) -> bool {
@@ -202,33 +237,29 @@ impl OwnedValue {
     }
 }
 
-/// A value as a request carries it: borrowed from the request where its bytes are there as they are.
+/// A value as a command carries it: borrowed where its bytes are there as they are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Carried<'a> {
-    /// A string, WTF-8.
-    String(Cow<'a, [u8]>),
-    /// The output of `v8.serialize`.
-    Clone(Vec<u8>),
-    /// Any other value.
-    Plain(Value<'a>),
+    /// A value, or bytes, of whoever makes the call.
+    Borrowed(Value<'a>),
+    /// A value that was made for the call.
+    Owned(OwnedValue),
 }
 
 impl Carried<'_> {
     /// The value to store.
     pub fn value(&self) -> Value<'_> {
         match self {
-            Self::String(bytes) => Value::String(bytes),
-            Self::Clone(bytes) => Value::Clone(bytes),
-            Self::Plain(value) => *value,
+            Self::Borrowed(value) => *value,
+            Self::Owned(value) => value.as_ref(),
         }
     }
 
     /// The value, to keep.
     pub fn into_owned(self) -> OwnedValue {
         match self {
-            Self::String(bytes) => OwnedValue::String(bytes.into()),
-            Self::Clone(bytes) => OwnedValue::Clone(bytes.into()),
-            Self::Plain(value) => value.to_owned(),
+            Self::Borrowed(value) => value.to_owned(),
+            Self::Owned(value) => value,
         }
     }
 }

@@ -10,7 +10,7 @@ use support::batch::{Answer, Primary, text};
 /// A primary with a namespace `n` that holds `kept: "safe"` and a JavaScript value under `js`.
 fn primary() -> Primary {
     let primary = Primary::new();
-    let made = primary.send(r#"[1,0,"n","()",{}]"#, 0.0);
+    let made = primary.send(r#"[1,0,"n","open",{}]"#, 0.0);
     let kept = primary.send(r#"[2,0,"n","set","kept",0,"safe"]"#, 0.0);
     assert_eq!(
         [made, kept]
@@ -111,7 +111,7 @@ fn names_of_javascript_are_keys_and_namespaces_like_any_other() {
     for name in ["__proto__", "constructor", "toString", "", "\\u0000", "\\ud800"] {
         let answers = primary.send(
             &format!(
-                "[1,0,\"{name}\",\"()\",{{}}]\n[2,0,\"{name}\",\"get\",\"{name}\"]\n\
+                "[1,0,\"{name}\",\"open\",{{}}]\n[2,0,\"{name}\",\"get\",\"{name}\"]\n\
                  [3,0,\"{name}\",\"set\",\"{name}\",0,{{\"__proto__\":1}}]\n[4,0,\"{name}\",\"get\",\"{name}\"]"
             ),
             0.0,
@@ -227,15 +227,15 @@ fn arguments_of_the_wrong_type_are_refused() {
         refused(&primary, &format!("\"incr\",\"kept\",{age}"), TYPE);
         refused(&primary, &format!("\"incr\",\"kept\",1,{age}"), TYPE);
         refused(&primary, &format!("\"maxAge\",{age}"), OPTION);
-        refused(&primary, &format!("\"()\",{{\"maxAge\":{age}}}"), OPTION);
+        refused(&primary, &format!("\"open\",{{\"maxAge\":{age}}}"), OPTION);
     }
     for max in ["-1", "\"1\"", "true", "[]", r#"{"n":"-Infinity"}"#] {
         refused(&primary, &format!("\"max\",{max}"), OPTION);
-        refused(&primary, &format!("\"()\",{{\"max\":{max}}}"), OPTION);
+        refused(&primary, &format!("\"open\",{{\"max\":{max}}}"), OPTION);
     }
     for stale in ["1", "\"true\"", "[]", "{}"] {
         refused(&primary, &format!("\"stale\",{stale}"), OPTION);
-        refused(&primary, &format!("\"()\",{{\"stale\":{stale}}}"), OPTION);
+        refused(&primary, &format!("\"open\",{{\"stale\":{stale}}}"), OPTION);
     }
     for prune in [
         "true",
@@ -246,10 +246,10 @@ fn arguments_of_the_wrong_type_are_refused() {
         "\"99 * * * *\"",
         "[]",
     ] {
-        refused(&primary, &format!("\"()\",{{\"prune\":{prune}}}"), OPTION);
+        refused(&primary, &format!("\"open\",{{\"prune\":{prune}}}"), OPTION);
     }
     for options in ["null", "1", "[]", "\"{}\""] {
-        refused(&primary, &format!("\"()\",{options}"), OPTION);
+        refused(&primary, &format!("\"open\",{options}"), OPTION);
     }
 }
 
@@ -260,7 +260,7 @@ fn options_that_are_refused_change_nothing() {
         r#"{"max":1,"maxAge":"x"}"#,
         r#"{"maxAge":1,"stale":true,"prune":"x"}"#,
     ] {
-        refused(&primary, &format!("\"()\",{options}"), OPTION);
+        refused(&primary, &format!("\"open\",{options}"), OPTION);
     }
     assert_eq!(
         primary
@@ -272,7 +272,7 @@ fn options_that_are_refused_change_nothing() {
             .limits(),
         Default::default()
     );
-    let answers = primary.send(r#"[1,0,"new","()",{"max":-1}]"#, 0.0);
+    let answers = primary.send(r#"[1,0,"new","open",{"max":-1}]"#, 0.0);
     assert_eq!(answers[0].kind, 4);
     assert_eq!(
         primary.registry.names(),
@@ -303,8 +303,8 @@ fn deep_nesting_is_carried_as_a_value_and_refused_elsewhere() {
     refused(&primary, &format!("\"set\",\"kept\",2,{deep}"), BAD);
     refused(&primary, &format!("\"set\",\"kept\",0,1,{deep}"), TYPE);
     refused(&primary, &format!("\"max\",{deep}"), BAD);
-    refused(&primary, &format!("\"()\",{deep}"), OPTION);
-    refused(&primary, &format!("\"()\",{{\"max\":{deep}}}"), OPTION);
+    refused(&primary, &format!("\"open\",{deep}"), OPTION);
+    refused(&primary, &format!("\"open\",{{\"max\":{deep}}}"), OPTION);
     for line in [
         deep.clone(),
         format!("[7,{deep}]"),
@@ -332,7 +332,7 @@ fn an_error_names_a_long_value_in_short() {
         format!("\"set\",\"a\",\"{long}\",1"),
         format!("\"set\",\"a\",0,1,\"{long}\""),
         format!("\"max\",\"{long}\""),
-        format!("\"()\",{{\"prune\":\"{long}\"}}"),
+        format!("\"open\",{{\"prune\":\"{long}\"}}"),
     ] {
         let answer = ask(&primary, &rest);
         assert!(
@@ -511,7 +511,7 @@ fn line() -> impl Strategy<Value = String> {
         "max",
         "maxAge",
         "stale",
-        "()",
+        "open",
         "__proto__",
     ]);
     let request = (
@@ -540,7 +540,7 @@ proptest! {
     #[test]
     fn no_text_does_harm(lines in vec(line(), 0..40), time in 0.0..1000.0) {
         let primary = primary();
-        primary.send("[1,0,\"a\",\"()\",{}]\n[2,0,\"b\",\"()\",{\"max\":3,\"maxAge\":20}]", 0.0);
+        primary.send("[1,0,\"a\",\"open\",{}]\n[2,0,\"b\",\"open\",{\"max\":3,\"maxAge\":20}]", 0.0);
         for batch in lines.chunks(8) {
             primary.send(&batch.join("\n"), time);
             unharmed(&primary);

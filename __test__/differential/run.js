@@ -42,7 +42,7 @@ const transport = free ? 'shared-memory' : options.transport;
 /** In a worker: another copy of this package, whose calls travel as messages. */
 function loadForMessages() {
   for (const file of Object.keys(require.cache)) {
-    if (path.dirname(file) === ours || path.dirname(file) === path.join(ours, 'lib')) {
+    if (path.dirname(file) === ours || file.startsWith(path.join(ours, 'lib', path.sep))) {
       delete require.cache[file];
     }
   }

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
     let primary = Primary::new();
     primary.send(
-        "[1,0,\"n\",\"()\",{\"max\":9}]\n[2,0,\"n\",\"set\",\"a\",0,1,50]\n[3,0,\"kept\",\"()\",{}]",
+        "[1,0,\"n\",\"open\",{\"max\":9}]\n[2,0,\"n\",\"set\",\"a\",0,1,50]\n[3,0,\"kept\",\"open\",{}]",
         0.0,
     );
     let cache = primary.registry.get("kept").expect("a namespace");
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         primary.send(batch, turn as f64 * 30.0);
         primary.validate();
     }
-    let answers = primary.send("[4,0,\"n\",\"()\",{}]\n[5,0,\"n\",\"get\",\"a\"]", 0.0);
+    let answers = primary.send("[4,0,\"n\",\"open\",{}]\n[5,0,\"n\",\"get\",\"a\"]", 0.0);
     assert_eq!(answers[0].payload, "true");
     if !text.contains("kept") && !text.contains('\\') {
         assert_eq!(

@@ -198,7 +198,7 @@ impl Command<'_> {
                 let (max, max_age) = (Number::or_null(max), Number::or_null(max_age));
                 let (size, entry) = (Number::or_null(max_size), Number::or_null(max_entry_size));
                 (
-                    "()",
+                    "open",
                     format!(
                         r#",{{"max":{max},"maxSize":{size},"maxEntrySize":{entry},"maxAge":{max_age},"stale":{stale},"prune":{prune}}}"#
                     ),
@@ -264,7 +264,7 @@ fuzz_target!(|events: Vec<Event<'_>>| {
     let primary = Primary::new();
     let mut now = 0.0;
     for name in [Name::A, Name::B] {
-        primary.send(&format!("[1,0,\"{}\",\"()\",{{}}]", name.text()), now);
+        primary.send(&format!("[1,0,\"{}\",\"open\",{{}}]", name.text()), now);
     }
     for event in &events {
         match event {

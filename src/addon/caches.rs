@@ -13,19 +13,22 @@ use std::{
 };
 
 use super::{
+    arguments::Copied,
     call::{Call, JsValue},
-    values::{Copied, Read, Values},
+    results::Found,
 };
 use crate::{
+    copies::Copies,
     error::{Error, Result},
     slots::Slots,
     store::{Hold, Store},
+    value::{Kind, Mark},
 };
 
-/// What is in the array that Rust and JavaScript share, `state` in `lib/lru-cache.js`: what the last call's
+/// What is in the array that Rust and JavaScript share, `state` in `lib/store/value-table.js`: what the last call's
 /// result is, the slot that belongs to it, and slots whose values JavaScript is to drop.
 pub mod state {
-    /// Index: the kind of the last result, a [`super::Outcome`].
+    /// Index: what the last result is, the number of a [`crate::value::Kind`] or of a [`crate::value::Mark`].
     pub const OUTCOME: usize = 0;
     /// Index: the slot of the last result.
     pub const SLOT: usize = 1;
@@ -36,36 +39,18 @@ pub mod state {
     pub const FREED_SLOTS: usize = 3;
 }
 
-/// What a call's result is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Outcome {
-    /// No such entry.
-    Miss = 0,
-    /// A value in a slot of JavaScript's own.
-    Slot = 1,
-    /// The value itself.
-    Value = 2,
-    /// JSON text of the value.
-    Json = 3,
-    /// What `v8.serialize` wrote.
-    Clone = 4,
-    /// `[class, message, code]` of an error.
-    Error = 5,
-    /// Nothing was done: joined keys have to come as an array.
-    Split = 6,
-    /// In a list: the next of the joined JSON.
-    Joined = 7,
-}
-
 /// The table of JavaScript values that some caches share, and the array in which Rust reports on it.
 pub struct Table {
     pub slots: Slots,
     state: NonNull<Cell<i32>>,
     length: usize,
-    /// For values on their way, so that most calls allocate nothing.
-    pub values: RefCell<Values>,
-    pub copy: RefCell<Copied>,
+    /// What the last command read. Kept, so that most calls allocate nothing, and until the next call, see
+    /// [`super::results::apart`].
+    pub copies: RefCell<Copies>,
+    /// Room for the value of one entry.
+    pub found: RefCell<Found>,
+    /// Room for a value on its way from JavaScript.
+    pub copied: RefCell<Copied>,
     /// Keeps the memory behind `state` alive.
     _array: Int32Array,
 }
@@ -83,8 +68,9 @@ impl Table {
                 slots: Slots::default(),
                 state,
                 length,
-                values: RefCell::default(),
-                copy: RefCell::default(),
+                copies: RefCell::default(),
+                found: RefCell::default(),
+                copied: RefCell::default(),
                 _array: array,
             })
         })
@@ -103,9 +89,15 @@ impl Table {
         unsafe { self.state.add(index).as_ref() }.set(value);
     }
 
-    /// Says what the result is, and passes it on.
-    pub fn outcome(&self, outcome: Outcome, value: JsValue) -> JsValue {
-        self.set(state::OUTCOME, outcome as i32);
+    /// Says that the result is a value of this kind, and passes it on.
+    pub fn kind(&self, kind: Kind, value: JsValue) -> JsValue {
+        self.set(state::OUTCOME, kind as i32);
+        value
+    }
+
+    /// Says what the result is that is no value of an entry, and passes it on.
+    pub fn mark(&self, mark: Mark, value: JsValue) -> JsValue {
+        self.set(state::OUTCOME, mark as i32);
         value
     }
 
@@ -123,38 +115,6 @@ impl Table {
         self.set(state::FREED, i32::try_from(written + left).unwrap_or(i32::MAX));
     }
 
-    /// Passes room for values that are read under a lock to `run`, and shows JavaScript the first of them.
-    pub fn show(&self, call: &Call, run: impl FnOnce(&mut Values) -> Result<()>) -> Result<JsValue> {
-        let mut values = self.values.borrow_mut();
-        values.clear();
-        run(&mut values).inspect_err(|_| values.clear())?;
-        let (outcome, shown) = match values.iter().next() {
-            Some(value) => self.convert(call, value)?,
-            None => (Outcome::Miss, std::ptr::null_mut()),
-        };
-        Ok(self.outcome(outcome, shown))
-    }
-
-    /// A value for JavaScript, and what it is.
-    ///
-    /// # Errors
-    /// JavaScript has no memory for it.
-    pub fn convert(&self, call: &Call, value: Read<'_>) -> Result<(Outcome, JsValue)> {
-        Ok(match value {
-            Read::Slot(slot) => {
-                self.say_slot(slot);
-                (Outcome::Slot, std::ptr::null_mut())
-            }
-            Read::Undefined => (Outcome::Value, call.undefined()),
-            Read::Null => (Outcome::Value, call.null()),
-            Read::Bool(flag) => (Outcome::Value, call.js_bool(flag)),
-            Read::Number(number) => (Outcome::Value, call.js_number(number)),
-            Read::String(wtf8) => (Outcome::Value, made(call.js_string(wtf8))?),
-            Read::Json(json) => (Outcome::Json, made(call.js_string(json))?),
-            Read::Clone(bytes) => (Outcome::Clone, made(call.js_buffer(bytes))?),
-        })
-    }
-
     /// Says which slot belongs to the result.
     pub fn say_slot(&self, slot: u32) {
         self.set(state::SLOT, slot as i32);
@@ -162,22 +122,18 @@ impl Table {
 
     /// Says whether an entry was stored.
     pub fn stored(&self, stored: bool) -> JsValue {
-        let outcome = if stored { Outcome::Value } else { Outcome::Miss };
-        self.outcome(outcome, std::ptr::null_mut())
+        self.mark(if stored { Mark::Plain } else { Mark::Miss }, NOTHING)
     }
 
     /// Says in which slot JavaScript is to keep the value of an entry that was stored.
-    pub fn kept(&self, slot: Option<u32>) -> JsValue {
-        let Some(slot) = slot else {
-            return self.stored(false);
-        };
+    pub fn kept(&self, slot: u32) -> JsValue {
         self.say_slot(slot);
-        self.outcome(Outcome::Slot, std::ptr::null_mut())
+        self.kind(Kind::Slot, NOTHING)
     }
 
     /// Answers with an error.
     pub fn fail(&self, call: &Call, error: &Error) -> JsValue {
-        self.outcome(Outcome::Error, call.js_error(error))
+        self.mark(Mark::Error, call.js_error(error))
     }
 }
 
@@ -189,22 +145,25 @@ pub fn made(value: JsValue) -> Result<JsValue> {
     Ok(value)
 }
 
-/// A cache with the table in which its JavaScript values lie.
-pub struct Held {
+/// No value beside what is said of the result: `undefined`.
+pub const NOTHING: JsValue = std::ptr::null_mut();
+
+/// A cache as JavaScript calls it: with the table in which its JavaScript values lie.
+pub struct Handle {
     pub store: Arc<Store>,
-    /// How long a call waits for another process.
-    pub patience: Duration,
+    /// How long a call waits for another process that has the lock.
+    pub lock_wait: Duration,
     pub table: Rc<Table>,
     /// The lock for several calls, once for each `hold` without its `unhold`.
     pub holds: RefCell<Vec<Hold>>,
 }
 
-impl Held {
-    /// A cache whose lock is not held.
-    pub fn new(store: Arc<Store>, patience: Duration, table: Rc<Table>) -> Self {
+impl Handle {
+    /// A cache whose lock is free.
+    pub fn new(store: Arc<Store>, lock_wait: Duration, table: Rc<Table>) -> Self {
         Self {
             store,
-            patience,
+            lock_wait,
             table,
             holds: RefCell::default(),
         }
@@ -213,11 +172,11 @@ impl Held {
 
 thread_local! {
     /// One set of caches per JavaScript thread: a thread never sees another's.
-    static CACHES: RefCell<Slab<Rc<Held>>> = const { RefCell::new(Slab::new()) };
+    static CACHES: RefCell<Slab<Rc<Handle>>> = const { RefCell::new(Slab::new()) };
 }
 
 /// The cache that a number names. The clone keeps it through the call, whatever the call makes happen.
-pub fn held(call: &Call, value: JsValue) -> std::result::Result<Rc<Held>, &'static str> {
+pub fn handle_of(call: &Call, value: JsValue) -> std::result::Result<Rc<Handle>, &'static str> {
     CACHES
         .with_borrow(|caches| caches.get(call.index(value) as usize).cloned())
         .ok_or("internal error: no such cache")
@@ -240,9 +199,9 @@ impl NativeCache {
 
 impl NativeCache {
     /// Takes a number for a cache.
-    pub fn new(held: Held) -> Self {
+    pub fn new(handle: Handle) -> Self {
         Self {
-            index: CACHES.with_borrow_mut(|caches| caches.insert(Rc::new(held))),
+            index: CACHES.with_borrow_mut(|caches| caches.insert(Rc::new(handle))),
         }
     }
 }
@@ -250,7 +209,7 @@ impl NativeCache {
 impl Drop for NativeCache {
     fn drop(&mut self) {
         // At the very end of a thread its table may be gone before the last finalizer runs.
-        let held = CACHES.try_with(|caches| caches.try_borrow_mut().ok()?.try_remove(self.index));
-        drop(held);
+        let gone = CACHES.try_with(|caches| caches.try_borrow_mut().ok()?.try_remove(self.index));
+        drop(gone);
     }
 }

@@ -19,12 +19,13 @@ use crate::{
 /// A JavaScript value, alive for as long as the call it belongs to.
 pub type JsValue = sys::napi_value;
 
-/// The most arguments that any function here takes.
-const ARGUMENTS: usize = 6;
+/// The most arguments that any function takes: `commands.mSet`.
+pub const ARGUMENTS: usize = 7;
 
 /// A call that is under way. Lives on the stack of the callback, so what it hands out cannot outlive that.
 pub struct Call {
     env: sys::napi_env,
+    name: &'static str,
     arguments: [JsValue; ARGUMENTS],
 }
 
@@ -32,10 +33,29 @@ pub struct Call {
 /// JavaScript, never of a user's argument (those are answered as data).
 pub type Body = fn(&Call) -> std::result::Result<JsValue, &'static str>;
 
-/// Adds a function to the addon's exports.
-pub fn export(env: sys::napi_env, exports: JsValue, name: &str, body: &'static Body) -> napi::Result<()> {
-    let mut function = ptr::null_mut();
-    let data = ptr::from_ref(body).cast_mut().cast::<c_void>();
+/// A function that JavaScript calls, and its name there.
+pub struct Function {
+    name: &'static str,
+    body: Body,
+    enter: unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> JsValue,
+}
+
+impl Function {
+    /// A function that reads `COUNT` arguments at the most: each costs a little, missing ones too.
+    pub const fn new<const COUNT: usize>(name: &'static str, body: Body) -> Self {
+        Self {
+            name,
+            body,
+            enter: enter::<COUNT>,
+        }
+    }
+}
+
+/// Adds a function to an object of exports.
+pub fn export(env: sys::napi_env, exports: JsValue, function: &'static Function) -> napi::Result<()> {
+    let Function { name, enter, .. } = function;
+    let mut value = ptr::null_mut();
+    let data = ptr::from_ref(function).cast_mut().cast::<c_void>();
     // SAFETY: `env` and `exports` are those of the module being registered; `name` is passed with its length;
     // `data` points to a static.
     unsafe {
@@ -43,27 +63,44 @@ pub fn export(env: sys::napi_env, exports: JsValue, name: &str, body: &'static B
             env,
             name.as_ptr().cast(),
             name.len() as isize,
-            Some(enter),
+            Some(*enter),
             data,
-            &mut function
+            &mut value
         ))?;
-        let mut key = ptr::null_mut();
+    }
+    set_property(env, exports, name, value)
+}
+
+/// Adds an object to an object of exports, and gives it.
+pub fn export_object(env: sys::napi_env, exports: JsValue, name: &str) -> napi::Result<JsValue> {
+    let mut object = ptr::null_mut();
+    // SAFETY: `env` is that of the module being registered; a pointer to a local.
+    unsafe { napi::check_status!(sys::napi_create_object(env, &mut object))? };
+    set_property(env, exports, name, object)?;
+    Ok(object)
+}
+
+fn set_property(env: sys::napi_env, object: JsValue, name: &str, value: JsValue) -> napi::Result<()> {
+    let mut key = ptr::null_mut();
+    // SAFETY: the values belong to the module being registered; `name` is passed with its length.
+    unsafe {
         napi::check_status!(sys::napi_create_string_utf8(
             env,
             name.as_ptr().cast(),
             name.len() as isize,
             &mut key
         ))?;
-        napi::check_status!(sys::napi_set_property(env, exports, key, function))
+        napi::check_status!(sys::napi_set_property(env, object, key, value))
     }
 }
 
 /// What Node calls. No panic leaves it.
-unsafe extern "C" fn enter(env: sys::napi_env, info: sys::napi_callback_info) -> JsValue {
+unsafe extern "C" fn enter<const COUNT: usize>(env: sys::napi_env, info: sys::napi_callback_info) -> JsValue {
+    const { assert!(COUNT <= ARGUMENTS) };
     let mut arguments = [ptr::null_mut(); ARGUMENTS];
-    let mut count = ARGUMENTS;
+    let mut count = COUNT;
     let mut data = ptr::null_mut();
-    // SAFETY: the pointers are to locals of the right size. Node fills missing arguments with `undefined`.
+    // SAFETY: the pointers are to locals of at least the right size. Node fills missing arguments with `undefined`.
     let status = unsafe {
         sys::napi_get_cb_info(
             env,
@@ -77,9 +114,9 @@ unsafe extern "C" fn enter(env: sys::napi_env, info: sys::napi_callback_info) ->
     if status != sys::Status::napi_ok || data.is_null() {
         return ptr::null_mut();
     }
-    // SAFETY: every function was made by `export`, whose data is a `&'static Body`.
-    let body = unsafe { *data.cast::<Body>() };
-    let call = Call { env, arguments };
+    // SAFETY: every function was made by `export`, whose data is a `&'static Function`.
+    let &Function { name, body, .. } = unsafe { &*data.cast::<Function>() };
+    let call = Call { env, name, arguments };
     let message = match panic::catch_unwind(panic::AssertUnwindSafe(|| body(&call))) {
         Ok(Ok(value)) => return value,
         Ok(Err(message)) => message,
@@ -131,6 +168,7 @@ impl Call {
     pub fn of(env: sys::napi_env) -> Self {
         Self {
             env,
+            name: "",
             arguments: [ptr::null_mut(); ARGUMENTS],
         }
     }
@@ -138,6 +176,11 @@ impl Call {
     /// Node-API's environment.
     pub fn env(&self) -> sys::napi_env {
         self.env
+    }
+
+    /// The name of the function.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// An argument.

@@ -4,8 +4,9 @@
 //! the cache: no object is unwrapped, no class checked. The registry, asked once per message, is a class of
 //! `napi-derive`.
 
+mod arguments;
 mod caches;
 mod call;
 mod registry;
+mod results;
 mod store;
-mod values;

@@ -10,16 +10,19 @@ use slab::Slab;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
-    caches::{Held, NativeCache, Table, made},
+    caches::{Handle, NativeCache, Table, made},
     call::{Call, JsValue, Type},
 };
 use crate::{
     error::Error,
     handler,
     options::Options,
-    protocol::{Mode, Part, Piece},
     registry::{Registry, Siblings, apply},
     store::{LOCK_WAIT, Store},
+    wire::{
+        Mode,
+        reply::{Part, Piece},
+    },
     wtf8,
 };
 
@@ -117,13 +120,13 @@ impl NativeRegistry {
     #[napi(catch_unwind)]
     pub fn cache(&self, namespace: String, patient: Option<bool>) -> Option<NativeCache> {
         let store = self.inner.registry.get(&namespace)?;
-        let patience = match patient {
+        let lock_wait = match patient {
             Some(true) => Duration::from_millis(100),
             _ => LOCK_WAIT,
         };
-        Some(NativeCache::new(Held::new(
+        Some(NativeCache::new(Handle::new(
             store,
-            patience,
+            lock_wait,
             self.inner.table.clone(),
         )))
     }
@@ -267,7 +270,7 @@ pub fn create_cache(state: Int32Array, options: String) -> napi::Result<Either<N
         Ok(mut cache) => apply(&mut *cache, &options),
         Err(error) => return Ok(Either::B(data(error))),
     }
-    Ok(Either::A(NativeCache::new(Held::new(store, LOCK_WAIT, table))))
+    Ok(Either::A(NativeCache::new(Handle::new(store, LOCK_WAIT, table))))
 }
 
 /// Checks options as JSON, as [`NativeRegistry::open`] would: an error as data, or nothing.

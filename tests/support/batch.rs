@@ -2,10 +2,10 @@
 
 use lru_cache_for_clusters::{
     handler,
-    protocol::{Part, Piece},
     registry::Registry,
     slots::Slots,
     store::LOCK_WAIT,
+    wire::reply::{Part, Piece},
 };
 use serde_json::value::RawValue;
 use std::sync::Arc;

@@ -4,12 +4,12 @@ use lru_cache_for_clusters::{
     cache::{Cache, DumpEntry},
     handler,
     options::Options,
-    protocol::Part,
     registry::{self, Registry},
     slots::Slots,
     storage::Storage,
     store::{LOCK_WAIT, Place, Store},
     value::OwnedValue,
+    wire::reply::Part,
 };
 use proptest::{
     collection::vec,
@@ -761,7 +761,7 @@ impl Subject for Messages {
                     options.stale.map(|stale| format!("\"stale\":{stale}")),
                 ];
                 let options = given.into_iter().flatten().collect::<Vec<_>>().join(",");
-                self.bool("()", &[format!("{{{options}}}")], now)
+                self.bool("open", &[format!("{{{options}}}")], now)
             }
             Call::KeepDump | Call::LoadKept | Call::Pass(_) | Call::Release => Outcome::Nothing,
         }

@@ -1,13 +1,12 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { UnderWay } = require('../lib/under-way');
+const { InFlight } = require('../lib/transport/in-flight');
 const { passes } = require('../lib/errors');
-const { Pauses } = require('../lib/waiting');
 
-describe('calls that are under way as messages', () => {
+describe('calls that are in flight as messages', () => {
   it('hold up calls on their keys, and on all keys', () => {
-    const calls = new UnderWay();
+    const calls = new InFlight();
     assert.equal(calls.blocks(undefined), false);
     calls.begin(['a', 1, NaN]);
     for (const keys of [['a'], ['b', 1], [NaN], undefined]) assert.equal(calls.blocks(keys), true);
@@ -17,7 +16,7 @@ describe('calls that are under way as messages', () => {
   });
 
   it('do so until they are answered, each for itself', () => {
-    const calls = new UnderWay();
+    const calls = new InFlight();
     const [first, second, all] = [['a'], ['a', 'b'], undefined].map((keys) => calls.begin(keys));
     calls.sent(first, 1);
     calls.sent(second, 2);
@@ -31,7 +30,7 @@ describe('calls that are under way as messages', () => {
     const again = calls.begin(['a']);
     calls.begin(['a']);
     calls.drop(again);
-    assert.equal(calls.blocks(['a']), true, 'the other is still under way');
+    assert.equal(calls.blocks(['a']), true, 'the other is still in flight');
     calls.answered(1000);
     assert.equal(calls.blocks(['a']), true, 'it is not sent yet');
     calls.answered(Infinity);
@@ -45,13 +44,5 @@ describe('a failure to get a store', () => {
       assert.equal(passes(code), true);
     for (const code of ['ERR_STORE_PEERS', 'ERR_STORE_MEMORY', 'ERR_STORE_ATTACH', '', undefined])
       assert.equal(passes(code), false);
-  });
-
-  it('is followed by growing pauses with a bound, from the start again after success', () => {
-    const pauses = new Pauses();
-    const taken = Array.from({ length: 9 }, () => pauses.take());
-    assert.deepEqual(taken, [16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
-    pauses.reset();
-    assert.equal(pauses.take(), 16);
   });
 });

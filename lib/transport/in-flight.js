@@ -1,24 +1,24 @@
 'use strict';
 
 /**
- * The calls of one worker on one namespace that are under way as messages. Which other calls must wait behind them?
- * Calls on the same key, so that calls on one key are made in the order in which the worker made them. No I/O here.
+ * The calls of one worker on one namespace that are in flight: they go to the primary as messages. A call must wait
+ * behind those on the same key, because the calls on one key run in the order in which the worker made them. No I/O.
  *
  * `keys` says what a call concerns: a list of keys, or `undefined` for the whole cache.
  */
-class UnderWay {
-  /** In the order in which they are sent. */
+class InFlight {
+  /** The calls, in the order in which they are sent. */
   #calls = new Set();
-  /** How many of them concern a key. */
+  /** How many calls concern a key, by key. */
   #counts = new Map();
-  /** How many of them concern the whole cache. */
+  /** How many calls concern the whole cache. */
   #whole = 0;
 
   get size() {
     return this.#calls.size;
   }
 
-  /** A call is to be sent. `sent` and `drop` take what this returns. */
+  /** A call is to be sent. Returns the record that `sent` and `drop` take. */
   begin(keys) {
     const call = { keys, id: Infinity };
     this.#calls.add(call);
@@ -46,7 +46,7 @@ class UnderWay {
     }
   }
 
-  /** Every call is answered that was sent up to this id; with `Infinity`, none will be answered any more. */
+  /** The primary has answered every call up to this id. `Infinity` says that no call will be answered any more. */
   answered(id) {
     for (const call of this.#calls) {
       if (call.id > id) break;
@@ -54,7 +54,7 @@ class UnderWay {
     }
   }
 
-  /** Whether a call on these keys must wait behind one that is under way. */
+  /** Whether a call on these keys must wait behind a call in flight. */
   blocks(keys) {
     if (this.#calls.size === 0) return false;
     if (this.#whole > 0 || keys === undefined) return true;
@@ -62,4 +62,4 @@ class UnderWay {
   }
 }
 
-module.exports = { UnderWay };
+module.exports = { InFlight };

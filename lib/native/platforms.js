@@ -3,8 +3,8 @@
 const fs = require('fs');
 const path = require('path');
 
-const { name, napi } = require('../package.json');
-const root = path.join(__dirname, '..');
+const { name, napi } = require('../../package.json');
+const root = path.join(__dirname, '..', '..');
 
 /** Whether this is a source checkout: npm never packs a lock file. */
 const isCheckout = fs.existsSync(path.join(root, 'package-lock.json'));

@@ -1,12 +1,12 @@
-// What `lib/native.js` gives: what the build declares in `binding.d.ts`, and the functions that
+// What `lib/native/loader.js` gives: what the build declares in `binding.d.ts`, and the functions that
 // `src/addon/store.rs` registers by hand. `__test__/lists.test.js` compares the names with the addon's exports.
 
-export * from '../binding';
+export * from '../../binding';
 
 declare global {
   /** An error as data, in declarations that the build writes. */
   type ErrorData = [name: string, message: string, code: string];
-  /** A part of a reply, see `lib/primary.js`: text, pieces to complete, or what is left of the batch. */
+  /** A part of a reply, see `lib/transport/server.js`: text, pieces to complete, or which requests have no answer. */
   type ReplyPart = any;
 }
 
@@ -19,7 +19,7 @@ type Key = unknown;
 type Keys = string | ArrayLike<Key>;
 /** Milliseconds since the epoch; `NaN` for the clock of the system. */
 type Now = number;
-/** Where values of a list lie: a slot, or below 0 an outcome. */
+/** For each value of a list a slot, or below 0 the negative of a kind (`lib/kinds.js`), less 1. */
 type Places = Int32Array;
 
 export function get(cache: Id, key: Key, now: Now): Result;
@@ -38,43 +38,18 @@ export function put(
 export function del(cache: Id, key: Key): Result;
 export function incr(cache: Id, key: Key, amount: unknown, maxAge: unknown, now: Now): Result;
 export function getMany(cache: Id, keys: Keys, count: number, places: Places, now: Now): Result;
-export function setMany(
-  cache: Id,
-  keys: Keys,
-  values: unknown[],
-  places: Places,
-  maxAge: unknown,
-  now: Now,
-): Result;
-export function putMany(
-  cache: Id,
-  keys: Keys,
-  payloads: unknown[],
-  kinds: Int32Array,
-  maxAge: unknown,
-  now: Now,
-): Result;
-export function delMany(cache: Id, keys: Keys, count: number): Result;
-export function reset(cache: Id): Result;
-export function prune(cache: Id, now: Now): Result;
-export function length(cache: Id): Result;
+export function apart(cache: Id): Result;
 export function size(cache: Id): Result;
-export function keys(cache: Id): Result;
-export function entries(cache: Id, now: Now, dated: boolean): Result;
-export function load(
-  cache: Id,
-  keys: Key[],
-  values: unknown[],
-  expires: Float64Array,
-  places: Places,
-  now: Now,
-): Result;
-export function pop(cache: Id, place: Places): Result;
-export function limits(cache: Id): Result;
-export function setLimit(cache: Id, name: string, json: string): Result;
+/**
+ * A function for each command of `src/command.rs`. The head of `src/addon/arguments.rs` says how arguments cross, that of
+ * `src/addon/results.rs` what comes back.
+ */
+export const commands: Readonly<
+  Record<string, (cache: Id, now: Now, ...args: unknown[]) => Result>
+>;
 export function release(cache: Id): Result;
 export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
-/** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests are left. */
+/** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 export function handle(registry: number, batch: string, now: number, builtIn?: boolean): any;

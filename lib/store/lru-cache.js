@@ -1,0 +1,434 @@
+'use strict';
+
+/**
+ * The synchronous cache of this process. A call passes its arguments to Rust, and Rust says in the `state` of the value
+ * table what the result is.
+ */
+
+const { types } = require('util');
+const native = require('../native/loader');
+
+// The calls that must be fast: a constant is, a property of the addon's exports is not.
+const { commands, del, get, getMany, has, incr, keep, peek, put, set } = native;
+
+const { define } = require('../define');
+const { CODES, makeError } = require('../errors');
+const { KIND } = require('../kinds');
+const { lruCacheOptions, optionJson } = require('../options');
+const { ListReader, MISS, decode, encode, isReference, placeOf, sharedKey } = require('./copies');
+const { STATE, ValueTable } = require('./value-table');
+
+const { FREED, OUTCOME, SLOT } = STATE;
+
+/** Say of a value on its way to Rust that it crosses itself, or that it is kept by reference. */
+const PLAIN = placeOf(KIND.PLAIN);
+const STAYS = placeOf(KIND.SLOT);
+
+/** An array in which Rust says where the values of a list lie. A call takes it while it runs. @type {Int32Array | undefined} */
+let spare = new Int32Array(128);
+
+function takePlaces(count) {
+  const places = spare && spare.length >= count ? spare : new Int32Array(2 * count);
+  spare = undefined;
+  return places;
+}
+
+/** The clock of the system, which Rust can read itself. Something else may stand there under a test suite. */
+const systemClock = String(Date.now).includes('[native code]') ? Date.now : undefined;
+
+/** The time for a call: `NaN` leaves it to Rust to ask the system, where an age is at stake. */
+function now() {
+  return Date.now === systemClock ? NaN : Date.now();
+}
+
+/** Keys as one string, which crosses to Rust faster than many; `undefined` where they are not all strings. */
+function join(keys) {
+  if (types.isProxy(keys)) return undefined;
+  for (let index = 0; index < keys.length; index += 1) {
+    if (typeof keys[index] !== 'string') return undefined;
+  }
+  return keys.length > 0 ? keys.join('\0') : undefined;
+}
+
+/** What a cache is made over. */
+class Backing {
+  /**
+   * @param {import('../native/loader').NativeCache} owner keeps the cache alive in Rust
+   * @param {ValueTable} table the values that are kept by reference
+   * @param {'json' | 'advanced'} [copies] how values are copied; without, they are kept by reference
+   */
+  constructor(owner, table, copies) {
+    this.owner = owner;
+    this.table = table;
+    this.copies = copies;
+  }
+}
+
+/**
+ * A cache over one that Rust has already. The arguments are those of `Backing`.
+ *
+ * @param {'json' | 'advanced'} [copies]
+ */
+function openCache(owner, table, copies) {
+  return new LRUCache(new Backing(owner, table, copies));
+}
+
+/** The backing of a new cache that belongs to no namespace. */
+function create(options) {
+  const table = new ValueTable();
+  const given = typeof options === 'number' ? { max: options } : (options ?? {});
+  const owner = native.createCache(table.state, lruCacheOptions(given));
+  if (Array.isArray(owner)) throw makeError(owner);
+  return new Backing(owner, table);
+}
+
+/** Calls of the Promise class that the synchronous class does not have. */
+let bulk;
+
+/**
+ * A synchronous LRU cache: what the primary holds per namespace, and what `new LRUCache()` makes. Its calls
+ * and their results are those of `lru-cache` 6.
+ */
+class LRUCache {
+  /** Keeps the cache alive in Rust. */
+  #owner;
+  #cache;
+  #table;
+  #copies;
+
+  constructor(options) {
+    const { owner, table, copies } = options instanceof Backing ? options : create(options);
+    this.#owner = owner;
+    this.#cache = owner.id;
+    this.#table = table;
+    this.#copies = copies;
+    this.#table.cache ??= this.#cache;
+  }
+
+  /** Ends a call: drops freed values, throws an error. */
+  #finish(result) {
+    const table = this.#table;
+    const outcome = table.state[OUTCOME];
+    if (table.state[FREED] > 0) table.release();
+    if (outcome === KIND.ERROR) throw makeError(result);
+    return result;
+  }
+
+  /** The result of a call that `#finish` has still to end. An error is thrown. */
+  #checked(result) {
+    return this.#table.state[OUTCOME] === KIND.ERROR ? this.#finish(result) : result;
+  }
+
+  /** Ends a call that gave a value, or what a command gives beside values. */
+  #value(result) {
+    const { state, values } = this.#table;
+    const kind = state[OUTCOME];
+    const value = kind === KIND.SLOT ? values[state[SLOT]] : result;
+    if (state[FREED] > 0) this.#table.release();
+    switch (kind) {
+      case KIND.JSON:
+      case KIND.CLONE:
+        return decode(kind, result);
+      case KIND.MISS:
+        return undefined;
+      case KIND.ERROR:
+        throw makeError(result);
+      default:
+        return value;
+    }
+  }
+
+  /** Ends a call that gave a list. */
+  #list(listed) {
+    const [payloads, places = [], keys = [], numbers = []] = this.#checked(listed);
+    const reader = new ListReader(this.#cache, this.#table, payloads);
+    const values = Array.from(places, (place) => reader.read(place));
+    this.#finish(listed);
+    return { keys: Array.from(keys), values, numbers };
+  }
+
+  get(key) {
+    return this.#value(get(this.#cache, key, now()));
+  }
+
+  peek(key) {
+    return this.#value(peek(this.#cache, key, now()));
+  }
+
+  has(key) {
+    return this.#finish(has(this.#cache, key, now()));
+  }
+
+  set(key, value, maxAge = 0) {
+    const { state, values } = this.#table;
+    if (this.#copies !== undefined) return this.#put(key, value, maxAge);
+    const run = isReference(value) ? keep : set;
+    const result = run(this.#cache, key, value, maxAge, now());
+    const kind = state[OUTCOME];
+    if (kind === KIND.SLOT) values[state[SLOT]] = value;
+    this.#finish(result);
+    return kind !== KIND.MISS;
+  }
+
+  /** `set` of a copy. */
+  #put(key, value, maxAge) {
+    // What JSON has no form for is null, as in an array.
+    const [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
+    const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
+    const isStored = this.#table.state[OUTCOME] !== KIND.MISS;
+    this.#finish(result);
+    return isStored;
+  }
+
+  del(key) {
+    this.#finish(del(this.#cache, key));
+  }
+
+  reset() {
+    this.#finish(commands.reset(this.#cache, NaN));
+  }
+
+  prune() {
+    this.#finish(commands.prune(this.#cache, now()));
+  }
+
+  keys() {
+    return this.#list(commands.keys(this.#cache, NaN)).keys;
+  }
+
+  values() {
+    return this.#list(commands.values(this.#cache, NaN)).values;
+  }
+
+  dump() {
+    const { keys, values, numbers } = this.#list(commands.dump(this.#cache, now()));
+    return keys.map((k, index) => ({ k, v: values[index], e: numbers[index] }));
+  }
+
+  load(entries) {
+    if (!Array.isArray(entries)) {
+      throw makeError([
+        'TypeError',
+        `load needs an array of entries as dump() gives them, got ${optionJson(entries)}`,
+        CODES.INVALID_ARG_TYPE,
+      ]);
+    }
+    const values = Array.from(entries, (entry) => entry.v);
+    const keys = Array.from(entries, (entry) => entry.k);
+    const expires = Float64Array.from(entries, (entry) => entry.e || 0);
+    const places = this.#placesOf(values);
+    const result = commands.load(this.#cache, now(), keys, values, places, expires);
+    this.#keep(places, values);
+    this.#finish(result);
+  }
+
+  pop() {
+    const popped = this.#checked(commands.pop(this.#cache, NaN));
+    if (popped === undefined) return this.#finish(null);
+    const { keys, values, numbers } = this.#list(popped);
+    return { key: keys[0], value: values[0], length: 1, now: numbers[0], maxAge: numbers[1] };
+  }
+
+  forEach(fn, thisp) {
+    this.#visit(this.keys(), fn, thisp);
+  }
+
+  rforEach(fn, thisp) {
+    this.#visit(this.keys().reverse(), fn, thisp);
+  }
+
+  get max() {
+    return this.#finish(commands.max(this.#cache, NaN));
+  }
+
+  set max(value) {
+    this.#finish(commands.max(this.#cache, NaN, optionJson(value)));
+  }
+
+  get maxSize() {
+    return this.#finish(commands.maxSize(this.#cache, NaN));
+  }
+
+  set maxSize(value) {
+    this.#finish(commands.maxSize(this.#cache, NaN, optionJson(value)));
+  }
+
+  get maxAge() {
+    return this.#finish(commands.maxAge(this.#cache, NaN));
+  }
+
+  set maxAge(value) {
+    this.#finish(commands.maxAge(this.#cache, NaN, optionJson(value)));
+  }
+
+  get allowStale() {
+    return this.#finish(commands.allowStale(this.#cache, NaN));
+  }
+
+  set allowStale(value) {
+    this.#finish(commands.allowStale(this.#cache, NaN, optionJson(Boolean(value))));
+  }
+
+  get length() {
+    return this.#finish(commands.length(this.#cache, NaN));
+  }
+
+  get calculatedSize() {
+    return this.#finish(native.size(this.#cache));
+  }
+
+  get itemCount() {
+    return this.length;
+  }
+
+  /** Visits the entries of these keys. An entry that was removed meanwhile is passed over. */
+  #visit(keys, fn, thisp = this) {
+    const table = this.#table;
+    for (const key of keys) {
+      const result = peek(this.#cache, key, now());
+      const found = table.state[OUTCOME] !== KIND.MISS;
+      const value = this.#value(result);
+      if (found) fn.call(thisp, value, key, this);
+    }
+  }
+
+  /** Passes keys to Rust, as one string where they are all strings. */
+  #withKeys(keys, run) {
+    const joined = join(keys);
+    if (joined !== undefined) {
+      const result = run(joined, keys.length);
+      if (this.#table.state[OUTCOME] !== KIND.SPLIT) return result;
+    }
+    const copy = this.#keys(keys);
+    return run(copy, copy.length);
+  }
+
+  /** A copy of a list of keys. */
+  #keys(keys) {
+    return this.#copies === undefined ? Array.from(keys) : Array.from(keys, sharedKey);
+  }
+
+  /** `setMany` of copies. */
+  #putMany(keys, values, maxAge, ages) {
+    const there = [];
+    const places = [];
+    const payloads = [];
+    const own = ages && [];
+    for (let index = 0; index < keys.length; index += 1) {
+      const value = values[index];
+      // In an object JSON leaves out what it has no form for.
+      const isLeftOut = value === undefined && this.#copies === 'json';
+      const encoded = isLeftOut ? undefined : encode(value, this.#copies);
+      if (encoded === undefined) continue;
+      there.push(keys[index]);
+      places.push(placeOf(encoded[0]));
+      payloads.push(encoded[1]);
+      own?.push(ages[index] || undefined);
+    }
+    this.#finish(this.#mSet(there, payloads, Int32Array.from(places), maxAge || 0, own));
+  }
+
+  #mSet(keys, payloads, places, maxAge, ages) {
+    const time = now();
+    const run = (crossing) =>
+      commands.mSet(this.#cache, time, crossing, payloads, places, maxAge, ages);
+    return this.#withKeys(keys, run);
+  }
+
+  /** What Rust has to know of values that may stay here. */
+  #placesOf(values) {
+    return Int32Array.from(values, (value) => (isReference(value) ? STAYS : PLAIN));
+  }
+
+  /** Keeps the values that Rust gave a slot. */
+  #keep(places, values) {
+    for (let index = 0; index < places.length; index += 1) {
+      if (places[index] >= 0) this.#table.values[places[index]] = values[index];
+    }
+  }
+
+  static {
+    bulk = {
+      /** `{ key: value }`; a miss has no property. */
+      getMany(cache, keys) {
+        const id = cache.#cache;
+        const table = cache.#table;
+        let joined = join(keys);
+        // What is no plain list of strings is copied: code of the user may run while it is read.
+        if (joined === undefined) keys = cache.#keys(keys);
+        const count = keys.length;
+        const places = takePlaces(count);
+        const time = now();
+        let payloads = getMany(id, joined ?? keys, count, places, time);
+        if (table.state[OUTCOME] === KIND.SPLIT) {
+          joined = undefined;
+          payloads = getMany(id, keys, count, places, time);
+        }
+        cache.#checked(payloads);
+        const pairs = {};
+        const { values } = table;
+        const plain = joined !== undefined && !joined.includes('__proto__');
+        // What is kept by reference needs none.
+        let reader;
+        for (let index = 0; index < count; index += 1) {
+          const place = places[index];
+          if (place === MISS) continue;
+          let value;
+          if (place >= 0) {
+            value = values[place];
+          } else {
+            reader ??= new ListReader(id, table, payloads);
+            value = reader.read(place);
+          }
+          if (plain) pairs[keys[index]] = value;
+          else define(pairs, keys[index], value);
+        }
+        spare = places;
+        cache.#finish(payloads);
+        return pairs;
+      },
+      /** Sets entries; with `ages`, each has its own where that is given. */
+      setMany(cache, keys, values, maxAge, ages) {
+        if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge, ages);
+        const places = cache.#placesOf(values);
+        const own = ages?.map((age) => age || undefined);
+        const result = cache.#mSet(keys, values, places, maxAge, own);
+        cache.#keep(places, values);
+        return cache.#finish(result);
+      },
+      delMany(cache, keys) {
+        const run = (crossing, count) => commands.mDel(cache.#cache, NaN, crossing, count);
+        cache.#finish(cache.#withKeys(keys, run));
+      },
+      /**
+       * How a command runs on a cache here whose arguments need no conversion but for keys, numbers and settings as JSON:
+       * a function of a cache and these arguments. Of a list it gives `{ keys, values, numbers }`.
+       */
+      command(name) {
+        const run = commands[name];
+        return (cache, ...args) => {
+          const result = run(cache.#cache, now(), ...args);
+          return cache.#table.state[OUTCOME] === KIND.LIST
+            ? cache.#list(result)
+            : cache.#value(result);
+        };
+      },
+      /** Whether the application in the primary has this cache, and may have put functions on it. */
+      isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),
+      /** Runs a function; no other process's call comes between its calls on this cache, up to its first `await`. */
+      atomically(cache, run) {
+        cache.#finish(native.hold(cache.#cache));
+        try {
+          return run();
+        } finally {
+          cache.#finish(native.unhold(cache.#cache));
+        }
+      },
+      incr(cache, key, amount, maxAge) {
+        return cache.#finish(incr(cache.#cache, key, amount, maxAge, now()));
+      },
+    };
+  }
+}
+
+module.exports = { LRUCache, bulk, openCache };

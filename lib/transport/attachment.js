@@ -1,0 +1,306 @@
+'use strict';
+
+/**
+ * The attachment of a worker to the segment of one namespace, as a state machine without I/O. A method is an event:
+ * it changes the state and returns effects. `AttachmentRunner` tells the events and performs the effects, in order.
+ *
+ * | state       | meaning                                                                    | calls          |
+ * | ----------- | -------------------------------------------------------------------------- | -------------- |
+ * | `messages`  | there is no segment for this worker                                        | by IPC         |
+ * | `retrying`  | as `messages`, for a reason that passes: the primary is asked again         | by IPC         |
+ * | `searching` | there is no primary of ours: the segment of the siblings is found by a call | wait here      |
+ * | `moved`     | the primary has moved the segment, and is asked where it is                 | wait here      |
+ * | `attached`  | the segment is mapped                                                      | shared memory  |
+ *
+ * | effect            | what the runner does                                                         |
+ * | ----------------- | ---------------------------------------------------------------------------- |
+ * | `attach`, ticket  | attaches the segment, and tells `attached` or `attachFailed`                 |
+ * | `forget`          | drops the segment                                                            |
+ * | `leaveSchedule`   | stops the `prune` schedule here: the primary runs it                         |
+ * | `ask`             | asks the primary for the segment; the request has all options                |
+ * | `askLater`        | the same after `pause` milliseconds, with `options` if they are given         |
+ * | `retry`           | runs the calls that wait                                                     |
+ *
+ * Effects that concern one call: `open` finds or makes the segment, `run` runs the call on it, `answer` ends the call
+ * with its answer, `created` with the answer of a command that makes a cache, `send` sends the call to the primary,
+ * `wait` leaves it in the queue, `pause` the same for a number of milliseconds, `drop` takes it off the queue.
+ */
+
+const { CODES, concernsSegment, passes } = require('../errors');
+const { InFlight } = require('./in-flight');
+
+const { BUSY, ELSEWHERE, MOVED } = CODES;
+
+const STATES = Object.freeze({
+  MESSAGES: 'messages',
+  RETRYING: 'retrying',
+  SEARCHING: 'searching',
+  MOVED: 'moved',
+  ATTACHED: 'attached',
+});
+
+/**
+ * @typedef {readonly any[]} Effect name and detail
+ * @typedef {{ creates: boolean, isWanted: boolean, inPrimary: boolean, keys: unknown[] | undefined }} Attempt
+ */
+
+/** @type {readonly Effect[]} */
+const NONE = Object.freeze([]);
+
+/** The part of a ticket that identifies a segment. The rest says which process has it. */
+const segmentOf = (ticket) => ticket?.slice(ticket.lastIndexOf(':'));
+
+/** Pauses between attempts to get a segment, in milliseconds: each is twice the one before, up to the longest. */
+class Pauses {
+  static #FIRST = 16;
+  static #LONGEST = 1024;
+  #next = Pauses.#FIRST;
+
+  /** The next pause. */
+  take() {
+    const pause = this.#next;
+    this.#next = Math.min(2 * pause, Pauses.#LONGEST);
+    return pause;
+  }
+
+  /** An attempt succeeded: the next pause is the first again. */
+  reset() {
+    this.#next = Pauses.#FIRST;
+  }
+}
+
+class Attachment {
+  /** Whether every call may run on the segment now. Where not, `allows` says whether a certain one may. */
+  open = false;
+  /** The caches over the segment, by how values are copied. They are `undefined` unless the state is `attached`. */
+  json;
+  advanced;
+  /** Where the segment is. @type {string | undefined} */
+  ticket;
+  /** Why no segment is attached. @type {string | undefined} */
+  reason;
+  /** The calls that are in flight as messages. */
+  #inFlight = new InFlight();
+  /** Whether calls wait in the queue of the runner. */
+  isWaiting = false;
+  /** Between attempts that failed for a reason that passes. */
+  #pauses = new Pauses();
+
+  /** `siblings` says that there is no primary of ours. `reason` says why nothing can be shared at all. */
+  constructor({ siblings = false, reason = undefined } = {}) {
+    /** Whether the segment is that of siblings, for want of a primary. Then this worker runs the `prune` schedule. */
+    this.siblings = siblings;
+    /** @type {string} */
+    this.state = siblings ? STATES.SEARCHING : STATES.MESSAGES;
+    this.reason =
+      reason ??
+      (siblings ? 'the shared store has not been found yet' : 'the primary has not answered yet');
+  }
+
+  // What happens to the primary, and what it says.
+
+  /** A primary of ours is there, new or anew. A segment that is not found yet is for it to make. */
+  greeted() {
+    if (this.ticket === undefined) this.#endSearch();
+    return NONE;
+  }
+
+  /** The primary is gone: it answers no call any more. */
+  primaryGone() {
+    if (this.state === STATES.MOVED) this.state = STATES.MESSAGES;
+    return this.answered(Infinity);
+  }
+
+  /** The primary has answered every message up to this id. */
+  answered(id) {
+    this.#inFlight.answered(id);
+    if (this.isWaiting) return [['retry']];
+    if (!this.open) this.#update();
+    return NONE;
+  }
+
+  /**
+   * The primary has answered a request for the segment. `place` has a ticket, or why there is none; it is `undefined`
+   * where the answer says neither.
+   *
+   * @param {{ ticket?: unknown, why?: unknown } | null} [place]
+   */
+  askAnswered(place) {
+    if (this.state === STATES.MOVED || this.state === STATES.RETRYING) this.state = STATES.MESSAGES;
+    if (!place) return NONE;
+    const { siblings } = this;
+    this.#endSearch();
+    const { ticket, why } = place;
+    if (typeof ticket !== 'string') return this.#lost(`the primary says: ${why}`);
+    if (segmentOf(ticket) !== segmentOf(this.ticket)) return [['attach', ticket]];
+    return siblings ? [['leaveSchedule']] : NONE;
+  }
+
+  /** The primary cannot tell yet where the segment is: another process has the lock, or memory is short. */
+  askPostponed() {
+    if (this.state === STATES.MESSAGES) this.state = STATES.RETRYING;
+    return [['askLater', { pause: this.#pauses.take() }]];
+  }
+
+  // What happens to the segment.
+
+  /** The segment is mapped. */
+  attached({ ticket, json, advanced }) {
+    const old = this.ticket;
+    this.state = STATES.ATTACHED;
+    this.reason = undefined;
+    Object.assign(this, { ticket, json, advanced });
+    this.#pauses.reset();
+    this.#update();
+    // The primary does not know the options of the old segment.
+    return old !== undefined && segmentOf(old) !== segmentOf(ticket) ? [['ask']] : NONE;
+  }
+
+  /** The segment of a ticket could not be mapped. */
+  attachFailed({ code, message }) {
+    if (!passes(code)) return this.#lost(message);
+    // The primary has the options, so the request needs none.
+    const effects = this.#lost(message, [
+      ['askLater', { pause: this.#pauses.take(), options: {} }],
+    ]);
+    this.state = STATES.RETRYING;
+    return effects;
+  }
+
+  /** A call has found that the primary moved the segment. */
+  moved(message, isConnected) {
+    this.#leave(message);
+    if (!isConnected) return [['forget']];
+    this.state = STATES.MOVED;
+    return [['forget'], ['ask']];
+  }
+
+  // What happens to calls.
+
+  /** A call waits in the queue. */
+  queued() {
+    this.isWaiting = true;
+    this.open = false;
+  }
+
+  /** No call waits in the queue any more. */
+  drained() {
+    this.isWaiting = false;
+    this.#update();
+  }
+
+  /** A call is to be sent to the primary. Returns its place among those that are in flight. */
+  posted(keys) {
+    this.open = false;
+    return this.#inFlight.begin(keys);
+  }
+
+  /** A call was sent with this id. `place` is what `posted` gave. */
+  sent(place, id) {
+    this.#inFlight.sent(place, id);
+  }
+
+  /** No call waits behind this one any more: it is never sent, or its outcome does not matter. */
+  dropped(place) {
+    this.#inFlight.drop(place);
+  }
+
+  /** Whether a call may run on the segment now: no call is in flight that it must not overtake. */
+  allows(command, a) {
+    if (this.state !== STATES.ATTACHED || this.isWaiting) return false;
+    if (this.#inFlight.size === 0) {
+      this.#update();
+      return this.open;
+    }
+    try {
+      return !this.#inFlight.blocks(command.keysOf?.(a));
+    } catch {
+      // Code of the user, such as that of a Proxy: the call itself will say what is wrong.
+      return false;
+    }
+  }
+
+  /** Whether an encoded call on these keys runs in this process. Else it is sent to the primary. */
+  takes(keys) {
+    return this.#isHere && (this.isWaiting || !this.#inFlight.blocks(keys));
+  }
+
+  /**
+   * A queued call is due.
+   *
+   * @param {Attempt} call
+   * @returns {readonly Effect[]}
+   */
+  due(call) {
+    if (!call.isWanted) return [['drop']];
+    if (!this.#isHere || call.inPrimary) return [['send']];
+    if (this.state === STATES.MOVED) return [['wait']];
+    // What is in flight as a message goes first.
+    if (this.#inFlight.blocks(call.keys)) return [['send']];
+    return call.creates || this.state === STATES.SEARCHING ? [['open']] : [['run']];
+  }
+
+  /** The segment was found or made for a call, or its options were changed. `mapped` is what `attached` takes. */
+  opened(call, mapped) {
+    if (mapped !== undefined) this.attached(mapped);
+    this.#pauses.reset();
+    return call.creates ? [['created']] : [['run']];
+  }
+
+  /**
+   * A call has failed on the segment, or its segment could not be opened.
+   *
+   * @returns {readonly Effect[]}
+   */
+  failed(call, { code = '', message }, isConnected) {
+    const isAttached = this.state === STATES.ATTACHED;
+    if (code === BUSY || ((call.creates || !isAttached) && passes(code))) {
+      if (!isAttached) this.reason = message;
+      return code === BUSY ? [['wait']] : [['pause', this.#pauses.take()]];
+    }
+    // Only the primary has the value.
+    if (code === ELSEWHERE) return [['send']];
+    if (!concernsSegment(code)) return [['answer']];
+    if (code === MOVED) {
+      const effects = this.moved(message, isConnected);
+      return [...effects, this.#isHere ? ['wait'] : ['send']];
+    }
+    this.#leave(message);
+    return [['forget'], ['send']];
+  }
+
+  /** Whether calls are made in this process: on the segment, or when it is found. */
+  get #isHere() {
+    const { state } = this;
+    return state === STATES.ATTACHED || state === STATES.SEARCHING || state === STATES.MOVED;
+  }
+
+  /** Sets `open`: no call waits, and none is in flight as a message. */
+  #update() {
+    this.open = this.state === STATES.ATTACHED && this.#inFlight.size === 0 && !this.isWaiting;
+  }
+
+  #endSearch() {
+    this.siblings = false;
+    if (this.state === STATES.SEARCHING) this.state = STATES.MESSAGES;
+  }
+
+  #leave(reason) {
+    this.state = STATES.MESSAGES;
+    this.siblings = false;
+    this.open = false;
+    this.reason = reason;
+    this.ticket = undefined;
+    this.json = undefined;
+    this.advanced = undefined;
+  }
+
+  /** Goes on by IPC. The primary does not know the options of a segment that was attached: it is told. */
+  #lost(reason, effects = NONE) {
+    const wasAttached = this.ticket !== undefined;
+    this.#leave(reason);
+    return [['forget'], ...effects, ...(wasAttached ? [['ask']] : NONE)];
+  }
+}
+
+module.exports = { Attachment };

@@ -1,0 +1,67 @@
+'use strict';
+
+/** A call of a worker that waits for its answer. */
+class Call {
+  constructor(client, command, request, args, resolve, reject) {
+    /** Given when the call is sent. So ids rise in the order of requests, and of answers. */
+    this.id = undefined;
+    this.client = client;
+    this.command = command;
+    /** The text of the request behind its id. It is `undefined` once the call is sent. */
+    this.request = request;
+    this.args = args;
+    this.resolve = resolve;
+    this.reject = reject;
+    /** The keys that the call concerns, as `InFlight` has them. */
+    this.keys = undefined;
+    /** What `InFlight` keeps of the call while it is in flight as a message. */
+    this.place = undefined;
+    /** The calls that have the same deadline. @type {CallGroup | undefined} */
+    this.deadlineGroup = undefined;
+    /** The calls of the same message. @type {Batch | undefined} */
+    this.batch = undefined;
+  }
+
+  /** Whether somebody waits for the call. */
+  get isOpen() {
+    return this.resolve !== undefined;
+  }
+
+  /** Whether the call makes a cache. Such a call is made even where nobody waits any more. */
+  get creates() {
+    return this.command.creates === true;
+  }
+}
+
+/** Calls that are kept together for as long as one of them waits. */
+class CallGroup {
+  calls = [];
+  /** How many of the calls wait. */
+  open = 0;
+
+  /** One of the calls has ended. */
+  settle() {
+    this.open -= 1;
+    // Nothing of an ended call is kept longer than the others wait.
+    if (this.open === 0) this.calls = [];
+  }
+}
+
+/** The calls of one message. Their ids follow one another. */
+class Batch extends CallGroup {
+  constructor(calls, first) {
+    super();
+    this.calls = calls;
+    this.first = first;
+    this.last = first + calls.length - 1;
+  }
+
+  /** The call with this id, if it waits: each is answered once. */
+  take(id) {
+    const call = this.calls[id - this.first];
+    if (call) this.calls[id - this.first] = undefined;
+    return call;
+  }
+}
+
+module.exports = { Batch, Call, CallGroup };

@@ -1,0 +1,92 @@
+'use strict';
+
+const { CREATE, commands, runHere } = require('../commands');
+const { CODES, failSafe, unknownCommand } = require('../errors');
+const { LONGEST_TIMER, timeoutOf } = require('../options');
+const { applyOptions, cachesOf, callOwn, ownFunction, retryQueueOf } = require('./caches');
+
+// Kept, because test suites replace the globals by timers that stand still.
+const { clearTimeout, setTimeout } = globalThis;
+
+const { BUSY } = CODES;
+
+const nothing = () => {};
+
+/** The client of an instance in the primary, or in a process without a cluster: calls run on the cache of this process. */
+class LocalClient {
+  constructor({ namespace, cacheOptions, error }, instance) {
+    if (error) throw error;
+    this.namespace = namespace;
+    /** Calls that wait for the lock, and go first. */
+    this.retryQueue = retryQueueOf(namespace);
+    /** Whose `timeout` and `failsafe` hold for a call that has to wait. */
+    this.instance = instance;
+    const open = () => applyOptions(namespace, cacheOptions);
+    /** Resolves when the cache has its options. */
+    this.ready = Promise.resolve();
+    try {
+      open();
+    } catch (error) {
+      if (error?.code !== BUSY) throw error;
+      this.ready = this.#wait({ ...CREATE, local: open });
+      // Whoever waits for it hears of a failure.
+      this.ready.catch(nothing);
+    }
+    this.cache = cachesOf(namespace).quick;
+  }
+
+  async call(command, a, b, c) {
+    // A call that visits entries cannot be made again.
+    if (command.visits) return runHere(command, cachesOf(this.namespace).patient, a, b, c);
+    if (this.retryQueue.length === 0) {
+      try {
+        return runHere(command, this.cache, a, b, c);
+      } catch (error) {
+        if (error?.code !== BUSY) throw error;
+      }
+    }
+    return this.#wait(command, a, b, c);
+  }
+
+  /** Calls by name: a function that the application put on the cache, or else a command. */
+  async execute(name, args) {
+    const own = ownFunction(this.namespace, name);
+    if (own) return this.call({ name, local: () => callOwn(this.namespace, own, args) });
+    const command = commands[name];
+    if (!command) throw unknownCommand(name);
+    return this.call(command, ...args);
+  }
+
+  /** Makes a call as soon as the lock is free, or ends it when its time is over. */
+  #wait(command, a, b, c) {
+    if (command.snapshot) a = command.snapshot(a);
+    return new Promise((resolve, reject) => {
+      let over = false;
+      const expire = () => {
+        over = true;
+        const { failsafe } = this.instance;
+        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject });
+      };
+      const timer = setTimeout(expire, Math.min(timeoutOf(this.instance), LONGEST_TIMER));
+      const attempt = () => {
+        if (over && !command.creates) return true;
+        try {
+          resolve(runHere(command, this.cache, a, b, c));
+        } catch (error) {
+          if (error?.code === BUSY) return false;
+          reject(error);
+        }
+        clearTimeout(timer);
+        return true;
+      };
+      this.retryQueue.add(attempt);
+    });
+  }
+
+  /** Which transport is in use. */
+  transport() {
+    return { kind: 'local' };
+  }
+}
+
+module.exports = { LocalClient };

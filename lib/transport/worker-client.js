@@ -1,0 +1,121 @@
+'use strict';
+
+const { commands, executeCommand, runHere } = require('../commands');
+const { CODES, failSafe, unknownCommand } = require('../errors');
+const { timeoutOf } = require('../options');
+const { sharedKey } = require('../store/copies');
+const { bulk } = require('../store/lru-cache');
+const { Channel } = require('./channel');
+const { carriesClones } = require('./clones');
+
+const { ELSEWHERE } = CODES;
+
+const nothing = () => {};
+
+/** `get` of an entry that the segment has made the most recent already. */
+const GET_TOUCHED = { ...commands.get, wire: 'peek' };
+
+/** What is sent for a call on keys of which the primary has a value that only it can read. */
+function commandElsewhere(command, cache, key) {
+  try {
+    if (command === commands.get && cache.has(key)) return GET_TOUCHED;
+  } catch {
+    // Another process has the lock: nobody knows whether the entry has expired.
+  }
+  // The primary changes the order, or removes an entry that has expired: later calls on any key wait for that.
+  return command.reads ? { ...command, keysOf: undefined } : command;
+}
+
+/** The channel of all instances. It is made with the first instance. @type {Channel} */
+let channel;
+
+/**
+ * The client of an instance in a worker. A call runs on the segment in shared memory where the attachment allows that,
+ * and else goes on encoded through the channel.
+ */
+class WorkerClient {
+  /** The heads of requests, by command; first for values as JSON, then for structured clones. */
+  #heads = [new Map(), new Map()];
+
+  constructor({ namespace, serialization, cacheOptions, error }, instance) {
+    this.namespace = namespace;
+    this.namespaceJson = JSON.stringify(namespace);
+    /** Whose `timeout` and `failsafe` hold: they may be changed between calls. */
+    this.instance = instance;
+    /** The options of the cache, as JSON. */
+    this.options = cacheOptions;
+    /** Whether this instance wants structured clones; `undefined`: as the channel does. */
+    this.clones = serialization ? serialization === 'advanced' : undefined;
+    /** Why there is no cache for this instance. */
+    this.error = error;
+    channel ??= new Channel();
+    this.runner = channel.runner(namespace);
+    this.attachment = this.runner.attachment;
+    /** Resolves when the cache exists. */
+    this.ready = error ? Promise.reject(error) : channel.create(this);
+    // Whoever waits for it hears of a failure; so does whoever makes a call.
+    this.ready.catch(nothing);
+  }
+
+  /** Milliseconds that a call waits. */
+  get timeout() {
+    return timeoutOf(this.instance);
+  }
+
+  /** Whether objects are copied as structured clones. */
+  get copiesClones() {
+    return this.clones ?? carriesClones();
+  }
+
+  /** What a request begins with, from behind its id. */
+  head(command, mode) {
+    const name = command.wire ?? command.name;
+    const heads = this.#heads[mode ? 1 : 0];
+    let head = heads.get(name);
+    if (head === undefined) {
+      head = `,${mode ? 1 : 0},${this.namespaceJson},"${name}"`;
+      heads.set(name, head);
+    }
+    return head;
+  }
+
+  call(command, a, b, c) {
+    if (this.error) return Promise.reject(this.error);
+    const { attachment } = this;
+    if ((attachment.open || attachment.allows(command, a)) && command.direct !== false) {
+      const first = command.keyed ? sharedKey(a) : a;
+      const cache = this.copiesClones ? attachment.advanced : attachment.json;
+      try {
+        return Promise.resolve(runHere(command, cache, first, b, c));
+      } catch (error) {
+        if (!this.runner.goesOn(error)) return Promise.reject(error);
+        if (error.code === ELSEWHERE) command = commandElsewhere(command, cache, first);
+      }
+    }
+    return channel.call(this, command, a, b, c);
+  }
+
+  /** Calls by name: a function that the application put on the cache in the primary, or else a command. */
+  execute(name, args) {
+    if (this.error) return Promise.reject(this.error);
+    const { attachment } = this;
+    const hasOwn = attachment.open ? bulk.isExposed(attachment.json) : !attachment.siblings;
+    if (hasOwn) return channel.call(this, executeCommand(name), args);
+    const command = commands[name];
+    return command ? this.call(command, ...args) : Promise.reject(unknownCommand(name));
+  }
+
+  /** Which transport is in use, and why no better one. */
+  transport() {
+    const { ticket, reason } = this.attachment;
+    return ticket === undefined ? { kind: 'ipc', reason } : { kind: 'shared-memory' };
+  }
+
+  /** Ends a call that got no answer. */
+  fail(call) {
+    const { failsafe } = this.instance;
+    failSafe({ failsafe, namespace: this.namespace }, call.command, call);
+  }
+}
+
+module.exports = { WorkerClient };
