@@ -1,0 +1,124 @@
+'use strict';
+
+/**
+ * What this thread used when, for whoever holds the lock of the namespace: a ring of records `(version, row, stamp)`.
+ * Stamps order the records of all rings. They come from one shared counter.
+ */
+
+/** Word of the control line that counts stamps. */
+const STAMP = 16;
+
+/** Records of a ring. */
+const RECORDS = 1024;
+/** Records that are not applied yet from which on the rings are to be applied. */
+const HALF = 512;
+/** Records until that is tried again, where it could not be done. */
+const PATIENCE = 64;
+/** Words of the head: how many records were ever written, and applied. */
+const HEAD = 0;
+const TAIL = 1;
+/** 32-bit words before the first record. */
+const HEAD_WORDS = 16;
+
+/** The most stamps that are taken from the counter at once. */
+const MOST_STAMPS = 256;
+
+/** Whether this processor makes stores visible in their order: then a plain one, which is faster, moves the head. */
+const KEEPS_ORDER = process.arch === 'x64' || process.arch === 'ia32';
+
+class Ring {
+  /** The head from which on the tail is looked at. */
+  #mark;
+  /** While the ring is full: records that were dropped since `apply` was called, below `PATIENCE`. */
+  #dropped = 0;
+  /** The last stamp that was used, and the last one taken from the counter. */
+  #stamp;
+  #taken;
+  /** How many were taken at once. */
+  #step = 1;
+  /** The row of the last record. */
+  #row = -1;
+  /** Uses without a record. */
+  #skipped = 0;
+  /** Uses before those of the stamps taken last, and the stamp before these. */
+  #uses = 0;
+  #before;
+
+  /**
+   * @param {ArrayBuffer} buffer
+   * @param {Int32Array} control
+   * @param {() => void} apply applies all rings, if the lock is free
+   */
+  constructor(buffer, control, apply) {
+    this.control = control;
+    this.apply = apply;
+    this.words = new Int32Array(buffer);
+    this.numbers = new Float64Array(buffer);
+    this.#mark = this.words[HEAD];
+    this.#stamp = control[STAMP];
+    this.#taken = this.#stamp;
+    this.#before = this.#stamp;
+  }
+
+  /** How many uses there were. */
+  get uses() {
+    return this.#uses + this.#skipped + ((this.#stamp - this.#before) >>> 0);
+  }
+
+  /** Records that a row was used while it had this version. */
+  use(row, version) {
+    const { control, words } = this;
+    const head = words[HEAD];
+    const isLast = control[STAMP] === this.#taken;
+    // Nobody has used anything since this row was used: another record would change nothing.
+    if (isLast && row === this.#row) {
+      this.#skipped += 1;
+      return;
+    }
+    if (!isLast || this.#stamp === this.#taken) this.#take();
+    const stamp = (this.#stamp + 1) | 0;
+    this.#stamp = stamp;
+    if (((head - this.#mark) | 0) >= 0 && !this.#hasRoom(head)) return;
+    this.#row = row;
+    const at = HEAD_WORDS + (head & (RECORDS - 1)) * 4;
+    this.numbers[at >> 1] = version;
+    words[at + 2] = row;
+    words[at + 3] = stamp;
+    if (KEEPS_ORDER) words[HEAD] = (head + 1) | 0;
+    else Atomics.store(words, HEAD, (head + 1) | 0);
+  }
+
+  /**
+   * Takes stamps from the counter. They are used up for as long as nobody else takes any, and given up then: so stamps
+   * rise with time. The longer nobody else takes any, the more are taken at once.
+   */
+  #take() {
+    this.#uses += (this.#stamp - this.#before) >>> 0;
+    this.#step = this.#stamp === this.#taken ? Math.min(this.#step * 2, MOST_STAMPS) : 1;
+    this.#stamp = Atomics.add(this.control, STAMP, this.#step);
+    this.#before = this.#stamp;
+    this.#taken = (this.#stamp + this.#step) | 0;
+  }
+
+  /** Whether there is room for a record. Has the rings applied where there is little. */
+  #hasRoom(head) {
+    const { words } = this;
+    let waiting = (head - Atomics.load(words, TAIL)) >>> 0;
+    if (waiting >= HALF) {
+      if (waiting < RECORDS || this.#dropped === 0) this.apply();
+      waiting = (head - Atomics.load(words, TAIL)) >>> 0;
+    }
+    if (waiting >= RECORDS) {
+      // The head stands still while records are dropped.
+      this.#dropped = (this.#dropped + 1) % PATIENCE;
+      this.#mark = head;
+      return false;
+    }
+    this.#dropped = 0;
+    const room = waiting < HALF ? HALF - waiting : Math.min(PATIENCE, RECORDS - waiting);
+    this.#mark = (head + room) | 0;
+    return true;
+  }
+}
+
+module.exports = { Ring };
