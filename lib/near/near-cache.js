@@ -404,6 +404,7 @@ class NearCache {
    * @param {boolean} [frozen] whether objects are given frozen
    */
   getMany(keys, frozen = false) {
+    if (this.#control[EPOCH] !== this.#epoch) this.#renew();
     const batch = new Batch(keys, this.#epoch);
     const { values, missing, entries } = batch;
     const known = this.#entries;
@@ -436,7 +437,10 @@ class NearCache {
   /** Whether no change of several steps is under way, nor has the epoch changed since. @param {Batch} batch */
   #isOpen(batch) {
     const control = this.#control;
-    return (Atomics.load(control, GATE) & 1) === 0 && Atomics.load(control, EPOCH) === batch.epoch;
+    return (
+      ((Atomics.load(control, GATE) | batch.epoch) & 1) === 0 &&
+      Atomics.load(control, EPOCH) === batch.epoch
+    );
   }
 
   /** Nothing of a batch can be given. @param {Batch} batch */
@@ -525,7 +529,5 @@ class NearCache {
     this.#port = undefined;
   }
 }
-
-const NO_ENTRY = { row: 0, version: 0 };
 
 module.exports = { MISS, NearCache };

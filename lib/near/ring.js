@@ -12,8 +12,8 @@ const STAMP = 16;
 const RECORDS = 1024;
 /** Records that are not applied yet from which on the rings are to be applied. */
 const HALF = 512;
-/** Records until that is tried again, where it could not be done. */
-const PATIENCE = 64;
+/** How many records there are from one look at the tail to the next. */
+const STRIDE = 64;
 /** Words of the head: how many records were ever written, and applied. */
 const HEAD = 0;
 const TAIL = 1;
@@ -27,9 +27,7 @@ const MOST_STAMPS = 256;
 const KEEPS_ORDER = process.arch === 'x64' || process.arch === 'ia32';
 
 class Ring {
-  /** The head from which on the tail is looked at. */
-  #mark;
-  /** While the ring is full: records that were dropped since `apply` was called, below `PATIENCE`. */
+  /** While the ring is full: records that were dropped since `apply` was called, below `STRIDE`. */
   #dropped = 0;
   /** The last stamp that was used, and the last one taken from the counter. */
   #stamp;
@@ -54,7 +52,6 @@ class Ring {
     this.apply = apply;
     this.words = new Int32Array(buffer);
     this.numbers = new Float64Array(buffer);
-    this.#mark = this.words[HEAD];
     this.#stamp = control[STAMP];
     this.#taken = this.#stamp;
     this.#before = this.#stamp;
@@ -78,7 +75,7 @@ class Ring {
     if (!isLast || this.#stamp === this.#taken) this.#take();
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
-    if (((head - this.#mark) | 0) >= 0 && !this.#hasRoom(head)) return;
+    if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) return;
     this.#row = row;
     const at = HEAD_WORDS + (head & (RECORDS - 1)) * 4;
     this.numbers[at >> 1] = version;
@@ -100,24 +97,18 @@ class Ring {
     this.#taken = (this.#stamp + this.#step) | 0;
   }
 
-  /** Whether there is room for a record. Has the rings applied where there is little. */
+  /** Whether there is room for records up to the next stride. Has the rings applied where there is little. */
   #hasRoom(head) {
     const { words } = this;
     let waiting = (head - Atomics.load(words, TAIL)) >>> 0;
     if (waiting >= HALF) {
-      if (waiting < RECORDS || this.#dropped === 0) this.apply();
+      // Without room the head stands still, and each record is dropped: not each of them calls.
+      if (this.#dropped === 0) this.apply();
       waiting = (head - Atomics.load(words, TAIL)) >>> 0;
     }
-    if (waiting >= RECORDS) {
-      // The head stands still while records are dropped.
-      this.#dropped = (this.#dropped + 1) % PATIENCE;
-      this.#mark = head;
-      return false;
-    }
-    this.#dropped = 0;
-    const room = waiting < HALF ? HALF - waiting : Math.min(PATIENCE, RECORDS - waiting);
-    this.#mark = (head + room) | 0;
-    return true;
+    const hasRoom = waiting <= RECORDS - STRIDE;
+    this.#dropped = hasRoom ? 0 : (this.#dropped + 1) % STRIDE;
+    return hasRoom;
   }
 }
 
