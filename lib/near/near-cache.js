@@ -11,7 +11,7 @@
 
 const { Budget, DEFAULT_BYTES, Shelf } = require('./budget');
 const { Ring } = require('./ring');
-const { copy, freeze, prepare } = require('./tree');
+const { copy, freeze, prepare, sizeOf } = require('./tree');
 
 /**
  * The memory that is shared with the native side, for one namespace and JS thread.
@@ -47,12 +47,9 @@ const TREE = 2;
 const PARSED = 3;
 
 /** Estimated bytes of an entry without its key and value: the entry, three numbers, its place in the map. */
-const ENTRY_BYTES = 240;
+const ENTRY_BYTES = 180;
 /** Estimated bytes of a string without its characters. */
 const STRING_BYTES = 24;
-/** Estimated bytes of a decoded object, prepared or frozen, for each character of its JSON. */
-const TREE_FACTOR = 5;
-
 /** Estimated bytes of a string: 1 a character, or 2 where there is one beyond ASCII. */
 function stringBytes(text) {
   const { length } = text;
@@ -62,11 +59,6 @@ function stringBytes(text) {
 /** Estimated bytes of a value that is kept as it is. Numbers and the rest are in the entry, or small. */
 function valueBytes(value) {
   return typeof value === 'string' ? stringBytes(value) : 16;
-}
-
-/** Estimated bytes of a decoded object: some times the length of its JSON. */
-function treeBytes(text) {
-  return text.length * TREE_FACTOR + 100;
 }
 
 /** Whether a value is kept as it is: whoever has it cannot change it. */
@@ -279,7 +271,7 @@ class NearCache {
     const value = JSON.parse(entry.value);
     if (entry.kind === PARSED) return value;
     const text = entry.value;
-    const bytes = treeBytes(text);
+    const bytes = sizeOf(value);
     const tree = this.#fits(bytes) ? prepare(value) : undefined;
     if (tree === undefined) {
       entry.kind = PARSED;
@@ -293,11 +285,9 @@ class NearCache {
 
   /** The frozen object of an entry, from now on the same. @param {Entry} entry @returns {any} */
   #freeze(entry) {
-    const isTree = entry.kind === TREE;
-    const text = entry.value;
-    entry.frozen = freeze(isTree ? copy(text) : JSON.parse(text));
-    const bytes = isTree ? 2 * entry.bytes - ENTRY_BYTES : entry.bytes + treeBytes(text);
-    this.#resize(entry, bytes);
+    const { kind, value } = entry;
+    entry.frozen = freeze(kind === TREE ? copy(value) : JSON.parse(value));
+    this.#resize(entry, entry.bytes + sizeOf(entry.frozen));
     return entry.frozen;
   }
 

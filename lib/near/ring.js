@@ -34,10 +34,6 @@ class Ring {
   #taken;
   /** How many were taken at once. */
   #step = 1;
-  /** The row of the last record. */
-  #row = -1;
-  /** Uses without a record. */
-  #skipped = 0;
   /** Uses before those of the stamps taken last, and the stamp before these. */
   #uses = 0;
   #before;
@@ -59,24 +55,17 @@ class Ring {
 
   /** How many uses there were. */
   get uses() {
-    return this.#uses + this.#skipped + ((this.#stamp - this.#before) >>> 0);
+    return this.#uses + ((this.#stamp - this.#before) >>> 0);
   }
 
   /** Records that a row was used while it had this version. */
   use(row, version) {
     const { control, words } = this;
     const head = words[HEAD];
-    const isLast = control[STAMP] === this.#taken;
-    // Nobody has used anything since this row was used: another record would change nothing.
-    if (isLast && row === this.#row) {
-      this.#skipped += 1;
-      return;
-    }
-    if (!isLast || this.#stamp === this.#taken) this.#take();
+    if (control[STAMP] !== this.#taken || this.#stamp === this.#taken) this.#take();
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
     if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) return;
-    this.#row = row;
     const at = HEAD_WORDS + (head & (RECORDS - 1)) * 4;
     this.numbers[at >> 1] = version;
     words[at + 2] = row;
