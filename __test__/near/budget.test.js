@@ -46,6 +46,7 @@ class Texts {
     this.items.delete(item.key);
     this.budget.count(-item.bytes);
     this.evicted += 1;
+    return true;
   }
 }
 

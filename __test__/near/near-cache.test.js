@@ -99,9 +99,13 @@ describe('near reads', () => {
       near.remember(near.begin(), 'key', value);
       assert.equal(near.get('key'), MISS);
     }
-    port.found[1] = 0;
-    near.remember(near.begin(), 'key', 1);
-    assert.equal(near.get('key'), MISS);
+    for (const version of [0, NaN]) {
+      port.found[1] = version;
+      near.remember(near.begin(), 'key', 1);
+      assert.equal(near.get('key'), MISS);
+    }
+    near.remember(near.begin(), 'key', 1, 100000);
+    assert.equal(near.get('key'), MISS, 'beyond what was found');
   });
 
   /** Every way to read, as `MISS` or what is given. */
@@ -336,6 +340,47 @@ describe('near reads of many keys', () => {
     one.store.read(one.port, 'a');
     one.near.remember(begun, 'a', 'another');
     assert.equal(one.near.recheck(batch), false);
+  });
+
+  for (const word of [GATE, EPOCH]) {
+    it(`are looked at again at the end: word ${word}`, () => {
+      const { store, port, near } = setupMany();
+      store.apply();
+      // The ring is half full: the next use calls the native side.
+      store.free = false;
+      while ((new Int32Array(port.ring)[0] - new Int32Array(port.ring)[1]) % 64 !== 0)
+        near.get('a');
+      for (let count = 0; count < 640; count += 1) near.get('a');
+      const { hits } = near;
+      port.apply = () => (store.control[word] += 1);
+      let batch;
+      for (let count = 0; count < 64 && store.control[word] === 0; count += 1) {
+        batch = near.getMany(['a']);
+      }
+      assert.deepEqual(batch.missing, [0]);
+      assert.deepEqual(batch.values, [MISS]);
+      assert.ok(near.hits - hits < 64);
+    });
+  }
+
+  it('look at the clock once', () => {
+    const { store, near, get } = setup();
+    for (const key of keys) {
+      store.set(key, key, { expires: Date.now() + 1e6 });
+      get(key);
+    }
+    const { now } = Date;
+    let looks = 0;
+    try {
+      Date.now = () => {
+        looks += 1;
+        return 1;
+      };
+      assert.deepEqual(near.getMany(keys).values, keys);
+    } finally {
+      Date.now = now;
+    }
+    assert.equal(looks, 1);
   });
 
   it('give nothing while the gate or the epoch is odd', () => {

@@ -69,13 +69,18 @@ class Store {
   apply() {
     this.applications += 1;
     if (!this.free) return;
+    // Uses that begin later have stamps above the limit.
+    const limit = this.#now();
+    Atomics.add(this.control, STAMP, 1);
     const records = [];
     for (const { words, numbers } of this.#rings) {
       for (const [row, version, stamp] of Store.waiting({ ring: words.buffer })) {
-        records.push({ row, version, stamp: this.#extend(stamp) });
+        const full = this.#extend(stamp);
+        if (full > limit) break;
+        records.push({ row, version, stamp: full });
+        words[1] = (words[1] + 1) | 0;
       }
-      words[1] = words[0];
-      numbers.fill(NaN, HEAD_WORDS / 2);
+      if (words[1] === words[0]) numbers.fill(NaN, HEAD_WORDS / 2);
     }
     records.sort((a, b) => a.stamp - b.stamp);
     for (const { row, version, stamp } of records) {

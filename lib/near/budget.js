@@ -112,7 +112,7 @@ class Shelf {
  * @typedef {object} Sharer
  * @property {number} bytes what it keeps
  * @property {number} limit what it may keep
- * @property {() => void} evict lets one of its entries go
+ * @property {() => boolean} evict lets one of its entries go, if there is one
  */
 
 /** The budget of a process. */
@@ -152,8 +152,8 @@ class Budget {
 
   /** Makes room, after a sharer has begun to keep more. @param {Sharer} sharer */
   trim(sharer) {
-    while (sharer.bytes > sharer.limit) sharer.evict();
-    while (this.#bytes > this.limit) this.#largest().evict();
+    while (sharer.bytes > sharer.limit && sharer.evict());
+    while (this.#bytes > this.limit && this.#largest().evict());
   }
 
   /** A sharer that keeps more than its share. There is one, since not all can have less than the average. */

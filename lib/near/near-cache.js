@@ -50,6 +50,7 @@ const PARSED = 3;
 const ENTRY_BYTES = 180;
 /** Estimated bytes of a string without its characters. */
 const STRING_BYTES = 24;
+
 /** Estimated bytes of a string: 1 a character, or 2 where there is one beyond ASCII. */
 function stringBytes(text) {
   const { length } = text;
@@ -237,14 +238,19 @@ class NearCache {
     return entry;
   }
 
-  /** Whether an entry is the present one, and fresh. Lets it go if not. @param {Entry} entry */
-  #holds(entry) {
+  /**
+   * Whether an entry is the present one, and fresh. Lets it go if not.
+   *
+   * @param {Entry} entry
+   * @param {number} [now] the time, where it was looked up already
+   */
+  #holds(entry, now) {
     const control = this.#control;
     if (
       (control[GATE] & 1) === 0 &&
       control[EPOCH] === this.#epoch &&
       entry.column[entry.row & PIECE_MASK] === entry.version &&
-      (entry.expires === undefined || Date.now() <= entry.expires)
+      (entry.expires === undefined || (now ?? Date.now()) <= entry.expires)
     ) {
       return true;
     }
@@ -362,7 +368,7 @@ class NearCache {
     if (begun !== epoch || (epoch & 1) !== 0) return undefined;
     const { found } = /** @type {Port} */ (this.#port);
     const version = found[place * 3 + 1];
-    if (version === 0) return undefined;
+    if (!(version > 0)) return undefined;
     const before = this.#entries.get(key);
     if (before !== undefined) {
       // What is known of this version already is more: a copy is prepared, or a frozen object was given.
@@ -403,9 +409,10 @@ class NearCache {
       this.#giveUp(batch);
       return batch;
     }
+    const now = Date.now();
     for (let index = 0; index < keys.length; index += 1) {
       const entry = known.get(keys[index]);
-      if (entry === undefined || !this.#holds(entry)) {
+      if (entry === undefined || !this.#holds(entry, now)) {
         values[index] = MISS;
         missing.push(index);
         continue;
@@ -476,18 +483,19 @@ class NearCache {
       const row = entry === undefined ? found[place * 3] : entry.row;
       const version = entry === undefined ? found[place * 3 + 1] : entry.version;
       if (entry === undefined) place += 1;
-      if (version === 0) continue;
+      if (!(version > 0)) continue;
       this.#uncounted += 1;
       ring.use(row, version);
     }
   }
 
-  /** Lets one entry go, for the budget. */
+  /** Lets one entry go, for the budget. Returns whether there was one. */
   evict() {
     const entry = this.#shelf.evict();
-    if (entry === undefined) return;
+    if (entry === undefined) return false;
     this.#entries.delete(entry.key);
     this.#budget.count(-entry.bytes);
+    return true;
   }
 
   /** @param {Entry} entry */

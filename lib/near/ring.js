@@ -3,6 +3,11 @@
 /**
  * What this thread used when, for whoever holds the lock of the namespace: a ring of records `(version, row, stamp)`.
  * Stamps order the records of all rings. They come from one shared counter.
+ *
+ * A use has its place in the order at the moment at which it looks at the counter. While the counter stands at the last
+ * stamp that this ring took, nobody else had a use since, and a stamp that was taken before will do. So whoever applies
+ * the rings must raise the counter, not only load it, before the heads are loaded: a use that begins later then has a
+ * stamp above the limit. So must whatever links an entry as the newest without a record.
  */
 
 /** Word of the control line that counts stamps. */
@@ -20,7 +25,7 @@ const TAIL = 1;
 /** 32-bit words before the first record. */
 const HEAD_WORDS = 16;
 
-/** The most stamps that are taken from the counter at once. */
+/** The most stamps that are taken from the counter at once. With 1, each use takes one. */
 const MOST_STAMPS = 256;
 
 /** Whether this processor makes stores visible in their order: then a plain one, which is faster, moves the head. */
@@ -80,7 +85,7 @@ class Ring {
    */
   #take() {
     this.#uses += (this.#stamp - this.#before) >>> 0;
-    this.#step = this.#stamp === this.#taken ? Math.min(this.#step * 2, MOST_STAMPS) : 1;
+    this.#step = Math.min(this.#stamp === this.#taken ? this.#step * 2 : 1, MOST_STAMPS);
     this.#stamp = Atomics.add(this.control, STAMP, this.#step);
     this.#before = this.#stamp;
     this.#taken = (this.#stamp + this.#step) | 0;
