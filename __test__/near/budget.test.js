@@ -81,6 +81,20 @@ describe('the budget of near reads', () => {
     assert.equal(hits, 80);
   });
 
+  it('lets what was read often before make room', () => {
+    const texts = new Texts(new Budget(10000), 10000);
+    for (let round = 0; round < 2; round += 1) {
+      for (let key = 0; key < 950; key += 1) texts.read(`old ${key}`);
+    }
+    for (let n = 0; n < 1000; n += 1) texts.read(`once ${n}`);
+    let hits = 0;
+    for (let round = 0; round < 10; round += 1) {
+      hits = 0;
+      for (let key = 0; key < 70; key += 1) if (texts.read(`new ${key}`)) hits += 1;
+    }
+    assert.equal(hits, 70);
+  });
+
   it('never keeps more than its bounds, and counts right', () => {
     const budget = new Budget(5000);
     const all = [5000, 800, 5000, 300].map((limit) => new Texts(budget, limit));
