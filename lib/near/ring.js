@@ -1,0 +1,109 @@
+'use strict';
+
+/**
+ * What this thread used when, for whoever holds the lock of the namespace: a ring of records `(version, row, stamp)`.
+ * Stamps order the records of all rings. They come from one shared counter.
+ *
+ * A use has its place in the order at the moment at which it looks at the counter. While the counter stands at the last
+ * stamp that this ring took, nobody else had a use since, and a stamp that was taken before will do. So whoever applies
+ * the rings must raise the counter, not only load it, before the heads are loaded: a use that begins later then has a
+ * stamp above the limit. So must whatever links an entry as the newest without a record.
+ */
+
+/** Word of the control line that counts stamps. */
+const STAMP = 16;
+
+/** Records of a ring. */
+const RECORDS = 1024;
+/** Records that are not applied yet from which on the rings are to be applied. */
+const HALF = 512;
+/** How many records there are from one look at the tail to the next. */
+const STRIDE = 64;
+/** Words of the head: how many records were ever written, and applied. */
+const HEAD = 0;
+const TAIL = 1;
+/** 32-bit words before the first record. */
+const HEAD_WORDS = 16;
+
+/** The most stamps that are taken from the counter at once. With 1, each use takes one. */
+const MOST_STAMPS = 256;
+
+/** Whether this processor makes stores visible in their order: then a plain one, which is faster, moves the head. */
+const KEEPS_ORDER = process.arch === 'x64' || process.arch === 'ia32';
+
+class Ring {
+  /** While the ring is full: records that were dropped since `apply` was called, below `STRIDE`. */
+  #dropped = 0;
+  /** The last stamp that was used, and the last one taken from the counter. */
+  #stamp;
+  #taken;
+  /** How many were taken at once. */
+  #step = 1;
+  /** Uses before those of the stamps taken last, and the stamp before these. */
+  #uses = 0;
+  #before;
+
+  /**
+   * @param {ArrayBuffer} buffer
+   * @param {Int32Array} control
+   * @param {() => void} apply applies all rings, if the lock is free
+   */
+  constructor(buffer, control, apply) {
+    this.control = control;
+    this.apply = apply;
+    this.words = new Int32Array(buffer);
+    this.numbers = new Float64Array(buffer);
+    this.#stamp = control[STAMP];
+    this.#taken = this.#stamp;
+    this.#before = this.#stamp;
+  }
+
+  /** How many uses there were. */
+  get uses() {
+    return this.#uses + ((this.#stamp - this.#before) >>> 0);
+  }
+
+  /** Records that a row was used while it had this version. */
+  use(row, version) {
+    const { control, words } = this;
+    const head = words[HEAD];
+    if (control[STAMP] !== this.#taken || this.#stamp === this.#taken) this.#take();
+    const stamp = (this.#stamp + 1) | 0;
+    this.#stamp = stamp;
+    if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) return;
+    const at = HEAD_WORDS + (head & (RECORDS - 1)) * 4;
+    this.numbers[at >> 1] = version;
+    words[at + 2] = row;
+    words[at + 3] = stamp;
+    if (KEEPS_ORDER) words[HEAD] = (head + 1) | 0;
+    else Atomics.store(words, HEAD, (head + 1) | 0);
+  }
+
+  /**
+   * Takes stamps from the counter. They are used up for as long as nobody else takes any, and given up then: so stamps
+   * rise with time. The longer nobody else takes any, the more are taken at once.
+   */
+  #take() {
+    this.#uses += (this.#stamp - this.#before) >>> 0;
+    this.#step = Math.min(this.#stamp === this.#taken ? this.#step * 2 : 1, MOST_STAMPS);
+    this.#stamp = Atomics.add(this.control, STAMP, this.#step);
+    this.#before = this.#stamp;
+    this.#taken = (this.#stamp + this.#step) | 0;
+  }
+
+  /** Whether there is room for records up to the next stride. Has the rings applied where there is little. */
+  #hasRoom(head) {
+    const { words } = this;
+    let waiting = (head - Atomics.load(words, TAIL)) >>> 0;
+    if (waiting >= HALF) {
+      // Without room the head stands still, and each record is dropped: not each of them calls.
+      if (this.#dropped === 0) this.apply();
+      waiting = (head - Atomics.load(words, TAIL)) >>> 0;
+    }
+    const hasRoom = waiting <= RECORDS - STRIDE;
+    this.#dropped = hasRoom ? 0 : (this.#dropped + 1) % STRIDE;
+    return hasRoom;
+  }
+}
+
+module.exports = { Ring };
