@@ -21,7 +21,7 @@ const gone = { code: 'ERR_STORE_MOVED', message: 'moved away' };
 const elsewhere = { code: 'ERR_STORE_ELSEWHERE', message: 'only the primary has the value' };
 const ofCall = { code: 'ERR_INVALID_ARG_TYPE', message: 'of the call' };
 
-const mapped = (ticket = SEGMENT) => ({ ticket, json: {}, advanced: {} });
+const mapped = (ticket = SEGMENT) => ({ ticket, views: {} });
 
 /** A queued call. */
 const call = (given) => ({
@@ -215,12 +215,12 @@ describe('the attachment of a worker', () => {
   it('has the caches and the ticket while it is attached, and only then', () => {
     const caches = mapped();
     const attachment = after(IN.messages(), (a) => a.attached(caches));
-    const { json, advanced, ticket, reason } = attachment;
-    assert.deepEqual({ json, advanced, ticket, reason }, { ...caches, reason: undefined });
+    const { views, ticket, reason } = attachment;
+    assert.deepEqual({ views, ticket, reason }, { ...caches, reason: undefined });
     attachment.askAnswered({ why: 'it is full' });
     const { open } = attachment;
     assert.deepEqual(
-      [open, attachment.json, attachment.advanced, attachment.ticket, attachment.reason],
+      [open, attachment.views, attachment.ticket, attachment.reason],
       [false, undefined, undefined, undefined, 'the primary says: it is full'],
     );
   });

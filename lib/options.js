@@ -62,6 +62,8 @@ const CLASS_OPTIONS = [
   'parse',
   'stringify',
   'serialization',
+  'near',
+  'freeze',
   ...CACHE_OPTIONS,
 ];
 
@@ -122,6 +124,11 @@ function invalid(message) {
   return makeError(['TypeError', message, CODES.INVALID_ARG_VALUE]);
 }
 
+/** Whether a value says how many bytes near reads may have: `undefined` and `true` leave it to the package. */
+function isNear(near) {
+  return near === undefined || typeof near === 'boolean' || (typeof near === 'number' && near >= 0);
+}
+
 /**
  * Options of the class, with their defaults. Options that are wrong leave an `error`; it is for the caller to
  * throw it or to reject with it.
@@ -137,6 +144,8 @@ function readOptions(given) {
     parse: options.parse || JSON.parse,
     stringify: options.stringify || JSON.stringify,
     serialization: options.serialization,
+    near: options.near ?? undefined,
+    freeze: options.freeze ?? false,
     /** Those of the cache, as JSON. */
     cacheOptions: cacheOptionsJson(options),
     error: undefined,
@@ -151,6 +160,12 @@ function readOptions(given) {
   } else if (!['json', 'advanced', undefined, null].includes(read.serialization)) {
     read.error = invalid(
       `serialization must be 'json' or 'advanced', got ${optionJson(read.serialization)}`,
+    );
+  } else if (typeof read.freeze !== 'boolean') {
+    read.error = invalid(`freeze must be true or false, got ${optionJson(read.freeze)}`);
+  } else if (!isNear(read.near)) {
+    read.error = invalid(
+      `near must be a number of bytes from 0 on, or false, got ${optionJson(read.near)}`,
     );
   } else {
     for (const name of ['parse', 'stringify']) {

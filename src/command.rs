@@ -8,7 +8,7 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cache::{Cache, Clock, DumpEntry},
+    cache::{Cache, Clock, DumpEntry, Remembered},
     error::{Error, Result},
     key::{Key, KeyList},
     options,
@@ -118,9 +118,6 @@ pub enum Answer {
 ///
 /// # Errors
 /// Each call fails where there is no memory for the copy, or more than the caller can use. The command ends then.
-///
-/// What a storage knows of an entry beside its value (say a row and a version) belongs here as a further method whose
-/// default does nothing: then calls that do not ask for it pay nothing.
 pub trait Sink {
     /// The value of an entry.
     fn value(&mut self, value: Value<'_>) -> Result<()>;
@@ -133,6 +130,14 @@ pub trait Sink {
 
     /// A time or an age of an entry, in milliseconds.
     fn number(&mut self, number: f64) -> Result<()>;
+
+    /// Whether [`Sink::entry`] is to be called.
+    fn wants_entries(&self) -> bool {
+        false
+    }
+
+    /// What can be remembered of the entry whose value, or miss, was given last.
+    fn entry(&mut self, _entry: Option<Remembered>) {}
 }
 
 /// The arguments of a command, in order, as a transport has them: each call reads the next one.
@@ -346,6 +351,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             max_age,
             ages,
         } => {
+            cache.begin_steps();
             let mut values = values.iter();
             let done = keys
                 .iter()
@@ -361,6 +367,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::Bool(true)
         }
         Command::MDel(keys) => {
+            cache.begin_steps();
             keys.iter().try_for_each(|key| cache.del(key))?;
             Answer::Bool(true)
         }
@@ -389,6 +396,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::List
         }
         Command::Load(entries) => {
+            cache.begin_steps();
             cache.load(entries, now)?;
             Answer::Nothing
         }
@@ -423,5 +431,9 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
 
 fn get<S: Storage>(cache: &mut Cache<S>, key: &[u8], now: impl Clock, sink: &mut impl Sink) -> Result<()> {
     let found = cache.get(key, now, |value| sink.value(value))?;
-    found.map_or_else(|| sink.miss(), Ok)
+    found.map_or_else(|| sink.miss(), Ok)?;
+    if sink.wants_entries() {
+        sink.entry(cache.remembered());
+    }
+    Ok(())
 }

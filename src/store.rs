@@ -24,7 +24,7 @@ use crate::{
     command::Reads,
     error::{Error, Result},
     slots::Slots,
-    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage, heap::HeapStorage},
+    storage::{Entry, Glimpse, Limits, Mapped, Seen, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
 
@@ -282,8 +282,8 @@ impl Guard<'_> {
         !matches!(self.storage(), Place::Heap(_))
     }
 
-    /// The windows through which JavaScript reads without the lock; `None` where the cache is not shared.
-    #[cfg(target_os = "linux")]
+    /// The segment; `None` where the cache is not shared.
+    #[cfg(all(test, target_os = "linux"))]
     pub fn segment(&self) -> Option<&Segment<Memfd>> {
         match self.storage() {
             Place::Heap(_) => None,
@@ -411,6 +411,38 @@ impl Place {
             Self::Heap(_) => true,
             #[cfg(target_os = "linux")]
             Self::Shared(segment) => segment.take_tick(now, due),
+        }
+    }
+}
+
+impl Place {
+    /// Gate, epoch and count of uses, for JavaScript; from now on its uses of entries count. Under the lock.
+    pub fn control(&mut self) -> Option<Box<dyn Mapped>> {
+        match self {
+            Self::Heap(heap) => Some(Box::new(heap.versions().control())),
+            #[cfg(target_os = "linux")]
+            Self::Shared(segment) => {
+                segment.claim_ring();
+                Some(Box::new(segment.control_window()?))
+            }
+        }
+    }
+
+    /// The versions of a piece of the rows, for JavaScript.
+    pub fn versions(&mut self, piece: u32) -> Option<Box<dyn Mapped>> {
+        match self {
+            Self::Heap(heap) => Some(Box::new(heap.versions().piece(piece)?)),
+            #[cfg(target_os = "linux")]
+            Self::Shared(segment) => Some(Box::new(segment.versions_window(piece)?)),
+        }
+    }
+
+    /// The ring of uses, for JavaScript; `None` where there is none to be had.
+    pub fn ring(&mut self) -> Option<Box<dyn Mapped>> {
+        match self {
+            Self::Heap(heap) => Some(Box::new(heap.versions().ring())),
+            #[cfg(target_os = "linux")]
+            Self::Shared(segment) => Some(Box::new(segment.ring_window()?)),
         }
     }
 }

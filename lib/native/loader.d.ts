@@ -52,4 +52,10 @@ export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
 /** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
+/** The memory of near reads, see `src/addon/near.rs`. */
+export function nearControl(cache: Id): Result;
+export function nearVersions(cache: Id, piece: number): Result;
+export function nearRing(cache: Id): Result;
+export function refresh(cache: Id): Result;
+
 export function handle(registry: number, batch: string, now: number, builtIn?: boolean): any;

@@ -18,9 +18,11 @@ const { copy, freeze, prepare, sizeOf } = require('./tree');
  *
  * @typedef {object} Port
  * @property {Int32Array} control words at `GATE`, at `EPOCH`, and at 16, see `Ring`
- * @property {(piece: number) => Float64Array} versions versions of rows `piece * 2^20` and on, called once a piece
+ * @property {(piece: number) => Float64Array | undefined} versions versions of rows `piece * 2^20` and on, called once a
+ *   piece; `undefined` where they cannot be had now
  * @property {ArrayBuffer} [ring] what was used when; without it there is no near `get`
  * @property {() => void} apply applies the rings, if the lock is free
+ * @property {any[]} [values] the values that are kept by reference, by slot
  * @property {Float64Array} found what the last native call found: row, version and expiry, for each of its keys.
  *   Version 0: nothing is to be remembered. Expiry: the last millisecond at which the entry is fresh, or `Infinity`
  */
@@ -45,6 +47,8 @@ const TEXT = 1;
 const TREE = 2;
 /** JSON text of an object that is better parsed than copied. */
 const PARSED = 3;
+/** The slot of a value that is kept by reference: the value itself is not held here. */
+const SLOT = 4;
 
 /** Estimated bytes of an entry without its key and value: the entry, three numbers, its place in the map. */
 const ENTRY_BYTES = 180;
@@ -273,6 +277,7 @@ class NearCache {
 
   /** An object of the caller's own. @param {Entry} entry @returns {any} */
   #own(entry) {
+    if (entry.kind === SLOT) return /** @type {any} */ (this.#port).values[entry.value];
     if (entry.kind === TREE) return copy(entry.value);
     const value = JSON.parse(entry.value);
     if (entry.kind === PARSED) return value;
@@ -291,6 +296,7 @@ class NearCache {
 
   /** The frozen object of an entry, from now on the same. @param {Entry} entry @returns {any} */
   #freeze(entry) {
+    if (entry.kind === SLOT) return this.#own(entry);
     const { kind, value } = entry;
     entry.frozen = freeze(kind === TREE ? copy(value) : JSON.parse(value));
     this.#resize(entry, entry.bytes + sizeOf(entry.frozen));
@@ -361,8 +367,51 @@ class NearCache {
     return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
   }
 
+  /**
+   * As `remember`, for a value that is kept by reference in this slot. The value is not held here.
+   *
+   * @param {number} begun
+   * @param {any} key
+   * @param {number} slot
+   * @param {number} [place]
+   */
+  rememberSlot(begun, key, slot, place = 0) {
+    this.#put(begun, key, SLOT, slot, place);
+  }
+
+  /**
+   * As `rememberJson`, for an object that was made of JSON whose text is not at hand. Returns what the caller may have: an
+   * object of its own, or the frozen one.
+   *
+   * @param {number} begun
+   * @param {any} key
+   * @param {any} value
+   * @param {boolean} frozen
+   * @param {number} [place]
+   * @returns {any}
+   */
+  rememberDecoded(begun, key, value, frozen, place = 0) {
+    const bytes = sizeOf(value);
+    const tree = this.#fits(bytes) ? prepare(value) : undefined;
+    const entry = tree && this.#put(begun, key, TREE, tree, place, bytes);
+    if (!frozen) return entry?.value === tree && tree !== undefined ? copy(tree) : value;
+    if (entry === undefined) return freeze(value);
+    return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+  }
+
+  /** Whether something is remembered of a key. */
+  knows(key) {
+    return this.#entries.has(key);
+  }
+
+  /** Forgets a key, whose entry this process has removed. */
+  forget(key) {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#remove(entry);
+  }
+
   /** @returns {Entry | undefined} what is remembered now */
-  #put(begun, key, kind, value, place) {
+  #put(begun, key, kind, value, place, size = valueBytes(value)) {
     const epoch = this.#control[EPOCH];
     if (epoch !== this.#epoch) this.#renew();
     if (begun !== epoch || (epoch & 1) !== 0) return undefined;
@@ -375,11 +424,12 @@ class NearCache {
       if (before.version === version) return before;
       this.#remove(before);
     }
-    const bytes = ENTRY_BYTES + valueBytes(key) + valueBytes(value);
+    const bytes = ENTRY_BYTES + valueBytes(key) + size;
     if (!this.#fits(bytes)) return undefined;
     const row = found[place * 3];
     const expires = found[place * 3 + 2];
     const column = this.#piece(row >>> PIECE_BITS);
+    if (column === undefined) return undefined;
     const entry = new Entry(key, kind, value, column, row, version, expires, bytes);
     this.#entries.set(key, entry);
     this.#shelf.add(entry);

@@ -18,6 +18,9 @@ const placeOf = (kind) => -1 - kind;
 const MISS = placeOf(KIND.MISS);
 const JOINED = placeOf(KIND.JOINED);
 
+/** Whether the value of a place is an object that was made of JSON. */
+const isJson = (place) => place === JOINED || place === placeOf(KIND.JSON);
+
 /** Whether a cache without copies keeps a value by reference. Rust keeps the other values itself. */
 function isReference(value) {
   switch (typeof value) {
@@ -96,4 +99,4 @@ class ListReader {
   }
 }
 
-module.exports = { ListReader, MISS, decode, encode, isReference, placeOf, sharedKey };
+module.exports = { ListReader, MISS, decode, encode, isJson, isReference, placeOf, sharedKey };

@@ -15,7 +15,18 @@ const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const { lruCacheOptions, optionJson } = require('../options');
-const { ListReader, MISS, decode, encode, isReference, placeOf, sharedKey } = require('./copies');
+const { MISS: NEAR_MISS } = require('../near/near-cache');
+const { freeze } = require('../near/tree');
+const {
+  ListReader,
+  MISS,
+  decode,
+  encode,
+  isJson,
+  isReference,
+  placeOf,
+  sharedKey,
+} = require('./copies');
 const { STATE, ValueTable } = require('./value-table');
 
 const { FREED, OUTCOME, SLOT } = STATE;
@@ -50,17 +61,31 @@ function join(keys) {
   return keys.length > 0 ? keys.join('\0') : undefined;
 }
 
+/**
+ * How a cache reads: through which near cache, if there is one, and whether objects are frozen.
+ *
+ * @typedef {{ near?: { cache: import('../near/near-cache').NearCache | undefined }, frozen: boolean }} Reads
+ */
+
+/** Stands for near reads where there are none. @type {{ cache: any }} */
+const NO_NEAR = Object.freeze({ cache: undefined });
+
+/** @type {Reads} */
+const PLAIN_READS = Object.freeze({ frozen: false });
+
 /** What a cache is made over. */
 class Backing {
   /**
    * @param {import('../native/loader').NativeCache} owner keeps the cache alive in Rust
    * @param {ValueTable} table the values that are kept by reference
    * @param {'json' | 'advanced'} [copies] how values are copied; without, they are kept by reference
+   * @param {Reads} [reads] how values are read
    */
-  constructor(owner, table, copies) {
+  constructor(owner, table, copies, reads = PLAIN_READS) {
     this.owner = owner;
     this.table = table;
     this.copies = copies;
+    this.reads = reads;
   }
 }
 
@@ -68,9 +93,10 @@ class Backing {
  * A cache over one that Rust has already. The arguments are those of `Backing`.
  *
  * @param {'json' | 'advanced'} [copies]
+ * @param {Reads} [reads]
  */
-function openCache(owner, table, copies) {
-  return new LRUCache(new Backing(owner, table, copies));
+function openCache(owner, table, copies, reads) {
+  return new LRUCache(new Backing(owner, table, copies, reads));
 }
 
 /** The backing of a new cache that belongs to no namespace. */
@@ -95,13 +121,17 @@ class LRUCache {
   #cache;
   #table;
   #copies;
+  #near;
+  #frozen;
 
   constructor(options) {
-    const { owner, table, copies } = options instanceof Backing ? options : create(options);
+    const { owner, table, copies, reads } = options instanceof Backing ? options : create(options);
     this.#owner = owner;
     this.#cache = owner.id;
     this.#table = table;
     this.#copies = copies;
+    this.#near = reads.near ?? NO_NEAR;
+    this.#frozen = reads.frozen;
     this.#table.cache ??= this.#cache;
   }
 
@@ -127,6 +157,7 @@ class LRUCache {
     if (state[FREED] > 0) this.#table.release();
     switch (kind) {
       case KIND.JSON:
+        return this.#frozen ? freeze(decode(kind, result)) : decode(kind, result);
       case KIND.CLONE:
         return decode(kind, result);
       case KIND.MISS:
@@ -148,14 +179,43 @@ class LRUCache {
   }
 
   get(key) {
-    return this.#value(get(this.#cache, key, now()));
+    const near = this.#near.cache;
+    if (near === undefined) return this.#value(get(this.#cache, key, now()));
+    const value = this.#frozen ? near.getFrozen(key) : near.get(key);
+    return value === NEAR_MISS ? this.#read(near, get, key) : value;
   }
 
   peek(key) {
-    return this.#value(peek(this.#cache, key, now()));
+    const near = this.#near.cache;
+    if (near === undefined) return this.#value(peek(this.#cache, key, now()));
+    const value = this.#frozen ? near.peekFrozen(key) : near.peek(key);
+    return value === NEAR_MISS ? this.#read(near, peek, key) : value;
+  }
+
+  /** Reads an entry by a native call, and remembers what it gave. */
+  #read(near, run, key) {
+    const begun = near.begin();
+    const result = run(this.#cache, key, now());
+    const { state } = this.#table;
+    // Near reads may make calls that change the state.
+    const kind = state[OUTCOME];
+    const slot = state[SLOT];
+    const isFrozen = kind === KIND.JSON && this.#frozen;
+    const value = isFrozen ? near.rememberFrozen(begun, key, result) : this.#value(result);
+    if (isFrozen) {
+      if (state[FREED] > 0) this.#table.release();
+    } else if (kind === KIND.JSON) {
+      near.rememberJson(begun, key, result);
+    } else if (kind === KIND.SLOT) {
+      near.rememberSlot(begun, key, slot);
+    } else if (kind !== KIND.MISS && kind !== KIND.CLONE) {
+      near.remember(begun, key, value);
+    }
+    return value;
   }
 
   has(key) {
+    if (this.#near.cache?.has(key)) return true;
     return this.#finish(has(this.#cache, key, now()));
   }
 
@@ -163,9 +223,16 @@ class LRUCache {
     const { state, values } = this.#table;
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const run = isReference(value) ? keep : set;
+    const near = this.#near.cache;
+    const begun = near?.knows(key) ? near.begin() : undefined;
     const result = run(this.#cache, key, value, maxAge, now());
     const kind = state[OUTCOME];
-    if (kind === KIND.SLOT) values[state[SLOT]] = value;
+    if (kind === KIND.SLOT) {
+      values[state[SLOT]] = value;
+      if (begun !== undefined) near.rememberSlot(begun, key, state[SLOT]);
+    } else if (begun !== undefined && kind === KIND.PLAIN) {
+      near.remember(begun, key, value);
+    }
     this.#finish(result);
     return kind !== KIND.MISS;
   }
@@ -174,17 +241,25 @@ class LRUCache {
   #put(key, value, maxAge) {
     // What JSON has no form for is null, as in an array.
     const [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
+    const near = this.#near.cache;
+    const begun = near?.knows(key) ? near.begin() : undefined;
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
     const isStored = this.#table.state[OUTCOME] !== KIND.MISS;
+    if (begun !== undefined && this.#table.state[OUTCOME] === KIND.PLAIN) {
+      if (kind === KIND.JSON) near.rememberJson(begun, key, payload);
+      else if (kind === KIND.PLAIN) near.remember(begun, key, payload);
+    }
     this.#finish(result);
     return isStored;
   }
 
   del(key) {
+    this.#near.cache?.forget(key);
     this.#finish(del(this.#cache, key));
   }
 
   reset() {
+    this.#near.cache?.clear();
     this.#finish(commands.reset(this.#cache, NaN));
   }
 
@@ -328,6 +403,50 @@ class LRUCache {
     this.#finish(this.#mSet(there, payloads, Int32Array.from(places), maxAge || 0, own));
   }
 
+  /** As `bulk.getMany`, with what near reads remember; `undefined` where the keys have to be read by one native call. */
+  #getManyNear(near, keys) {
+    const batch = near.getMany(keys, this.#frozen);
+    const { missing, values } = batch;
+    let found;
+    if (missing.length > 0) {
+      // A native call for a few keys costs nearly as much as one for all.
+      if (missing.length === keys.length) found = keys;
+      else found = missing.map((index) => keys[index]);
+      const places = takePlaces(found.length);
+      const begun = near.begin();
+      const joined = join(found);
+      let payloads = getMany(this.#cache, joined ?? found, found.length, places, now());
+      const table = this.#table;
+      if (table.state[OUTCOME] === KIND.SPLIT) {
+        payloads = getMany(this.#cache, found, found.length, places, now());
+      }
+      this.#checked(payloads);
+      const reader = new ListReader(this.#cache, table, payloads);
+      for (let at = 0; at < found.length; at += 1) {
+        const place = places[at];
+        const value = place === MISS ? NEAR_MISS : reader.read(place);
+        values[missing[at]] = value;
+        if (place >= 0) near.rememberSlot(begun, found[at], place, at);
+        else if (isJson(place))
+          values[missing[at]] = near.rememberDecoded(begun, found[at], value, this.#frozen, at);
+        else if (place !== MISS) near.remember(begun, found[at], value, at);
+      }
+      spare = places;
+      const holds = near.recheck(batch);
+      if (table.state[FREED] > 0) table.release();
+      if (!holds) return undefined;
+    }
+    const pairs = {};
+    for (let index = 0; index < keys.length; index += 1) {
+      const value = values[index];
+      if (value === NEAR_MISS) continue;
+      const key = keys[index];
+      if (key === '__proto__') define(pairs, key, value);
+      else pairs[key] = value;
+    }
+    return pairs;
+  }
+
   #mSet(keys, payloads, places, maxAge, ages) {
     const time = now();
     const run = (crossing) =>
@@ -351,6 +470,11 @@ class LRUCache {
     bulk = {
       /** `{ key: value }`; a miss has no property. */
       getMany(cache, keys) {
+        const near = cache.#near.cache;
+        if (near !== undefined) {
+          const pairs = cache.#getManyNear(near, cache.#keys(keys));
+          if (pairs !== undefined) return pairs;
+        }
         const id = cache.#cache;
         const table = cache.#table;
         let joined = join(keys);
@@ -379,6 +503,7 @@ class LRUCache {
           } else {
             reader ??= new ListReader(id, table, payloads);
             value = reader.read(place);
+            if (cache.#frozen && isJson(place)) freeze(value);
           }
           if (plain) pairs[keys[index]] = value;
           else define(pairs, keys[index], value);

@@ -3,10 +3,11 @@
 const native = require('../native/loader');
 
 /** Indexes of a table's `state`; see `src/addon/caches.rs`. */
-const STATE = Object.freeze({ OUTCOME: 0, SLOT: 1, FREED: 2, FREED_SLOTS: 3 });
-const STATE_LENGTH = 64;
+const STATE = Object.freeze({ OUTCOME: 0, SLOT: 1, FREED: 2, FREED_SLOTS: 3, FOUND: 64 });
+/** The entries of a list of which Rust says what can be remembered; three numbers of 64 bits each. */
+const MOST_FOUND = 128;
 
-const { FREED, FREED_SLOTS } = STATE;
+const { FOUND, FREED, FREED_SLOTS } = STATE;
 
 /**
  * The JavaScript values that some caches keep by reference, by slot. Rust gives each value a slot, and says when a slot
@@ -14,7 +15,9 @@ const { FREED, FREED_SLOTS } = STATE;
  */
 class ValueTable {
   values = [];
-  state = new Int32Array(new ArrayBuffer(STATE_LENGTH * Int32Array.BYTES_PER_ELEMENT));
+  state = new Int32Array(new ArrayBuffer(4 * FOUND + 24 * MOST_FOUND));
+  /** The end of `state`: row, version and expiry of each entry that the last call found or stored. */
+  found = new Float64Array(this.state.buffer, 4 * FOUND);
 
   /**
    * Any cache of this table: the one through which Rust is asked for more freed slots.
@@ -28,11 +31,11 @@ class ValueTable {
     const { state, values } = this;
     while (state[FREED] > 0) {
       const last = FREED_SLOTS + state[FREED];
-      for (let at = FREED_SLOTS; at < last && at < STATE_LENGTH; at += 1) {
+      for (let at = FREED_SLOTS; at < last && at < FOUND; at += 1) {
         values[state[at]] = undefined;
       }
       state[FREED] = 0;
-      if (last <= STATE_LENGTH) return;
+      if (last <= FOUND) return;
       native.release(this.cache);
     }
   }

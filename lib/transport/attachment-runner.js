@@ -8,9 +8,9 @@
 const { NativeRegistry, handle } = require('../native/loader');
 const { debug } = require('../debug');
 const { CODES, makeError } = require('../errors');
-const { openCache } = require('../store/lru-cache');
 const { RetryQueue } = require('../store/retry-queue');
 const { ValueTable } = require('../store/value-table');
+const { Views } = require('../store/views');
 const { Attachment } = require('./attachment');
 const { KIND } = require('../kinds');
 const { identity, parent } = require('./siblings');
@@ -34,11 +34,23 @@ class AttachmentRunner {
   /** Calls that found the segment locked, or not there yet, and all that came after them. */
   #queue = new RetryQueue(() => this.attachment.drained());
 
+  /** The most bytes for near reads that an instance has asked for. @type {number | undefined} */
+  nearBytes = undefined;
+  /** @type {Views | undefined} */
+  #views = undefined;
+
   /** `given` is what `Attachment` takes. */
   constructor(name, channel, given) {
     this.name = name;
     this.channel = channel;
     this.attachment = new Attachment(given);
+  }
+
+  /** An instance says how many bytes near reads may have. */
+  raiseNear(bytes) {
+    if (typeof bytes !== 'number') return;
+    this.nearBytes = Math.max(this.nearBytes ?? 0, bytes);
+    this.#views?.raiseNear(this.nearBytes);
   }
 
   greeted() {
@@ -103,6 +115,8 @@ class AttachmentRunner {
           this.#attach(detail);
           break;
         case 'forget':
+          this.#views?.close();
+          this.#views = undefined;
           registry.forget(name);
           log('left', name, this.attachment.reason);
           break;
@@ -153,16 +167,15 @@ class AttachmentRunner {
     );
   }
 
-  /** The caches over the segment that the registry has, and the ticket of it. */
+  /** The views of the segment that the registry has, and the ticket of it. */
   #mapped() {
     const { name } = this;
     const ticket = registry.ticket(name);
     log('attached', name, ticket);
-    return {
-      ticket,
-      json: openCache(registry.cache(name), table, 'json'),
-      advanced: openCache(registry.cache(name), table, 'advanced'),
-    };
+    const views = new Views(registry.cache(name), table);
+    views.raiseNear(this.nearBytes);
+    this.#views = views;
+    return { ticket, views };
   }
 
   /** Finds or makes the segment for a call, or changes its options. The primary runs the schedule, if there is one. */
@@ -174,7 +187,7 @@ class AttachmentRunner {
     const given = attachment.siblings ? { ...options, prune } : options;
     const wrong = registry.open(name, JSON.stringify(given));
     if (wrong) return this.#failed(call, wrong);
-    const mapped = attachment.json === undefined ? this.#mapped() : undefined;
+    const mapped = attachment.views === undefined ? this.#mapped() : undefined;
     return this.#perform(attachment.opened(call, mapped), call);
   }
 

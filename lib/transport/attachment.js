@@ -73,8 +73,7 @@ class Attachment {
   /** Whether every call may run on the segment now. Where not, `allows` says whether a certain one may. */
   open = false;
   /** The caches over the segment, by how values are copied. They are `undefined` unless the state is `attached`. */
-  json;
-  advanced;
+  views;
   /** Where the segment is. @type {string | undefined} */
   ticket;
   /** Why no segment is attached. @type {string | undefined} */
@@ -145,11 +144,11 @@ class Attachment {
   // What happens to the segment.
 
   /** The segment is mapped. */
-  attached({ ticket, json, advanced }) {
+  attached({ ticket, views }) {
     const old = this.ticket;
     this.state = STATES.ATTACHED;
     this.reason = undefined;
-    Object.assign(this, { ticket, json, advanced });
+    Object.assign(this, { ticket, views });
     this.#pauses.reset();
     this.#update();
     // The primary does not know the options of the old segment.
@@ -291,8 +290,7 @@ class Attachment {
     this.open = false;
     this.reason = reason;
     this.ticket = undefined;
-    this.json = undefined;
-    this.advanced = undefined;
+    this.views = undefined;
   }
 
   /** Goes on by IPC. The primary does not know the options of a segment that was attached: it is told. */

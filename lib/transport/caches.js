@@ -5,9 +5,10 @@
 const { NativeRegistry } = require('../native/loader');
 const { debug } = require('../debug');
 const { CODES, makeError } = require('../errors');
-const { bulk, openCache } = require('../store/lru-cache');
+const { bulk } = require('../store/lru-cache');
 const { RetryQueue } = require('../store/retry-queue');
 const { ValueTable } = require('../store/value-table');
+const { Views } = require('../store/views');
 const { whyNot } = require('./shared-memory');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -34,14 +35,16 @@ const caches = new Map();
 
 /**
  * The cache of a namespace, made if there is none, as two objects that differ where a worker has the lock: calls of `quick`
- * fail soon and are made again, calls of `patient`, the synchronous class, wait for the lock.
+ * fail soon and are made again, calls of `patient`, the synchronous class, wait for the lock. `views` are as `quick`, one
+ * for each way to read.
  */
 function cachesOf(namespace) {
   let both = caches.get(namespace);
   if (!both) {
     if (!registry.cache(namespace)) applyOptions(namespace, '{}');
-    const open = (patient) => openCache(registry.cache(namespace, patient), table);
-    both = { quick: open(false), patient: open(true) };
+    const open = (patient) => new Views(registry.cache(namespace, patient), table);
+    const views = open(false);
+    both = { views, quick: views.get(undefined, 0), patient: open(true).get(undefined, 0) };
     caches.set(namespace, both);
   }
   return both;
@@ -112,6 +115,7 @@ function share(namespace, theirs) {
     const ticket = registry.share(namespace, theirs, table.values);
     if (typeof ticket === 'string') {
       sweeper ??= setInterval(sweep, SWEEP).unref();
+      caches.get(namespace)?.views.renewNear();
       log('shares', namespace, ticket);
       return { ticket };
     }

@@ -3,6 +3,7 @@
 const { CREATE, commands, runHere } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
+const { readsOf } = require('../store/views');
 const { applyOptions, cachesOf, callOwn, ownFunction, retryQueueOf } = require('./caches');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -14,7 +15,7 @@ const nothing = () => {};
 
 /** The client of an instance in the primary, or in a process without a cluster: calls run on the cache of this process. */
 class LocalClient {
-  constructor({ namespace, cacheOptions, error }, instance) {
+  constructor({ namespace, cacheOptions, freeze, near, error }, instance) {
     if (error) throw error;
     this.namespace = namespace;
     /** Calls that wait for the lock, and go first. */
@@ -32,7 +33,9 @@ class LocalClient {
       // Whoever waits for it hears of a failure.
       this.ready.catch(nothing);
     }
-    this.cache = cachesOf(namespace).quick;
+    const { views } = cachesOf(namespace);
+    views.raiseNear(near);
+    this.cache = views.get(undefined, readsOf({ freeze, near }));
   }
 
   async call(command, a, b, c) {

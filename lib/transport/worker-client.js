@@ -5,6 +5,7 @@ const { CODES, failSafe, unknownCommand } = require('../errors');
 const { timeoutOf } = require('../options');
 const { sharedKey } = require('../store/copies');
 const { bulk } = require('../store/lru-cache');
+const { readsOf } = require('../store/views');
 const { Channel } = require('./channel');
 const { carriesClones } = require('./clones');
 
@@ -37,7 +38,7 @@ class WorkerClient {
   /** The heads of requests, by command; first for values as JSON, then for structured clones. */
   #heads = [new Map(), new Map()];
 
-  constructor({ namespace, serialization, cacheOptions, error }, instance) {
+  constructor({ namespace, serialization, cacheOptions, freeze, near, error }, instance) {
     this.namespace = namespace;
     this.namespaceJson = JSON.stringify(namespace);
     /** Whose `timeout` and `failsafe` hold: they may be changed between calls. */
@@ -51,6 +52,11 @@ class WorkerClient {
     channel ??= new Channel();
     this.runner = channel.runner(namespace);
     this.attachment = this.runner.attachment;
+    this.runner.raiseNear(near);
+    /** How this instance reads. */
+    this.reads = readsOf({ freeze, near });
+    /** Whether this instance gives frozen objects. */
+    this.freezes = freeze === true;
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
     // Whoever waits for it hears of a failure; so does whoever makes a call.
@@ -84,7 +90,7 @@ class WorkerClient {
     const { attachment } = this;
     if ((attachment.open || attachment.allows(command, a)) && command.direct !== false) {
       const first = command.keyed ? sharedKey(a) : a;
-      const cache = this.copiesClones ? attachment.advanced : attachment.json;
+      const cache = attachment.views.get(this.copiesClones ? 'advanced' : 'json', this.reads);
       try {
         return Promise.resolve(runHere(command, cache, first, b, c));
       } catch (error) {
@@ -99,7 +105,9 @@ class WorkerClient {
   execute(name, args) {
     if (this.error) return Promise.reject(this.error);
     const { attachment } = this;
-    const hasOwn = attachment.open ? bulk.isExposed(attachment.json) : !attachment.siblings;
+    const hasOwn = attachment.open
+      ? bulk.isExposed(attachment.views.get('json', 0))
+      : !attachment.siblings;
     if (hasOwn) return channel.call(this, executeCommand(name), args);
     const command = commands[name];
     return command ? this.call(command, ...args) : Promise.reject(unknownCommand(name));

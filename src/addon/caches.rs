@@ -18,6 +18,7 @@ use super::{
     results::Found,
 };
 use crate::{
+    cache::Remembered,
     copies::Copies,
     error::{Error, Result},
     slots::Slots,
@@ -35,8 +36,12 @@ pub mod state {
     /// Index: how many freed slots follow; with more than fit, JavaScript asks again. JavaScript sets it to 0 when
     /// it has dropped their values.
     pub const FREED: usize = 2;
-    /// Index: freed slots, from here to the end of the array.
+    /// Index: freed slots, from here to [`FOUND`].
     pub const FREED_SLOTS: usize = 3;
+    /// Index: what JavaScript may remember of the entries that the last call found or stored, to the end of the array: for
+    /// each of them three numbers of 64 bits, its row, its version (0: nothing) and the last millisecond at which it has not
+    /// expired.
+    pub const FOUND: usize = 64;
 }
 
 /// The table of JavaScript values that some caches share, and the array in which Rust reports on it.
@@ -107,12 +112,36 @@ impl Table {
             return;
         }
         let mut index = state::FREED_SLOTS;
-        let left = self.slots.release(self.length - state::FREED_SLOTS, |slot| {
+        let end = self.length.min(state::FOUND);
+        let left = self.slots.release(end - state::FREED_SLOTS, |slot| {
             self.set(index, slot as i32);
             index += 1;
         });
         let written = index - state::FREED_SLOTS;
         self.set(state::FREED, i32::try_from(written + left).unwrap_or(i32::MAX));
+    }
+
+    /// Says what JavaScript may remember of the entry that the last call found or stored, the one at this place among those
+    /// of a list.
+    pub fn remember(&self, place: usize, entry: Option<Remembered>) {
+        let at = state::FOUND + place * 6;
+        if at + 6 > self.length {
+            return;
+        }
+        let numbers = entry.map_or([0.0; 3], |entry| {
+            [f64::from(entry.row), entry.version, entry.fresh_until]
+        });
+        for (index, number) in numbers.iter().enumerate() {
+            let bits = number.to_bits();
+            let (low, high) = (bits as u32 as i32, (bits >> 32) as u32 as i32);
+            let halves = if cfg!(target_endian = "little") {
+                [low, high]
+            } else {
+                [high, low]
+            };
+            self.set(at + index * 2, halves[0]);
+            self.set(at + index * 2 + 1, halves[1]);
+        }
     }
 
     /// Says which slot belongs to the result.
@@ -156,6 +185,8 @@ pub struct Handle {
     pub table: Rc<Table>,
     /// The lock for several calls, once for each `hold` without its `unhold`.
     pub holds: RefCell<Vec<Hold>>,
+    /// Whether JavaScript remembers what it has read.
+    pub is_near: Cell<bool>,
 }
 
 impl Handle {
@@ -166,6 +197,7 @@ impl Handle {
             lock_wait,
             table,
             holds: RefCell::default(),
+            is_near: Cell::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod arguments;
 mod caches;
 mod call;
+mod near;
 mod registry;
 mod results;
 mod store;

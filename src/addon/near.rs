@@ -1,60 +1,78 @@
-//! The memory of a segment that JavaScript reads without a call (`lib/near/`), as buffers over the mapping.
+//! The memory that JavaScript reads without a call (`lib/near/`), as buffers over the mapping.
 
 use napi::sys;
-use std::ffi::c_void;
+use std::{ffi::c_void, ptr, time::Duration};
 
-use super::call::{Call, JsValue};
+use super::{
+    caches::{Handle, handle_of},
+    call::{Call, JsValue},
+    store::lock,
+};
+use crate::{error::Result, storage::Mapped, store::Place, value::Mark};
 
-/// Memory that stays where it is for as long as the value lives.
-pub trait Mapped {
-    /// Where it starts.
-    fn base(&self) -> *mut c_void;
-    /// How long it is, in bytes.
-    fn len(&self) -> usize;
+type Given = std::result::Result<JsValue, &'static str>;
+
+/// `nearControl(cache)`: gate, epoch and count of uses. From now on results say what JavaScript may remember, see
+/// [`super::caches::state`].
+pub fn control(call: &Call) -> Given {
+    window(call, |handle, place| {
+        handle.is_near.set(true);
+        place.control()
+    })
 }
 
-#[cfg(target_os = "linux")]
-impl Mapped for crate::storage::shared::memfd::Window {
-    fn base(&self) -> *mut c_void {
-        self.base().as_ptr().cast()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
+/// `nearVersions(cache, piece)`: the versions of a piece of the rows.
+pub fn versions(call: &Call) -> Given {
+    let piece = call.index(call.argument(1));
+    window(call, |_, place| place.versions(piece))
 }
 
-#[cfg(target_os = "linux")]
-impl Mapped for std::sync::Arc<crate::storage::shared::access::RingWindow> {
-    fn base(&self) -> *mut c_void {
-        self.window().base().as_ptr().cast()
-    }
+/// `nearRing(cache)`: the ring in which JavaScript records uses; `undefined` where there is none to be had.
+pub fn ring(call: &Call) -> Given {
+    window(call, |_, place| place.ring())
+}
 
-    fn len(&self) -> usize {
-        self.window().len()
-    }
+/// `refresh(cache)`: applies the uses that JavaScript has recorded, if no other process has the lock.
+pub fn refresh(call: &Call) -> Given {
+    let handle = handle_of(call, call.argument(0))?;
+    // Whoever takes the lock applies them.
+    drop(handle.store.lock(Duration::ZERO));
+    Ok(handle.table.mark(Mark::Plain, call.undefined()))
+}
+
+/// A buffer over memory of the cache, or `undefined`.
+fn window(call: &Call, find: impl FnOnce(&Handle, &mut Place) -> Option<Box<dyn Mapped>>) -> Given {
+    let handle = handle_of(call, call.argument(0))?;
+    let found = || -> Result<_> { Ok(find(&handle, lock(&handle)?.storage_mut())) };
+    Ok(match found() {
+        Ok(found) => {
+            let buffer = found.map_or_else(|| call.undefined(), |mapped| external(call, mapped));
+            handle.table.mark(Mark::Plain, buffer)
+        }
+        Err(error) => handle.table.fail(call, &error),
+    })
 }
 
 /// What Node calls when a buffer is collected, or its thread ends.
-unsafe extern "C" fn finalize<T>(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
+unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
     // SAFETY: `external` made the hint of a box of this very type, and Node calls this once.
-    drop(unsafe { Box::from_raw(hint.cast::<T>()) });
+    drop(unsafe { Box::from_raw(hint.cast::<Box<dyn Mapped>>()) });
 }
 
 /// An `ArrayBuffer` over mapped memory, which is kept until the buffer is collected; `undefined` where this Node allows
 /// no such buffer.
-pub fn external<T: Mapped>(call: &Call, mapped: T) -> JsValue {
-    let (base, len) = (mapped.base(), mapped.len());
+fn external(call: &Call, mapped: Box<dyn Mapped>) -> JsValue {
+    let (base, bytes) = (mapped.base().as_ptr().cast(), mapped.bytes());
     let hint = Box::into_raw(Box::new(mapped)).cast::<c_void>();
-    let mut buffer = std::ptr::null_mut();
-    // SAFETY: `len` bytes at `base` are mapped until `finalize` drops the hint.
+    let mut buffer = ptr::null_mut();
+    // SAFETY: `bytes` bytes at `base` are mapped until `finalize` drops the hint.
     let status = unsafe {
-        sys::napi_create_external_arraybuffer(call.env(), base, len, Some(finalize::<T>), hint, &mut buffer)
+        sys::napi_create_external_arraybuffer(call.env(), base, bytes, Some(finalize), hint, &mut buffer)
     };
     if status == sys::Status::napi_ok {
         return buffer;
     }
     // SAFETY: Node has taken neither the memory nor the hint.
-    drop(unsafe { Box::from_raw(hint.cast::<T>()) });
+    drop(unsafe { Box::from_raw(hint.cast::<Box<dyn Mapped>>()) });
     call.undefined()
 }

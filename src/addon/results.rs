@@ -8,6 +8,7 @@ use super::{
     call::{Call, Element, JsValue},
 };
 use crate::{
+    cache::Remembered,
     command::{Answer, Sink},
     copies::{Copies, Item},
     error::Result,
@@ -104,6 +105,8 @@ pub struct InPlaces<'a> {
     pub places: &'a [Cell<i32>],
     pub copies: &'a mut Copies,
     pub next: usize,
+    /// Where to say what JavaScript may remember of the entries, if it does.
+    pub remembers: Option<&'a Table>,
 }
 
 impl InPlaces<'_> {
@@ -137,6 +140,16 @@ impl Sink for InPlaces<'_> {
 
     fn number(&mut self, _: f64) -> Result<()> {
         Ok(())
+    }
+
+    fn wants_entries(&self) -> bool {
+        self.remembers.is_some()
+    }
+
+    fn entry(&mut self, entry: Option<Remembered>) {
+        if let Some(table) = self.remembers {
+            table.remember(self.next.wrapping_sub(1), entry);
+        }
     }
 }
 

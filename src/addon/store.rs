@@ -15,8 +15,8 @@ use super::{
     arguments::{InOrder, copies_strings, in_place, max_age, number},
     caches::{Handle, NOTHING, handle_of},
     call::{self, ARGUMENTS, Call, Function, JsClock, JsValue, Type},
-    registry,
-    results::{InPlaces, apart, show, show_values},
+    near, registry,
+    results::{Found, InPlaces, apart, show, show_values},
 };
 use crate::{
     command::{self, Command, NAMES},
@@ -32,7 +32,7 @@ use crate::{
 type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 16] = [
+static FUNCTIONS: [Function; 20] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -48,6 +48,10 @@ static FUNCTIONS: [Function; 16] = [
     Function::new::<1>("hold", hold),
     Function::new::<1>("unhold", unhold),
     Function::new::<1>("isExposed", is_exposed),
+    Function::new::<1>("nearControl", near::control),
+    Function::new::<2>("nearVersions", near::versions),
+    Function::new::<1>("nearRing", near::ring),
+    Function::new::<1>("refresh", near::refresh),
     Function::new::<4>("handle", registry::handle),
 ];
 
@@ -85,7 +89,7 @@ fn on_key(call: &Call, run: impl FnOnce(&Handle, &[u8]) -> Result<JsValue>) -> G
 }
 
 /// The lock for one call.
-fn lock(handle: &Handle) -> Result<Guard<'_>> {
+pub fn lock(handle: &Handle) -> Result<Guard<'_>> {
     handle.store.lock(handle.lock_wait)
 }
 
@@ -128,12 +132,29 @@ fn run_plain(call: &Call, handle: &Handle, command: &Command<'_, &[u8]>, now: Js
     show(call, &handle.table, answer, &Copies::default())
 }
 
+/// Reads an entry without the lock, where that can be; returns whether it did.
+#[inline(always)]
+fn read_unlocked(handle: &Handle, key: &[u8], now: JsClock, use_: bool, found: &mut Found) -> Result<bool> {
+    let read = handle
+        .store
+        .read_unlocked(key, now, use_, |value| found.copy(value));
+    let Some(read) = read else { return Ok(false) };
+    let ((), entry) = read?;
+    if handle.is_near.get() {
+        handle.table.remember(0, Some(entry));
+    }
+    Ok(true)
+}
+
 /// `get(cache, key, now)`
 fn get(call: &Call) -> Given {
     on_key(call, |handle, key| {
         let now = call.clock(call.argument(2));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
+        if read_unlocked(handle, key, now, true, &mut found)? {
+            return found.show(call, &handle.table);
+        }
         let mut cache = lock(handle)?;
         if let Err(elsewhere) = cache.readable(Some(key)) {
             // Its value will come later; this is when it was used.
@@ -141,6 +162,9 @@ fn get(call: &Call) -> Given {
             return Err(elsewhere);
         }
         cache.get(key, now, |value| found.copy(value))?;
+        if handle.is_near.get() {
+            handle.table.remember(0, cache.remembered());
+        }
         drop(cache);
         found.show(call, &handle.table)
     })
@@ -152,9 +176,15 @@ fn peek(call: &Call) -> Given {
         let now = call.clock(call.argument(2));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
+        if read_unlocked(handle, key, now, false, &mut found)? {
+            return found.show(call, &handle.table);
+        }
         let mut cache = lock(handle)?;
         cache.readable(Some(key))?;
         cache.peek(key, now, |value| found.copy(value))?;
+        if handle.is_near.get() {
+            handle.table.remember(0, cache.remembered());
+        }
         drop(cache);
         found.show(call, &handle.table)
     })
@@ -191,7 +221,12 @@ fn put(call: &Call) -> Given {
 fn store(call: &Call, handle: &Handle, key: &[u8], value: Value<'_>) -> Result<JsValue> {
     let max_age = max_age(call, call.argument(3))?;
     let now = call.clock(call.argument(4));
-    let stored = lock(handle)?.set(key, value, max_age, now)?;
+    let mut cache = lock(handle)?;
+    let stored = cache.set(key, value, max_age, now)?;
+    if handle.is_near.get() {
+        handle.table.remember(0, cache.remembered().filter(|_| stored));
+    }
+    drop(cache);
     Ok(handle.table.stored(stored))
 }
 
@@ -218,6 +253,9 @@ fn keep(call: &Call) -> Given {
             handle.table.slots.take()
         };
         let stored = cache.set(key, Value::Slot(slot), max_age, now)?;
+        if handle.is_near.get() {
+            handle.table.remember(0, cache.remembered().filter(|_| stored));
+        }
         drop(cache);
         Ok(if stored {
             handle.table.kept(slot)
@@ -266,6 +304,7 @@ fn get_many(call: &Call) -> Given {
             places,
             copies: &mut copies,
             next: 0,
+            remembers: handle.is_near.get().then_some(&*handle.table),
         };
         let answer = command::run(&mut *cache, &command, now, &mut sink);
         drop(cache);

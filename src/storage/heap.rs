@@ -185,6 +185,7 @@ impl Storage for HeapStorage {
     }
 
     fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
         let stored = self.entries.get(key);
         Ok(stored.map(|stored| {
             Self::see(&self.versions, &self.seen, key, stored);
@@ -193,6 +194,7 @@ impl Storage for HeapStorage {
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
         let stored = self.entries.peek(key);
         Ok(stored.map(|stored| {
             Self::see(&self.versions, &self.seen, key, stored);
@@ -206,6 +208,7 @@ impl Storage for HeapStorage {
     }
 
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
+        self.seen.set(None);
         let stored = HeapEntry {
             value: value.to_owned(),
             stamp,

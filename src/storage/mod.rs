@@ -4,6 +4,8 @@
 pub mod heap;
 pub mod shared;
 
+use std::{fmt, ptr::NonNull};
+
 use crate::{error::Result, value::Value};
 
 /// When an entry was set and how long it may live, in milliseconds. Interpreted by [`crate::cache`] only.
@@ -77,6 +79,15 @@ pub struct Seen {
     pub version: f64,
     /// When it was set and for how long.
     pub stamp: Stamp,
+}
+
+/// Memory that JavaScript reads, and partly writes, without a call. It stays where it is for as long as the value lives.
+pub trait Mapped: fmt::Debug {
+    /// Where the memory starts.
+    fn base(&self) -> NonNull<u8>;
+
+    /// How many bytes there are.
+    fn bytes(&self) -> usize;
 }
 
 /// An entry as it was at one moment, read without the lock, and the limits of that moment.

@@ -7,12 +7,16 @@
 use slab::Slab;
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    fmt,
     marker::PhantomData,
     ptr::NonNull,
     sync::Arc,
 };
 
-use crate::storage::shared::layout::{Control, Float, RECORDS, Ring, VERSIONS_PER_PIECE};
+use crate::storage::{
+    Mapped,
+    shared::layout::{Control, Float, RECORDS, Ring, VERSIONS_PER_PIECE},
+};
 
 /// Fresh memory of one `T`, all of whose bits may be 0, shared with JavaScript.
 #[derive(Debug)]
@@ -52,20 +56,13 @@ impl<T: Plain> Zeroed<T> {
     }
 }
 
-impl<T> Zeroed<T> {
-    /// Where the memory starts.
-    pub fn base(&self) -> NonNull<u8> {
+impl<T: fmt::Debug> Mapped for Arc<Zeroed<T>> {
+    fn base(&self) -> NonNull<u8> {
         self.at.cast()
     }
 
-    /// How many bytes there are.
-    pub const fn len(&self) -> usize {
+    fn bytes(&self) -> usize {
         size_of::<T>()
-    }
-
-    /// Never.
-    pub const fn is_empty(&self) -> bool {
-        false
     }
 }
 
@@ -127,7 +124,7 @@ impl Versions {
         self.ring.clone()
     }
 
-    /// Versions, for JavaScript; `None` beyond the rows there are.
+    /// Versions of a million rows, for JavaScript; `None` beyond the rows there are.
     pub fn piece(&self, piece: u32) -> Option<Arc<Piece>> {
         self.pieces.get(piece as usize).cloned()
     }

@@ -2,7 +2,7 @@
 //! back.
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::{marker::PhantomData, mem::offset_of, sync::Arc, thread, time::Duration};
+use std::{marker::PhantomData, mem::offset_of, ptr::NonNull, sync::Arc, thread, time::Duration};
 
 use super::{
     Geometry, Segment,
@@ -11,7 +11,10 @@ use super::{
     memfd::{Memfd, Window, mapped},
     segment::SegmentId,
 };
-use crate::error::{Code, Error, ErrorClass, Result};
+use crate::{
+    error::{Code, Error, ErrorClass, Result},
+    storage::Mapped,
+};
 
 /// The least that is worth reserving, in bytes.
 const LEAST: usize = 64 << 20;
@@ -77,10 +80,13 @@ pub struct RingWindow {
     owner: u64,
 }
 
-impl RingWindow {
-    /// The memory that the thread writes.
-    pub fn window(&self) -> &Window {
-        &self.window
+impl Mapped for Arc<RingWindow> {
+    fn base(&self) -> NonNull<u8> {
+        self.window.base()
+    }
+
+    fn bytes(&self) -> usize {
+        self.window.bytes()
     }
 }
 

@@ -36,7 +36,10 @@ use super::{
     memory::{Memory, OutOfMemory},
     refused::{is_temporary, refused},
 };
-use crate::error::{Code, Error, ErrorClass, Result};
+use crate::{
+    error::{Code, Error, ErrorClass, Result},
+    storage::Mapped,
+};
 
 /// The beginning of the names of all files of this package.
 pub(super) const NAME: &str = "lru-cache-for-clusters:";
@@ -82,21 +85,14 @@ pub struct Window {
     len: usize,
 }
 
-impl Window {
-    /// Where it starts.
-    pub fn base(&self) -> NonNull<u8> {
+impl Mapped for Window {
+    fn base(&self) -> NonNull<u8> {
         // SAFETY: `Memfd::window` has made sure that it lies within the mapping.
         unsafe { self.mapping.base.add(self.at) }
     }
 
-    /// How long it is, in bytes.
-    pub fn len(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.len
-    }
-
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 

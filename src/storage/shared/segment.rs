@@ -505,6 +505,7 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         self.forget();
+        self.seen.set(None);
         let hash = self.edit.hash(key);
         self.or_nothing(|this| {
             let Some(at) = this.find(key, hash)? else {
@@ -518,6 +519,7 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
         let hash = self.edit.hash(key);
         self.or_nothing(|this| {
             let Some(at) = this.find(key, hash)? else {

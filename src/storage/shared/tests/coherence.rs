@@ -9,7 +9,12 @@ use std::{
 };
 
 use super::{super::memfd::Memfd, Random};
-use crate::{cache::Remembered, storage::shared::Segment, store::Store, value::Value};
+use crate::{
+    cache::Remembered,
+    storage::{Mapped, shared::Segment},
+    store::Store,
+    value::Value,
+};
 
 const KEYS: usize = 8;
 

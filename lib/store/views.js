@@ -1,0 +1,117 @@
+'use strict';
+
+/**
+ * The caches of this process over one namespace. They differ in how objects are copied, and in how they read: with near
+ * reads or without, and with frozen objects or copies. All share what near reads have remembered.
+ */
+
+const native = require('../native/loader');
+const { KIND } = require('../kinds');
+const { NearCache } = require('../near/near-cache');
+const { openCache } = require('./lru-cache');
+const { STATE } = require('./value-table');
+
+/** Bits that say how a cache reads. */
+const FROZEN = 1;
+const NEAR = 2;
+
+/** How an instance with these options reads. */
+function readsOf({ freeze, near }) {
+  return (freeze ? FROZEN : 0) | (near === false || near === 0 ? 0 : NEAR);
+}
+
+class Views {
+  #owner;
+  #table;
+  /** What near reads have remembered, for all views; they look for it here in each call. */
+  #near = { cache: /** @type {NearCache | undefined} */ (undefined) };
+  /** Whether near reads were asked for, and for how many bytes. */
+  #wantsNear = false;
+  #bytes = 0;
+  /** Views by how they read. */
+  #plain = [];
+  #json = [];
+  #advanced = [];
+
+  /**
+   * @param {import('../native/loader').NativeCache} owner
+   * @param {import('./value-table').ValueTable} table
+   */
+  constructor(owner, table) {
+    this.#owner = owner;
+    this.#table = table;
+  }
+
+  /**
+   * The view of an instance.
+   *
+   * @param {'json' | 'advanced' | undefined} copies
+   * @param {number} reads what `readsOf` gave
+   * @returns {any} a synchronous cache
+   */
+  get(copies, reads) {
+    const views =
+      copies === 'json' ? this.#json : copies === undefined ? this.#plain : this.#advanced;
+    return (views[reads] ??= this.#make(copies, reads));
+  }
+
+  #make(copies, reads) {
+    const wantsNear = (reads & NEAR) !== 0;
+    if (wantsNear && !this.#wantsNear) {
+      this.#wantsNear = true;
+      this.renewNear();
+    }
+    const frozen = (reads & FROZEN) !== 0;
+    return openCache(this.#owner, this.#table, copies, {
+      near: wantsNear ? this.#near : undefined,
+      frozen,
+    });
+  }
+
+  /** An instance asks for this many bytes of near reads, where it says how many. */
+  raiseNear(bytes) {
+    if (typeof bytes !== 'number') return;
+    this.#bytes = Math.max(this.#bytes, bytes);
+    this.#near.cache?.raise(bytes);
+  }
+
+  /** Begins near reads anew, as the entries lie elsewhere now. */
+  renewNear() {
+    if (!this.#wantsNear) return;
+    this.#near.cache?.close();
+    this.#near.cache = this.#openNear();
+  }
+
+  /** Ends near reads. */
+  close() {
+    this.#near.cache?.close();
+    this.#near.cache = undefined;
+    this.#wantsNear = false;
+  }
+
+  /** `undefined` where the memory cannot be had. */
+  #openNear() {
+    const owner = this.#owner;
+    const table = this.#table;
+    const call = (run, argument) => {
+      const result = run(owner.id, argument);
+      return table.state[STATE.OUTCOME] === KIND.ERROR ? undefined : result;
+    };
+    const control = call(native.nearControl);
+    if (control === undefined) return undefined;
+    const port = {
+      control: new Int32Array(control),
+      ring: call(native.nearRing),
+      versions(piece) {
+        const versions = call(native.nearVersions, piece);
+        return versions && new Float64Array(versions);
+      },
+      apply: () => call(native.refresh),
+      found: table.found,
+      values: table.values,
+    };
+    return new NearCache(port, this.#bytes > 0 ? { bytes: this.#bytes } : {});
+  }
+}
+
+module.exports = { Views, readsOf };
