@@ -221,7 +221,7 @@ describe('the attachment of a worker', () => {
     const { open } = attachment;
     assert.deepEqual(
       [open, attachment.views, attachment.ticket, attachment.reason],
-      [false, undefined, undefined, undefined, 'the primary says: it is full'],
+      [false, undefined, undefined, 'the primary says: it is full'],
     );
   });
 

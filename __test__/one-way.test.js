@@ -74,10 +74,15 @@ const RULES = [
     to: /^(?!lib\/(errors|transport\/in-flight)\.js$)/,
   },
   {
-    name: 'transport never loads near reads, fetch, remote tier or adapters',
+    name: 'transport never loads fetch, remote tier or adapters',
     from: /^lib\/transport\//,
-    to: /^(adapters\/|lib\/(near|fetch|remote)\/)/,
+    to: /^(adapters\/|lib\/(fetch|remote)\/)/,
     reaches: true,
+  },
+  {
+    name: 'near reads are known to the caches of a process alone',
+    from: /^(index\.js$|lib\/(?!store\/|near\/))/,
+    to: /^lib\/near\//,
   },
   {
     name: 'near reads, fetch and remote tier see the public surface, not what is under it',

@@ -324,6 +324,8 @@ class NearCache {
    * @returns {number}
    */
   begin() {
+    // A call that says nothing of an entry leaves nothing to remember.
+    /** @type {Port} */ (this.#port).found[1] = 0;
     return this.#control[EPOCH];
   }
 

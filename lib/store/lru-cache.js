@@ -380,7 +380,8 @@ class LRUCache {
 
   /** A copy of a list of keys. */
   #keys(keys) {
-    return this.#copies === undefined ? Array.from(keys) : Array.from(keys, sharedKey);
+    const copy = Array.from(keys);
+    return this.#copies === undefined || !copy.includes(undefined) ? copy : copy.map(sharedKey);
   }
 
   /** `setMany` of copies. */

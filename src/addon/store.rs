@@ -221,6 +221,16 @@ fn put(call: &Call) -> Given {
 fn store(call: &Call, handle: &Handle, key: &[u8], value: Value<'_>) -> Result<JsValue> {
     let max_age = max_age(call, call.argument(3))?;
     let now = call.clock(call.argument(4));
+    set_locked(handle, key, value, max_age, now)
+}
+
+fn set_locked(
+    handle: &Handle,
+    key: &[u8],
+    value: Value<'_>,
+    max_age: Option<f64>,
+    now: JsClock,
+) -> Result<JsValue> {
     let mut cache = lock(handle)?;
     let stored = cache.set(key, value, max_age, now)?;
     if handle.is_near.get() {
@@ -247,8 +257,7 @@ fn keep(call: &Call) -> Given {
         } else if call.type_of(call.argument(2)) == Type::String {
             drop(cache);
             let text = call.utf16(call.argument(2), wtf8::from_utf16);
-            let stored = lock(handle)?.set(key, Value::String(&text), max_age, now)?;
-            return Ok(handle.table.stored(stored));
+            return set_locked(handle, key, Value::String(&text), max_age, now);
         } else {
             handle.table.slots.take()
         };

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use super::{
     edit::Edit,
-    layout::{FREE_BLOCK, NONE, Row, State},
+    layout::{FREE_BLOCK, NONE, RINGS, Row, State},
     memory::Memory,
     validate::Bits,
     view::{BUCKETS, Checked, Fault},
@@ -187,7 +187,8 @@ impl<M: Memory> Rebuild<'_, M> {
         header.released.set(released);
         header.rows_used.set(rows_used);
         header.rows_ready.set(rows_used);
-        header.rings_used.set(self.rings_written());
+        // Nobody knows which rings were claimed, if this number is damaged. Those that were not are empty.
+        header.rings_used.set(header.rings_used.get().min(RINGS));
         let is_entry = |at| self.row_at(at).is_ok_and(|row| row.state().is() == State::LIVE);
         self.mend_versions(rows_used, is_entry)?;
         Ok(Recovered { kept, dropped })

@@ -241,13 +241,6 @@ impl<M: Memory> View<M> {
         (bytes / size_of::<Float>()).min(geometry.rows_max as usize) as u32
     }
 
-    /// How many rings have memory behind them.
-    pub(super) fn rings_written(&self) -> u32 {
-        let geometry = self.geometry;
-        let bytes = self.memory.written(geometry.rings_at..geometry.blocks_at);
-        (bytes / size_of::<Ring>()).min(RINGS as usize) as u32
-    }
-
     /// Whether the counts of the header can be right.
     #[inline(always)]
     pub(super) fn is_plausible(&self) -> bool {

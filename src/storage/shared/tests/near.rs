@@ -344,6 +344,27 @@ fn ages_reset_and_a_rebuild_change_the_epoch() {
 }
 
 #[test]
+fn uses_count_after_a_reset_as_before() {
+    let segment = create(small());
+    let mut reader = Reader::new(segment.memory().clone(), 1);
+    reader.segment.begin().unwrap();
+    reader.segment.clear().unwrap();
+    reader.segment.end();
+    for name in [b"sa", b"sb"] {
+        reader.set(name, Value::Null);
+        reader.get(name);
+    }
+    assert!(reader.near(b"sa").is_some());
+    reader.segment.begin().unwrap();
+    let order: Vec<_> = Model::of(&reader.segment)
+        .0
+        .into_iter()
+        .map(|(key, ..)| key)
+        .collect();
+    assert_eq!(order, [b"sa", b"sb"]);
+}
+
+#[test]
 fn what_is_in_a_ring_is_not_trusted() {
     let segment = create(small());
     let mut reader = Reader::new(segment.memory().clone(), 1);
