@@ -238,7 +238,7 @@ impl<S: Storage> Cache<S> {
         Ok(true)
     }
 
-    /// Declines a value that can never fit, and removes the entry of its key.
+    /// Declines a value that can never fit (its slot is freed), and removes the entry of its key.
     fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
         // A JavaScript value that is set again under the same key may have the slot that it has in the entry. Then the
         // slot must be freed once, by the removal. A slot is read without memory, so an entry that cannot be read for
@@ -380,7 +380,7 @@ impl<S: Storage> Cache<S> {
     }
 }
 
-/// Whether an entry is expired: the rule of the head of this module. No other place decides this.
+/// Whether an entry is expired: more time than its age has passed since it was set. Only this function decides this.
 fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     let max_age = if stamp.max_age == 0.0 {
         cache_max_age
