@@ -29,7 +29,7 @@ class LocalClient {
     } catch (error) {
       if (error?.code !== BUSY) throw error;
       this.ready = this.#wait({ ...CREATE, local: open });
-      // Whoever waits for it hears of a failure.
+      // A failure is no unhandled rejection: `getInstance` rejects with it.
       this.ready.catch(nothing);
     }
     this.cache = cachesOf(namespace).quick;
