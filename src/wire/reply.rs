@@ -1,4 +1,4 @@
-//! The answers to a batch of requests, written.
+//! Writes the reply to a batch: an answer for each request.
 
 use serde_json::value::RawValue;
 use std::fmt::Write;
