@@ -81,7 +81,7 @@ class AttachmentRunner {
   /** An attempt at a queued call. Returns whether the call is done, or the milliseconds until the next attempt. */
   #due(call) {
     // The cache of an instance is made even where nobody waits for that any more.
-    const isWanted = call.isOpen || (call.creates && process.connected);
+    const isWanted = call.isAwaited || (call.creates && process.connected);
     const { creates, keys, command } = call;
     const inPrimary = command.inPrimary === true;
     return this.#perform(this.attachment.due({ creates, keys, inPrimary, isWanted }), call);

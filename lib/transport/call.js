@@ -23,7 +23,7 @@ class Call {
   }
 
   /** Whether somebody waits for the call. */
-  get isOpen() {
+  get isAwaited() {
     return this.resolve !== undefined;
   }
 
@@ -37,13 +37,13 @@ class Call {
 class CallGroup {
   calls = [];
   /** How many of the calls wait. */
-  open = 0;
+  awaited = 0;
 
   /** One of the calls has ended. */
   settle() {
-    this.open -= 1;
+    this.awaited -= 1;
     // Nothing of an ended call is kept longer than the others wait.
-    if (this.open === 0) this.calls = [];
+    if (this.awaited === 0) this.calls = [];
   }
 }
 

@@ -168,7 +168,7 @@ class Channel {
     let timeout;
     for (let index = 0; index < calls.length; index += 1) {
       const call = calls[index];
-      if (!call.isOpen || call.deadlineGroup) continue;
+      if (!call.isAwaited || call.deadlineGroup) continue;
       if (!group || call.client.timeout !== timeout) {
         timeout = call.client.timeout;
         group = this.#deadline(timeout).begin();
@@ -206,7 +206,7 @@ class Channel {
         call.id = batch.first + index;
         call.batch = batch;
         call.request = undefined;
-        if (call.isOpen) batch.open += 1;
+        if (call.isAwaited) batch.awaited += 1;
         if (call.creates) this.#asked.set(call.id, client.runner);
         if (call.record) client.runner.attachment.sent(call.record, call.id);
         if (call.command.inPrimary) this.#executing.set(call.id, call);
@@ -305,7 +305,7 @@ class Channel {
   /** Asks the primary for a segment. If somebody waits for `call`, the request has its id, and `call` gets the answer. */
   ask(runner, call, options = this.optionsOf(runner)) {
     const creation = this.#creation(runner, options);
-    if (call?.isOpen) {
+    if (call?.isAwaited) {
       call.request = creation.request;
       this.post(call);
       return;
@@ -332,7 +332,7 @@ class Channel {
 
   /** Ends a call with its answer. */
   answer(call, kind, payload) {
-    if (!call.isOpen) return;
+    if (!call.isAwaited) return;
     if (kind === KIND.ERROR) {
       this.#settle(call, () => this.#refuse(call, makeError(payload)));
       return;
@@ -365,7 +365,7 @@ class Channel {
 
   /** Ends a call, once. */
   #settle(call, end) {
-    if (!call.isOpen) return;
+    if (!call.isAwaited) return;
     // A call that was sent is in flight until it is answered, whether somebody waits for it or not.
     if (call.request !== undefined || call.command.reads) this.#drop(call);
     end();
@@ -384,7 +384,7 @@ class Channel {
   #expire(calls) {
     let ended = 0;
     for (const call of calls) {
-      if (call.isOpen && call.request !== undefined) ended += 1;
+      if (call.isAwaited && call.request !== undefined) ended += 1;
       this.#giveUp(call);
     }
     this.#outbox.end(ended);
