@@ -232,9 +232,9 @@ describe('the attachment of a worker', () => {
     it('while it is attached, no call waits and none is in flight', () => {
       const attachment = IN.attached();
       assert.equal(attachment.open, true);
-      const place = attachment.posted(['a']);
+      const record = attachment.posted(['a']);
       assert.equal(attachment.open, false);
-      attachment.sent(place, 1);
+      attachment.sent(record, 1);
       attachment.answered(0);
       assert.equal(attachment.open, false);
       attachment.answered(1);

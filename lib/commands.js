@@ -16,6 +16,9 @@
  * | `snapshot`      | copies the first argument, which the caller may change before the call runs                    |
  * | `inPrimary`     | the call runs in the primary alone                                                             |
  * | `creates`       | the command makes a cache                                                                      |
+ *
+ * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
+ * `KEYS_OF` or `keyed` where a row does not have them.
  */
 
 const { types } = require('util');
@@ -295,12 +298,12 @@ const commands = {
   stale: staleSetting,
 };
 
-/** The commands that change no entry: nobody misses one whose caller waits no more. */
+/** The commands that change no entry. Such a call can be dropped when its caller no longer waits. */
 const READS = ['get', 'peek', 'has', 'mGet', 'keys', 'values', 'dump', 'length', 'itemCount'];
 
 const keysOfList = (keys) => (Array.isArray(keys) ? Array.from(keys, sharedKey) : []);
 
-/** What a command's first argument says of the keys it concerns. */
+/** The keys that a call concerns, from its first argument, for commands without `keyed`. */
 const KEYS_OF = {
   mGet: keysOfList,
   mDel: keysOfList,
@@ -325,8 +328,8 @@ const CREATE = {
 };
 
 /**
- * Runs a command on a cache of this process. Both clients make their direct calls here: what may answer a call before
- * the addon is asked is to be asked in this function.
+ * Runs a command on a cache of this process. Both clients make their direct calls through this function, so a layer that
+ * answers calls before the addon is called belongs here.
  */
 function runHere(command, cache, a, b, c) {
   return command.local(cache, a, b, c);
@@ -367,7 +370,10 @@ function encodeArguments(advanced, args) {
   }
 }
 
-/** Arguments of a command; where they are wrong, the error that says so, for the case that the command is called. */
+/**
+ * JSON of the arguments of a command, or a record of the error in them: the primary rejects with that error if there is no
+ * function of the application under the name.
+ */
 function encodeOrRefuse(command, advanced, args) {
   try {
     return command.encode(advanced, ...args);

@@ -36,7 +36,7 @@ const PASSING = Object.freeze([CODES.BUSY, CODES.UNAVAILABLE, CODES.OUT_OF_MEMOR
 /** Whether a failure with this code passes by itself. */
 const passes = (code) => PASSING.includes(code);
 
-/** Whether a code says that the segment, not the call, is at fault. */
+/** Whether an error with this code concerns the segment, not the call. */
 const concernsSegment = (code) => code.startsWith('ERR_STORE');
 
 const CLASSES = { Error, TypeError, RangeError };

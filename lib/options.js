@@ -1,5 +1,12 @@
 'use strict';
 
+/**
+ * The options of both classes. `readOptions` checks those of the Promise class: first the options of a cache, which
+ * `checkOptions` of the addon passes to `src/options.rs`, then `timeout`, `serialization`, `parse` and `stringify` here. The
+ * client of the instance throws the error in the primary, and rejects each call with it in a worker. `lruCacheOptions`
+ * makes JSON of the options of `new LRUCache()`, which `createCache` of the addon checks.
+ */
+
 const { checkOptions } = require('./native/loader');
 const { CODES, makeError } = require('./errors');
 
@@ -15,7 +22,7 @@ function timeoutOf(instance) {
   return timeout > 0 ? timeout : DEFAULT_TIMEOUT;
 }
 
-/** The options of a cache. What they may be is decided in `src/options.rs`. */
+/** The options of a cache. `src/options.rs` checks their values. */
 const CACHE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
 /** JSON of a number, those included that JSON cannot write. `src/options.rs` reads both. */
@@ -24,7 +31,7 @@ function numberJson(number) {
   return Number.isFinite(number) ? String(number) : `{"n":"${number}"}`;
 }
 
-/** JSON of an option's value, whatever it is: Rust says what is wrong with it. */
+/** JSON of an option's value, of any type: Rust checks it, and names it in the error. */
 function optionJson(value) {
   switch (typeof value) {
     case 'number':
@@ -84,7 +91,7 @@ const NOT_HERE = {
 /** Names that a warning was written for: one each, however many instances are made. */
 const warned = new Set();
 
-/** Warns of options that have no effect. The original took anything, so they are no error. */
+/** Warns of options that have no effect. The original accepted any option, so they are no error. */
 function warnOfUnknown(options, known) {
   for (const name of Object.keys(options)) {
     if (known.includes(name) || warned.has(name) || options[name] === undefined) continue;

@@ -283,7 +283,7 @@ impl<S: Storage> Cache<S> {
         Ok(true)
     }
 
-    /// Declines a value that can never fit, and removes the entry of its key.
+    /// Declines a value that can never fit (its slot is freed), and removes the entry of its key.
     fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
         // A JavaScript value that is set again under the same key may have the slot that it has in the entry. Then the
         // slot must be freed once, by the removal. A slot is read without memory, so an entry that cannot be read for
@@ -457,23 +457,24 @@ fn remembered(Seen { row, version, stamp }: Seen, cache_max_age: f64) -> Remembe
 
 /// The last moment at which [`expired`] does not hold, in milliseconds since the epoch; infinite for never.
 fn fresh_until(stamp: Stamp, cache_max_age: f64) -> f64 {
-    match if stamp.max_age == 0.0 {
-        cache_max_age
-    } else {
-        stamp.max_age
-    } {
+    match age_of(stamp, cache_max_age) {
         0.0 => f64::INFINITY,
         max_age => stamp.set_at + max_age,
     }
 }
 
-/// Whether an entry is expired: the rule of the head of this module. No other place decides this.
-fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
-    let max_age = if stamp.max_age == 0.0 {
+/// The age of an entry in milliseconds: its own, or else the cache's; 0 for none.
+fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
+    if stamp.max_age == 0.0 {
         cache_max_age
     } else {
         stamp.max_age
-    };
+    }
+}
+
+/// Whether an entry is expired: more time than its age has passed since it was set. Only this function decides this.
+fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
+    let max_age = age_of(stamp, cache_max_age);
     max_age != 0.0 && now.now() - stamp.set_at > max_age
 }
 

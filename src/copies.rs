@@ -1,4 +1,5 @@
-//! What a command reads, copied while its cache is locked, to be written into a reply after.
+//! Copies of what a command reads. They are made while the cache is locked; a reply or JavaScript values are made of them
+//! after the lock is given back.
 
 use crate::{
     command::Sink,

@@ -1,5 +1,5 @@
-//! One error type for everything a caller can get wrong. Errors are data: the addon and the handler turn
-//! them into a JavaScript error or an error answer, nothing here throws.
+//! The error type of this crate, and every error code that Rust gives ([`Code`]). The addon turns an error into a
+//! JavaScript error, and the handler turns it into an error answer. In messages of errors, "the shared store" is a segment.
 
 use std::{borrow::Cow, collections::TryReserveError, fmt, ops::Deref};
 
@@ -64,25 +64,25 @@ codes! {
     NoNamespace = "ERR_NO_NAMESPACE",
     /// A schedule that cannot be started.
     Schedule = "ERR_SCHEDULE",
-    /// Another process or thread has the lock of the store: try again.
+    /// Another process or thread has the lock of the cache: try again.
     Busy = "ERR_STORE_BUSY",
     /// The value is a JavaScript value of the primary, which must be asked for it.
     Elsewhere = "ERR_STORE_ELSEWHERE",
-    /// The primary has moved the store: ask it where to.
+    /// The primary has moved the entries to another segment: ask the primary which.
     Moved = "ERR_STORE_MOVED",
-    /// The store has the JavaScript values of another process, or of another copy of the package.
+    /// The slots in the segment belong to another process, or to another copy of the package.
     Held = "ERR_STORE_HELD",
     /// The system has no shared memory to give, or it cannot be mapped.
     NoSharedMemory = "ERR_STORE_MEMORY",
-    /// The system lacks what a store needs at this moment, such as file descriptors: try again later.
+    /// The system is short of what a segment needs, such as file descriptors: try again later.
     Unavailable = "ERR_STORE_UNAVAILABLE",
-    /// The memory holds no store that this version can use.
+    /// The memory holds no segment that this version can use.
     Attach = "ERR_STORE_ATTACH",
-    /// Processes without a primary cannot look for the store.
+    /// Siblings cannot look for their segment.
     Siblings = "ERR_STORE_PEERS",
 }
 
-/// What was wrong, with which value. Small, as it is part of every result: the hot path returns many.
+/// An error: what was wrong, with which value. It is one pointer in size, because it is part of every result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Details>);
 
@@ -134,7 +134,7 @@ impl Error {
         self.code == Code::Busy
     }
 
-    /// The entries of a store that a primary has taken over; it knows where they are.
+    /// The primary has moved the entries of this segment to another one; the primary knows which.
     pub fn moved() -> Self {
         Self::new(
             ErrorClass::Error,
@@ -158,7 +158,7 @@ impl Error {
         Self::new(ErrorClass::Error, Code::BadRequest, message)
     }
 
-    /// A command the store does not have; the text is that of the 1.x API.
+    /// A command that caches do not have; the text is that of the 1.x API.
     pub fn command(name: &str) -> Self {
         Self::new(
             ErrorClass::Error,
@@ -185,7 +185,7 @@ impl Error {
         )
     }
 
-    /// Another process (or thread) holds the lock of a store for longer than the caller would wait.
+    /// Another process or thread has the lock for longer than the caller waits.
     pub fn busy() -> Self {
         Self::new(
             ErrorClass::Error,
@@ -203,7 +203,7 @@ impl Error {
         )
     }
 
-    /// A store with the JavaScript values of another process, or of another copy of the package.
+    /// The slots in the segment belong to another process, or to another copy of the package.
     pub fn held() -> Self {
         Self::new(
             ErrorClass::Error,

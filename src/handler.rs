@@ -1,5 +1,5 @@
-//! The server's side of IPC: a batch of requests in, a reply out. Nothing a worker sends does more harm than an error
-//! answer to the request at fault.
+//! The server's side of IPC: `handle` takes a batch of requests and returns the parts of a reply. A request that is
+//! malformed or fails gets an error answer, and does not affect the other requests.
 
 use crate::{
     command::{self, Command},

@@ -107,7 +107,7 @@ impl Key {
         Self(SmallVec::from_slice(bytes))
     }
 
-    /// The bytes that a store hashes, compares and keeps.
+    /// The bytes that a storage hashes, compares and keeps.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

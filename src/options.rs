@@ -1,4 +1,6 @@
-//! The options of a cache that the store itself knows: checked here for every road they may come by.
+//! Parses and checks the options of a cache: `max`, `maxSize`, `maxEntrySize`, `maxAge`, `stale` and `prune`. The
+//! constructors of both classes, the `open` message and the commands that change a setting use these checks. The options
+//! that only the Promise class has (`timeout`, `parse`, …) are checked in `lib/options.js`.
 
 use serde_json::{Map, Value as Json};
 
@@ -34,7 +36,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether one was given that the store itself keeps.
+    /// Whether any option but `prune` was given. The storage keeps these; the registry keeps the schedule.
     pub fn concern_store(&self) -> bool {
         *self
             != Self {
@@ -149,7 +151,7 @@ fn show(value: &Json) -> String {
     shorten(&value.to_string(), 80)
 }
 
-/// Keeps a hostile value from filling the error that names it.
+/// The first `longest` characters of a text: an error names the value at fault, and a worker may send one of megabytes.
 fn shorten(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -37,7 +37,7 @@ impl Siblings {
         if !siblings::is_parent(self.parent) {
             return Err(siblings::failed(&"the process that started this one is gone"));
         }
-        // Process ids come again. With the start time, the identity names one parent only.
+        // The system reuses process ids. With the start time, the identity names one parent only.
         let identity = format!("{:?} {}", siblings::start_time(self.parent)?, self.identity);
         siblings::open(&identity, namespace, self.parent)?
             .map(Store::shared)

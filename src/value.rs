@@ -1,7 +1,7 @@
-//! Values as a store sees them: small ones in place, the rest as bytes tagged with their kind.
+//! Values as a storage keeps them: a kind, 8 bytes for a number or a slot, and bytes for strings, JSON and clones.
 
-/// A borrowed value. Strings are WTF-8, see [`crate::wtf8`]; nothing here is ever wrapped in JSON that was
-/// not JSON when it came.
+/// A borrowed value. Strings are WTF-8, see [`crate::wtf8`]. A value is JSON text only where JavaScript passed
+/// JSON text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     /// `undefined`
@@ -18,11 +18,11 @@ pub enum Value<'a> {
     Json(&'a str),
     /// What `v8.serialize` wrote: carried, never parsed here.
     Clone(&'a [u8]),
-    /// A value that stays a JavaScript value; this is its place in the table of the process that set it.
+    /// A value that stays a JavaScript value: its index in the table of the process that set it.
     Slot(u32),
 }
 
-/// A value that a store owns. See [`Value`] for the kinds.
+/// A value that a storage owns. See [`Value`] for the kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OwnedValue {
     /// `undefined`
@@ -39,7 +39,7 @@ pub enum OwnedValue {
     Json(Box<str>),
     /// The output of `v8.serialize`.
     Clone(Box<[u8]>),
-    /// A place in the table of JavaScript values.
+    /// An index in the table of JavaScript values.
     Slot(u32),
 }
 
@@ -56,8 +56,8 @@ macro_rules! kinds {
             $($(#[$doc])* $name = $number,)*
         }
 
-        /// What may stand where a kind is expected and says that there is no value, or something else. The numbers are
-        /// none of a [`Kind`]. No row has one.
+        /// What may stand where a kind is expected: it says that there is no value, or what is there instead. No mark has
+        /// the number of a [`Kind`], and no row has a mark.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Mark {
@@ -206,7 +206,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A copy that a store can keep.
+    /// A copy that a storage can keep.
     pub fn to_owned(self) -> OwnedValue {
         match self {
             Self::Undefined => OwnedValue::Undefined,

@@ -12,7 +12,7 @@ declare global {
 
 /** The number of a cache, `NativeCache.id`. */
 type Id = number;
-/** What a call gives: `state` says what this is. */
+/** What a call returns. Its kind is in `state`, see `STATE.OUTCOME` in `lib/store/value-table.js`. */
 type Result = any;
 type Key = unknown;
 /** Keys as an array, or all of them as one text with zeros between them. */

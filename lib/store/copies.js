@@ -9,9 +9,13 @@ const v8 = require('v8');
 const native = require('../native/loader');
 const { makeError } = require('../errors');
 const { KIND } = require('../kinds');
+const { freeze } = require('../near/tree');
 const { STATE } = require('./value-table');
 
-/** The place of a value of a list that is not kept by reference, by its kind. */
+/**
+ * A place is a number that Rust and JavaScript exchange for each value: the slot of a value that is kept by reference, or a
+ * number below 0 that encodes the kind of the payload. This is the place of a kind.
+ */
 const placeOf = (kind) => -1 - kind;
 
 /** Marks a miss in `places`, and a value that is the next one of the joined JSON. */
@@ -89,7 +93,7 @@ class ListReader {
     this.#payloads = apart;
   }
 
-  /** The next value. `place` is a slot of the table, or says below 0 what the value is. */
+  /** The next value. `place` is a slot of the table, or `placeOf` a kind. */
   read(place) {
     if (place >= 0) return this.#values[place];
     if (place === MISS) return undefined;
@@ -99,4 +103,14 @@ class ListReader {
   }
 }
 
-module.exports = { ListReader, MISS, decode, encode, isJson, isReference, placeOf, sharedKey };
+module.exports = {
+  ListReader,
+  freeze,
+  MISS,
+  decode,
+  encode,
+  isJson,
+  isReference,
+  placeOf,
+  sharedKey,
+};

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The synchronous cache of this process. A call passes its arguments to Rust, and Rust says in the `state` of the value
- * table what the result is.
+ * The synchronous cache of this process. A call passes its arguments to Rust. Rust returns the result, and writes the kind
+ * of the result into the `state` of the value table.
  */
 
 const { types } = require('util');
@@ -31,11 +31,11 @@ const { STATE, ValueTable } = require('./value-table');
 
 const { FREED, OUTCOME, SLOT } = STATE;
 
-/** Say of a value on its way to Rust that it crosses itself, or that it is kept by reference. */
+/** Places of values that are passed to Rust: the value itself is passed, or the value is kept by reference. */
 const PLAIN = placeOf(KIND.PLAIN);
 const STAYS = placeOf(KIND.SLOT);
 
-/** An array in which Rust says where the values of a list lie. A call takes it while it runs. @type {Int32Array | undefined} */
+/** An array for the places of the values of a list, which Rust writes. `undefined` while a call uses it. @type {Int32Array | undefined} */
 let spare = new Int32Array(128);
 
 function takePlaces(count) {
@@ -47,7 +47,7 @@ function takePlaces(count) {
 /** The clock of the system, which Rust can read itself. Something else may stand there under a test suite. */
 const systemClock = String(Date.now).includes('[native code]') ? Date.now : undefined;
 
-/** The time for a call: `NaN` leaves it to Rust to ask the system, where an age is at stake. */
+/** The time for a call. `NaN`: Rust reads the system's clock, only where an entry has an age. */
 function now() {
   return Date.now === systemClock ? NaN : Date.now();
 }
@@ -455,7 +455,7 @@ class LRUCache {
     return this.#withKeys(keys, run);
   }
 
-  /** What Rust has to know of values that may stay here. */
+  /** A place for each value of a cache without copies: `STAYS` for a value that is kept by reference, else `PLAIN`. */
   #placesOf(values) {
     return Int32Array.from(values, (value) => (isReference(value) ? STAYS : PLAIN));
   }

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Performs what the attachment of a namespace asks for, with the addon, the channel and a queue of calls that wait.
- * `lib/transport/attachment.js` decides.
+ * Performs the effects that `lib/transport/attachment.js` returns for one namespace, with the addon, the channel and a
+ * queue of calls that wait.
  */
 
 const { NativeRegistry, handle } = require('../native/loader');
@@ -65,8 +65,8 @@ class AttachmentRunner {
     this.#perform(this.attachment.answered(id));
   }
 
-  askAnswered(place) {
-    this.#perform(this.attachment.askAnswered(place));
+  askAnswered(answer) {
+    this.#perform(this.attachment.askAnswered(answer));
   }
 
   /** `call` is the one that asked, if somebody waits for it. */
@@ -90,10 +90,10 @@ class AttachmentRunner {
     if (this.#queue.length === 1) this.#queue.run();
   }
 
-  /** What the queue wants to know: whether the call is done, or the milliseconds after which it is due again. */
+  /** An attempt at a queued call. Returns whether the call is done, or the milliseconds until the next attempt. */
   #due(call) {
     // The cache of an instance is made even where nobody waits for that any more.
-    const isWanted = call.isOpen || (call.creates && process.connected);
+    const isWanted = call.isAwaited || (call.creates && process.connected);
     const { creates, keys, command } = call;
     const inPrimary = command.inPrimary === true;
     return this.#perform(this.attachment.due({ creates, keys, inPrimary, isWanted }), call);

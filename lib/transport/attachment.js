@@ -2,7 +2,7 @@
 
 /**
  * The attachment of a worker to the segment of one namespace, as a state machine without I/O. A method is an event:
- * it changes the state and returns effects. `AttachmentRunner` tells the events and performs the effects, in order.
+ * it changes the state and returns effects. `AttachmentRunner` calls these methods and performs the effects, in order.
  *
  * | state       | meaning                                                                    | calls          |
  * | ----------- | -------------------------------------------------------------------------- | -------------- |
@@ -14,7 +14,7 @@
  *
  * | effect            | what the runner does                                                         |
  * | ----------------- | ---------------------------------------------------------------------------- |
- * | `attach`, ticket  | attaches the segment, and tells `attached` or `attachFailed`                 |
+ * | `attach`, ticket  | attaches the segment, then calls `attached` or `attachFailed`                |
  * | `forget`          | drops the segment                                                            |
  * | `leaveSchedule`   | stops the `prune` schedule here: the primary runs it                         |
  * | `ask`             | asks the primary for the segment; the request has all options                |
@@ -70,7 +70,7 @@ class Pauses {
 }
 
 class Attachment {
-  /** Whether every call may run on the segment now. Where not, `allows` says whether a certain one may. */
+  /** Whether every call may run on the segment now. Where this is `false`, `allows` decides for a single call. */
   open = false;
   /** The caches over the segment, by how values are copied. They are `undefined` unless the state is `attached`. */
   views;
@@ -96,9 +96,9 @@ class Attachment {
       (siblings ? 'the shared store has not been found yet' : 'the primary has not answered yet');
   }
 
-  // What happens to the primary, and what it says.
+  // Events of the primary: its hello, its end, its answers.
 
-  /** A primary of ours is there, new or anew. A segment that is not found yet is for it to make. */
+  /** The primary has said hello. From now on the primary makes the segment, if none is found yet. */
   greeted() {
     if (this.ticket === undefined) this.#endSearch();
     return NONE;
@@ -119,17 +119,17 @@ class Attachment {
   }
 
   /**
-   * The primary has answered a request for the segment. `place` has a ticket, or why there is none; it is `undefined`
-   * where the answer says neither.
+   * The primary has answered a request for the segment. `answer` has a ticket, or why there is none. It is `undefined`
+   * where the primary answered with an error, or where the request asked for no ticket.
    *
-   * @param {{ ticket?: unknown, why?: unknown } | null} [place]
+   * @param {{ ticket?: unknown, why?: unknown } | null} [answer]
    */
-  askAnswered(place) {
+  askAnswered(answer) {
     if (this.state === STATES.MOVED || this.state === STATES.RETRYING) this.state = STATES.MESSAGES;
-    if (!place) return NONE;
+    if (!answer) return NONE;
     const { siblings } = this;
     this.#endSearch();
-    const { ticket, why } = place;
+    const { ticket, why } = answer;
     if (typeof ticket !== 'string') return this.#lost(`the primary says: ${why}`);
     if (segmentOf(ticket) !== segmentOf(this.ticket)) return [['attach', ticket]];
     return siblings ? [['leaveSchedule']] : NONE;
@@ -188,20 +188,20 @@ class Attachment {
     this.#update();
   }
 
-  /** A call is to be sent to the primary. Returns its place among those that are in flight. */
+  /** A call is to be sent to the primary. Returns its record among the calls in flight. */
   posted(keys) {
     this.open = false;
     return this.#inFlight.begin(keys);
   }
 
-  /** A call was sent with this id. `place` is what `posted` gave. */
-  sent(place, id) {
-    this.#inFlight.sent(place, id);
+  /** A call was sent with this id. `record` is what `posted` returned. */
+  sent(record, id) {
+    this.#inFlight.sent(record, id);
   }
 
   /** No call waits behind this one any more: it is never sent, or its outcome does not matter. */
-  dropped(place) {
-    this.#inFlight.drop(place);
+  dropped(record) {
+    this.#inFlight.drop(record);
   }
 
   /** Whether a call may run on the segment now: no call is in flight that it must not overtake. */
@@ -214,7 +214,7 @@ class Attachment {
     try {
       return !this.#inFlight.blocks(command.keysOf?.(a));
     } catch {
-      // Code of the user, such as that of a Proxy: the call itself will say what is wrong.
+      // Code of the user threw, such as a trap of a Proxy. The call reads the argument again and rejects with the error.
       return false;
     }
   }
@@ -234,7 +234,7 @@ class Attachment {
     if (!call.isWanted) return [['drop']];
     if (!this.#isHere || call.inPrimary) return [['send']];
     if (this.state === STATES.MOVED) return [['wait']];
-    // What is in flight as a message goes first.
+    // A call in flight on one of these keys goes first, so this call is sent behind it.
     if (this.#inFlight.blocks(call.keys)) return [['send']];
     return call.creates || this.state === STATES.SEARCHING ? [['open']] : [['run']];
   }
@@ -293,7 +293,7 @@ class Attachment {
     this.views = undefined;
   }
 
-  /** Goes on by IPC. The primary does not know the options of a segment that was attached: it is told. */
+  /** Calls use IPC from now on. Where a segment was attached, the primary is asked again, with the options of that segment. */
   #lost(reason, effects = NONE) {
     const wasAttached = this.ticket !== undefined;
     this.#leave(reason);

@@ -3,7 +3,7 @@
 /** A call of a worker that waits for its answer. */
 class Call {
   constructor(client, command, request, args, resolve, reject) {
-    /** Given when the call is sent. So ids rise in the order of requests, and of answers. */
+    /** The number of the request, set when the call is sent: ids rise in the order of requests, and of answers. */
     this.id = undefined;
     this.client = client;
     this.command = command;
@@ -14,8 +14,8 @@ class Call {
     this.reject = reject;
     /** The keys that the call concerns, as `InFlight` has them. */
     this.keys = undefined;
-    /** What `InFlight` keeps of the call while it is in flight as a message. */
-    this.place = undefined;
+    /** The record of the call in `InFlight`, while the call is in flight. */
+    this.record = undefined;
     /** The calls that have the same deadline. @type {CallGroup | undefined} */
     this.deadlineGroup = undefined;
     /** The calls of the same message. @type {Batch | undefined} */
@@ -23,7 +23,7 @@ class Call {
   }
 
   /** Whether somebody waits for the call. */
-  get isOpen() {
+  get isAwaited() {
     return this.resolve !== undefined;
   }
 
@@ -37,13 +37,13 @@ class Call {
 class CallGroup {
   calls = [];
   /** How many of the calls wait. */
-  open = 0;
+  awaited = 0;
 
   /** One of the calls has ended. */
   settle() {
-    this.open -= 1;
+    this.awaited -= 1;
     // Nothing of an ended call is kept longer than the others wait.
-    if (this.open === 0) this.calls = [];
+    if (this.awaited === 0) this.calls = [];
   }
 }
 

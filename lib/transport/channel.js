@@ -31,17 +31,20 @@ const nothing = () => {};
 /** Batches that may be in flight at once: the primary answers one while this worker writes or reads the other. */
 const MOST_IN_FLIGHT = 2;
 
-/** Milliseconds after which calls are sent whatever is in flight: a primary that is busy for long makes them all. */
+/** Milliseconds after which gathered calls are sent, however many batches are in flight. */
 const LONGEST_GATHER = 5;
 
-/** What tells the primary which segment this worker has, or asks for one; `undefined` where nothing is shared. */
+/**
+ * JSON of the ticket of the segment that this worker has attached; `true` asks the primary for a ticket; `undefined` where
+ * nothing is shared.
+ */
 function ticketJson({ attachment }) {
   if (whyNot() !== undefined) return undefined;
   return attachment.ticket === undefined ? 'true' : JSON.stringify(attachment.ticket);
 }
 
 class Channel {
-  /** Tells the answers to this copy of the package from those to another copy in the same process. */
+  /** Identifies this copy of the package in messages: another copy in the same process gets answers of its own. */
   #name = randomUUID().slice(0, 8);
   #nextId = 1;
   /** Batches that are in flight, the oldest first. */
@@ -52,7 +55,7 @@ class Channel {
   #flushing = false;
   /** The timer that runs while calls gather. */
   #gathering;
-  /** What the primary says hello with, once it has. */
+  /** Identifies the copy of the package in the primary: the id of its hello. `undefined` before the first hello. */
   #primary;
   /** The options of every namespace, as given so far. */
   #options = new Map();
@@ -66,7 +69,7 @@ class Channel {
   #answered = 0;
   /** Whether caches can lie in shared memory at all. Else every call is a message, and messages keep their order. */
   #shares = whyNot() === undefined;
-  /** Whether there seems to be no primary of ours. */
+  /** Whether the parent process has not loaded this package, as far as this worker can see. */
   #siblings = this.#shares && !hasPrimary();
 
   constructor() {
@@ -129,7 +132,7 @@ class Channel {
   post(call) {
     const { attachment } = call.client.runner;
     // Options concern every call that is made after them.
-    call.place = attachment.posted(call.creates ? undefined : call.keys);
+    call.record = attachment.posted(call.creates ? undefined : call.keys);
     this.#gather(call);
   }
 
@@ -144,14 +147,17 @@ class Channel {
     nextTick(() => this.#flush());
   }
 
-  /** Ends the tick: sends its calls if the primary listens and is free for them, and starts their clocks. */
+  /**
+   * Ends the tick: sends its calls if the primary has said hello and fewer than `MOST_IN_FLIGHT` batches are in flight,
+   * and starts the timeouts of the calls.
+   */
   #flush(overdue = false) {
     this.#flushing = false;
     if (!process.connected) {
       this.#close();
       return;
     }
-    // The clocks start while the primary is at work already.
+    // Sending comes first: the primary works while the timeouts are set up here.
     const calls = this.#outbox.takeUnclocked();
     if (this.#primary && this.#outbox.length > 0) {
       if (overdue || this.#batches.length < MOST_IN_FLIGHT) {
@@ -162,7 +168,7 @@ class Channel {
     let timeout;
     for (let index = 0; index < calls.length; index += 1) {
       const call = calls[index];
-      if (!call.isOpen || call.deadlineGroup) continue;
+      if (!call.isAwaited || call.deadlineGroup) continue;
       if (!group || call.client.timeout !== timeout) {
         timeout = call.client.timeout;
         group = this.#deadline(timeout).begin();
@@ -200,9 +206,9 @@ class Channel {
         call.id = batch.first + index;
         call.batch = batch;
         call.request = undefined;
-        if (call.isOpen) batch.open += 1;
+        if (call.isAwaited) batch.awaited += 1;
         if (call.creates) this.#asked.set(call.id, client.runner);
-        if (call.place) client.runner.attachment.sent(call.place, call.id);
+        if (call.record) client.runner.attachment.sent(call.record, call.id);
         if (call.command.inPrimary) this.#executing.set(call.id, call);
         timeout = Math.min(timeout, client.timeout ?? timeout);
         text += `[${call.id}${request}\n`;
@@ -211,7 +217,7 @@ class Channel {
         if (error) this.#dropBatch(batch, (call) => call.client.fail(call));
       });
     } catch (error) {
-      // A call that is longer than a string can be is alone in its message, and hears of it.
+      // A call whose text is longer than a string can be is alone in its message, so it gets the error.
       const tooLong = error instanceof RangeError;
       this.#dropBatch(batch, (call) => (tooLong ? call.reject(error) : call.client.fail(call)));
     }
@@ -234,22 +240,22 @@ class Channel {
   #receive(message) {
     if (!isOurs(message)) return;
     const [, to, reply] = message;
-    if (isHello(message) && typeof to === 'string') this.#greet(to);
+    if (isHello(message) && typeof to === 'string') this.#receiveHello(to);
     if (typeof reply !== 'string' || to !== this.#name) return;
     const answers = JSON.parse(reply);
     for (let at = 0; at < answers.length; at += 3) {
-      this.#hear(answers[at], answers[at + 1], answers[at + 2]);
+      this.#receiveAnswer(answers[at], answers[at + 1], answers[at + 2]);
     }
     // The answers of a batch may come in parts.
     while (this.#batches.length > 0 && this.#answered >= this.#batches[0].last) {
       this.#batches.shift();
     }
     if (this.#shares) for (const runner of this.#runners.values()) runner.answered(this.#answered);
-    // After what follows from these answers: its calls travel along.
+    // Last, so that calls that the answers above have caused leave in the same message.
     if (this.#outbox.length > 0) this.#flushSoon();
   }
 
-  #hear(id, kind, payload) {
+  #receiveAnswer(id, kind, payload) {
     const call = this.#take(id);
     const asked = this.#asked.get(id);
     if (asked) this.#asked.delete(id);
@@ -261,7 +267,7 @@ class Channel {
       return;
     }
     asked?.askAnswered(kind === KIND.JSON && typeof payload === 'object' ? payload : undefined);
-    // Without a call, the answer is late, or the second one where the primary has two copies of this package.
+    // There is no call where the answer is late, or where the primary has two copies of this package and both answer.
     if (call) this.answer(call, kind, payload);
   }
 
@@ -273,7 +279,7 @@ class Channel {
     return undefined;
   }
 
-  #greet(primary) {
+  #receiveHello(primary) {
     if (primary === this.#primary) return;
     this.#primary = primary;
     this.#siblings = false;
@@ -283,7 +289,7 @@ class Channel {
     this.#flush();
   }
 
-  /** Asks a primary for every segment. A primary that is new, or has loaded the package anew, may know no namespace. */
+  /** Asks the primary for every segment. A new primary, or a new copy of the package in the primary, knows no namespace. */
   #createAll() {
     // A namespace whose options were all wrong has no cache.
     const runners = [...this.#runners.values()].filter(({ name }) => this.#options.has(name));
@@ -296,10 +302,10 @@ class Channel {
     this.#outbox.addFirst(calls);
   }
 
-  /** Asks the primary for a segment: by `call`, if that is open, which then has the answer. */
+  /** Asks the primary for a segment. If somebody waits for `call`, the request has its id, and `call` gets the answer. */
   ask(runner, call, options = this.optionsOf(runner)) {
     const creation = this.#creation(runner, options);
-    if (call?.isOpen) {
+    if (call?.isAwaited) {
       call.request = creation.request;
       this.post(call);
       return;
@@ -326,7 +332,7 @@ class Channel {
 
   /** Ends a call with its answer. */
   answer(call, kind, payload) {
-    if (!call.isOpen) return;
+    if (!call.isAwaited) return;
     if (kind === KIND.ERROR) {
       this.#settle(call, () => this.#refuse(call, makeError(payload)));
       return;
@@ -347,19 +353,19 @@ class Channel {
       call.client.fail(call);
       return;
     }
-    // There is no cache for this instance: every later call says so.
+    // There is no cache for this instance: every later call rejects with this error.
     if (call.creates) call.client.error = error;
     call.reject(error);
   }
 
-  /** No call waits behind this one any more. */
+  /** Takes a call off the calls in flight: no later call waits behind this one any more. */
   #drop(call) {
-    if (call.place) call.client.runner.attachment.dropped(call.place);
+    if (call.record) call.client.runner.attachment.dropped(call.record);
   }
 
   /** Ends a call, once. */
   #settle(call, end) {
-    if (!call.isOpen) return;
+    if (!call.isAwaited) return;
     // A call that was sent is in flight until it is answered, whether somebody waits for it or not.
     if (call.request !== undefined || call.command.reads) this.#drop(call);
     end();
@@ -378,7 +384,7 @@ class Channel {
   #expire(calls) {
     let ended = 0;
     for (const call of calls) {
-      if (call.isOpen && call.request !== undefined) ended += 1;
+      if (call.isAwaited && call.request !== undefined) ended += 1;
       this.#giveUp(call);
     }
     this.#outbox.end(ended);
@@ -388,7 +394,10 @@ class Channel {
     this.#settle(call, () => call.client.fail(call));
   }
 
-  /** The primary is gone: nothing will be answered any more. */
+  /**
+   * The channel to the primary is closed: no call will be answered any more. Runs only in a worker that disconnected on
+   * purpose; where the primary dies, Node ends the worker before this listener runs.
+   */
   #close() {
     const sent = this.#batches.flatMap((batch) => batch.calls);
     const calls = [...sent, ...this.#executing.values(), ...this.#outbox.take()];

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Whether the channel to the primary carries structured clones; `undefined` while nobody knows. */
+/** Whether the channel to the primary carries structured clones; `undefined` until the first message is sent. */
 let advanced;
 
 /** Sets `advanced` when it is sent: JSON asks for `toJSON`, structured clone for the properties. */

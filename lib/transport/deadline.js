@@ -17,7 +17,7 @@ class DeadlineGroup extends CallGroup {
   add(call) {
     call.deadlineGroup = this;
     this.calls.push(call);
-    this.open += 1;
+    this.awaited += 1;
   }
 }
 
@@ -38,7 +38,7 @@ class Deadline {
   /** Starts the clock of a group of calls. */
   begin() {
     const group = new DeadlineGroup(performance.now() + this.timeout);
-    this.#skip((oldest) => oldest.open === 0);
+    this.#skip((oldest) => oldest.awaited === 0);
     this.#groups.push(group);
     if (!this.#timer) this.#wait(this.timeout);
     return group;
@@ -71,7 +71,7 @@ class Deadline {
     const now = performance.now();
     const due = [];
     this.#skip((oldest) => {
-      if (oldest.open > 0 && oldest.due > now) return false;
+      if (oldest.awaited > 0 && oldest.due > now) return false;
       for (const call of oldest.calls) due.push(call);
       return true;
     });

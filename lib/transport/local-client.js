@@ -30,7 +30,7 @@ class LocalClient {
     } catch (error) {
       if (error?.code !== BUSY) throw error;
       this.ready = this.#wait({ ...CREATE, local: open });
-      // Whoever waits for it hears of a failure.
+      // A failure is no unhandled rejection: `getInstance` rejects with it.
       this.ready.catch(nothing);
     }
     const { views } = cachesOf(namespace);

@@ -36,7 +36,7 @@ class Outbox {
   end(count) {
     this.#ended += count;
     if (this.#ended * 2 <= this.#calls.length) return;
-    const clocked = this.#calls.slice(0, this.#clocked).filter((call) => call.isOpen);
+    const clocked = this.#calls.slice(0, this.#clocked).filter((call) => call.isAwaited);
     this.#calls = clocked.concat(this.#calls.slice(this.#clocked));
     this.#clocked = clocked.length;
     this.#ended = 0;
@@ -55,7 +55,7 @@ class Outbox {
   takeMessages() {
     const hasEnded = this.#ended > 0;
     const all = this.take();
-    const calls = hasEnded ? all.filter((call) => call.isOpen || call.creates) : all;
+    const calls = hasEnded ? all.filter((call) => call.isAwaited || call.creates) : all;
     const messages = [];
     let from = 0;
     let length = 0;

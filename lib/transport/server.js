@@ -40,8 +40,8 @@ function send(worker, message) {
 const hello = randomUUID();
 
 /**
- * Fetches the values that a part of a reply needs, before their slots can be free. A piece that is not text yet is a
- * slot and the mode in which its value travels, or a namespace that a worker asks for and the ticket it has.
+ * Fetches the values that a part of a reply needs. Must run before `table.release`, which drops the values of freed slots. A piece that is not text yet is a
+ * slot and the mode in which its value is encoded, or a namespace and the ticket that the worker has for it.
  */
 function fetchValues(part) {
   if (typeof part === 'string') return part;
@@ -55,7 +55,7 @@ function fetchValues(part) {
   return { id, pieces: fetched };
 }
 
-/** Kind and payload of the answer to a worker that asks where a namespace is. */
+/** Kind and payload of the answer to a worker that asks for the segment of a namespace: a ticket, or why there is none. */
 function shareText(namespace, ticket) {
   try {
     return `${KIND.JSON},${JSON.stringify(share(namespace, ticket))}`;
@@ -89,7 +89,7 @@ function complete(parts) {
   });
 }
 
-/** The most that a worker hears of an error's message, in characters. */
+/** The most characters of an error's message that an answer has. */
 const LONGEST_MESSAGE = 10_000;
 
 /** An answer that says what was thrown. */
@@ -126,7 +126,7 @@ function sendReply(worker, to, text) {
   try {
     send(worker, [SOURCE, to, `[${text}]`]);
   } catch (error) {
-    // Longer than a string can be, so it is one answer alone: only its caller hears of it.
+    // The text is longer than a string can be, so it is one answer alone, and only that call gets the error.
     send(worker, [SOURCE, to, `[${errorAnswer(parseInt(text, 10), error)}]`]);
   }
 }
@@ -263,7 +263,7 @@ function parseRequest(line) {
   }
 }
 
-/** Whether a worker says that the arguments of a command are wrong, and how. */
+/** Whether an argument is the record of an error that the worker found in the arguments of a command. */
 function isRefusal(argument) {
   const refused = argument?.refused;
   return Array.isArray(refused) && refused.every((text) => typeof text === 'string');
@@ -283,7 +283,7 @@ function decodeArguments(list) {
   );
 }
 
-/** Begins to answer workers, and tells those that were there before. */
+/** Begins to answer workers, and says hello to those that were forked before. */
 function listen() {
   // Each copy of the package adds one listener; a test runner may load many.
   const limit = cluster.getMaxListeners();

@@ -21,7 +21,7 @@ function commandElsewhere(command, cache, key) {
   try {
     if (command === commands.get && cache.has(key)) return GET_TOUCHED;
   } catch {
-    // Another process has the lock: nobody knows whether the entry has expired.
+    // Another process has the lock, so it is unknown whether the entry has expired.
   }
   // The primary changes the order, or removes an entry that has expired: later calls on any key wait for that.
   return command.reads ? { ...command, keysOf: undefined } : command;
@@ -59,7 +59,7 @@ class WorkerClient {
     this.freezes = freeze === true;
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
-    // Whoever waits for it hears of a failure; so does whoever makes a call.
+    // A failure is no unhandled rejection: `getInstance` and each call reject with it.
     this.ready.catch(nothing);
   }
 

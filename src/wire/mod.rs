@@ -1,8 +1,9 @@
-//! The form of requests and replies between a worker and the primary. `lib/codec.js` is the other side.
+//! The form of requests and replies between a worker and the primary. The JavaScript side is in
+//! `lib/transport/envelope.js` (messages, keys, values) and `lib/commands.js` (arguments and answers of each command).
 //!
 //! A batch is text: one request per line, each a JSON array `[id, mode, namespace, command, ...arguments]`.
-//! A line that cannot be read harms no other line. `mode` says how the worker wants JavaScript values of the
-//! primary: 0 as JSON, 1 as a structured clone.
+//! A line that cannot be parsed ends in an error answer if it has an id; the other lines are answered as usual. `mode` says
+//! how the worker wants JavaScript values of the primary: 0 as JSON, 1 as a structured clone.
 //!
 //! A reply is a flat JSON array, three elements a request: `id, kind, payload`. A *value* anywhere in either
 //! direction is two elements, `kind, payload`:
@@ -17,7 +18,8 @@
 //! | 5 `Miss` | in replies: no such entry, 0 |
 //! | 6 `Own` | in replies: what a function of the application gave, `[kind, payload]` |
 //!
-//! The numbers are those of [`Kind`](crate::value::Kind) and [`Mark`](crate::value::Mark).
+//! The numbers are those of [`Kind`](crate::value::Kind) and [`Mark`](crate::value::Mark). Those below 7 are the kinds of
+//! messages; a string, a boolean or `null` has kind 0 here.
 //!
 //! `execute` names what it calls: `[id, mode, namespace, "execute", name, values, ...arguments]`. `values` are the arguments
 //! for a function that the application put on the cache under that name, a flat list of values; `arguments` are those of

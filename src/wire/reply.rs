@@ -1,4 +1,4 @@
-//! The answers to a batch of requests, written.
+//! Writes the reply to a batch: an answer for each request.
 
 use serde_json::value::RawValue;
 use std::fmt::Write;
@@ -49,7 +49,7 @@ pub enum Part {
         /// How many they are.
         requests: usize,
         /// Whether the first of them is an `execute`: JavaScript knows whether the application has a function of that
-        /// name. Otherwise another process has the store of the first.
+        /// name. Otherwise another process has the lock of the cache that the first one names.
         executes: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! A request of a worker, read.
+//! Parses a request of a worker: one line of a batch.
 
 use serde_json::{Value as Json, value::RawValue};
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use crate::{
     value::{Carried, OwnedValue},
 };
 
-/// One request, its arguments not yet looked at.
+/// One request. Its arguments are parsed later, by [`Request::arguments`].
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The worker's number for it.
