@@ -383,6 +383,25 @@ declare namespace LRUCacheForClustersAsPromised {
      * @defaultValue What `cluster.setupPrimary` was given, or else `'json'`.
      */
     serialization?: 'json' | 'advanced' | undefined;
+
+    /**
+     * How many bytes of values, by estimate, this process keeps of this namespace for near reads: reads that are answered
+     * from this process, after a check that the entry is still the same. `false` or 0: this instance makes no near reads.
+     * Of several instances of a namespace the largest number counts. All namespaces of a process together keep 8 MiB, or
+     * the largest number that any of them asks for.
+     *
+     * @defaultValue What is left of 8 MiB
+     */
+    near?: number | boolean | undefined;
+
+    /**
+     * `true`: the reads of this instance give JSON objects deeply frozen. With near reads it is the same object until the
+     * entry changes, or near reads let it go. Values by reference and structured clones are not frozen. `false`: each read
+     * gives an object of its own.
+     *
+     * @defaultValue `false`
+     */
+    freeze?: boolean | undefined;
   }
 
   /** The options of `init`. */

@@ -440,8 +440,13 @@ class NearCache {
     return entry;
   }
 
+  /** @returns {Float64Array | undefined} */
   #piece(piece) {
-    return (this.#pieces[piece] ??= /** @type {Port} */ (this.#port).versions(piece));
+    const known = this.#pieces[piece];
+    if (known !== undefined) return known;
+    const versions = /** @type {Port} */ (this.#port).versions(piece);
+    if (versions !== undefined) this.#pieces[piece] = versions;
+    return versions;
   }
 
   /**

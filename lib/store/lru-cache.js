@@ -16,9 +16,9 @@ const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const { lruCacheOptions, optionJson } = require('../options');
 const { MISS: NEAR_MISS } = require('../near/near-cache');
-const { freeze } = require('../near/tree');
 const {
   ListReader,
+  freeze,
   MISS,
   decode,
   encode,
@@ -173,7 +173,9 @@ class LRUCache {
   #list(listed) {
     const [payloads, places = [], keys = [], numbers = []] = this.#checked(listed);
     const reader = new ListReader(this.#cache, this.#table, payloads);
-    const values = Array.from(places, (place) => reader.read(place));
+    const read = (place) =>
+      this.#frozen && isJson(place) ? freeze(reader.read(place)) : reader.read(place);
+    const values = Array.from(places, read);
     this.#finish(listed);
     return { keys: Array.from(keys), values, numbers };
   }

@@ -34,7 +34,7 @@ class Views {
   #advanced = [];
 
   /**
-   * @param {import('../native/loader').NativeCache} owner
+   * @param {any} owner the cache in Rust
    * @param {import('./value-table').ValueTable} table
    */
   constructor(owner, table) {

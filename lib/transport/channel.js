@@ -15,6 +15,7 @@ const { Batch, Call } = require('./call');
 const { probe } = require('./clones');
 const { Deadline } = require('./deadline');
 const { KIND } = require('../kinds');
+const { freeze } = require('../store/copies');
 const { SOURCE, isHello, isOurs } = require('./envelope');
 const { Outbox } = require('./outbox');
 const { whyNot } = require('./shared-memory');
@@ -337,6 +338,7 @@ class Channel {
       this.#settle(call, () => this.#refuse(call, makeError(payload)));
       return;
     }
+    if (call.client.freezes && kind === KIND.JSON) freeze(payload);
     let value;
     try {
       value = call.command.decode(kind, payload, call.args);
