@@ -204,14 +204,26 @@ describe('near reads', () => {
     assert.equal(get('key'), undefined);
     const { store, port, near: other } = setup({ withRing: false });
     store.set('key', 'value');
+    const begun = other.begin();
     store.read(port, 'key');
-    other.remember(other.begin(), 'key', 'value');
+    other.remember(begun, 'key', 'value');
     assert.equal(other.get('key'), MISS);
     assert.deepEqual(other.getMany(['key']).missing, [0]);
     assert.equal(other.peek('key'), 'value');
     assert.equal(other.has('key'), true);
     assert.equal(other.hits, 2);
     assert.equal(near.hits, 0);
+  });
+
+  it('remember nothing of a call that said nothing of an entry', () => {
+    const { store, port, near, get } = setup();
+    store.set('key', 'value');
+    get('key');
+    assert.notEqual(port.found[1], 0);
+    const begun = near.begin();
+    // A call that fails, or does something else.
+    near.remember(begun, 'other', 'of another entry');
+    assert.equal(near.peek('other'), MISS);
   });
 
   it('record uses of get, not of peek and has', () => {
@@ -238,8 +250,9 @@ describe('near reads', () => {
     const row = (1 << 20) + 7;
     for (const key of ['a', 'b']) {
       columns[1][7] = 3.5;
+      const begun = near.begin();
       port.found.set([row, 3.5, Infinity]);
-      near.remember(near.begin(), key, key);
+      near.remember(begun, key, key);
       assert.equal(near.get(key), key);
     }
     assert.deepEqual(asked, [1]);

@@ -132,6 +132,7 @@ class NearCache {
   /** @type {Port | undefined} */
   #port;
   #control;
+  #found;
   /** @type {Float64Array[]} */
   #pieces = [];
   /** @type {Map<any, Entry>} */
@@ -156,6 +157,7 @@ class NearCache {
   constructor(port, { bytes = DEFAULT_BYTES, shared = budget } = {}) {
     this.#port = port;
     this.#control = port.control;
+    this.#found = port.found;
     this.#epoch = port.control[EPOCH];
     this.#limit = bytes;
     this.#budget = shared;
@@ -325,7 +327,7 @@ class NearCache {
    */
   begin() {
     // A call that says nothing of an entry leaves nothing to remember.
-    /** @type {Port} */ (this.#port).found[1] = 0;
+    this.#found[1] = 0;
     return this.#control[EPOCH];
   }
 
@@ -417,7 +419,7 @@ class NearCache {
     const epoch = this.#control[EPOCH];
     if (epoch !== this.#epoch) this.#renew();
     if (begun !== epoch || (epoch & 1) !== 0) return undefined;
-    const { found } = /** @type {Port} */ (this.#port);
+    const found = this.#found;
     const version = found[place * 3 + 1];
     if (!(version > 0)) return undefined;
     const before = this.#entries.get(key);
