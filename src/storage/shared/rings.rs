@@ -101,16 +101,15 @@ impl<M: Memory> Edit<M> {
         if row.state().is() != State::LIVE || time <= row.used.get() {
             return Ok(());
         }
-        self.dirty();
         let newest = header.newest.get();
         // A use that overlapped with another call, and whose record came later than that call.
         let is_late = newest != NONE && time <= self.live_row(newest)?.used.get();
-        row.used.set(if is_late { self.tick() } else { time });
-        if newest != at {
-            self.unlink_recency(at, row)?;
-            self.link_newest(at, row)?;
+        let time = if is_late { self.tick() } else { time };
+        if newest == at {
+            row.used.set(time);
+            return Ok(());
         }
-        Ok(())
+        self.make_newest_at(at, row, time)
     }
 
     /// A ring for the thread `owner`: one that is free, or whose thread is gone. `None`: all are in use, or there is no
