@@ -96,12 +96,11 @@ impl<M: Memory> Edit<M> {
         }
 
         let mut change = self.change();
-        let before = self.lists();
-        let mut lists = before;
+        let mut lists = self.lists();
         let first = if is_long {
             self.fill_loose(key, value.bytes())?;
             (lists.loose_block, lists.loose_count) = (NONE, 0);
-            before.loose_block
+            header.loose_block.get()
         } else {
             self.fill(&mut change, &mut lists, key, value.bytes())?
         };
@@ -142,7 +141,7 @@ impl<M: Memory> Edit<M> {
         row.newer.set(NONE);
         row.older.set(newest);
         self.put_before(&mut change, at, newest)?;
-        self.store_lists(&mut change, &before, &lists);
+        self.store_lists(&mut change, &lists);
         change.begin_version(at, self.next_version());
         change.commit()?;
         self.or_damaged(self.free_loose());
@@ -156,14 +155,13 @@ impl<M: Memory> Edit<M> {
     pub(super) fn remove_row(&self, at: u32) -> Checked<()> {
         let row = self.live_row(at)?;
         let mut change = self.change();
-        let before = self.lists();
-        let mut lists = before;
+        let mut lists = self.lists();
         change.end_version(at);
         change.set(self.place_in_index(at, row.hash.get())?, row.chain.get());
         self.unlink_recency(&mut change, at, row)?;
         lists.len = lists.len.checked_sub(1).ok_or(Fault::Damage)?;
         self.discard(&mut change, &mut lists, at, row)?;
-        self.store_lists(&mut change, &before, &lists);
+        self.store_lists(&mut change, &lists);
         change.commit()?;
         self.or_damaged(self.free_loose());
         Ok(())
@@ -185,12 +183,12 @@ impl<M: Memory> Edit<M> {
     pub(super) fn store_limits(&self, limits: &Limits) -> Checked<()> {
         let header = self.header();
         let mut change = self.change();
-        change.set_float(&header.max, limits.max);
-        change.set_float(&header.max_size, limits.max_size);
-        change.set_float(&header.max_entry_size, limits.max_entry_size);
-        change.set_float(&header.max_age, limits.max_age);
+        change.set_halves(header.max.halves(), limits.max.to_bits());
+        change.set_halves(header.max_size.halves(), limits.max_size.to_bits());
+        change.set_halves(header.max_entry_size.halves(), limits.max_entry_size.to_bits());
+        change.set_halves(header.max_age.halves(), limits.max_age.to_bits());
         change.set(&header.allow_stale, limits.allow_stale.into());
-        change.set_long(&header.limits_check, limits_check(limits));
+        change.set_halves(header.limits_check.halves(), limits_check(limits));
         change.commit()
     }
 
@@ -219,30 +217,31 @@ impl<M: Memory> Edit<M> {
         }
     }
 
-    /// The change stores the lists and counts as they are `now`.
+    /// The change stores what is different in the lists and counts `now`.
     #[inline(always)]
-    fn store_lists(&self, change: &mut Change<'_, M>, before: &Lists, now: &Lists) {
+    fn store_lists<'a>(&'a self, change: &mut Change<'a, M>, now: &Lists) {
         let header = self.header();
-        let mut store = |word: &Word, before: u32, now: u32| {
-            if before != now {
+        let mut store = |word: &'a Word, now: u32| {
+            if word.get() != now {
                 change.set(word, now);
             }
         };
-        store(&header.len, before.len, now.len);
-        store(&header.slots, before.slots, now.slots);
-        store(&header.free_row, before.free_row, now.free_row);
-        store(&header.rows_used, before.rows_used, now.rows_used);
-        store(&header.released, before.released, now.released);
-        store(&header.free_block, before.free_block, now.free_block);
-        store(&header.blocks_free, before.blocks_free, now.blocks_free);
-        store(&header.blocks_used, before.blocks_used, now.blocks_used);
-        store(&header.loose_block, before.loose_block, now.loose_block);
-        store(&header.loose_count, before.loose_count, now.loose_count);
+        store(&header.len, now.len);
+        store(&header.slots, now.slots);
+        store(&header.free_row, now.free_row);
+        store(&header.rows_used, now.rows_used);
+        store(&header.released, now.released);
+        store(&header.free_block, now.free_block);
+        store(&header.blocks_free, now.blocks_free);
+        store(&header.blocks_used, now.blocks_used);
+        store(&header.loose_block, now.loose_block);
+        store(&header.loose_count, now.loose_count);
     }
 
     /// Frees a row and its blocks. No list leads to the row any more. Where the value is a slot, the row waits on the list
     /// of released rows for the process that owns the slot.
-    fn discard(&self, change: &mut Change<'_, M>, lists: &mut Lists, at: u32, row: &Row) -> Checked<()> {
+    #[inline(always)]
+    fn discard<'a>(&'a self, change: &mut Change<'a, M>, lists: &mut Lists, at: u32, row: &'a Row) -> Checked<()> {
         let state = row.state();
         let (_, blocks) = self.extent(row)?;
         let (what, list) = match state.kind() {
@@ -340,7 +339,7 @@ impl<M: Memory> Edit<M> {
 
     /// Lets the order of recency begin with a row that leads to `newest`, where it began before.
     #[inline(always)]
-    fn put_before(&self, change: &mut Change<'_, M>, at: u32, newest: u32) -> Checked<()> {
+    fn put_before<'a>(&'a self, change: &mut Change<'a, M>, at: u32, newest: u32) -> Checked<()> {
         let header = self.header();
         match newest {
             NONE => change.set(&header.oldest, at),
@@ -352,7 +351,7 @@ impl<M: Memory> Edit<M> {
 
     /// Takes a row out of the order of recency.
     #[inline(always)]
-    fn unlink_recency(&self, change: &mut Change<'_, M>, at: u32, row: &Row) -> Checked<()> {
+    fn unlink_recency<'a>(&'a self, change: &mut Change<'a, M>, at: u32, row: &'a Row) -> Checked<()> {
         let header = self.header();
         let (newer, older) = (row.newer.get(), row.older.get());
         let from_newer = if newer == NONE {
@@ -432,12 +431,12 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Writes key and value into free blocks, of which at most [`DIRECT`] are on the list. Returns the first.
-    fn fill(&self, change: &mut Change<'_, M>, lists: &mut Lists, key: &[u8], value: &[u8]) -> Checked<u32> {
+    fn fill<'a>(&'a self, change: &mut Change<'a, M>, lists: &mut Lists, key: &[u8], value: &[u8]) -> Checked<u32> {
         let (mut key, mut value) = (key, value);
         let mut first = NONE;
         let mut last: Option<(&Word, bool)> = None;
         // A link on the free list stays as it is until the change is made.
-        let link = |change: &mut Change<'_, M>, (word, is_listed): (&Word, bool), to: u32| match is_listed {
+        let link = |change: &mut Change<'a, M>, (word, is_listed): (&'a Word, bool), to: u32| match is_listed {
             true => change.set(word, to),
             false => word.set(to),
         };
@@ -526,8 +525,8 @@ impl<M: Memory> Edit<M> {
         }
         let mut left = blocks - fresh;
         while left > 0 {
-            let before = self.lists();
-            let mut lists = before;
+            let mut lists = self.lists();
+            let (first, loose) = (lists.free_block, lists.loose_block);
             let mut change = self.change();
             let part = left.min(PART);
             for at in 0..part {
@@ -537,12 +536,12 @@ impl<M: Memory> Edit<M> {
                     return Err(Fault::Damage);
                 }
                 lists.free_block = next & !FREE_BLOCK;
-                let link = if is_last { before.loose_block } else { lists.free_block };
+                let link = if is_last { loose } else { lists.free_block };
                 change.set(&block.link, link);
             }
             lists.blocks_free = lists.blocks_free.checked_sub(part).ok_or(Fault::Damage)?;
-            (lists.loose_block, lists.loose_count) = (before.free_block, before.loose_count + part);
-            self.store_lists(&mut change, &before, &lists);
+            (lists.loose_block, lists.loose_count) = (first, lists.loose_count.wrapping_add(part));
+            self.store_lists(&mut change, &lists);
             change.commit()?;
             left -= part;
         }
@@ -562,28 +561,27 @@ impl<M: Memory> Edit<M> {
     #[cold]
     fn free_loose_parts(&self) -> Checked<()> {
         loop {
-            let before = self.lists();
-            let mut lists = before;
-            if before.loose_count == 0 {
+            let mut lists = self.lists();
+            if lists.loose_count == 0 {
                 break;
             }
             let mut change = self.change();
-            let part = before.loose_count.min(PART);
-            let mut at = before.loose_block;
+            let part = lists.loose_count.min(PART);
+            let mut at = lists.loose_block;
             for number in 1..=part {
                 let block = self.block(at)?;
                 let next = block.link.get();
                 if next & FREE_BLOCK != 0 {
                     return Err(Fault::Damage);
                 }
-                let link = if number == part { before.free_block } else { next };
+                let link = if number == part { lists.free_block } else { next };
                 change.set(&block.link, link | FREE_BLOCK);
                 at = next;
             }
-            lists.free_block = before.loose_block;
-            lists.blocks_free = before.blocks_free.wrapping_add(part);
-            (lists.loose_block, lists.loose_count) = (at, before.loose_count - part);
-            self.store_lists(&mut change, &before, &lists);
+            lists.free_block = lists.loose_block;
+            lists.blocks_free = lists.blocks_free.wrapping_add(part);
+            (lists.loose_block, lists.loose_count) = (at, lists.loose_count - part);
+            self.store_lists(&mut change, &lists);
             change.commit()?;
         }
         if self.header().loose_block.get() == NONE {
@@ -595,7 +593,7 @@ impl<M: Memory> Edit<M> {
 
     /// Puts the blocks of a chain on the free list.
     #[inline(always)]
-    fn free_blocks(&self, change: &mut Change<'_, M>, lists: &mut Lists, first: u32, count: u32) -> Checked<()> {
+    fn free_blocks<'a>(&'a self, change: &mut Change<'a, M>, lists: &mut Lists, first: u32, count: u32) -> Checked<()> {
         let mut at = first;
         for number in 1..=count {
             let block = self.block(at)?;

@@ -13,8 +13,10 @@
 //! - **A record is not trusted.** One that does not have its check number is damage, and the segment is rebuilt. An address
 //!   is compared with the size of the segment before anything is stored there.
 
+use std::{array, mem::MaybeUninit};
+
 use super::{
-    layout::{Float, INTENT_WORDS, Intent, LockPlace, Long, NONE, Word},
+    layout::{INTENT_WORDS, LockPlace, NONE, Word},
     memory::Memory,
     view::{Checked, Fault, View},
 };
@@ -22,8 +24,8 @@ use super::{
 /// Multiplied by an odd number, it gives an odd number: each number that is summed up counts with one of its own.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Words below this one are what the segment is, and its lock. No change stores them.
-const FIRST: u64 = (64 + size_of::<LockPlace>() as u64) / 4;
+/// Bytes below this one are what the segment is, and its lock. No change stores them.
+const FIRST: u64 = 64 + size_of::<LockPlace>() as u64;
 
 /// The sum of numbers, each with its own odd factor: no single number can differ without it.
 #[derive(Clone, Copy)]
@@ -46,44 +48,58 @@ impl Sum {
         self.factor = self.factor.wrapping_add(FACTOR.wrapping_mul(2));
     }
 
-    /// The sum, with what the record has besides its words. Never 0.
+    /// Adds a word: its address and its value.
     #[inline(always)]
-    fn with_rest(mut self, record: &Intent) -> u64 {
-        let pair = |upper: &Word, lower: &Word| u64::from(upper.get()) << 32 | u64::from(lower.get());
-        self.add(pair(&record.count, &record.ended));
-        self.add(pair(&record.begun, &record.used_row));
-        self.add(record.version.get().to_bits());
-        self.add(record.used.get());
-        for high in &record.high {
-            self.add(high.get());
-        }
+    fn add_word(&mut self, address: u64, value: u32) {
+        self.add(address);
+        self.add(u64::from(value));
+    }
+
+    /// The sum of a record's words, with what the record has besides them. Never 0.
+    #[inline(always)]
+    fn check(mut self, rest: &Rest) -> u64 {
+        let pair = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
+        self.add(pair(rest.count, rest.ended));
+        self.add(pair(rest.begun, rest.used_row));
+        self.add(rest.version.to_bits());
+        self.add(rest.used);
         self.sum.max(1)
     }
 }
 
-/// A change while its record is being written. There is one at a time: the record is in the header.
+/// What a record has besides its words and its check number.
+struct Rest {
+    count: u32,
+    ended: u32,
+    begun: u32,
+    used_row: u32,
+    version: f64,
+    used: u64,
+}
+
+/// A change that is being put together, in the memory of this process. See [`Change::commit`].
 pub(super) struct Change<'a, M: Memory> {
     view: &'a View<M>,
-    record: &'a Intent,
-    count: usize,
-    high: [u64; INTENT_WORDS.div_ceil(16)],
-    sum: Sum,
+    /// The first `rest.count` of them are initialized, but for those that there is no room for.
+    words: [MaybeUninit<(&'a Word, u32)>; INTENT_WORDS],
+    rest: Rest,
 }
 
 impl<M: Memory> View<M> {
     /// Begins a change. Nothing is changed before [`Change::commit`].
     #[inline(always)]
     pub(super) fn change(&self) -> Change<'_, M> {
-        let record = &self.header().intent;
-        record.ended.set(NONE);
-        record.begun.set(NONE);
-        record.used_row.set(NONE);
         Change {
             view: self,
-            record,
-            count: 0,
-            high: [0; INTENT_WORDS.div_ceil(16)],
-            sum: Sum::new(),
+            words: [const { MaybeUninit::uninit() }; INTENT_WORDS],
+            rest: Rest {
+                count: 0,
+                ended: NONE,
+                begun: NONE,
+                used_row: NONE,
+                version: 0.0,
+                used: 0,
+            },
         }
     }
 
@@ -97,134 +113,136 @@ impl<M: Memory> View<M> {
         if check == 0 {
             return Ok(false);
         }
-        let count = record.count.get() as usize;
-        let words = record.words.get(..count).ok_or(Fault::Damage)?;
-        let mut sum = Sum::new();
-        words.iter().for_each(|word| sum.add(word.get()));
-        if sum.with_rest(record) != check {
+        let rest = Rest {
+            count: record.count.get(),
+            ended: record.ended.get(),
+            begun: record.begun.get(),
+            used_row: record.used_row.get(),
+            version: record.version.get(),
+            used: record.used.get(),
+        };
+        let count = rest.count as usize;
+        if count > INTENT_WORDS {
             return Err(Fault::Damage);
         }
-        self.apply()?;
+        // What is summed up is what is stored: this copy.
+        let words: [_; INTENT_WORDS] =
+            array::from_fn(|at| (record.addresses[at].get(), record.values[at].get()));
+        let mut sum = Sum::new();
+        for (address, value) in &words[..count] {
+            sum.add_word(*address, *value);
+        }
+        if sum.check(&rest) != check {
+            return Err(Fault::Damage);
+        }
+        let words = words[..count].iter();
+        self.make(&rest, words.map(|(address, value)| Ok((self.word(*address)?, *value))))?;
         Ok(true)
     }
 
-    /// Makes the change of the record, from its first word on.
+    /// Makes a change whose record is committed, from its first word on.
     #[inline(always)]
-    fn apply(&self) -> Checked<()> {
-        let record = &self.header().intent;
-        match record.ended.get() {
-            NONE => {}
-            row => self.version_at(row)?.end(0.0),
+    fn make<'a>(&self, rest: &Rest, words: impl Iterator<Item = Checked<(&'a Word, u32)>>) -> Checked<()> {
+        if rest.ended != NONE {
+            self.version_at(rest.ended)?.end(0.0);
         }
-        let words = record
-            .words
-            .get(..record.count.get() as usize)
-            .ok_or(Fault::Damage)?;
-        for (at, word) in words.iter().enumerate() {
-            let (word, high) = (word.get(), record.high[at / 16].get() >> (at % 16 * 4) & 0xF);
-            self.word(high << 32 | word >> 32)?.set(word as u32);
+        for word in words {
+            let (word, value) = word?;
+            word.set(value);
         }
-        match record.used_row.get() {
-            NONE => {}
-            row => self.row_at(row)?.used.set(record.used.get()),
+        if rest.used_row != NONE {
+            self.row_at(rest.used_row)?.used.set(rest.used);
         }
-        match record.begun.get() {
-            NONE => {}
-            row => self.version_at(row)?.publish(record.version.get()),
+        if rest.begun != NONE {
+            self.version_at(rest.begun)?.publish(rest.version);
         }
-        record.check.commit(0);
+        self.header().intent.check.commit(0);
         Ok(())
     }
 
     /// The word at an address of a record.
-    #[inline(always)]
-    fn word(&self, at: u64) -> Checked<&Word> {
-        if at < FIRST || at >= self.geometry.len as u64 / 4 {
+    pub(super) fn word(&self, address: u64) -> Checked<&Word> {
+        let is_inside = (FIRST..self.geometry.len as u64).contains(&address);
+        if !is_inside || !address.is_multiple_of(size_of::<Word>() as u64) {
             return Err(Fault::Damage);
         }
-        // SAFETY: within the memory, which is at least as long as the geometry says, and aligned. Beyond the header's first
-        // lines every byte is an atomic word or a payload. Only links, and words of header, index and rows come into a
-        // record; another address in one that a broken process forged leads to bytes that may have any value.
-        Ok(unsafe { self.memory.base().cast::<Word>().add(at as usize).as_ref() })
+        // SAFETY: within the memory, which is at least as long as the geometry says and a whole number of words, and aligned.
+        // Beyond the header's first lines every byte is an atomic word or a payload. Only links, and words of header, index
+        // and rows come into a record; another address in one that a broken process forged leads to bytes that may have any
+        // value.
+        Ok(unsafe { self.memory.base().add(address as usize).cast::<Word>().as_ref() })
     }
 }
 
-impl<M: Memory> Change<'_, M> {
+impl<'a, M: Memory> Change<'a, M> {
     /// The change stores `value` in a word of the segment.
     #[inline(always)]
-    pub(super) fn set(&mut self, word: &Word, value: u32) {
-        self.set_at((&raw const *word).addr(), value);
-    }
-
-    /// As [`Change::set`], for a number of two words. Not for one that is read without the lock: it is stored in two steps.
-    pub(super) fn set_long(&mut self, long: &Long, value: u64) {
-        self.set_pair((&raw const *long).addr(), value);
-    }
-
-    /// As [`Change::set_long`].
-    pub(super) fn set_float(&mut self, float: &Float, value: f64) {
-        self.set_pair((&raw const *float).addr(), value.to_bits());
-    }
-
-    fn set_pair(&mut self, address: usize, value: u64) {
-        let (upper, lower) = ((value >> 32) as u32, value as u32);
-        let pair = if cfg!(target_endian = "big") {
-            [upper, lower]
-        } else {
-            [lower, upper]
-        };
-        self.set_at(address, pair[0]);
-        self.set_at(address + 4, pair[1]);
-    }
-
-    #[inline(always)]
-    fn set_at(&mut self, address: usize, value: u32) {
-        let at = (address - self.view.memory.base().addr().get()) as u64 / 4;
-        let word = at << 32 | u64::from(value);
-        // More words than there is room for make `commit` fail.
-        if let Some(place) = self.record.words.get(self.count) {
-            place.set(word);
-            self.high[self.count / 16] |= (at >> 32) << (self.count % 16 * 4);
-            self.sum.add(word);
+    pub(super) fn set(&mut self, word: &'a Word, value: u32) {
+        if let Some(place) = self.words.get_mut(self.rest.count as usize) {
+            place.write((word, value));
         }
-        self.count += 1;
+        // More words than there is room for make `commit` fail.
+        self.rest.count += 1;
+    }
+
+    /// As [`Change::set`], for the two words of a number.
+    pub(super) fn set_halves(&mut self, halves: [&'a Word; 2], number: u64) {
+        let bytes = number.to_ne_bytes();
+        for (word, half) in halves.into_iter().zip(bytes.as_chunks().0) {
+            self.set(word, u32::from_ne_bytes(*half));
+        }
     }
 
     /// The version of a row ends before anything else changes.
     #[inline(always)]
     pub(super) fn end_version(&mut self, row: u32) {
-        self.record.ended.set(row);
+        self.rest.ended = row;
     }
 
     /// A row gets a version after everything else has changed.
     #[inline(always)]
     pub(super) fn begin_version(&mut self, row: u32, version: f64) {
-        self.record.begun.set(row);
-        self.record.version.set(version);
+        (self.rest.begun, self.rest.version) = (row, version);
     }
 
     /// A row gets a time of use.
     #[inline(always)]
     pub(super) fn set_used(&mut self, row: u32, used: u64) {
-        self.record.used_row.set(row);
-        self.record.used.set(used);
+        (self.rest.used_row, self.rest.used) = (row, used);
     }
 
-    /// Makes the change.
+    /// Makes the change: writes the record, commits it, stores the words, and clears the record.
     ///
     /// # Errors
     /// There are more words than a record holds, and nothing has changed; or another process writes here without the lock.
     #[inline(always)]
     pub(super) fn commit(self) -> Checked<()> {
-        let record = self.record;
-        if self.count > INTENT_WORDS {
-            return Err(Fault::Damage);
+        self.record_and_make()
+    }
+
+    /// Once for all that change something, so that its loops are short and stay in the processor's cache.
+    #[inline(never)]
+    fn record_and_make(&self) -> Checked<()> {
+        let (record, rest) = (&self.view.header().intent, &self.rest);
+        let words = self.words.get(..rest.count as usize).ok_or(Fault::Damage)?;
+        // SAFETY: `set` has initialized the first `count` words, and `count` is at most the number of all.
+        let words = unsafe { words.assume_init_ref() };
+        let base = self.view.memory.base().addr().get();
+        let mut sum = Sum::new();
+        let places = record.addresses.iter().zip(&record.values);
+        for ((address, place), (word, value)) in places.zip(words) {
+            let at = ((&raw const **word).addr() - base) as u64;
+            address.set(at);
+            place.set(*value);
+            sum.add_word(at, *value);
         }
-        record.count.set(self.count as u32);
-        for (place, high) in record.high.iter().zip(self.high) {
-            place.set(high);
-        }
-        record.check.commit(self.sum.with_rest(record));
-        self.view.apply()
+        record.count.set(rest.count);
+        record.ended.set(rest.ended);
+        record.begun.set(rest.begun);
+        record.used_row.set(rest.used_row);
+        record.version.set(rest.version);
+        record.used.set(rest.used);
+        record.check.commit(sum.check(rest));
+        self.view.make(rest, words.iter().map(|word| Ok(*word)))
     }
 }

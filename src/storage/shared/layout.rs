@@ -98,6 +98,24 @@ macro_rules! committed {
 committed!(Word, u32);
 committed!(Long, u64);
 
+macro_rules! halves {
+    ($name:ident) => {
+        impl $name {
+            /// The two words of a number that a change stores one by one. The number is read under the lock, or is worth
+            /// nothing without a check number.
+            pub fn halves(&self) -> [&Word; 2] {
+                // SAFETY: two words take the place of one number, with less alignment. Every access is atomic, and whoever
+                // has the lock is alone.
+                let words = unsafe { &*(&raw const *self).cast::<[Word; 2]>() };
+                [&words[0], &words[1]]
+            }
+        }
+    };
+}
+
+halves!(Long);
+halves!(Float);
+
 impl Word {
     /// A store that a process which has not the lock may see, with everything before it.
     pub fn publish(&self, value: u32) {
@@ -249,7 +267,7 @@ pub struct Header {
 pub struct Intent {
     /// The check number of everything below while the change is to be made; 0 otherwise.
     pub check: Long,
-    /// How many of `words` there are.
+    /// How many words there are.
     pub count: Word,
     /// The row whose version ends before anything else changes; `NONE` for none.
     pub ended: Word,
@@ -259,10 +277,11 @@ pub struct Intent {
     pub used_row: Word,
     pub version: Float,
     pub used: Long,
-    /// The upper 4 bits of each address, 16 addresses in each number.
-    pub high: [Long; INTENT_WORDS.div_ceil(16)],
-    /// The lower 32 bits of an address, in units of 4 bytes from the start of the segment, above the 32 bits of a value.
-    pub words: [Long; INTENT_WORDS],
+    _1: [Long; 3],
+    /// Where each word is, in bytes from the start of the segment.
+    pub addresses: [Long; INTENT_WORDS],
+    /// What each word becomes.
+    pub values: [Word; INTENT_WORDS],
 }
 
 /// The most words that one change stores.
@@ -490,8 +509,8 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 896 && size_of::<Header>() <= 4096);
-    assert!(size_of::<Intent>() == 384 && offset_of!(Header, intent) == 512 && offset_of!(Intent, words) == 64);
+    assert!(size_of::<Header>() == 1088 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Intent>() == 576 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
         offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64

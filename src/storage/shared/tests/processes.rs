@@ -95,7 +95,7 @@ fn child_process() {
 
 // ---- killed before each store ----
 
-const MUTATIONS: usize = 9;
+const MUTATIONS: usize = 11;
 
 fn mutation(cache: &mut Guard<'_>, number: usize) {
     let long = vec![b'n'; 40_000];
@@ -108,6 +108,13 @@ fn mutation(cache: &mut Guard<'_>, number: usize) {
         5 => drop(cache.incr(b"scount", 5.0, None, 1.0)),
         6 => drop(cache.pop(|_| Ok(()))),
         7 => cache.set_max(15.0),
+        8 => {
+            // As many as there are: the new one evicts another.
+            cache.set_max(17.0);
+            drop(cache.set(b"snew", Value::String(b"new"), None, 1.0));
+        }
+        // Replaces many blocks by many others that are on the free list.
+        9 => drop(cache.set(b"s15", Value::String(&long[..1000]), None, 1.0)),
         _ => drop(cache.set(b"s7", Value::Slot(1), None, 1.0)),
     }
 }
@@ -154,6 +161,10 @@ fn filled() -> Store {
             .unwrap();
     }
     cache.set(b"scount", Value::Number(37.0), None, 1.0).unwrap();
+    cache
+        .set(b"sgone", Value::String(&vec![b'g'; 1500]), None, 1.0)
+        .unwrap();
+    cache.del(b"sgone").unwrap();
     drop(cache);
     store
 }
