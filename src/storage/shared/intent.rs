@@ -215,14 +215,9 @@ impl<'a, M: Memory> Change<'a, M> {
     ///
     /// # Errors
     /// There are more words than a record holds, and nothing has changed; or another process writes here without the lock.
-    #[inline(always)]
-    pub(super) fn commit(self) -> Checked<()> {
-        self.record_and_make()
-    }
-
-    /// Once for all that change something, so that its loops are short and stay in the processor's cache.
+    // Not inlined: its loops are short and stay in the processor's cache. By reference: a change is not to be copied.
     #[inline(never)]
-    fn record_and_make(&self) -> Checked<()> {
+    pub(super) fn commit(&self) -> Checked<()> {
         let (record, rest) = (&self.view.header().intent, &self.rest);
         let words = self.words.get(..rest.count as usize).ok_or(Fault::Damage)?;
         // SAFETY: `set` has initialized the first `count` words, and `count` is at most the number of all.
