@@ -27,7 +27,8 @@ const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Bytes below this one are what the segment is, and its lock. No change stores them.
 const FIRST: u64 = 64 + size_of::<LockPlace>() as u64;
 
-/// The sum of numbers, each with its own odd factor: no single number can differ without it.
+/// The check number of a record while it is summed up. Each word, and each number of the rest, counts with a factor of its
+/// own, so that none can differ, or be in the place of another, without the sum.
 #[derive(Clone, Copy)]
 struct Sum {
     sum: u64,
@@ -35,6 +36,7 @@ struct Sum {
 }
 
 impl Sum {
+    #[inline(always)]
     fn new() -> Self {
         Self {
             sum: !FACTOR,
@@ -48,11 +50,14 @@ impl Sum {
         self.factor = self.factor.wrapping_add(FACTOR.wrapping_mul(2));
     }
 
-    /// Adds a word: its address and its value.
+    /// Adds a word: its address and its value, which is made odd.
     #[inline(always)]
     fn add_word(&mut self, address: u64, value: u32) {
-        self.add(address);
-        self.add(u64::from(value));
+        let value = u64::from(value) * 2 + 1;
+        self.sum = self
+            .sum
+            .wrapping_add(address.wrapping_add(self.factor).wrapping_mul(value));
+        self.factor = self.factor.wrapping_add(FACTOR.wrapping_mul(2));
     }
 
     /// The sum of a record's words, with what the record has besides them. Never 0.
@@ -224,12 +229,11 @@ impl<'a, M: Memory> Change<'a, M> {
         let words = unsafe { words.assume_init_ref() };
         let base = self.view.memory.base().addr().get();
         let mut sum = Sum::new();
-        let places = record.addresses.iter().zip(&record.values);
-        for ((address, place), (word, value)) in places.zip(words) {
-            let at = ((&raw const **word).addr() - base) as u64;
-            address.set(at);
-            place.set(*value);
-            sum.add_word(at, *value);
+        for (number, (word, value)) in words.iter().enumerate() {
+            let address = ((&raw const **word).addr() - base) as u64;
+            record.addresses[number].set(address);
+            record.values[number].set(*value);
+            sum.add_word(address, *value);
         }
         record.count.set(rest.count);
         record.ended.set(rest.ended);
