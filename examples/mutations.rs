@@ -20,29 +20,49 @@ fn main() {
 
     type Call<'a> = &'a dyn Fn(&mut Guard<'_>, &[u8], usize);
 
-    let rounds = env::args().nth(1).map_or(301, |rounds| rounds.parse().expect("a number"));
+    let rounds = env::args()
+        .nth(1)
+        .map_or(301, |rounds| rounds.parse().expect("a number"));
     let keys: Vec<Vec<u8>> = (0..KEYS * 4)
         .map(|at| format!("skey:{:06}", at * 7919 % (KEYS * 4)).into_bytes())
         .collect();
     let long = vec![b'v'; 10_000];
     let calls: [(&str, usize, Call<'_>); 8] = [
         ("set, new key, number", CALLS, &|cache, key, at| {
-            cache.set(key, Value::Number(at as f64), None, 0.0).map(drop).expect("memory");
+            cache
+                .set(key, Value::Number(at as f64), None, 0.0)
+                .map(drop)
+                .expect("memory");
         }),
         ("set, new key, 99-byte object", CALLS, &|cache, key, _| {
-            cache.set(key, Value::Json(OBJECT), None, 0.0).map(drop).expect("memory");
+            cache
+                .set(key, Value::Json(OBJECT), None, 0.0)
+                .map(drop)
+                .expect("memory");
         }),
         ("set, replaces, 99-byte object", CALLS, &|cache, key, _| {
-            cache.set(key, Value::Json(OBJECT), None, 0.0).map(drop).expect("memory");
+            cache
+                .set(key, Value::Json(OBJECT), None, 0.0)
+                .map(drop)
+                .expect("memory");
         }),
         ("set, replaces, 10 kB string", CALLS / 10, &|cache, key, _| {
-            cache.set(key, Value::String(&long), None, 0.0).map(drop).expect("memory");
+            cache
+                .set(key, Value::String(&long), None, 0.0)
+                .map(drop)
+                .expect("memory");
         }),
         ("set, evicts, number", CALLS, &|cache, key, at| {
-            cache.set(key, Value::Number(at as f64), None, 0.0).map(drop).expect("memory");
+            cache
+                .set(key, Value::Number(at as f64), None, 0.0)
+                .map(drop)
+                .expect("memory");
         }),
         ("set, evicts, 99-byte object", CALLS, &|cache, key, _| {
-            cache.set(key, Value::Json(OBJECT), None, 0.0).map(drop).expect("memory");
+            cache
+                .set(key, Value::Json(OBJECT), None, 0.0)
+                .map(drop)
+                .expect("memory");
         }),
         ("get of a string", CALLS, &|cache, key, _| {
             cache.get(key, 0.0, |_| Ok(())).map(drop).expect("memory");
@@ -86,7 +106,11 @@ fn main() {
             times.push(started.elapsed().as_nanos() as f64 / count as f64);
         }
         times.sort_by(f64::total_cmp);
-        println!("{name}\t{:.1}\t{:.1}", times[times.len() / 10], times[times.len() / 2]);
+        println!(
+            "{name}\t{:.1}\t{:.1}",
+            times[times.len() / 10],
+            times[times.len() / 2]
+        );
     }
 }
 

@@ -11,7 +11,10 @@ const UPWARD: &[(&str, &[&str])] = &[
         "layout",
         &["head", "view", "intent", "edit", "validate", "rebuild", "segment"],
     ),
-    ("head", &["view", "intent", "edit", "validate", "rebuild", "segment"]),
+    (
+        "head",
+        &["view", "intent", "edit", "validate", "rebuild", "segment"],
+    ),
     ("view", &["intent", "edit", "validate", "rebuild", "segment"]),
     ("validate", &["intent", "edit", "rebuild", "segment"]),
     ("intent", &["edit", "validate", "rebuild", "segment"]),

@@ -241,7 +241,13 @@ impl<M: Memory> Edit<M> {
     /// Frees a row and its blocks. No list leads to the row any more. Where the value is a slot, the row waits on the list
     /// of released rows for the process that owns the slot.
     #[inline(always)]
-    fn discard<'a>(&'a self, change: &mut Change<'a, M>, lists: &mut Lists, at: u32, row: &'a Row) -> Checked<()> {
+    fn discard<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        lists: &mut Lists,
+        at: u32,
+        row: &'a Row,
+    ) -> Checked<()> {
         let state = row.state();
         let (_, blocks) = self.extent(row)?;
         let (what, list) = match state.kind() {
@@ -431,12 +437,19 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Writes key and value into free blocks, of which at most [`DIRECT`] are on the list. Returns the first.
-    fn fill<'a>(&'a self, change: &mut Change<'a, M>, lists: &mut Lists, key: &[u8], value: &[u8]) -> Checked<u32> {
+    fn fill<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        lists: &mut Lists,
+        key: &[u8],
+        value: &[u8],
+    ) -> Checked<u32> {
         let (mut key, mut value) = (key, value);
         let mut first = NONE;
         let mut last: Option<(&Word, bool)> = None;
         // A link on the free list stays as it is until the change is made.
-        let link = |change: &mut Change<'a, M>, (word, is_listed): (&'a Word, bool), to: u32| match is_listed {
+        let link = |change: &mut Change<'a, M>, (word, is_listed): (&'a Word, bool), to: u32| match is_listed
+        {
             true => change.set(word, to),
             false => word.set(to),
         };
@@ -593,7 +606,13 @@ impl<M: Memory> Edit<M> {
 
     /// Puts the blocks of a chain on the free list.
     #[inline(always)]
-    fn free_blocks<'a>(&'a self, change: &mut Change<'a, M>, lists: &mut Lists, first: u32, count: u32) -> Checked<()> {
+    fn free_blocks<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        lists: &mut Lists,
+        first: u32,
+        count: u32,
+    ) -> Checked<()> {
         let mut at = first;
         for number in 1..=count {
             let block = self.block(at)?;
@@ -609,7 +628,11 @@ impl<M: Memory> Edit<M> {
             lists.free_block = first;
             lists.blocks_free = lists.blocks_free.wrapping_add(count);
         }
-        if at == NONE || count == 0 { Ok(()) } else { Err(Fault::Damage) }
+        if at == NONE || count == 0 {
+            Ok(())
+        } else {
+            Err(Fault::Damage)
+        }
     }
 
     /// A row to write, as [`Edit::take_block`].

@@ -141,7 +141,10 @@ impl<M: Memory> View<M> {
             return Err(Fault::Damage);
         }
         let words = words[..count].iter();
-        self.make(&rest, words.map(|(address, value)| Ok((self.word(*address)?, *value))))?;
+        self.make(
+            &rest,
+            words.map(|(address, value)| Ok((self.word(*address)?, *value))),
+        )?;
         Ok(true)
     }
 
@@ -225,8 +228,9 @@ impl<'a, M: Memory> Change<'a, M> {
     pub(super) fn commit(&self) -> Checked<()> {
         let (record, rest) = (&self.view.header().intent, &self.rest);
         let words = self.words.get(..rest.count as usize).ok_or(Fault::Damage)?;
-        // SAFETY: `set` has initialized the first `count` words, and `count` is at most the number of all.
-        let words = unsafe { words.assume_init_ref() };
+        // SAFETY: `set` has initialized the first `count` words, and `count` is at most the number of all. An initialized
+        // word has the layout of the word.
+        let words = unsafe { &*(&raw const *words as *const [(&Word, u32)]) };
         let base = self.view.memory.base().addr().get();
         let mut sum = Sum::new();
         for (number, (word, value)) in words.iter().enumerate() {

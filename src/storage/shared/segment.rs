@@ -386,10 +386,9 @@ impl<M: Memory> Segment<M> {
     fn free_released(&self) {
         if let Some(slots) = &self.slots
             && self.header().released.get() != NONE
+            && self.edit.drain_released(slots).is_err()
         {
-            if self.edit.drain_released(slots).is_err() {
-                self.header().damaged.set(1);
-            }
+            self.header().damaged.set(1);
         }
     }
 

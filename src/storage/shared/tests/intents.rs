@@ -131,7 +131,11 @@ fn a_damaged_record_leads_to_a_rebuild() {
     }
     let mut damaged = 0;
     for call in [
-        Call::Put(b"snew".to_vec(), OwnedValue::String(vec![b'v'; 300].into()), STAMP),
+        Call::Put(
+            b"snew".to_vec(),
+            OwnedValue::String(vec![b'v'; 300].into()),
+            STAMP,
+        ),
         Call::Put(b"snew".to_vec(), OwnedValue::Null, STAMP),
         Call::Remove(b"snew".to_vec()),
     ] {
@@ -186,7 +190,20 @@ fn no_address_of_a_record_leads_out_of_the_segment_or_into_its_lock() {
     let segment = create(tiny());
     let word = |address: u64| segment.edit.word(address).is_ok();
     let len = segment.edit.geometry.len as u64;
-    for address in [0, 8, 64, 124, 129, 130, 131, len - 3, len, len + 4, u64::MAX - 3, u64::MAX] {
+    for address in [
+        0,
+        8,
+        64,
+        124,
+        129,
+        130,
+        131,
+        len - 3,
+        len,
+        len + 4,
+        u64::MAX - 3,
+        u64::MAX,
+    ] {
         assert!(!word(address), "{address}");
     }
     assert!(word(128) && word(len - 4));
@@ -200,7 +217,7 @@ fn killed_in_the_split_of_a_long_chain_no_entry_is_lost() {
     let mut model = Model::default();
     let same = (0..)
         .map(|number| format!("s{number}").into_bytes())
-        .filter(|key| create(geometry).edit.hash(key) % 16 == 0);
+        .filter(|key| create(geometry).edit.hash(key).is_multiple_of(16));
     let put = |key| Call::Put(key, OwnedValue::Null, STAMP);
     let mut keys = same.take(17).map(put);
     for call in keys.by_ref().take(16) {
@@ -247,7 +264,10 @@ fn a_kill_frees_no_slot_twice_and_loses_none() {
     let (mut kept, mut released) = (0, 0);
     for memory in killed {
         let (found, state) = take_over(memory);
-        let of_entries = state.0.iter().filter(|(_, value, _)| matches!(value, OwnedValue::Slot(_)));
+        let of_entries = state
+            .0
+            .iter()
+            .filter(|(_, value, _)| matches!(value, OwnedValue::Slot(_)));
         let waits = found.header().released.get() != NONE;
         assert_eq!(of_entries.count() + usize::from(waits), 2);
         if waits { released += 1 } else { kept += 1 }

@@ -191,7 +191,11 @@ fn killed_before_any_store_of_any_mutation_it_leaves_what_was_before_or_what_com
             // The others are neither refused nor do they see anything half done.
             let cache = store.lock(LONG).unwrap();
             segment(&cache).validate().unwrap();
-            assert_eq!(segment(&cache).recoveries(), (0, 0), "mutation {number}, store {at}");
+            assert_eq!(
+                segment(&cache).recoveries(),
+                (0, 0),
+                "mutation {number}, store {at}"
+            );
             let found = contents(&cache);
             if number == 7 {
                 // Of several entries to evict it evicted some; whoever came next, the rest.
@@ -241,7 +245,7 @@ fn a_kill_in_a_store_of_2_million_entries() {
             }
             let started = Instant::now();
             let mut cache = store.lock(LONG).unwrap();
-            drop(cache.get(b"s77", 1.0, |_| Ok(())).unwrap());
+            assert!(cache.get(b"s77", 1.0, |_| Ok(())).unwrap().is_some());
             drop(cache);
             times.push(started.elapsed());
         }
@@ -252,9 +256,10 @@ fn a_kill_in_a_store_of_2_million_entries() {
     assert_eq!(segment(&cache).recoveries(), (0, 0));
     segment(&cache).recover().unwrap();
     println!(
-        "{} kills: the next call took {:?} in the median, {:?} at most; a whole rebuild takes {:?}",
+        "{} kills: the next call took {:?} in the median, {:?} in 99 of 100, {:?} at most; a whole rebuild takes {:?}",
         times.len(),
         times[times.len() / 2],
+        times[times.len() * 99 / 100],
         times[times.len() - 1],
         started.elapsed()
     );
@@ -379,7 +384,11 @@ fn processes_killed_at_random_lose_no_count_and_leave_no_wrong_value() {
         panic!("{total:?}")
     };
     let (recoveries, dropped) = segment(&cache).recoveries();
-    assert_eq!((recoveries, dropped), (0, 0), "each kill was repaired by its record");
+    assert_eq!(
+        (recoveries, dropped),
+        (0, 0),
+        "each kill was repaired by its record"
+    );
     println!("{started} killed, {acknowledged} counts, {recoveries} rebuilds, {dropped} dropped");
     assert!(
         (acknowledged as f64..=(acknowledged + started) as f64).contains(&total),
