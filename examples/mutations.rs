@@ -85,10 +85,10 @@ fn main() {
         }
         let over = if evicts { keys.len() } else { KEYS };
         if !is_new {
-            for at in 0..over {
+            for (at, key) in keys[..over].iter().enumerate() {
                 match name.starts_with("get") {
-                    true => drop(lock().set(&keys[at], Value::String(b"a string"), None, 0.0)),
-                    false => call(&mut lock(), &keys[at], at),
+                    true => drop(lock().set(key, Value::String(b"a string"), None, 0.0)),
+                    false => call(&mut lock(), key, at),
                 }
             }
         }

@@ -310,7 +310,7 @@ fn stopped_before_any_store_it_recovers_to_before_or_after_the_call() {
         let mut random = Random(seed * 77);
         let mut segment = create(small());
         let mut model = Model::default();
-        for _ in 0..220 {
+        for _ in 0..110 {
             let call = call(&mut random, 24);
             let before = model.clone();
             let snapshots = Arc::new(Mutex::new(Vec::new()));
@@ -346,6 +346,10 @@ fn stopped_before_any_store_it_recovers_to_before_or_after_the_call() {
                 found.end();
                 assert!(!found.begin().unwrap(), "it is whole now");
                 if let Some(twice) = twice {
+                    if random.one_in(30) {
+                        // A rebuild, and not only a change to complete.
+                        attach(twice.clone()).header().damaged.set(1);
+                    }
                     stop_recovery(&twice, &state);
                 }
             }
