@@ -262,8 +262,7 @@ class Channel {
     if (asked) this.#asked.delete(id);
     this.#answered = Math.max(this.#answered, id);
     if (asked && kind === KIND.ERROR && passes(payload[2])) {
-      call?.batch.settle();
-      if (call) call.batch = undefined;
+      call?.batch.release(call);
       asked.askPostponed(call);
       return;
     }
