@@ -49,6 +49,7 @@
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
 //! | [`lock`] | the lock |
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
+//! | `handover` | gives the file of a segment to siblings, over a socket |
 //! | [`memfd`] | memory that other processes can attach |
 //! | `headroom` | whether the machine and its control groups have memory to give |
 //! | `refused` | which refusals of the system pass by themselves |
@@ -60,6 +61,8 @@ pub mod access;
 mod control;
 mod crash_point;
 mod edit;
+#[cfg(target_os = "linux")]
+mod handover;
 mod head;
 #[cfg(target_os = "linux")]
 mod headroom;
