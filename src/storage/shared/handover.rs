@@ -60,6 +60,9 @@ use std::{
 
 use super::{kernel::KernelNamespaces, refused::is_temporary};
 
+/// The beginning of the names of all files and addresses of this package.
+pub(super) const NAME: &str = "lru-cache-for-clusters:";
+
 /// The beginning of every answer. Changes with the answer's form.
 const MAGIC: u64 = u64::from_be_bytes(*b"LRUHAND1");
 
@@ -97,7 +100,7 @@ pub(super) struct Address {
 impl Address {
     /// The address of the memory `name` of a user. `name` has at most 60 bytes.
     pub(super) fn new(user: u32, name: &str) -> io::Result<Self> {
-        let text = format!("{}{user}:{name}", super::memfd::NAME);
+        let text = format!("{NAME}{user}:{name}");
         let socket = SocketAddrUnix::new_abstract_name(text.as_bytes())?;
         Ok(Self { user, socket })
     }

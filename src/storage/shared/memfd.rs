@@ -31,16 +31,13 @@ use std::{
 };
 
 use super::{
-    handover::Handing,
+    handover::{Handing, NAME},
     headroom::Headroom,
     kernel::KernelNamespaces,
     memory::{Memory, OutOfMemory},
     refused::{is_temporary, refused},
 };
 use crate::error::{Code, Error, ErrorClass, Result};
-
-/// The beginning of the names of all files of this package.
-pub(super) const NAME: &str = "lru-cache-for-clusters:";
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 

@@ -31,7 +31,7 @@
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
 //! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `control`, `rings`, `unlocked` < `rebuild` <
-//! [`segment`] < [`access`] < [`siblings`]. `tests/modules.rs` checks this.
+//! [`segment`] < [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`]. `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|

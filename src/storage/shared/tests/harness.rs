@@ -147,7 +147,7 @@ pub const PID_AND_PROC: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-
 /// Options of `unshare` for another time namespace.
 pub const TIME: &[&str] = &["--time", "--boottime", "100000", "--fork", "--kill-child"];
 
-/// Options of `unshare` for another network namespace. `CAP_SYS_PTRACE` of this user namespace stays.
+/// Options of `unshare` for another network namespace.
 pub const NET: &[&str] = &["--net"];
 
 /// A command that runs this test program in other namespaces of the kernel. `None`, and a visible line, where the system
