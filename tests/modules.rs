@@ -21,6 +21,8 @@ const UPWARD: &[(&str, &[&str])] = &[
     ("edit", &["validate", "rebuild", "segment"]),
     ("rebuild", &["segment"]),
     ("segment", &["access", "siblings", "memfd", "lock"]),
+    ("handover", &["memfd", "segment", "access", "siblings"]),
+    ("memfd", &["segment", "access", "siblings"]),
 ];
 
 /// Each module of `wire/` with the modules that it may not name.

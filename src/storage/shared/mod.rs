@@ -32,8 +32,9 @@
 //! - **The new value is whole before the old one goes**, so a process may be killed before any store.
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `intent` < `edit` < `control`, `rings`, `unlocked` < `rebuild` <
-//! [`segment`] < [`access`] < [`siblings`]. `tests/modules.rs` checks this.
+//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `intent` < `edit` < `control`, `rings`,
+//! `unlocked` < `rebuild` < [`segment`] < [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|
@@ -52,6 +53,7 @@
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
 //! | [`lock`] | the lock |
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
+//! | `handover` | gives the file of a segment to siblings, over a socket |
 //! | [`memfd`] | memory that other processes can attach |
 //! | `headroom` | whether the machine and its control groups have memory to give |
 //! | `refused` | which refusals of the system pass by themselves |
@@ -63,6 +65,8 @@ pub mod access;
 mod control;
 mod crash_point;
 mod edit;
+#[cfg(target_os = "linux")]
+mod handover;
 mod head;
 #[cfg(target_os = "linux")]
 mod headroom;
