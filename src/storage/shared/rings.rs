@@ -32,12 +32,25 @@ impl<M: Memory> Edit<M> {
     #[inline]
     pub(super) fn apply_rings(&self) -> Checked<()> {
         let header = self.header();
-        if header.control.uses.acquire() == header.clock.get() as u32 {
+        // A record may be of an earlier time than the clock: its thread took the time before, and wrote the record after the
+        // rings were applied last, or while another thread had the lock.
+        if header.control.uses.acquire() == header.clock.get() as u32 && !self.has_records()? {
             return Ok(());
         }
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
         // moved on, so a use that comes after this moment has a later time.
         self.apply_up_to(self.time_of(header.control.uses.add_one()))
+    }
+
+    /// Whether a record waits in any ring.
+    fn has_records(&self) -> Checked<bool> {
+        for at in 0..self.header().rings_used.get().min(RINGS) {
+            let ring = self.ring_at(at)?;
+            if ring.head.acquire() != ring.tail.get() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn apply_up_to(&self, cut: u64) -> Checked<()> {
