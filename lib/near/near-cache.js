@@ -483,8 +483,10 @@ class NearCache {
       else if (!frozen) values[index] = this.#own(entry);
       else values[index] = entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
     }
-    if (missing.length === 0 && !this.#isOpen(batch)) {
-      this.#uncounted += keys.length;
+    // Of more keys than `found` has room for, nothing is known with which `recheck` could put them in their order.
+    const isTooMuch = missing.length * 3 > this.#found.length;
+    if (isTooMuch || (missing.length === 0 && !this.#isOpen(batch))) {
+      this.#uncounted += keys.length - missing.length;
       this.#giveUp(batch);
     }
     return batch;

@@ -93,9 +93,14 @@ class Views {
   #openNear() {
     const owner = this.#owner;
     const table = this.#table;
+    const { state } = table;
     const call = (run, argument) => {
+      // Near reads make these calls before the outcome of another call has been read.
+      const outcome = state[STATE.OUTCOME];
       const result = run(owner.id, argument);
-      return table.state[STATE.OUTCOME] === KIND.ERROR ? undefined : result;
+      const isWrong = state[STATE.OUTCOME] === KIND.ERROR;
+      state[STATE.OUTCOME] = outcome;
+      return isWrong ? undefined : result;
     };
     const control = call(native.nearControl);
     if (control === undefined) return undefined;

@@ -32,17 +32,23 @@ impl<M: Memory> Edit<M> {
     #[inline]
     pub(super) fn apply_rings(&self) -> Checked<()> {
         // The heads tell, and not the count of uses: a thread adds to the count before it has written the record.
-        let rings = self.header().rings_used.get().min(RINGS);
-        let is_waiting = |at: u32| {
-            self.ring_at(at)
-                .is_ok_and(|ring| ring.head.acquire() != ring.tail.get())
-        };
-        if !(0..rings).any(is_waiting) {
+        if !self.has_records()? {
             return Ok(());
         }
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
         // moved on, so a use that comes after this moment has a later time.
         self.apply_up_to(self.time_of(self.header().control.uses.add_one()))
+    }
+
+    /// Whether a record waits in any ring.
+    fn has_records(&self) -> Checked<bool> {
+        for at in 0..self.header().rings_used.get().min(RINGS) {
+            let ring = self.ring_at(at)?;
+            if ring.head.acquire() != ring.tail.get() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn apply_up_to(&self, cut: u64) -> Checked<()> {
