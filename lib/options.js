@@ -46,6 +46,9 @@ function optionJson(value) {
   }
 }
 
+/** An option's value in a message. */
+const shown = (value) => (typeof value === 'number' ? String(value) : optionJson(value));
+
 /** JSON of the options of a cache that `new LRUCache()` makes. */
 function lruCacheOptions(options) {
   warnOfUnknown(options, LRU_CACHE_OPTIONS);
@@ -169,10 +172,10 @@ function readOptions(given) {
       `serialization must be 'json' or 'advanced', got ${optionJson(read.serialization)}`,
     );
   } else if (typeof read.freeze !== 'boolean') {
-    read.error = invalid(`freeze must be true or false, got ${optionJson(read.freeze)}`);
+    read.error = invalid(`freeze must be true or false, got ${shown(read.freeze)}`);
   } else if (!isNear(read.near)) {
     read.error = invalid(
-      `near must be a number of bytes from 0 on, or false, got ${optionJson(read.near)}`,
+      `near must be a number of bytes from 0 on, or false, got ${shown(read.near)}`,
     );
   } else {
     for (const name of ['parse', 'stringify']) {

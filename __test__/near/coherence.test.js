@@ -1,0 +1,136 @@
+'use strict';
+
+// What near reads promise across processes: a read that begins after a write was acknowledged, in whatever process, gives
+// nothing that this write replaced; no value is a mixture of two; two values that were written together are read
+// together. `actor.js` says how that is known. STRESS=1: 10 million reads and 1 million writes, 300 kills, 300 stops.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { setTimeout: sleep } = require('node:timers/promises');
+const Cache = require('../..');
+const { Actor, BYTES } = require('./actor');
+const { STRESS, describeShared, processes, startWorker, unique } = require('../helpers');
+
+const READS = STRESS ? 10_000_000 : 120_000;
+const WRITES = READS / 10;
+const KILLS = STRESS ? 300 : 6;
+const STOPS = STRESS ? 300 : 6;
+
+/** In a worker: opens an actor. */
+async function open({ Cache: Class, state, require: load }, module, given) {
+  state.actor = await load(module).Actor.open(Class, given);
+  return state.actor.transport;
+}
+
+const run = ({ state }, goal) => state.actor.run(goal);
+
+const finish = ({ state }) => void (state.actor.over = true);
+
+describeShared('reads by three workers and the primary, which all write', () => {
+  const { worker: start } = processes();
+  const file = path.join(os.tmpdir(), `coherence-${process.pid}`);
+  let namespace;
+  let primary;
+
+  beforeEach(async () => {
+    fs.writeFileSync(file, Buffer.alloc(BYTES));
+    namespace = unique('coherence');
+    primary = await Actor.open(Cache, { file, namespace, writer: 0 });
+  });
+  afterEach(() => fs.rmSync(file, { force: true }));
+
+  async function started(writer, begin = start) {
+    const worker = await begin({ transport: 'shared-memory' });
+    const kind = await worker.run(open, require.resolve('./actor'), { file, namespace, writer });
+    assert.equal(kind, 'shared-memory');
+    return worker;
+  }
+
+  function summary(title, parts, since) {
+    const total = {};
+    for (const part of parts) {
+      for (const [name, count] of Object.entries(part)) {
+        if (typeof count === 'number') total[name] = (total[name] ?? 0) + count;
+      }
+    }
+    total.seconds = Number(((performance.now() - since) / 1000).toFixed(1));
+    total.violations = parts.reduce((sum, { violations }) => sum + violations.length, 0);
+    if (STRESS) console.log(title, total);
+    return total;
+  }
+
+  function assertNone(parts) {
+    assert.deepEqual(
+      parts.flatMap(({ violations }) => violations),
+      [],
+    );
+  }
+
+  it(`none gives an older value, none a mixture: ${READS} reads, ${WRITES} writes`, async () => {
+    const workers = await Promise.all([1, 2, 3].map((writer) => started(writer)));
+    const goal = { reads: READS / 4, writes: WRITES / 4 };
+    const since = performance.now();
+    const parts = await Promise.all([
+      primary.run(goal),
+      ...workers.map((worker) => worker.run(run, goal)),
+    ]);
+    const total = summary('all live', parts, since);
+    assertNone(parts);
+    assert.equal(total.timedOut, 0);
+    assert.ok(total.reads >= READS && total.writes >= WRITES);
+    // Nor is it so because nothing was found.
+    assert.ok(total.hits > total.reads / 4, `${total.hits} hits of ${total.reads}`);
+    assert.ok(total.near > total.reads / 20, `${total.near} near hits of ${total.reads}`);
+    await Promise.all(workers.map((worker) => worker.kill()));
+  }).timeout(STRESS ? 1_800_000 : 60_000);
+
+  const forever = { reads: Infinity, writes: Infinity };
+
+  it(`the same where workers are killed at random, ${KILLS} times`, async () => {
+    const kept = await started(1);
+    const since = performance.now();
+    const running = [primary.run(forever), kept.run(run, forever)];
+    let killed = 0;
+    let begun = 0;
+    const victims = async (writer) => {
+      while (begun < KILLS) {
+        begun += 1;
+        const worker = await started(writer, startWorker);
+        worker.run(run, forever).catch(() => {});
+        await sleep(Math.random() * 60);
+        await worker.kill();
+        killed += 1;
+      }
+    };
+    await Promise.all([victims(2), victims(3)]);
+    primary.over = true;
+    await kept.run(finish);
+    const parts = await Promise.all(running);
+    const total = summary(`${killed} killed`, parts, since);
+    assertNone(parts);
+    assert.equal(total.timedOut, 0, 'a repair took longer than a call waits');
+    await kept.kill();
+  }).timeout(STRESS ? 1_800_000 : 60_000);
+
+  it(`the same where a worker is stopped at random, ${STOPS} times`, async () => {
+    const workers = await Promise.all([1, 2, 3].map((writer) => started(writer)));
+    const since = performance.now();
+    const running = [primary.run(forever), ...workers.map((worker) => worker.run(run, forever))];
+    for (let stops = 0; stops < STOPS; stops += 1) {
+      const { child } = workers[stops % 3];
+      child.kill('SIGSTOP');
+      await sleep(20);
+      child.kill('SIGCONT');
+      await sleep(Math.random() * 20);
+    }
+    primary.over = true;
+    for (const worker of workers) await worker.run(finish);
+    const parts = await Promise.all(running);
+    const total = summary(`${STOPS} stops`, parts, since);
+    assertNone(parts);
+    assert.equal(total.timedOut, 0, 'no stop is as long as a call waits');
+    await Promise.all(workers.map((worker) => worker.kill()));
+  }).timeout(STRESS ? 1_800_000 : 60_000);
+});
