@@ -13,6 +13,7 @@ use super::{
     layout::{ALIGN, Block, Geometry, Header, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
     rebuild::{Rebuild, Recovered},
+    unlocked::Recorded,
     view::{BUCKETS, Checked, Ended, View},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub struct Segment<M: Memory> {
     limits: Cell<Limits>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
+    /// Uses that a full ring has not taken.
+    dropped: Cell<u32>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
 }
@@ -157,6 +160,7 @@ impl<M: Memory> Segment<M> {
             head,
             limits: Cell::default(),
             seen: Cell::default(),
+            dropped: Cell::default(),
             ring: OnceCell::new(),
         }
     }
@@ -476,8 +480,19 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn record_use(&self, seen: &Seen) -> bool {
-        let recorded = self.ring.get().map(|(ring, _)| self.edit.record_use(*ring, seen));
-        matches!(recorded, Some(Ok(true)))
+        let Some((ring, _)) = self.ring.get() else {
+            return false;
+        };
+        match self.edit.record_use(*ring, seen) {
+            Ok(Recorded::HalfFull) => true,
+            // Now and then: whoever has the lock may have it for long.
+            Ok(Recorded::Dropped) => {
+                let dropped = self.dropped.get().wrapping_add(1);
+                self.dropped.set(dropped);
+                dropped % 64 == 1
+            }
+            _ => false,
+        }
     }
 
     fn begin_steps(&mut self) {
