@@ -30,22 +30,21 @@ const finish = ({ state }) => void (state.actor.over = true);
 
 describeShared('reads by three workers and the primary, which all write', () => {
   const { worker: start } = processes();
-  const file = path.join(os.tmpdir(), `coherence-${process.pid}`);
-  let namespace;
-  let primary;
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'coherence-'));
+  after(() => fs.rmSync(directory, { recursive: true }));
 
-  beforeEach(async () => {
+  /** A namespace, its file and its writers: the primary, and workers that `worker` starts. */
+  async function stage() {
+    const namespace = unique('coherence');
+    const file = path.join(directory, namespace);
     fs.writeFileSync(file, Buffer.alloc(BYTES));
-    namespace = unique('coherence');
-    primary = await Actor.open(Cache, { file, namespace, writer: 0 });
-  });
-  afterEach(() => fs.rmSync(file, { force: true }));
-
-  async function started(writer, begin = start) {
-    const worker = await begin({ transport: 'shared-memory' });
-    const kind = await worker.run(open, require.resolve('./actor'), { file, namespace, writer });
-    assert.equal(kind, 'shared-memory');
-    return worker;
+    const worker = async (writer, begin = start) => {
+      const agent = await begin({ transport: 'shared-memory' });
+      const kind = await agent.run(open, require.resolve('./actor'), { file, namespace, writer });
+      assert.equal(kind, 'shared-memory');
+      return agent;
+    };
+    return { primary: await Actor.open(Cache, { file, namespace, writer: 0 }), worker };
   }
 
   function summary(title, parts, since) {
@@ -69,7 +68,8 @@ describeShared('reads by three workers and the primary, which all write', () => 
   }
 
   it(`none gives an older value, none a mixture: ${READS} reads, ${WRITES} writes`, async () => {
-    const workers = await Promise.all([1, 2, 3].map((writer) => started(writer)));
+    const { primary, worker: begin } = await stage();
+    const workers = await Promise.all([1, 2, 3].map((writer) => begin(writer)));
     const goal = { reads: READS / 4, writes: WRITES / 4 };
     const since = performance.now();
     const parts = await Promise.all([
@@ -88,7 +88,8 @@ describeShared('reads by three workers and the primary, which all write', () => 
   const forever = { reads: Infinity, writes: Infinity };
 
   it(`the same where workers are killed at random, ${KILLS} times`, async () => {
-    const kept = await started(1);
+    const { primary, worker: begin } = await stage();
+    const kept = await begin(1);
     const since = performance.now();
     const running = [primary.run(forever), kept.run(run, forever)];
     let killed = 0;
@@ -96,15 +97,18 @@ describeShared('reads by three workers and the primary, which all write', () => 
     const victims = async (writer) => {
       while (begun < KILLS) {
         begun += 1;
-        const worker = await started(writer, startWorker);
+        const worker = await begin(writer, startWorker);
         worker.run(run, forever).catch(() => {});
         await sleep(Math.random() * 60);
         await worker.kill();
         killed += 1;
       }
     };
-    await Promise.all([victims(2), victims(3)]);
-    primary.over = true;
+    // Whether it fails or not, nobody goes on.
+    await Promise.all([victims(2), victims(3)]).finally(() => {
+      begun = KILLS;
+      primary.over = true;
+    });
     await kept.run(finish);
     const parts = await Promise.all(running);
     const total = summary(`${killed} killed`, parts, since);
@@ -114,7 +118,8 @@ describeShared('reads by three workers and the primary, which all write', () => 
   }).timeout(STRESS ? 1_800_000 : 60_000);
 
   it(`the same where a worker is stopped at random, ${STOPS} times`, async () => {
-    const workers = await Promise.all([1, 2, 3].map((writer) => started(writer)));
+    const { primary, worker: begin } = await stage();
+    const workers = await Promise.all([1, 2, 3].map((writer) => begin(writer)));
     const since = performance.now();
     const running = [primary.run(forever), ...workers.map((worker) => worker.run(run, forever))];
     for (let stops = 0; stops < STOPS; stops += 1) {
