@@ -403,9 +403,10 @@ class NearCache {
     return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
   }
 
-  /** Whether something is remembered of a key. */
-  knows(key) {
-    return this.#entries.has(key);
+  /** Whether a key was found here since it was last remembered: then what a write leaves is worth remembering, too. */
+  isHot(key) {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && entry.used;
   }
 
   /** Forgets a key, whose entry this process has removed. */
