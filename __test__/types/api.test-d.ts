@@ -37,6 +37,8 @@ exact<{
   parse?: ((stored: any) => any) | undefined;
   stringify?: ((value: any) => any) | undefined;
   serialization?: 'json' | 'advanced' | undefined;
+  near?: number | boolean | undefined;
+  freeze?: boolean | undefined;
 }>()({} as Members<Options>);
 // undefined leaves an option as it is, also under exactOptionalPropertyTypes
 new Cache<User>({} as Record<keyof Options, undefined>);
