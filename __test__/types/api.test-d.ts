@@ -37,12 +37,20 @@ exact<{
   parse?: ((stored: any) => any) | undefined;
   stringify?: ((value: any) => any) | undefined;
   serialization?: 'json' | 'advanced' | undefined;
+  near?: number | boolean | undefined;
+  freeze?: boolean | undefined;
 }>()({} as Members<Options>);
 // undefined leaves an option as it is, also under exactOptionalPropertyTypes
 new Cache<User>({} as Record<keyof Options, undefined>);
 new Cache<User>();
 new Cache<User>({});
 new Cache<User>({ parse: JSON.parse, stringify: JSON.stringify });
+new Cache<User>({ near: 64 * 1024 * 1024, freeze: true });
+new Cache<User>({ near: false });
+// @ts-expect-error
+new Cache<User>({ near: '8' });
+// @ts-expect-error
+new Cache<User>({ freeze: 1 });
 // @ts-expect-error
 new Cache<User>({ maxage: 50 });
 // @ts-expect-error
