@@ -262,7 +262,8 @@ class Channel {
     if (asked) this.#asked.delete(id);
     this.#answered = Math.max(this.#answered, id);
     if (asked && kind === KIND.ERROR && passes(payload[2])) {
-      call?.batch.settle();
+      // A batch counts those of its calls that somebody waits for.
+      if (call?.isAwaited) call.batch.settle();
       if (call) call.batch = undefined;
       asked.askPostponed(call);
       return;
