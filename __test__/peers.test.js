@@ -460,23 +460,41 @@ linux('without a primary, what goes wrong', () => {
     assert.ok(time > 200 && time < 20_000, `took ${time} ms`);
   }
 
-  it('a worker that changed its user cannot be found, and says so', async function () {
+  it('workers that changed their user share, with those of that user', async function () {
     if (process.getuid() !== 0) this.skip();
     const primary = await start();
-    const [worker, other] = await forkMany(primary, 2);
+    const [first, second, other] = await forkMany(primary, 3);
     const namespace = unique('peers');
-    await worker.run(({ Cache }) => {
-      void Cache;
+    const changed = [first, second];
+    for (const worker of changed)
+      await worker.run(({ Cache }) => {
+        void Cache;
+        process.setgid(65534);
+        process.setuid(65534);
+      });
+    const caches = await Promise.all(changed.map((worker) => worker.open({ namespace })));
+    const counts = await Promise.all(caches.map((cache) => cache.incr('n')));
+    assert.deepEqual(counts.sort(), [1, 2]);
+    for (const cache of caches)
+      assert.deepEqual(await cache.transport(), { kind: 'shared-memory' });
+    const apart = await other.open({ namespace });
+    assert.equal(await apart.incr('n'), 1);
+  });
+
+  it('workers that change their user when they have the store share it with later ones', async function () {
+    if (process.getuid() !== 0) this.skip();
+    const primary = await start();
+    const [first, second] = await forkMany(primary, 2);
+    const namespace = unique('peers');
+    const cache = await first.open({ namespace });
+    assert.equal(await cache.incr('n'), 1);
+    await first.run(() => {
       process.setgid(65534);
       process.setuid(65534);
     });
-    const got = await worker.run(outcome, namespace);
-    assert.equal(got.kind, 'ipc');
-    assert.match(got.reason, /cannot look for the shared store: other processes may not look into/);
-    endsInTime(got);
-    // The others are better off.
-    const cache = await other.open({ namespace });
-    assert.equal(await cache.incr('n'), 1);
+    const later = await second.open({ namespace });
+    assert.equal(await later.incr('n'), 2);
+    assert.equal(await cache.incr('n'), 3);
   });
 
   for (const left of [0, 1, 2, 3]) {
@@ -532,49 +550,55 @@ linux('without a primary, what goes wrong', () => {
     });
   }
 
-  it('an address that somebody else has for good: calls end in time, until it is free', async function () {
-    const primary = await start();
-    const namespace = unique('peers');
-    const first = await fork(primary);
-    await first.open({ namespace });
-    const [name] = memoryOf(first.pid);
-    await first.kill();
-    // Only perl, of what is everywhere, binds such an address.
-    const address = name.replace(':', `:${process.getuid()}:`);
-    const script = `$| = 1; socket(S, 1, 2, 0) && bind(S, pack('Sa*', 1, "\\0$ARGV[0]")) && print 'bound'; <STDIN>`;
-    const somebody = spawn('perl', ['-e', script, address], {
-      stdio: ['pipe', 'pipe', 'inherit'],
+  const SOMEBODY = [
+    ['is bound to', 'another process looks for the shared store'],
+    ['listens at', 'the processes that have it do not answer'],
+  ];
+  for (const [does, reason] of SOMEBODY)
+    it(`an address that somebody else ${does} for good: calls end in time, until it is free`, async function () {
+      const primary = await start();
+      const namespace = unique('peers');
+      const first = await fork(primary);
+      await first.open({ namespace });
+      const [name] = memoryOf(first.pid);
+      await first.kill();
+      // Only perl, of what is everywhere, binds such an address.
+      const address = name.replace(':', `:${process.getuid()}:`);
+      const listen = does === 'listens at' ? '&& listen(S, 9)' : '';
+      const script = `$| = 1; socket(S, 1, 5, 0) && bind(S, pack('Sa*', 1, "\\0$ARGV[0]")) ${listen} && print 'bound'; <STDIN>`;
+      const somebody = spawn('perl', ['-e', script, address], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      after(() => somebody.kill('SIGKILL'));
+      const [said] = await Promise.race([
+        once(somebody.stdout, 'data'),
+        once(somebody, 'error').then(() => [undefined]),
+      ]);
+      if (said === undefined) this.skip();
+      assert.equal(String(said), 'bound');
+
+      const worker = await fork(primary);
+      const got = await worker.run(outcome, namespace);
+      assert.equal(got.kind, 'ipc');
+      assert.ok(got.reason.includes(reason), got.reason);
+      endsInTime(got);
+      const cache = await worker.open({ namespace: `${namespace} another` });
+      assert.equal(await cache.incr('n'), 1, 'it is about one namespace only');
+
+      // A worker that leaves its cluster does not wait for it for ever.
+      const leaving = await fork(primary);
+      await leaving.run(outcome, namespace);
+      const code = primary.run(async ({ state }, at) => {
+        state.workers[at].worker.disconnect();
+        return (await state.workers[at].ended).code;
+      }, leaving.at);
+      assert.equal(await code, 0);
+
+      somebody.kill('SIGKILL');
+      const later = await worker.open({ namespace, failsafe: 'reject' });
+      assert.equal(await later.incr('n'), 1);
+      assert.deepEqual(await later.transport(), { kind: 'shared-memory' });
     });
-    after(() => somebody.kill('SIGKILL'));
-    const [said] = await Promise.race([
-      once(somebody.stdout, 'data'),
-      once(somebody, 'error').then(() => [undefined]),
-    ]);
-    if (said === undefined) this.skip();
-    assert.equal(String(said), 'bound');
-
-    const worker = await fork(primary);
-    const got = await worker.run(outcome, namespace);
-    assert.equal(got.kind, 'ipc');
-    assert.match(got.reason, /another process looks for the shared store/);
-    endsInTime(got);
-    const cache = await worker.open({ namespace: `${namespace} another` });
-    assert.equal(await cache.incr('n'), 1, 'it is about one namespace only');
-
-    // A worker that leaves its cluster does not wait for it for ever.
-    const leaving = await fork(primary);
-    await leaving.run(outcome, namespace);
-    const code = primary.run(async ({ state }, at) => {
-      state.workers[at].worker.disconnect();
-      return (await state.workers[at].ended).code;
-    }, leaving.at);
-    assert.equal(await code, 0);
-
-    somebody.kill('SIGKILL');
-    const later = await worker.open({ namespace, failsafe: 'reject' });
-    assert.equal(await later.incr('n'), 1);
-    assert.deepEqual(await later.transport(), { kind: 'shared-memory' });
-  });
 
   it('a stopped worker that has the lock: calls of others end in time, newcomers too, and go on after', async () => {
     const primary = await start();
@@ -863,7 +887,8 @@ linux('under PM2', function () {
     assert.equal(isInUse([memoryOf(kept)[0]]), true);
     await one.pm2('kill');
     killAll();
-    assert.equal(isInUse(names), false);
+    // A process that was killed may have its files a moment longer than its environment.
+    await until(() => !isInUse(names));
     const left = fs.readdirSync('/dev/shm').filter((file) => file.includes('lru-cache'));
     assert.deepEqual(left, []);
   });

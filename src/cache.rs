@@ -459,7 +459,15 @@ fn remembered(Seen { row, version, stamp }: Seen, cache_max_age: f64) -> Remembe
 fn fresh_until(stamp: Stamp, cache_max_age: f64) -> f64 {
     match age_of(stamp, cache_max_age) {
         0.0 => f64::INFINITY,
-        max_age => stamp.set_at + max_age,
+        max_age => {
+            let until = stamp.set_at + max_age;
+            // The sum may be rounded up. Clocks have whole milliseconds.
+            if until - stamp.set_at > max_age {
+                until.floor() - 1.0
+            } else {
+                until
+            }
+        }
     }
 }
 

@@ -39,11 +39,7 @@ impl Siblings {
         }
         // The system reuses process ids. With the start time, the identity names one parent only.
         let identity = format!("{:?} {}", siblings::start_time(self.parent)?, self.identity);
-        siblings::open(&identity, namespace, self.parent)?
-            .map(Store::shared)
-            .ok_or_else(|| {
-                Error::busy().with_message("another process looks for the shared store; try again")
-            })
+        siblings::open(&identity, namespace, self.parent).map(Store::shared)
     }
 
     #[cfg(not(target_os = "linux"))]

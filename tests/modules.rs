@@ -9,14 +9,20 @@ use std::{
 const UPWARD: &[(&str, &[&str])] = &[
     (
         "layout",
-        &["head", "view", "edit", "validate", "rebuild", "segment"],
+        &["head", "view", "intent", "edit", "validate", "rebuild", "segment"],
     ),
-    ("head", &["view", "edit", "validate", "rebuild", "segment"]),
-    ("view", &["edit", "validate", "rebuild", "segment"]),
-    ("validate", &["edit", "rebuild", "segment"]),
+    (
+        "head",
+        &["view", "intent", "edit", "validate", "rebuild", "segment"],
+    ),
+    ("view", &["intent", "edit", "validate", "rebuild", "segment"]),
+    ("validate", &["intent", "edit", "rebuild", "segment"]),
+    ("intent", &["edit", "validate", "rebuild", "segment"]),
     ("edit", &["validate", "rebuild", "segment"]),
     ("rebuild", &["segment"]),
     ("segment", &["access", "siblings", "memfd", "lock"]),
+    ("handover", &["memfd", "segment", "access", "siblings"]),
+    ("memfd", &["segment", "access", "siblings"]),
 ];
 
 /// Each module of `wire/` with the modules that it may not name.

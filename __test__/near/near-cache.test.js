@@ -322,6 +322,15 @@ describe('near reads of many keys', () => {
     assert.deepEqual(one.near.getMany(keys).missing, []);
   });
 
+  it('are all left to one native call where more are missing than it can name', () => {
+    const one = setupMany(['a', 'c']);
+    const many = ['a', ...Array.from({ length: 129 }, (_, index) => `missing ${index}`), 'c'];
+    const batch = one.near.getMany(many);
+    assert.equal(batch.missing.length, many.length);
+    assert.equal(one.near.recheck(batch), true);
+    assert.equal(one.near.hits, 0);
+  });
+
   const changes = {
     'a value was changed': ({ store }) => store.set('a', 'another'),
     'a value was removed': ({ store }) => store.delete('c'),

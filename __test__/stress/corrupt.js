@@ -60,6 +60,8 @@ function regions(handle) {
   const rest = [
     [0, 64],
     [128, 320],
+    // The record of a change.
+    [512, 1088],
   ];
   return { entries: used, header: rest, lock: [lock], all: [...used, ...used, ...rest, lock] };
 }

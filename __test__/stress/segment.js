@@ -62,7 +62,8 @@ function header(segment) {
 function ticketOf(segment) {
   const nonce = [48, 56].map((at) => header(segment).readBigUInt64LE(at));
   const hex = nonce.map((half) => half.toString(16).padStart(16, '0')).join('');
-  return `${segment.pid}:${segment.fd}:${hex}`;
+  const namespaces = [152, 160].map((at) => header(segment).readBigUInt64LE(at));
+  return `${segment.pid}:${segment.fd}:${namespaces.join(':')}:${hex}`;
 }
 
 /** How often a segment was rebuilt, and how many rows were dropped then. */

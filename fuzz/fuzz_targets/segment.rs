@@ -95,7 +95,7 @@ fn place(region: u8, at: u16) -> usize {
     const REGION: usize = 64 * 1024;
     let at = usize::from(at);
     match region % 4 {
-        0 => 128 + at % 192,
+        0 => 128 + at % 768,
         1 => REGION + at % 1024,
         2 => 2 * REGION + at % 4096,
         _ => 3 * REGION + at % 8192,

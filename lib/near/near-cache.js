@@ -403,9 +403,10 @@ class NearCache {
     return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
   }
 
-  /** Whether something is remembered of a key. */
-  knows(key) {
-    return this.#entries.has(key);
+  /** Whether a key was found here since it was last remembered: then what a write leaves is worth remembering, too. */
+  isHot(key) {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && entry.used;
   }
 
   /** Forgets a key, whose entry this process has removed. */
@@ -483,8 +484,10 @@ class NearCache {
       else if (!frozen) values[index] = this.#own(entry);
       else values[index] = entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
     }
-    if (missing.length === 0 && !this.#isOpen(batch)) {
-      this.#uncounted += keys.length;
+    // Of more keys than `found` has room for, nothing is known with which `recheck` could put them in their order.
+    const isTooMuch = missing.length * 3 > this.#found.length;
+    if (isTooMuch || (missing.length === 0 && !this.#isOpen(batch))) {
+      this.#uncounted += keys.length - missing.length;
       this.#giveUp(batch);
     }
     return batch;

@@ -226,7 +226,7 @@ class LRUCache {
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const run = isReference(value) ? keep : set;
     const near = this.#near.cache;
-    const begun = near?.knows(key) ? near.begin() : undefined;
+    const begun = near?.isHot(key) ? near.begin() : undefined;
     const result = run(this.#cache, key, value, maxAge, now());
     const kind = state[OUTCOME];
     if (kind === KIND.SLOT) {
@@ -244,7 +244,7 @@ class LRUCache {
     // What JSON has no form for is null, as in an array.
     const [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
     const near = this.#near.cache;
-    const begun = near?.knows(key) ? near.begin() : undefined;
+    const begun = near?.isHot(key) ? near.begin() : undefined;
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
     const isStored = this.#table.state[OUTCOME] !== KIND.MISS;
     if (begun !== undefined && this.#table.state[OUTCOME] === KIND.PLAIN) {

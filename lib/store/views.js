@@ -11,6 +11,12 @@ const { NearCache } = require('../near/near-cache');
 const { openCache } = require('./lru-cache');
 const { STATE } = require('./value-table');
 
+// Kept, because test suites replace the globals by timers that stand still.
+const { setTimeout } = globalThis;
+
+/** Milliseconds after which near reads are begun once more. */
+const RETRY = 16;
+
 /** Bits that say how a cache reads. */
 const FROZEN = 1;
 const NEAR = 2;
@@ -91,17 +97,30 @@ class Views {
 
   /** `undefined` where the memory cannot be had. */
   #openNear() {
+    let hasFailed = false;
     const owner = this.#owner;
     const table = this.#table;
+    const { state } = table;
     const call = (run, argument) => {
+      // Near reads make these calls before the outcome of another call has been read.
+      const outcome = state[STATE.OUTCOME];
       const result = run(owner.id, argument);
-      return table.state[STATE.OUTCOME] === KIND.ERROR ? undefined : result;
+      const isWrong = state[STATE.OUTCOME] === KIND.ERROR;
+      state[STATE.OUTCOME] = outcome;
+      hasFailed ||= isWrong;
+      return isWrong ? undefined : result;
     };
     const control = call(native.nearControl);
+    const ring = call(native.nearRing);
+    if (hasFailed) {
+      // Another process has the lock at this moment.
+      setTimeout(() => this.renewNear(), RETRY).unref();
+      return undefined;
+    }
     if (control === undefined) return undefined;
     const port = {
       control: new Int32Array(control),
-      ring: call(native.nearRing),
+      ring,
       versions(piece) {
         const versions = call(native.nearVersions, piece);
         return versions && new Float64Array(versions);

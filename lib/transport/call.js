@@ -56,6 +56,13 @@ class Batch extends CallGroup {
     this.last = first + calls.length - 1;
   }
 
+  /** A call of this batch is sent again with another: it is no call of this one any more. */
+  release(call) {
+    call.batch = undefined;
+    // Only calls that somebody waits for are counted.
+    if (call.isAwaited) this.settle();
+  }
+
   /** The call with this id, if it waits: each is answered once. */
   take(id) {
     const call = this.calls[id - this.first];

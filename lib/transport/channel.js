@@ -262,9 +262,7 @@ class Channel {
     if (asked) this.#asked.delete(id);
     this.#answered = Math.max(this.#answered, id);
     if (asked && kind === KIND.ERROR && passes(payload[2])) {
-      // A batch counts those of its calls that somebody waits for.
-      if (call?.isAwaited) call.batch.settle();
-      if (call) call.batch = undefined;
+      call?.batch.release(call);
       asked.askPostponed(call);
       return;
     }

@@ -36,7 +36,7 @@ unsafe impl Plain for Control {}
 // SAFETY: as above.
 unsafe impl Plain for Ring {}
 // SAFETY: as above.
-unsafe impl Plain for [Float; VERSIONS_PER_PIECE as usize] {}
+unsafe impl Plain for [Float; ROWS as usize] {}
 
 impl<T: Plain> Zeroed<T> {
     /// Fresh memory. The system gives pages only where they are written.
@@ -78,8 +78,26 @@ impl<T> Drop for Zeroed<T> {
     }
 }
 
-/// Versions of a million rows.
-pub type Piece = Zeroed<[Float; VERSIONS_PER_PIECE as usize]>;
+/// Rows of a piece. JavaScript has room for more in each: V8 counts the whole length of a buffer as memory in use, and a
+/// process may have many namespaces.
+const ROWS: u32 = 4096;
+
+/// The most pieces: JavaScript has 31 bits for the number of a row.
+const PIECES: u32 = (1 << 31) / VERSIONS_PER_PIECE;
+
+/// Versions of some rows.
+pub type Piece = Zeroed<[Float; ROWS as usize]>;
+
+/// The number of the row at an index of `Versions::rows`, and back: the piece, and the place there. Row 0 is none.
+fn row_at(index: usize) -> Option<u32> {
+    let at = u32::try_from(index).ok()?.checked_add(1)?;
+    (at / ROWS < PIECES).then(|| at / ROWS * VERSIONS_PER_PIECE + at % ROWS)
+}
+
+fn index_of(row: u32) -> usize {
+    let at = row / VERSIONS_PER_PIECE * ROWS + row % VERSIONS_PER_PIECE;
+    (at as usize).wrapping_sub(1)
+}
 
 /// The entry of a row.
 #[derive(Debug)]
@@ -124,19 +142,19 @@ impl Versions {
         self.ring.clone()
     }
 
-    /// Versions of a million rows, for JavaScript; `None` beyond the rows there are.
+    /// Versions of the rows of a piece, for JavaScript; `None` beyond the rows there are.
     pub fn piece(&self, piece: u32) -> Option<Arc<Piece>> {
         self.pieces.get(piece as usize).cloned()
     }
 
     fn version(&self, row: u32) -> Option<&Float> {
         let piece = self.pieces.get((row / VERSIONS_PER_PIECE) as usize)?;
-        Some(&piece.get()[(row % VERSIONS_PER_PIECE) as usize])
+        piece.get().get((row % VERSIONS_PER_PIECE) as usize)
     }
 
     /// The row of an entry that has none yet; `None`: there are too many.
     pub fn add(&mut self, key: &[u8]) -> Option<u32> {
-        let row = u32::try_from(self.rows.vacant_key() + 1).ok()?;
+        let row = row_at(self.rows.vacant_key())?;
         while self.pieces.len() <= (row / VERSIONS_PER_PIECE) as usize {
             self.pieces.push(Arc::new(Piece::new()));
         }
@@ -165,14 +183,14 @@ impl Versions {
     pub fn remove(&mut self, row: u32) {
         if let Some(version) = self.version(row) {
             version.set(0.0);
-            self.rows.try_remove(row as usize - 1);
+            self.rows.try_remove(index_of(row));
         }
     }
 
     /// Ends every version.
     pub fn clear(&mut self) {
         for (at, _) in &self.rows {
-            if let Some(version) = self.version(at as u32 + 1) {
+            if let Some(version) = row_at(at).and_then(|row| self.version(row)) {
                 version.set(0.0);
             }
         }
@@ -206,11 +224,11 @@ impl Versions {
             if version != self.of(at) {
                 continue;
             }
-            if let Some(row) = self.rows.get_mut((at as usize).wrapping_sub(1))
+            if let Some(row) = self.rows.get_mut(index_of(at))
                 && row.round != self.rounds
             {
                 row.round = self.rounds;
-                used.push(at as usize - 1);
+                used.push(index_of(at));
             }
         }
         let rows = &self.rows;

@@ -4,15 +4,16 @@
 //! A process that has read an entry may keep a copy with the row's version. One load that finds this version in the
 //! column of versions is a read of the entry: the version ends before the change of an entry is visible to anybody, and
 //! versions never come again. Rules:
-//! - **Commit first.** A row becomes an entry (its state word), then the version of the old entry ends, then the index
-//!   leads to the new one, and last of all its version begins. So nobody can read the new entry and be told the old one
-//!   afterwards.
+//! - **Commit first.** The record of a change is committed, then the version of the old entry ends, then the index leads to
+//!   the new one, and last of all its version begins (see `intent.rs`). So nobody can read the new entry and be told the
+//!   old one afterwards.
 //! - **The gate** is odd while several changes that count as one are under way (`mSet`, a `set` that evicts, a function of
 //!   the application): between them, a version that is still there proves nothing.
 //! - **The epoch** is odd while the ages change or everything goes, and has a new value after that. A reader loads the
 //!   epoch before the value that it keeps.
 //! - Gate and epoch become even again when the next owner of the lock gives it back, so a killed process leaves none odd.
-//!   After damage that is not mended they stay odd.
+//!   After damage that is not mended they stay odd. Whoever takes the lock and finds one odd knows that the last owner did
+//!   not come to an end.
 
 use std::sync::atomic::{Ordering::Release, fence};
 
@@ -35,12 +36,17 @@ impl<M: Memory> Edit<M> {
 
     /// From here to [`Edit::settle`] no copy counts that was kept before; nor does any after that.
     pub(super) fn begin_epoch(&self) {
-        self.dirty();
         let epoch = &self.header().control.epoch;
         if epoch.get() & 1 == 0 {
             epoch.set(epoch.get() | 1);
             fence(Release);
         }
+    }
+
+    /// Whether what [`Edit::begin_steps`] or [`Edit::begin_epoch`] has begun is under way.
+    pub(super) fn is_unsettled(&self) -> bool {
+        let control = &self.header().control;
+        (control.gate.get() | control.epoch.get()) & 1 == 1
     }
 
     /// Ends what [`Edit::begin_steps`] and [`Edit::begin_epoch`] have begun, in this process or in one that was killed.

@@ -1,16 +1,18 @@
-//! Changes. Each method ends in a state that is consistent, and after each single store on the way there the segment is
-//! in a state that `rebuild` makes consistent: a process may be killed at any of them.
+//! Changes. Each method makes one change or several, each of them whole: see `intent.rs`. A process may be killed at any
+//! store.
 
 use std::ops::Deref;
 
 use super::{
-    layout::{ALIGN, Block, FREE_BLOCK, Float, Geometry, NONE, PAYLOAD, Row, State, Word},
+    head::limits_check,
+    intent::Change,
+    layout::{ALIGN, Block, FREE_BLOCK, Float, Geometry, INTENT_WORDS, NONE, PAYLOAD, Row, State, Word},
     memory::{Memory, OutOfMemory},
     view::{Checked, Fault, View},
 };
 use crate::{
     slots::Slots,
-    storage::Stamp,
+    storage::{Limits, Stamp},
     value::{Kind, Value},
 };
 
@@ -19,6 +21,34 @@ use crate::{
 const GROWTH: u32 = 16;
 const GROWTH_LEAST: usize = 16 * 1024;
 const GROWTH_MOST: usize = 1024 * 1024;
+
+/// The most blocks of the free list that one change takes for an entry, and the most of an entry that it frees. A longer
+/// entry gets its blocks, and gives them back, by changes that each move a part: on the way they are loose blocks.
+const DIRECT: u32 = 10;
+
+/// Blocks that one change moves between the free list and the loose blocks.
+const PART: u32 = 32;
+
+const _: () = {
+    // Beside the links of blocks, an insert stores at most 2 states, 2 links of chains, the word of the index, 4 of the order
+    // of recency, and the lists.
+    assert!(2 * DIRECT as usize + 9 + 8 <= INTENT_WORDS && PART as usize + 4 <= INTENT_WORDS);
+};
+
+/// The heads of lists and the counts of the header that a change stores, while it is being written.
+#[derive(Clone, Copy)]
+struct Lists {
+    len: u32,
+    slots: u32,
+    free_row: u32,
+    rows_used: u32,
+    released: u32,
+    free_block: u32,
+    blocks_free: u32,
+    blocks_used: u32,
+    loose_block: u32,
+    loose_count: u32,
+}
 
 /// A view that changes what it reads.
 pub(super) struct Edit<M: Memory> {
@@ -44,13 +74,6 @@ impl<M: Memory> Edit<M> {
         &mut self.view
     }
 
-    /// Marks that a mutation is under way: a process that finds the mark rebuilds the segment.
-    pub(super) fn dirty(&self) {
-        if self.header().dirty.get() == 0 {
-            self.header().dirty.commit(1);
-        }
-    }
-
     /// Stores an entry as the most recent, in place of one under the same key. Returns whether there was one. The new
     /// entry is whole before the old one goes. Returns the new row, too.
     pub(super) fn insert(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<(bool, u32)> {
@@ -60,12 +83,28 @@ impl<M: Memory> Edit<M> {
         }
         let header = self.header();
         let hash = self.hash(key);
-        let old = self.find(key, hash)?;
-        self.reserve(bytes.div_ceil(PAYLOAD as u64))?;
+        let old = match self.find(key, hash)? {
+            Some(at) => Some((at, self.live_row(at)?)),
+            None => None,
+        };
+        let blocks = bytes.div_ceil(PAYLOAD as u64);
+        self.reserve(blocks)?;
+        let blocks = blocks as u32;
+        let is_long = blocks.min(header.blocks_free.get()) > DIRECT;
+        if is_long {
+            self.take_long(blocks)?;
+        }
 
-        self.dirty();
-        let first = self.fill(key, value.bytes())?;
-        let (at, row) = self.take_row()?;
+        let mut change = self.change();
+        let mut lists = self.lists();
+        let first = if is_long {
+            self.fill_loose(key, value.bytes())?;
+            (lists.loose_block, lists.loose_count) = (NONE, 0);
+            header.loose_block.get()
+        } else {
+            self.fill(&mut change, &mut lists, key, value.bytes())?
+        };
+        let (at, row) = self.take_row(&mut lists)?;
         row.hash.set(hash);
         row.key_len.set(key.len() as u32);
         row.value_len.set(value.bytes().len() as u32);
@@ -74,58 +113,58 @@ impl<M: Memory> Edit<M> {
         row.set_at.set(stamp.set_at);
         row.max_age.set(stamp.max_age);
         row.inline.set(value.inline());
-        // From here on the entry is what a rebuild finds: of two rows with one key, the one used last counts.
-        row.state.commit(row.state().live(value.kind()).0);
-        // Before the new entry can be found: whoever has read it must not be told the old one by another process.
-        if let Some(old) = old {
-            self.end_version(old)?;
-        }
+        change.set(&row.state, row.state().live(value.kind()).0);
         if value.kind() == Kind::Slot {
-            header.slots.set(header.slots.get().wrapping_add(1));
+            lists.slots = lists.slots.wrapping_add(1);
         }
-        self.link(at, row, hash, old).inspect_err(|_| {
-            // The row is free again, so that a rebuild does not find it. The next try, or the caller who declines the
-            // value, frees the value's slot; a row that still had the slot would free it twice.
-            row.state.commit(row.state().become_(State::FREE).0);
-        })?;
-        self.begin_version(at)?;
-        Ok((old.is_some(), at))
-    }
-
-    /// Puts a new entry where it can be found, in place of an `old` one of its key.
-    fn link(&self, at: u32, row: &Row, hash: u32, old: Option<u32>) -> Checked<()> {
-        let header = self.header();
-        match old {
-            Some(old_at) => {
-                let old = self.live_row(old_at)?;
+        let mut newest = header.newest.get();
+        let place = match old {
+            Some((old_at, old)) => {
+                change.end_version(old_at);
                 let place = self.place_in_index(old_at, hash)?;
-                row.chain.set(old.chain.get());
-                place.set(at);
-                self.unlink_recency(old_at, old)?;
-                self.link_newest(at, row)?;
-                self.discard(old_at, old)
+                change.set(&row.chain, old.chain.get());
+                if newest == old_at {
+                    newest = old.older.get();
+                }
+                self.unlink_recency(&mut change, old_at, old)?;
+                self.discard(&mut change, &mut lists, old_at, old)?;
+                place
             }
             None => {
                 let bucket = self.bucket(hash)?;
-                row.chain.set(bucket.get());
-                bucket.set(at);
-                self.link_newest(at, row)?;
-                header.len.set(header.len.get().wrapping_add(1));
-                self.add_bucket()
+                change.set(&row.chain, bucket.get());
+                lists.len = lists.len.wrapping_add(1);
+                bucket
             }
+        };
+        change.set(place, at);
+        row.newer.set(NONE);
+        row.older.set(newest);
+        self.put_before(&mut change, at, newest)?;
+        self.store_lists(&mut change, &lists);
+        change.begin_version(at, self.next_version());
+        change.commit()?;
+        self.or_damaged(self.free_loose());
+        if old.is_none() {
+            self.or_damaged(self.add_bucket());
         }
+        Ok((old.is_some(), at))
     }
 
     /// Removes an entry.
     pub(super) fn remove_row(&self, at: u32) -> Checked<()> {
         let row = self.live_row(at)?;
-        self.dirty();
-        self.end_version(at)?;
-        self.place_in_index(at, row.hash.get())?.set(row.chain.get());
-        self.unlink_recency(at, row)?;
-        let len = self.header().len.get().checked_sub(1).ok_or(Fault::Damage)?;
-        self.header().len.set(len);
-        self.discard(at, row)
+        let mut change = self.change();
+        let mut lists = self.lists();
+        change.end_version(at);
+        change.set(self.place_in_index(at, row.hash.get())?, row.chain.get());
+        self.unlink_recency(&mut change, at, row)?;
+        lists.len = lists.len.checked_sub(1).ok_or(Fault::Damage)?;
+        self.discard(&mut change, &mut lists, at, row)?;
+        self.store_lists(&mut change, &lists);
+        change.commit()?;
+        self.or_damaged(self.free_loose());
+        Ok(())
     }
 
     /// Removes the entries whose rows `gone` names, in the order of their rows: the order of recency would lead all over
@@ -140,22 +179,92 @@ impl<M: Memory> Edit<M> {
         }
     }
 
+    /// Stores the limits and their check number.
+    pub(super) fn store_limits(&self, limits: &Limits) -> Checked<()> {
+        let header = self.header();
+        let mut change = self.change();
+        change.set_halves(header.max.halves(), limits.max.to_bits());
+        change.set_halves(header.max_size.halves(), limits.max_size.to_bits());
+        change.set_halves(header.max_entry_size.halves(), limits.max_entry_size.to_bits());
+        change.set_halves(header.max_age.halves(), limits.max_age.to_bits());
+        change.set(&header.allow_stale, limits.allow_stale.into());
+        change.set_halves(header.limits_check.halves(), limits_check(limits));
+        change.commit()
+    }
+
+    /// Marks damage that was found after a change was made: the next call mends it. The change is not to be made again.
+    fn or_damaged(&self, done: Checked<()>) {
+        if done.is_err() {
+            self.header().damaged.set(1);
+        }
+    }
+
+    /// The lists and counts, as they are.
+    #[inline(always)]
+    fn lists(&self) -> Lists {
+        let header = self.header();
+        Lists {
+            len: header.len.get(),
+            slots: header.slots.get(),
+            free_row: header.free_row.get(),
+            rows_used: header.rows_used.get(),
+            released: header.released.get(),
+            free_block: header.free_block.get(),
+            blocks_free: header.blocks_free.get(),
+            blocks_used: header.blocks_used.get(),
+            loose_block: header.loose_block.get(),
+            loose_count: header.loose_count.get(),
+        }
+    }
+
+    /// The change stores what is different in the lists and counts `now`.
+    #[inline(always)]
+    fn store_lists<'a>(&'a self, change: &mut Change<'a, M>, now: &Lists) {
+        let header = self.header();
+        let mut store = |word: &'a Word, now: u32| {
+            if word.get() != now {
+                change.set(word, now);
+            }
+        };
+        store(&header.len, now.len);
+        store(&header.slots, now.slots);
+        store(&header.free_row, now.free_row);
+        store(&header.rows_used, now.rows_used);
+        store(&header.released, now.released);
+        store(&header.free_block, now.free_block);
+        store(&header.blocks_free, now.blocks_free);
+        store(&header.blocks_used, now.blocks_used);
+        store(&header.loose_block, now.loose_block);
+        store(&header.loose_count, now.loose_count);
+    }
+
     /// Frees a row and its blocks. No list leads to the row any more. Where the value is a slot, the row waits on the list
     /// of released rows for the process that owns the slot.
-    fn discard(&self, at: u32, row: &Row) -> Checked<()> {
-        let (header, state) = (self.header(), row.state());
+    #[inline(always)]
+    fn discard<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        lists: &mut Lists,
+        at: u32,
+        row: &'a Row,
+    ) -> Checked<()> {
+        let state = row.state();
         let (_, blocks) = self.extent(row)?;
         let (what, list) = match state.kind() {
             Some(Kind::Slot) => {
-                header.slots.set(header.slots.get().wrapping_sub(1));
-                (State::RELEASED, &header.released)
+                lists.slots = lists.slots.wrapping_sub(1);
+                (State::RELEASED, &mut lists.released)
             }
-            _ => (State::FREE, &header.free_row),
+            _ => (State::FREE, &mut lists.free_row),
         };
-        row.state.commit(state.become_(what).0);
-        row.chain.set(list.get());
-        list.set(at);
-        self.free_blocks(row.first.get(), blocks)
+        change.set(&row.state, state.become_(what).0);
+        change.set(&row.chain, *list);
+        *list = at;
+        if blocks > DIRECT {
+            (lists.loose_block, lists.loose_count) = (row.first.get(), blocks);
+            return Ok(());
+        }
+        self.free_blocks(change, lists, row.first.get(), blocks)
     }
 
     /// Frees the slots of released rows, and the rows.
@@ -171,11 +280,13 @@ impl<M: Memory> Edit<M> {
             if state.is() != State::RELEASED {
                 return Err(Fault::Damage);
             }
-            let (slot, next) = (row.inline.get() as u32, row.chain.get());
-            header.released.set(next);
-            row.state.commit(state.become_(State::FREE).0);
-            row.chain.set(header.free_row.get());
-            header.free_row.set(at);
+            let slot = row.inline.get() as u32;
+            let mut change = self.change();
+            change.set(&header.released, row.chain.get());
+            change.set(&row.state, state.become_(State::FREE).0);
+            change.set(&row.chain, header.free_row.get());
+            change.set(&header.free_row, at);
+            change.commit()?;
             slots.free(slot);
         }
         if header.released.get() == NONE {
@@ -187,27 +298,35 @@ impl<M: Memory> Edit<M> {
 
     /// Makes an entry the most recent.
     pub(super) fn make_newest(&self, at: u32, row: &Row) -> Checked<()> {
-        if self.header().newest.get() != at {
-            self.dirty();
-            row.used.set(self.tick());
-            self.unlink_recency(at, row)?;
-            self.link_newest(at, row)?;
+        if self.header().newest.get() == at {
+            return Ok(());
         }
-        Ok(())
+        self.make_newest_at(at, row, self.tick())
     }
 
-    /// Ends the version of a row, before anybody can see that its entry changes or goes.
-    pub(super) fn end_version(&self, at: u32) -> Checked<()> {
-        self.version_at(at)?.end(0.0);
-        Ok(())
+    /// Makes an entry the most recent that is not, with this time of use.
+    pub(super) fn make_newest_at(&self, at: u32, row: &Row, used: u64) -> Checked<()> {
+        let newest = self.header().newest.get();
+        let mut change = self.change();
+        self.unlink_recency(&mut change, at, row)?;
+        change.set(&row.newer, NONE);
+        change.set(&row.older, newest);
+        self.put_before(&mut change, at, newest)?;
+        change.set_used(at, used);
+        change.commit()
     }
 
-    /// Gives an entry a version that no entry has had. The last step of a change.
+    /// Gives an entry that has no version one that no entry has had.
     pub(super) fn begin_version(&self, at: u32) -> Checked<()> {
+        self.version_at(at)?.publish(self.next_version());
+        Ok(())
+    }
+
+    /// A version that no entry has had.
+    fn next_version(&self) -> f64 {
         let last = &self.header().last_version;
         last.set(last.get() + 1.0);
-        self.version_at(at)?.publish(last.get());
-        Ok(())
+        last.get()
     }
 
     /// The next time of use.
@@ -224,22 +343,21 @@ impl<M: Memory> Edit<M> {
         clock.wrapping_add(u64::from(low.wrapping_sub(clock as u32)))
     }
 
-    /// Puts a row at the front of the order of recency.
-    pub(super) fn link_newest(&self, at: u32, row: &Row) -> Checked<()> {
+    /// Lets the order of recency begin with a row that leads to `newest`, where it began before.
+    #[inline(always)]
+    fn put_before<'a>(&'a self, change: &mut Change<'a, M>, at: u32, newest: u32) -> Checked<()> {
         let header = self.header();
-        let before = header.newest.get();
-        row.newer.set(NONE);
-        row.older.set(before);
-        match before {
-            NONE => header.oldest.set(at),
-            _ => self.live_row(before)?.newer.set(at),
+        match newest {
+            NONE => change.set(&header.oldest, at),
+            _ => change.set(&self.live_row(newest)?.newer, at),
         }
-        header.newest.set(at);
+        change.set(&header.newest, at);
         Ok(())
     }
 
     /// Takes a row out of the order of recency.
-    pub(super) fn unlink_recency(&self, at: u32, row: &Row) -> Checked<()> {
+    #[inline(always)]
+    fn unlink_recency<'a>(&'a self, change: &mut Change<'a, M>, at: u32, row: &'a Row) -> Checked<()> {
         let header = self.header();
         let (newer, older) = (row.newer.get(), row.older.get());
         let from_newer = if newer == NONE {
@@ -255,8 +373,8 @@ impl<M: Memory> Edit<M> {
         if from_newer.get() != at || from_older.get() != at {
             return Err(Fault::Damage);
         }
-        from_newer.set(older);
-        from_older.set(newer);
+        change.set(from_newer, older);
+        change.set(from_older, newer);
         Ok(())
     }
 
@@ -281,116 +399,258 @@ impl<M: Memory> Edit<M> {
         if header.len.get() <= new || new >= self.geometry.buckets_max || self.grow_index(new + 1).is_err() {
             return Ok(());
         }
-        // The new bucket takes over entries of the one whose number is its own without the highest bit.
+        // The new bucket takes over entries of the one whose number is its own without the highest bit. First those that
+        // stay come to the front of the chain, each by a change of its own; then the chain is cut in two.
         let from = self.bucket_at(new ^ 1 << new.ilog2())?;
-        let (mut stay, mut go) = (NONE, NONE);
-        let mut at = from.get();
+        let (mut place, mut cut, mut goes) = (from, from, NONE);
         for _ in 0..self.longest() {
+            let at = place.get();
             if at == NONE {
-                from.set(stay);
-                self.bucket_at(new)?.set(go);
-                header.buckets.set(new + 1);
-                return Ok(());
+                // Beyond the last bucket: nobody looks there yet.
+                self.bucket_at(new)?.set(goes);
+                let mut change = self.change();
+                if goes != NONE {
+                    change.set(cut, NONE);
+                }
+                change.set(&header.buckets, new + 1);
+                return change.commit();
             }
             let row = self.live_row(at)?;
-            let next = row.chain.get();
-            let list = if View::<M>::bucket_of(row.hash.get(), new + 1) == new {
-                &mut go
-            } else {
-                &mut stay
-            };
-            row.chain.set(*list);
-            (*list, at) = (at, next);
+            if View::<M>::bucket_of(row.hash.get(), new + 1) == new {
+                if goes == NONE {
+                    (cut, goes) = (place, at);
+                }
+            } else if goes != NONE {
+                let mut change = self.change();
+                change.set(place, row.chain.get());
+                change.set(&row.chain, from.get());
+                change.set(from, at);
+                change.commit()?;
+                if std::ptr::eq(cut, from) {
+                    cut = &row.chain;
+                }
+                continue;
+            }
+            place = &row.chain;
         }
         Err(Fault::Damage)
     }
 
-    /// Writes key and value into blocks. Returns the first block.
-    fn fill(&self, key: &[u8], value: &[u8]) -> Checked<u32> {
+    /// Writes key and value into free blocks, of which at most [`DIRECT`] are on the list. Returns the first.
+    fn fill<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        lists: &mut Lists,
+        key: &[u8],
+        value: &[u8],
+    ) -> Checked<u32> {
         let (mut key, mut value) = (key, value);
         let mut first = NONE;
-        let mut last: Option<&Block> = None;
+        let mut last: Option<(&Word, bool)> = None;
+        // A link on the free list stays as it is until the change is made.
+        let link = |change: &mut Change<'a, M>, (word, is_listed): (&'a Word, bool), to: u32| match is_listed
+        {
+            true => change.set(word, to),
+            false => word.set(to),
+        };
         while !key.is_empty() || !value.is_empty() {
-            let (at, block) = self.take_block()?;
+            let (at, block, is_listed) = self.take_block(lists)?;
             let (from_key, key_rest) = key.split_at(key.len().min(PAYLOAD));
             let (from_value, value_rest) = value.split_at(value.len().min(PAYLOAD - from_key.len()));
             block.write(from_key, from_value);
-            block.link.set(NONE);
             match last {
-                Some(before) => before.link.set(at),
+                Some(before) => link(change, before, at),
                 None => first = at,
             }
-            (key, value, last) = (key_rest, value_rest, Some(block));
+            (key, value, last) = (key_rest, value_rest, Some((&block.link, is_listed)));
+        }
+        if let Some(last) = last {
+            link(change, last, NONE);
         }
         Ok(first)
     }
 
-    /// A block to write: a free one, or the next that was never used. [`Edit::reserve`] has made sure of memory.
-    fn take_block(&self) -> Checked<(u32, &Block)> {
-        let header = self.header();
-        match header.free_block.get() {
+    /// Writes key and value into the loose blocks.
+    fn fill_loose(&self, key: &[u8], value: &[u8]) -> Checked<()> {
+        let (mut key, mut value) = (key, value);
+        let mut at = self.header().loose_block.get();
+        while !key.is_empty() || !value.is_empty() {
+            let block = self.block(at)?;
+            let (from_key, key_rest) = key.split_at(key.len().min(PAYLOAD));
+            let (from_value, value_rest) = value.split_at(value.len().min(PAYLOAD - from_key.len()));
+            block.write(from_key, from_value);
+            (key, value, at) = (key_rest, value_rest, block.link.get());
+        }
+        if at == NONE { Ok(()) } else { Err(Fault::Damage) }
+    }
+
+    /// A block to write: a free one, or the next that was never used; and whether it is on the free list.
+    /// [`Edit::reserve`] has made sure of memory.
+    #[inline(always)]
+    fn take_block(&self, lists: &mut Lists) -> Checked<(u32, &Block, bool)> {
+        match lists.free_block {
             NONE => {
-                let at = header.blocks_used.get();
-                if at >= header.blocks_ready.get() {
+                let at = lists.blocks_used;
+                if at >= self.header().blocks_ready.get() {
                     return Err(Fault::Damage);
                 }
-                let block = self.block_at(at)?;
-                header.blocks_used.set(at + 1);
-                Ok((at, block))
+                lists.blocks_used += 1;
+                Ok((at, self.block_at(at)?, false))
             }
             at => {
                 let block = self.block(at)?;
                 let next = block.link.get();
-                let free = header.blocks_free.get().checked_sub(1);
+                let free = lists.blocks_free.checked_sub(1);
                 let (Some(free), true) = (free, next & FREE_BLOCK != 0) else {
                     return Err(Fault::Damage);
                 };
-                header.free_block.set(next & !FREE_BLOCK);
-                header.blocks_free.set(free);
-                Ok((at, block))
+                (lists.free_block, lists.blocks_free) = (next & !FREE_BLOCK, free);
+                Ok((at, block, true))
             }
         }
     }
 
-    /// Puts the blocks of a chain on the free list.
-    fn free_blocks(&self, first: u32, count: u32) -> Checked<()> {
+    /// Takes so many blocks, more than [`DIRECT`] of them from the free list: they are the loose blocks then. Each change
+    /// takes a part.
+    fn take_long(&self, blocks: u32) -> Checked<()> {
         let header = self.header();
+        if header.loose_block.get() != NONE {
+            return Err(Fault::Damage);
+        }
+        let fresh = blocks.saturating_sub(header.blocks_free.get());
+        if fresh > 0 {
+            let from = header.blocks_used.get();
+            let end = from
+                .checked_add(fresh)
+                .filter(|end| *end <= header.blocks_ready.get());
+            let end = end.ok_or(Fault::Damage)?;
+            for at in from..end {
+                let next = if at + 1 == end { NONE } else { at + 1 };
+                self.block_at(at)?.link.set(next);
+            }
+            let mut change = self.change();
+            change.set(&header.blocks_used, end);
+            change.set(&header.loose_block, from);
+            change.set(&header.loose_count, fresh);
+            change.commit()?;
+        }
+        let mut left = blocks - fresh;
+        while left > 0 {
+            let mut lists = self.lists();
+            let (first, loose) = (lists.free_block, lists.loose_block);
+            let mut change = self.change();
+            let part = left.min(PART);
+            for at in 0..part {
+                let (block, is_last) = (self.block(lists.free_block)?, at + 1 == part);
+                let next = block.link.get();
+                if next & FREE_BLOCK == 0 {
+                    return Err(Fault::Damage);
+                }
+                lists.free_block = next & !FREE_BLOCK;
+                let link = if is_last { loose } else { lists.free_block };
+                change.set(&block.link, link);
+            }
+            lists.blocks_free = lists.blocks_free.checked_sub(part).ok_or(Fault::Damage)?;
+            (lists.loose_block, lists.loose_count) = (first, lists.loose_count.wrapping_add(part));
+            self.store_lists(&mut change, &lists);
+            change.commit()?;
+            left -= part;
+        }
+        Ok(())
+    }
+
+    /// Puts the loose blocks on the free list. Each change moves a part, so whoever is killed leaves the rest.
+    #[inline(always)]
+    pub(super) fn free_loose(&self) -> Checked<()> {
+        let header = self.header();
+        if header.loose_block.get() == NONE && header.loose_count.get() == 0 {
+            return Ok(());
+        }
+        self.free_loose_parts()
+    }
+
+    #[cold]
+    fn free_loose_parts(&self) -> Checked<()> {
+        loop {
+            let mut lists = self.lists();
+            if lists.loose_count == 0 {
+                break;
+            }
+            let mut change = self.change();
+            let part = lists.loose_count.min(PART);
+            let mut at = lists.loose_block;
+            for number in 1..=part {
+                let block = self.block(at)?;
+                let next = block.link.get();
+                if next & FREE_BLOCK != 0 {
+                    return Err(Fault::Damage);
+                }
+                let link = if number == part { lists.free_block } else { next };
+                change.set(&block.link, link | FREE_BLOCK);
+                at = next;
+            }
+            lists.free_block = lists.loose_block;
+            lists.blocks_free = lists.blocks_free.wrapping_add(part);
+            (lists.loose_block, lists.loose_count) = (at, lists.loose_count - part);
+            self.store_lists(&mut change, &lists);
+            change.commit()?;
+        }
+        if self.header().loose_block.get() == NONE {
+            Ok(())
+        } else {
+            Err(Fault::Damage)
+        }
+    }
+
+    /// Puts the blocks of a chain on the free list.
+    #[inline(always)]
+    fn free_blocks<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        lists: &mut Lists,
+        first: u32,
+        count: u32,
+    ) -> Checked<()> {
         let mut at = first;
-        for _ in 0..count {
+        for number in 1..=count {
             let block = self.block(at)?;
             let next = block.link.get();
             if next & FREE_BLOCK != 0 {
                 return Err(Fault::Damage);
             }
-            block.link.set(header.free_block.get() | FREE_BLOCK);
-            header.free_block.set(at);
+            let link = if number == count { lists.free_block } else { next };
+            change.set(&block.link, link | FREE_BLOCK);
             at = next;
         }
-        header
-            .blocks_free
-            .set(header.blocks_free.get().wrapping_add(count));
-        Ok(())
+        if count > 0 {
+            lists.free_block = first;
+            lists.blocks_free = lists.blocks_free.wrapping_add(count);
+        }
+        if at == NONE || count == 0 {
+            Ok(())
+        } else {
+            Err(Fault::Damage)
+        }
     }
 
     /// A row to write, as [`Edit::take_block`].
-    fn take_row(&self) -> Checked<(u32, &Row)> {
-        let header = self.header();
-        match header.free_row.get() {
+    #[inline(always)]
+    fn take_row(&self, lists: &mut Lists) -> Checked<(u32, &Row)> {
+        match lists.free_row {
             NONE => {
-                let at = header.rows_used.get();
-                if at >= header.rows_ready.get() {
+                let at = lists.rows_used;
+                if at >= self.header().rows_ready.get() {
                     return Err(Fault::Damage);
                 }
-                let row = self.row_at(at)?;
-                header.rows_used.set(at + 1);
-                Ok((at, row))
+                lists.rows_used += 1;
+                Ok((at, self.row_at(at)?))
             }
             at => {
                 let row = self.row(at)?;
                 if row.state().is() != State::FREE {
                     return Err(Fault::Damage);
                 }
-                header.free_row.set(row.chain.get());
+                lists.free_row = row.chain.get();
                 Ok((at, row))
             }
         }

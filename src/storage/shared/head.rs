@@ -78,19 +78,9 @@ pub(super) fn read_limits(header: &Header) -> Option<Limits> {
     (limits_check(&limits) == header.limits_check.get()).then_some(limits)
 }
 
-/// Stores the limits and their check number. A process that dies in between leaves a number that does not match.
-pub(super) fn write_limits(header: &Header, limits: &Limits) {
-    header.max.set(limits.max);
-    header.max_size.set(limits.max_size);
-    header.max_entry_size.set(limits.max_entry_size);
-    header.max_age.set(limits.max_age);
-    header.allow_stale.set(limits.allow_stale.into());
-    header.limits_check.set(limits_check(limits));
-}
-
 /// The check number of limits.
 #[inline(always)]
-fn limits_check(limits: &Limits) -> u64 {
+pub(super) fn limits_check(limits: &Limits) -> u64 {
     let numbers = [
         limits.max,
         limits.max_size,

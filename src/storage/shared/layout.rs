@@ -77,18 +77,45 @@ word!(
     Float, AtomicU64, f64, f64::from_bits, f64::to_bits
 );
 
-impl Word {
-    /// A store that everything before it must precede and nothing after it may overtake, as this process
-    /// runs: where it is stopped by force, what it stored is exactly what comes before some point of its
-    /// program. Other processes look only once it is gone or has unlocked, so no more is needed.
-    #[inline(always)]
-    pub fn commit(&self, value: u32) {
-        compiler_fence(Release);
-        self.set(value);
-        compiler_fence(Acquire);
-        compiler_fence(Release);
-    }
+macro_rules! committed {
+    ($name:ident, $plain:ty) => {
+        impl $name {
+            /// A store that everything before it must precede and nothing after it may overtake, as this process
+            /// runs: where it is stopped by force, what it stored is exactly what comes before some point of its
+            /// program. Other processes look only once it is gone or has unlocked, so no more is needed.
+            #[inline(always)]
+            pub fn commit(&self, value: $plain) {
+                compiler_fence(Release);
+                self.set(value);
+                compiler_fence(Acquire);
+                compiler_fence(Release);
+            }
+        }
+    };
+}
 
+committed!(Word, u32);
+committed!(Long, u64);
+
+macro_rules! halves {
+    ($name:ident) => {
+        impl $name {
+            /// The two words of a number that a change stores one by one. The number is read under the lock, or is worth
+            /// nothing without a check number.
+            pub fn halves(&self) -> [&Word; 2] {
+                // SAFETY: two words take the place of one number, with less alignment. Every access is atomic, and whoever
+                // has the lock is alone.
+                let words = unsafe { &*(&raw const *self).cast::<[Word; 2]>() };
+                [&words[0], &words[1]]
+            }
+        }
+    };
+}
+
+halves!(Long);
+halves!(Float);
+
+impl Word {
     /// A store that a process which has not the lock may see, with everything before it.
     pub fn publish(&self, value: u32) {
         crash_point::reached();
@@ -157,8 +184,8 @@ pub struct Header {
     /// The lock.
     pub lock: LockPlace,
 
-    /// 1 while a mutation is under way: where the lock's owner died and left it, the segment is rebuilt.
-    pub dirty: Word,
+    /// How often a process completed the change of another that was killed.
+    pub completed: Word,
     /// 1 when damage was found by a call that could not mend it.
     pub damaged: Word,
     /// How often it was rebuilt, and how many entries that cost.
@@ -222,8 +249,42 @@ pub struct Header {
     pub versions_ready: Word,
     /// Rings from the first to the last one that was ever claimed.
     pub rings_used: Word,
-    _5: [Word; 12],
+    /// A chain of blocks that no entry has and that are not on the free list: those of a long value, on the way from one to
+    /// the other. `NONE` for none.
+    pub loose_block: Word,
+    /// The number of blocks in that chain.
+    pub loose_count: Word,
+    _5: [Word; 10],
+
+    /// The change under way.
+    pub intent: Intent,
 }
+
+/// The record of a change: each word that the change stores, with its address and its new value. See `intent.rs`.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Intent {
+    /// The check number of everything below while the change is to be made; 0 otherwise.
+    pub check: Long,
+    /// How many words there are.
+    pub count: Word,
+    /// The row whose version ends before anything else changes; `NONE` for none.
+    pub ended: Word,
+    /// The row that gets `version` after everything else has changed; `NONE` for none.
+    pub begun: Word,
+    /// The row that gets the time of use `used`; `NONE` for none.
+    pub used_row: Word,
+    pub version: Float,
+    pub used: Long,
+    _1: [Long; 3],
+    /// Where each word is, in bytes from the start of the segment.
+    pub addresses: [Long; INTENT_WORDS],
+    /// What each word becomes.
+    pub values: [Word; INTENT_WORDS],
+}
+
+/// The most words that one change stores.
+pub const INTENT_WORDS: usize = 40;
 
 /// Words that processes read without the lock, JavaScript among them (`lib/near/`): see the rules in `columns.rs`.
 #[repr(C, align(64))]
@@ -440,14 +501,15 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 512 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1088 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Intent>() == 576 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
         offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64
     );
     assert!(size_of::<Ring>() == 20 * 1024 && RING_BYTES == 64 + 16 * RECORDS as usize);
     assert!(RECORDS.is_power_of_two() && offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
-    assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, dirty) == 128);
+    assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, completed) == 128);
     assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);
     assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
     assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == 64 && offset_of!(Block, link) == PAYLOAD);

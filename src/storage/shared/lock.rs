@@ -90,7 +90,7 @@ pub(super) fn is_alive(owner: u64) -> bool {
 }
 
 impl LockPlace {
-    /// Takes the lock. Whether its last owner died in the middle of a change, the segment's `dirty` word says.
+    /// Takes the lock. Whether its last owner died in the middle of a change, the segment's record of intent says.
     ///
     /// # Errors
     /// See [`Busy`].

@@ -1,5 +1,5 @@
 //! Anonymous memory that other processes of the same user can map: a `memfd`. Another process opens it through
-//! `/proc/<pid>/fd/<n>`. It has no name in any directory, and the kernel frees it when the last process that has it ends.
+//! `/proc/<pid>/fd/<n>`, or is given it (see [`super::handover`]). It has no name in any directory, and the kernel frees it when the last process that has it ends.
 //!
 //! The file has its full length from the beginning, and seals forbid every other length. So no address of a mapping ever
 //! lies beyond the end of the file. Most of the file is a hole. A page gets memory by `fallocate`, which returns an error
@@ -19,18 +19,19 @@ use std::{
     ops::Range,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{MetadataExt, OpenOptionsExt},
+        unix::fs::OpenOptionsExt,
     },
     path::Path,
     ptr::{self, NonNull},
     str::FromStr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use super::{
+    handover::{Handing, NAME},
     headroom::Headroom,
     kernel::KernelNamespaces,
     memory::{Memory, OutOfMemory},
@@ -40,9 +41,6 @@ use crate::{
     error::{Code, Error, ErrorClass, Result},
     storage::Mapped,
 };
-
-/// The beginning of the names of all files of this package.
-pub(super) const NAME: &str = "lru-cache-for-clusters:";
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
@@ -99,7 +97,9 @@ impl Mapped for Window {
 /// A mapped `memfd`.
 #[derive(Debug)]
 pub struct Memfd {
-    file: OwnedFd,
+    /// While the file is handed over to siblings. First: it ends before the file is closed.
+    handing: OnceLock<Handing>,
+    file: Arc<OwnedFd>,
     mapping: Arc<Mapping>,
     headroom: &'static Headroom,
     /// The namespaces of this process. They are those of the process that made the memory.
@@ -198,7 +198,7 @@ impl Memfd {
         own.check(ticket.namespaces)
             .map_err(|why| failed(UNATTACHED, why))?;
         let file = open(ticket.pid, ticket.fd).map_err(unattached)?;
-        Self::over(file, own)
+        Self::over(file.into(), own)
     }
 
     /// Maps a file of a process. `None` if the file is gone, or is not memory of this user with that name.
@@ -206,15 +206,22 @@ impl Memfd {
     /// # Errors
     /// The file is that memory, but cannot be mapped; or this process cannot read its namespaces.
     pub(super) fn attach_named(pid: u32, fd: u32, name: &str) -> Result<Option<Self>> {
-        let file = match open(pid, fd) {
-            Ok(file) => file,
+        match open(pid, fd) {
+            Ok(file) => Self::attach_file(file.into(), name),
             // A temporary refusal says nothing about the file. It may be the right one.
-            Err(why) if is_temporary(&why) => return Err(unattached(why)),
-            Err(_) => return Ok(None),
-        };
-        // The number may be that of another file by now. The descriptor just opened stays the same file.
+            Err(why) if is_temporary(&why) => Err(unattached(why)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Maps an open file. `None` if the file is not memory of this user with that name.
+    ///
+    /// # Errors
+    /// The file is that memory, but cannot be mapped; or this process cannot read its namespaces.
+    pub(super) fn attach_file(file: OwnedFd, name: &str) -> Result<Option<Self>> {
+        // A descriptor number may be that of another file by now. An open descriptor stays the same file.
         let is_it = name_of(format!("/proc/self/fd/{}", file.as_raw_fd())).as_deref() == Some(name);
-        if is_it && file.metadata().is_ok_and(|found| found.uid() == own_user()) {
+        if is_it && fs::fstat(&file).is_ok_and(|found| found.st_uid == own_user()) {
             let own = KernelNamespaces::own().map_err(unattached)?;
             Self::over(file, own).map(Some)
         } else {
@@ -222,17 +229,30 @@ impl Memfd {
         }
     }
 
-    fn over(file: File, namespaces: KernelNamespaces) -> Result<Self> {
-        let found = file.metadata().map_err(unattached)?;
-        if found.uid() != own_user() {
+    fn over(file: OwnedFd, namespaces: KernelNamespaces) -> Result<Self> {
+        let found = fs::fstat(&file).map_err(unattached)?;
+        if found.st_uid != own_user() {
             return Err(failed(UNATTACHED, "it is another user's"));
         }
         let sealed = fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
-        let len = usize::try_from(found.len()).ok().filter(|len| sealed && *len > 0);
+        let len = usize::try_from(found.st_size)
+            .ok()
+            .filter(|len| sealed && *len > 0);
         let Some(len) = len else {
             return Err(failed(UNATTACHED, "it is no memory of this package"));
         };
-        Self::map(file.into(), len, namespaces).map_err(unattached)
+        Self::map(file, len, namespaces).map_err(unattached)
+    }
+
+    /// The file, for a hand-over.
+    pub(super) fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
+    }
+
+    /// Keeps a hand-over of this file for as long as the file is open here.
+    pub(super) fn keep(&self, handing: Handing) {
+        // There is at most one: whoever has attached the memory calls this once.
+        self.handing.set(handing).ok();
     }
 
     fn map(file: OwnedFd, len: usize, namespaces: KernelNamespaces) -> rustix::io::Result<Self> {
@@ -245,7 +265,8 @@ impl Memfd {
         MAPPINGS.fetch_add(1, Relaxed);
         ADDRESSES.fetch_add(len, Relaxed);
         let memfd = Self {
-            file,
+            handing: OnceLock::new(),
+            file: Arc::new(file),
             mapping: Arc::new(Mapping {
                 base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
                 len,

@@ -21,8 +21,10 @@
 //! Rules:
 //! - **The rows are the truth.** A row is an entry exactly when its state word says so, and that word is stored after
 //!   everything else in the row. The index, the order of recency (each row has the time of its last use, a number that
-//!   only rises) and the free lists can be rebuilt from the rows at any time. [`Segment::recover`] rebuilds them after
-//!   a process died inside the lock, and where damage is found.
+//!   only rises) and the free lists can be rebuilt from the rows at any time. [`Segment::recover`] rebuilds them where
+//!   damage is found.
+//! - **A change is whole or not made.** It is recorded before it is made. Where a process is killed, the next one to take
+//!   the lock completes the change: the cost does not depend on the number of entries.
 //! - **Nothing read is trusted.** Each number is compared with the size of its region, each walk is at most as long as
 //!   the region, and a row or block on the wrong list is recognised by its mark. Damage ends in a rebuild that drops
 //!   what makes no sense. Damage never ends in a crash. There is one exception: a process that writes the name of a
@@ -30,8 +32,9 @@
 //! - **The new value is whole before the old one goes**, so a process may be killed before any store.
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `edit` < `control`, `rings`, `unlocked` < `rebuild` <
-//! [`segment`] < [`access`] < [`siblings`]. `tests/modules.rs` checks this.
+//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `intent` < `edit` < `control`, `rings`,
+//! `unlocked` < `rebuild` < [`segment`] < [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|
@@ -40,7 +43,8 @@
 //! | `crash_point` | the point before each store where a test can stop a process |
 //! | `head` | what the header says of the segment itself; the limits |
 //! | `view` | checked reads |
-//! | `edit` | changes; the segment can be rebuilt after each single store |
+//! | `intent` | the record of a change, by which it is completed after its process was killed |
+//! | `edit` | changes |
 //! | `control` | what processes read without the lock: versions, gate, epoch |
 //! | `rings` | recency of reads that take no lock |
 //! | `unlocked` | reads without the lock |
@@ -49,6 +53,7 @@
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
 //! | [`lock`] | the lock |
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
+//! | `handover` | gives the file of a segment to siblings, over a socket |
 //! | [`memfd`] | memory that other processes can attach |
 //! | `headroom` | whether the machine and its control groups have memory to give |
 //! | `refused` | which refusals of the system pass by themselves |
@@ -60,9 +65,12 @@ pub mod access;
 mod control;
 mod crash_point;
 mod edit;
+#[cfg(target_os = "linux")]
+mod handover;
 mod head;
 #[cfg(target_os = "linux")]
 mod headroom;
+mod intent;
 pub mod kernel;
 pub(in crate::storage) mod layout;
 #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
-//! The rebuild: makes a segment consistent again from its rows alone, after a process died inside the lock or where
-//! damage was found.
+//! The rebuild: makes a segment consistent again from its rows alone, where damage was found, or a process was killed that
+//! was removing every entry.
 
 use std::ops::Deref;
 
@@ -42,8 +42,8 @@ impl<M: Memory> Rebuild<'_, M> {
     pub(super) fn recover(&self) -> Checked<Recovered> {
         let header = self.header();
         // Where it ends early, for want of memory, the segment is left half rebuilt.
-        header.damaged.set(1);
-        header.dirty.commit(1);
+        header.damaged.commit(1);
+        header.intent.check.set(0);
         self.begin_epoch();
         let recovered = self.rebuild()?;
         // Damage may have taken much more than there is use for.
@@ -165,6 +165,8 @@ impl<M: Memory> Rebuild<'_, M> {
         }
         header.free_block.set(free);
         header.blocks_free.set(count);
+        header.loose_block.set(NONE);
+        header.loose_count.set(0);
         header.blocks_used.set(blocks_used);
         header.blocks_ready.set(blocks_used);
         let (mut free, mut released, mut rows_used) = (NONE, NONE, 1);
@@ -194,8 +196,9 @@ impl<M: Memory> Rebuild<'_, M> {
         Ok(Recovered { kept, dropped })
     }
 
-    /// Removes every entry, and gives back the memory.
+    /// Removes every entry, and gives back the memory. A process that is killed meanwhile leaves a segment to be rebuilt.
     pub(super) fn remove_all(&self) -> Checked<()> {
+        self.header().damaged.commit(1);
         self.begin_epoch();
         for at in 1..self.rows_written() {
             let row = self.row_at(at)?;
@@ -209,8 +212,9 @@ impl<M: Memory> Rebuild<'_, M> {
                 row.state.commit(state.become_(what).0);
             }
         }
-        self.rebuild().inspect_err(|_| self.header().damaged.set(1))?;
+        self.rebuild()?;
         self.shrink();
+        self.header().damaged.commit(0);
         Ok(())
     }
 

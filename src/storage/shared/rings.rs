@@ -31,13 +31,24 @@ impl<M: Memory> Edit<M> {
     /// Applies the uses that were recorded up to now to the order of recency.
     #[inline]
     pub(super) fn apply_rings(&self) -> Checked<()> {
-        let header = self.header();
-        if header.control.uses.acquire() == header.clock.get() as u32 {
+        // The heads tell, and not the count of uses: a thread adds to the count before it has written the record.
+        if !self.has_records()? {
             return Ok(());
         }
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
         // moved on, so a use that comes after this moment has a later time.
-        self.apply_up_to(self.time_of(header.control.uses.add_one()))
+        self.apply_up_to(self.time_of(self.header().control.uses.add_one()))
+    }
+
+    /// Whether a record waits in any ring.
+    fn has_records(&self) -> Checked<bool> {
+        for at in 0..self.header().rings_used.get().min(RINGS) {
+            let ring = self.ring_at(at)?;
+            if ring.head.acquire() != ring.tail.get() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn apply_up_to(&self, cut: u64) -> Checked<()> {
@@ -103,16 +114,15 @@ impl<M: Memory> Edit<M> {
         if row.state().is() != State::LIVE || time <= row.used.get() {
             return Ok(());
         }
-        self.dirty();
         let newest = header.newest.get();
         // A use that overlapped with another call, and whose record came later than that call.
         let is_late = newest != NONE && time <= self.live_row(newest)?.used.get();
-        row.used.set(if is_late { self.tick() } else { time });
-        if newest != at {
-            self.unlink_recency(at, row)?;
-            self.link_newest(at, row)?;
+        let time = if is_late { self.tick() } else { time };
+        if newest == at {
+            row.used.set(time);
+            return Ok(());
         }
-        Ok(())
+        self.make_newest_at(at, row, time)
     }
 
     /// A ring for the thread `owner`: one that is free, or whose thread is gone. `None`: all are in use, or there is no

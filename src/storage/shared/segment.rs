@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     edit::Edit,
-    head::{Head, read_limits, write_limits},
+    head::{Head, read_limits},
     layout::{ALIGN, Block, Geometry, Header, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
     rebuild::{Rebuild, Recovered},
+    unlocked::Recorded,
     view::{BUCKETS, Checked, Ended, View},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub struct Segment<M: Memory> {
     limits: Cell<Limits>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
+    /// Uses that a full ring has not taken.
+    dropped: Cell<u32>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
 }
@@ -157,6 +160,7 @@ impl<M: Memory> Segment<M> {
             head,
             limits: Cell::default(),
             seen: Cell::default(),
+            dropped: Cell::default(),
             ring: OnceCell::new(),
         }
     }
@@ -286,8 +290,9 @@ impl<M: Memory> Segment<M> {
         (self.header().recoveries.get(), self.header().dropped.get())
     }
 
-    /// Begins what is done under the lock: forgets what was read, and mends what a process left that died.
-    /// Returns whether it had to.
+    /// Begins what is done under the lock: forgets what was read, completes the change of a process that was killed, and
+    /// mends damage. Returns whether there was any of this, or the last process did not come to the end of its call: it may
+    /// have stored an entry and not yet evicted another.
     ///
     /// # Errors
     /// This process has no memory to mend it; or somebody writes in it who must not: try again. Or its entries are
@@ -303,23 +308,25 @@ impl<M: Memory> Segment<M> {
             self.head.write(header);
             header.damaged.set(1);
         }
-        let mend = header.dirty.get() != 0 || header.damaged.get() != 0 || !self.edit.is_plausible();
-        if mend {
+        let completed = self.edit.complete();
+        let mut mended = completed == Ok(true) || self.edit.is_unsettled();
+        if completed == Ok(true) {
+            header.completed.count();
+        }
+        let is_whole = completed.is_ok() && header.damaged.get() == 0 && self.edit.is_plausible();
+        if !is_whole || self.edit.free_loose().is_err() {
             self.recover()?;
+            mended = true;
         }
         self.refresh();
         self.free_released();
-        Ok(mend)
+        Ok(mended)
     }
 
     /// Brings the order of recency up to date with the uses that processes have recorded. Under the lock, as any call.
     pub fn refresh(&self) {
-        let was_dirty = self.header().dirty.get() != 0;
-        match self.edit.apply_rings() {
-            // Whole: a process that is killed from here on leaves nothing to mend.
-            Ok(()) if !was_dirty && self.header().dirty.get() != 0 => self.header().dirty.commit(0),
-            Ok(()) => {}
-            Err(_) => self.header().damaged.set(1),
+        if self.edit.apply_rings().is_err() {
+            self.header().damaged.set(1);
         }
     }
 
@@ -331,9 +338,6 @@ impl<M: Memory> Segment<M> {
         }
         self.edit.view_mut().forget_much();
         self.edit.settle();
-        if self.header().dirty.get() != 0 {
-            self.header().dirty.commit(0);
-        }
     }
 
     /// Rebuilds the index, the order of recency, the free lists and every count from the rows. Drops an entry that was
@@ -374,7 +378,9 @@ impl<M: Memory> Segment<M> {
     }
 
     fn write_limits(&self, limits: Limits) {
-        write_limits(self.header(), &limits);
+        if self.edit.store_limits(&limits).is_err() {
+            self.header().damaged.set(1);
+        }
         self.limits.set(limits);
     }
 
@@ -402,11 +408,9 @@ impl<M: Memory> Segment<M> {
     fn free_released(&self) {
         if let Some(slots) = &self.slots
             && self.header().released.get() != NONE
+            && self.edit.drain_released(slots).is_err()
         {
-            self.edit.dirty();
-            if self.edit.drain_released(slots).is_err() {
-                self.header().damaged.set(1);
-            }
+            self.header().damaged.set(1);
         }
     }
 
@@ -443,8 +447,7 @@ impl<M: Memory> Storage for Segment<M> {
         match read_limits(self.header()) {
             Some(limits) => self.limits.set(limits),
             None => {
-                // Damage, or a process that died while it changed them.
-                self.edit.dirty();
+                // Damage.
                 self.write_limits(self.limits.get());
             }
         }
@@ -452,8 +455,10 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn set_limits(&mut self, limits: Limits) {
-        // If this process dies after this, the next one rebuilds the segment and evicts down to the new limits.
-        self.edit.dirty();
+        if self.len() as f64 > limits.max || self.size() > limits.max_size {
+            // If this process dies after this, the next one finds the gate odd and evicts down to the new limits.
+            self.edit.begin_steps();
+        }
         let before = self.limits();
         if (before.max_age, before.allow_stale) != (limits.max_age, limits.allow_stale) {
             self.edit.begin_epoch();
@@ -475,8 +480,19 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn record_use(&self, seen: &Seen) -> bool {
-        let recorded = self.ring.get().map(|(ring, _)| self.edit.record_use(*ring, seen));
-        matches!(recorded, Some(Ok(true)))
+        let Some((ring, _)) = self.ring.get() else {
+            return false;
+        };
+        match self.edit.record_use(*ring, seen) {
+            Ok(Recorded::HalfFull) => true,
+            // Now and then: whoever has the lock may have it for long.
+            Ok(Recorded::Dropped) => {
+                let dropped = self.dropped.get().wrapping_add(1);
+                self.dropped.set(dropped);
+                dropped % 64 == 1
+            }
+            _ => false,
+        }
     }
 
     fn begin_steps(&mut self) {

@@ -26,6 +26,17 @@ const LONGEST: u32 = 64;
 /// is written at a multiple of this number.
 const STRIDE: u32 = 64;
 
+/// What became of a use of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It is in the ring.
+    Written,
+    /// It is in the ring, and it is time that somebody takes the lock and applies the ring.
+    HalfFull,
+    /// The ring is full.
+    Dropped,
+}
+
 /// How often a reader tries before it takes the lock.
 const TRIES: u32 = 3;
 
@@ -100,21 +111,24 @@ impl<M: Memory> View<M> {
 }
 
 impl<M: Memory> Edit<M> {
-    /// Writes a use of an entry into the ring of this thread; a ring that is full takes none. Returns whether the ring is half
-    /// full, and it is time that somebody takes the lock and applies it. It says so now and then only: the lock may be held for
-    /// long.
-    pub(super) fn record_use(&self, ring: u32, seen: &Seen) -> Checked<bool> {
+    /// Writes a use of an entry into the ring of this thread; a ring that is full takes none.
+    pub(super) fn record_use(&self, ring: u32, seen: &Seen) -> Checked<Recorded> {
         let ring = self.ring_at(ring)?;
         let head = ring.head.get();
         let waiting = head.wrapping_sub(ring.tail.get());
         let at_stride = head % STRIDE == 0;
-        if waiting <= RECORDS - STRIDE || (waiting < RECORDS && !at_stride) {
-            let record = &ring.records[(head % RECORDS) as usize];
-            record.row.set(seen.row);
-            record.version.set(seen.version);
-            record.time.set(self.header().control.uses.add_one());
-            ring.head.publish(head.wrapping_add(1));
+        if waiting > RECORDS - STRIDE && (at_stride || waiting >= RECORDS) {
+            return Ok(Recorded::Dropped);
         }
-        Ok(waiting >= RECORDS / 2 && at_stride)
+        let record = &ring.records[(head % RECORDS) as usize];
+        record.row.set(seen.row);
+        record.version.set(seen.version);
+        record.time.set(self.header().control.uses.add_one());
+        ring.head.publish(head.wrapping_add(1));
+        Ok(if waiting >= RECORDS / 2 && at_stride {
+            Recorded::HalfFull
+        } else {
+            Recorded::Written
+        })
     }
 }

@@ -259,6 +259,13 @@ impl<M: Memory> View<M> {
             })?;
         }
 
+        check(
+            header.intent.check.get() == 0
+                && header.loose_block.get() == NONE
+                && header.loose_count.get() == 0,
+            &|| "a change is not completed, or blocks are loose".into(),
+        )?;
+
         // Blocks: an entry's or free, one of the two.
         let (mut taken, mut contested) = (
             Bits(vec![0; blocks as usize / 64 + 1]),

@@ -1,12 +1,14 @@
 //! Child processes of tests. A child is this test program once more: it runs the test `child_process` of one module
 //! alone, which does there what its arguments say. Run as an ordinary test, `child_process` does nothing.
 
+use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
     fmt::Display,
     io::{BufRead, BufReader, Read, Write},
     process::{self, ChildStdout, Command, Stdio},
+    thread,
 };
 
 /// The variable of a child's environment that has its arguments.
@@ -75,6 +77,19 @@ impl Child {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
+    /// Stops it, and waits until all of its threads stand still.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let process = Process::new(self.process.id() as i32).unwrap();
+        let stands = || {
+            let mut threads = process.tasks().unwrap().flatten();
+            threads.all(|thread| thread.stat().is_ok_and(|stat| stat.state == 'T'))
+        };
+        while !stands() {
+            thread::yield_now();
+        }
+    }
+
     /// Writes a line to its input.
     pub fn tell(&mut self, line: impl Display) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
@@ -131,6 +146,9 @@ pub const PID: &[&str] = &["--pid", "--fork", "--kill-child"];
 pub const PID_AND_PROC: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc"];
 /// Options of `unshare` for another time namespace.
 pub const TIME: &[&str] = &["--time", "--boottime", "100000", "--fork", "--kill-child"];
+
+/// Options of `unshare` for another network namespace.
+pub const NET: &[&str] = &["--net"];
 
 /// A command that runs this test program in other namespaces of the kernel. `None`, and a visible line, where the system
 /// does not let this process make them.

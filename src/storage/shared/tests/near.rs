@@ -294,7 +294,7 @@ fn several_changes_that_count_as_one_close_the_gate_and_whoever_is_next_opens_it
     assert!(reader.near(b"sa").is_none(), "between two steps");
     // Killed here.
     let mut next = attach(segment.memory().clone());
-    assert_eq!(next.begin(), Ok(false));
+    assert_eq!(next.begin(), Ok(true), "whoever is next trims");
     next.end();
     assert!(reader.near(b"sa").is_some());
 }
@@ -449,4 +449,45 @@ fn a_ring_is_given_to_one_thread_at_a_time() {
     segment.edit.ring_at(5).unwrap().give_back(6);
     assert_eq!(claim(130, true), Some(5));
     assert_eq!(claim(131, false), Some(0), "its thread is gone");
+}
+
+/// A use that was recorded while another process had the lock counts in the next call, though no time of use was taken
+/// since.
+#[test]
+fn a_use_during_a_call_counts_in_the_next_call() {
+    // The reader takes its time of use before the writer applies the rings, and publishes the record afterwards; or it does
+    // both before the writer takes a time of use.
+    for is_published_late in [true, false] {
+        let made = create(small());
+        let memory = made.memory().clone();
+        let (mut reader, mut writer) = (Reader::new(memory.clone(), 1), Reader::new(memory, 2));
+        for n in b'0'..=b'2' {
+            writer.set(&[n], Value::Null);
+        }
+        reader.get(b"1");
+        writer.set(b"3", Value::Null);
+        if is_published_late {
+            assert!(reader.near(b"1").is_some());
+            let head = reader.ring().head.get();
+            reader.ring().head.set(head.wrapping_sub(1));
+            writer.segment.begin().unwrap();
+            reader.ring().head.publish(head);
+        } else {
+            writer.segment.begin().unwrap();
+            assert!(reader.near(b"1").is_some());
+            writer.segment.put(b"4", Value::Null, STAMP).unwrap();
+        }
+        writer.segment.end();
+        // The use was complete before this call begins.
+        writer.segment.begin().unwrap();
+        let mut order = vec![];
+        let visited = writer.segment.visit_keys(|key| {
+            order.push(key[0]);
+            Ok(())
+        });
+        visited.unwrap();
+        writer.segment.end();
+        let place = |key| order.iter().position(|found| *found == key);
+        assert!(place(b'1') < place(b'3'), "{is_published_late}: {order:?}");
+    }
 }

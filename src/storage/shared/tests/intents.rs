@@ -1,0 +1,277 @@
+//! Changes that a kill interrupts: at every store, and again at every store of the repair; records that damage has changed.
+
+use std::{
+    collections::HashSet,
+    env,
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    super::{Geometry, crash_point::watch, layout::NONE, memory::PlainMemory, segment::Segment},
+    Call, Model, Random, apply, attach, call, check, create,
+};
+use crate::{
+    slots::Slots,
+    storage::{Stamp, Storage},
+    value::{OwnedValue, Value},
+};
+
+const STAMP: Stamp = Stamp {
+    set_at: 0.0,
+    max_age: 0.0,
+};
+
+/// The memory as it was before each store that `run` makes.
+fn before_each_store(memory: &PlainMemory, run: impl FnOnce()) -> Vec<PlainMemory> {
+    let snapshots = Arc::new(Mutex::new(Vec::new()));
+    let (memory, taken) = (memory.clone(), snapshots.clone());
+    watch(move || taken.lock().unwrap().push(memory.snapshot()), run);
+    std::mem::take(&mut *snapshots.lock().unwrap())
+}
+
+fn tiny() -> Geometry {
+    Geometry::new(64, 40, 200).unwrap()
+}
+
+/// What processes that read without the lock may find: each row that has a version is an entry of the state before or of
+/// the one after the call, and no key has two.
+fn check_readers(memory: &PlainMemory, before: &Model, after: &Model) {
+    let segment = attach(memory.clone());
+    let mut keys = HashSet::new();
+    for at in 1..segment.edit.versions_written().min(segment.edit.rows_written()) {
+        if segment.edit.version_at(at).unwrap().get() == 0.0 {
+            continue;
+        }
+        let entry = segment.edit.entry(segment.edit.row_at(at).unwrap()).unwrap();
+        let entry = (entry.key.to_vec(), entry.value.to_owned(), entry.stamp);
+        assert!(before.0.contains(&entry) || after.0.contains(&entry), "{entry:?}");
+        assert!(keys.insert(entry.0), "two versions of one key");
+    }
+}
+
+/// Takes over what a killed process left. Returns the state.
+fn take_over(memory: PlainMemory) -> (Segment<PlainMemory>, Model) {
+    let mut segment = attach(memory);
+    segment.begin().unwrap();
+    segment.end();
+    segment.validate().unwrap();
+    let model = Model::of(&segment);
+    (segment, model)
+}
+
+/// The state that is found after a kill, and after another one in the repair, is that before the call or that after it.
+/// Nothing was rebuilt, and no row and no block is lost.
+#[test]
+fn killed_before_any_store_and_before_any_store_of_the_repair_a_call_is_made_or_not() {
+    let calls: usize = env::var("INTENT_CALLS").map_or(6, |calls| calls.parse().unwrap());
+    let (mut once, mut twice) = (0, 0);
+    for seed in 1..=4 {
+        let mut random = Random(seed * 991);
+        let mut segment = create(tiny());
+        let mut model = Model::default();
+        // A free list, and entries of many blocks.
+        for _ in 0..30 {
+            let call = call(&mut random, 6);
+            apply(&mut segment, &mut model, &call);
+        }
+        for _ in 0..calls {
+            let call = call(&mut random, 6);
+            if matches!(call, Call::Clear) {
+                continue;
+            }
+            let before = model.clone();
+            segment.begin().unwrap();
+            let memory = segment.memory().clone();
+            let rebuilds = segment.recoveries();
+            let killed = before_each_store(&memory, || {
+                apply(&mut segment, &mut model, &call);
+                segment.end();
+            });
+            let is_one_of = |found: &Model| match call {
+                // One change an entry.
+                Call::RetainStamps(_) => {
+                    found.0.iter().all(|entry| before.0.contains(entry))
+                        && model.0.iter().all(|entry| found.0.contains(entry))
+                }
+                _ => *found == before || *found == model,
+            };
+            for memory in killed {
+                once += 1;
+                check_readers(&memory, &before, &model);
+                let repaired = memory.snapshot();
+                let again = before_each_store(&repaired, || drop(take_over(repaired.clone())));
+                let (found, state) = take_over(repaired);
+                assert!(is_one_of(&state), "{call:?}: {state:?}");
+                assert_eq!(found.recoveries(), rebuilds, "{call:?}");
+                check(&found, &state);
+                for memory in again {
+                    twice += 1;
+                    check_readers(&memory, &before, &model);
+                    let (found, after_both) = take_over(memory);
+                    assert_eq!(after_both, state, "{call:?}");
+                    assert_eq!(found.recoveries(), rebuilds, "{call:?}");
+                }
+            }
+        }
+        check(&segment, &model);
+    }
+    println!("killed before {once} stores, and before {twice} stores of repairs");
+    assert!(once > 1000 && twice > 1000);
+}
+
+/// A record that was damaged is not followed, whichever of its bits changed; the segment is rebuilt.
+#[test]
+fn a_damaged_record_leads_to_a_rebuild() {
+    let mut random = Random(3);
+    let mut segment = create(tiny());
+    let mut model = Model::default();
+    for _ in 0..30 {
+        let call = call(&mut random, 6);
+        apply(&mut segment, &mut model, &call);
+    }
+    let mut damaged = 0;
+    for call in [
+        Call::Put(
+            b"snew".to_vec(),
+            OwnedValue::String(vec![b'v'; 300].into()),
+            STAMP,
+        ),
+        Call::Put(b"snew".to_vec(), OwnedValue::Null, STAMP),
+        Call::Remove(b"snew".to_vec()),
+    ] {
+        let before = model.clone();
+        segment.begin().unwrap();
+        let memory = segment.memory().clone();
+        let killed = before_each_store(&memory, || {
+            apply(&mut segment, &mut model, &call);
+            segment.end();
+        });
+        for memory in killed {
+            let record = attach(memory.clone());
+            let intent = &record.header().intent;
+            if intent.check.get() == 0 {
+                continue;
+            }
+            let count = intent.count.get() as usize;
+            let from = |word: *const u8| word.addr() - (&raw const *intent).addr();
+            let parts = [
+                (0, 40),
+                (from((&raw const intent.addresses).cast()), count * 8),
+                (from((&raw const intent.values).cast()), count * 4),
+            ];
+            let start = (&raw const *intent).addr() - (&raw const *record.header()).addr();
+            for (from, len) in parts {
+                for byte in from..from + len {
+                    if !random.one_in(7) {
+                        continue;
+                    }
+                    let broken = memory.snapshot();
+                    // SAFETY: a byte of the record, in memory that this test has for itself.
+                    unsafe {
+                        *super::Memory::base(&broken).add(start + byte).as_mut() ^= 1 << random.below(8);
+                    }
+                    let (found, state) = take_over(broken);
+                    assert_eq!(found.recoveries().0, 1, "byte {byte}");
+                    assert!(state == before || state == model, "{call:?}: {state:?}");
+                    damaged += 1;
+                }
+            }
+        }
+    }
+    assert!(damaged > 100, "{damaged}");
+    // A check number where there is no change.
+    segment.header().intent.check.set(77);
+    let (found, state) = take_over(segment.memory().clone());
+    assert_eq!((found.recoveries().0, &state), (1, &model));
+}
+
+#[test]
+fn no_address_of_a_record_leads_out_of_the_segment_or_into_its_lock() {
+    let segment = create(tiny());
+    let word = |address: u64| segment.edit.word(address).is_ok();
+    let len = segment.edit.geometry.len as u64;
+    for address in [
+        0,
+        8,
+        64,
+        124,
+        129,
+        130,
+        131,
+        len - 3,
+        len,
+        len + 4,
+        u64::MAX - 3,
+        u64::MAX,
+    ] {
+        assert!(!word(address), "{address}");
+    }
+    assert!(word(128) && word(len - 4));
+}
+
+/// A bucket with many entries is split by one change for each that moves, and by a last one that cuts.
+#[test]
+fn killed_in_the_split_of_a_long_chain_no_entry_is_lost() {
+    let geometry = Geometry::new(64, 60, 200).unwrap();
+    let mut segment = create(geometry);
+    let mut model = Model::default();
+    let same = (0..)
+        .map(|number| format!("s{number}").into_bytes())
+        .filter(|key| create(geometry).edit.hash(key).is_multiple_of(16));
+    let put = |key| Call::Put(key, OwnedValue::Null, STAMP);
+    let mut keys = same.take(17).map(put);
+    for call in keys.by_ref().take(16) {
+        apply(&mut segment, &mut model, &call);
+    }
+    let last = keys.next().unwrap();
+    let before = model.clone();
+    let memory = segment.memory().clone();
+    segment.begin().unwrap();
+    let buckets = segment.header().buckets.get();
+    let killed = before_each_store(&memory, || {
+        apply(&mut segment, &mut model, &last);
+        segment.end();
+    });
+    assert_eq!(segment.header().buckets.get(), buckets + 1);
+    check(&segment, &model);
+    let mut halfway = 0;
+    for memory in killed {
+        let (found, state) = take_over(memory);
+        assert!(state == before || state == model);
+        assert_eq!(found.recoveries(), (0, 0));
+        halfway += u32::from(state == model && found.header().buckets.get() == buckets);
+        check(&found, &state);
+    }
+    assert!(halfway > 20, "{halfway}");
+}
+
+/// A slot of a removed entry is freed by its process alone, and once, wherever another process was killed.
+#[test]
+fn a_kill_frees_no_slot_twice_and_loses_none() {
+    let slots = Slots::default();
+    let mut owner = create(tiny()).with_slots(slots.clone());
+    for key in [b"sa", b"sb"] {
+        owner.put(key, Value::Slot(slots.take()), STAMP).unwrap();
+    }
+    owner.end();
+    let mut other = attach(owner.memory().clone());
+    other.begin().unwrap();
+    let memory = owner.memory().clone();
+    let killed = before_each_store(&memory, || {
+        other.put(b"sa", Value::Null, STAMP).unwrap();
+        other.end();
+    });
+    let (mut kept, mut released) = (0, 0);
+    for memory in killed {
+        let (found, state) = take_over(memory);
+        let of_entries = state
+            .0
+            .iter()
+            .filter(|(_, value, _)| matches!(value, OwnedValue::Slot(_)));
+        let waits = found.header().released.get() != NONE;
+        assert_eq!(of_entries.count() + usize::from(waits), 2);
+        if waits { released += 1 } else { kept += 1 }
+    }
+    assert!(kept > 10 && released > 10);
+    assert_eq!(slots.in_use(), 2);
+}
