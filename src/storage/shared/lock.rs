@@ -97,7 +97,8 @@ impl LockPlace {
     pub(super) fn lock(&self, patience: Duration) -> Result<(), Busy> {
         let own = this_thread();
         if self.waiting.load(Relaxed) != 0 && self.last.load(Relaxed) == own && !patience.is_zero() {
-            // Who comes back for it at once would always be there before the one who sleeps.
+            // This thread had the lock last, and another one sleeps. Without this pause, this thread would take the lock again before
+            // the other wakes, each time.
             self.waiting.store(0, Relaxed);
             thread::sleep(SLEEP);
         }

@@ -31,7 +31,7 @@ const LATE: f64 = 1000.0;
 /// A segment of entries in some memory.
 ///
 /// With memory that several processes map, it must be used by whoever holds its lock alone, see
-/// [`super::door`]. What it reads it copies out, so a value stays valid when the lock is given up.
+/// [`super::access`]. What it reads it copies out, so a value stays valid when the lock is given up.
 ///
 /// ```
 /// use lru_cache_for_clusters::{
