@@ -507,6 +507,30 @@ describe('calls that are made again', () => {
 describeShared('a worker with the shared memory', () => {
   const { worker: start, primary: startPrimary } = processes();
 
+  it('makes a cache where its first requests find the store locked', async () => {
+    const worker = await start();
+    const got = await worker.run(
+      async ({ Cache }, options) => {
+        const { send } = process;
+        let refused = 0;
+        // The first batch is answered here, as the primary answers it while another process has the lock.
+        process.send = (message, ...rest) => {
+          const [source, name, batch] = message;
+          if (refused > 0 || typeof batch !== 'string') return send.call(process, message, ...rest);
+          const ids = Array.from(batch.matchAll(/^\[(\d+),/gm), ([, id]) => id);
+          refused = ids.length;
+          const answers = ids.map((id) => `${id},4,["Error","locked","ERR_STORE_BUSY"]`);
+          return setImmediate(() => process.emit('message', [source, name, `[${answers}]`]));
+        };
+        const cache = await Cache.getInstance(options);
+        return [refused, cache.transport().kind, await cache.set('k', 1)];
+      },
+      { namespace: unique('channel'), timeout: 2000, failsafe: 'reject' },
+    );
+    // That of the hello, which nobody waits for, and that of `getInstance`.
+    assert.deepEqual(got, [2, 'shared-memory', true]);
+  });
+
   it('sends no message for its calls, whatever they are', async () => {
     const worker = await start({ transport: 'shared-memory' });
     const got = await worker.run(async ({ Cache }, namespace) => {

@@ -58,6 +58,11 @@ async function read({ state }, { hot, rounds }) {
   return figures;
 }
 
+/** Resolves when no call of this process waits for the lock: near reads would wait behind it. */
+async function settled({ state }) {
+  while ((await state.near.get('missing').catch((error) => error)) !== undefined);
+}
+
 describeShared('while a process is stopped that has the lock', () => {
   const { worker: start } = processes();
 
@@ -83,6 +88,7 @@ describeShared('while a process is stopped that has the lock', () => {
       // Where the miss was answered, nobody had the lock.
       if (figures.miss === 'ETIMEDOUT') stopped.push(figures);
       else assert.equal(figures.miss, 'answered');
+      await reader.run(settled);
       await sleep(Math.random() * 5);
     }
     assert.equal(stopped.length, STOPS, `${tries} stops, none met the lock`);
@@ -95,8 +101,9 @@ describeShared('while a process is stopped that has the lock', () => {
     });
     if (STRESS) console.log(`${STOPS} of ${tries} stops inside the lock:`, lines.join('; '));
     for (const figures of stopped) {
-      // Far below what a call waits for the lock. The machine may have other work.
-      for (const name of ['near', 'native']) assert.ok(figures[name].p99 < 5000, lines.join());
+      // Below half of what a call waits for the lock: none has waited. The machine may have other work.
+      for (const name of ['near', 'native'])
+        assert.ok(figures[name].p99 < 500 * MISS_TIMEOUT, lines.join());
       assert.ok(figures.waited >= MISS_TIMEOUT - 2 && figures.waited < MISS_TIMEOUT + 2000);
     }
   }).timeout(STRESS ? 600_000 : 60_000);

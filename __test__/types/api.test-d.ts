@@ -45,6 +45,12 @@ new Cache<User>({} as Record<keyof Options, undefined>);
 new Cache<User>();
 new Cache<User>({});
 new Cache<User>({ parse: JSON.parse, stringify: JSON.stringify });
+new Cache<User>({ near: 64 * 1024 * 1024, freeze: true });
+new Cache<User>({ near: false });
+// @ts-expect-error
+new Cache<User>({ near: '8' });
+// @ts-expect-error
+new Cache<User>({ freeze: 1 });
 // @ts-expect-error
 new Cache<User>({ maxage: 50 });
 // @ts-expect-error
