@@ -15,30 +15,17 @@ use std::{
 
 use crate::storage::{
     Mapped,
-    shared::layout::{Control, Float, RECORDS, Ring, VERSIONS_PER_PIECE},
+    shared::layout::{Control, Float, RECORDS, Ring, Shared, VERSIONS_PER_PIECE},
 };
 
-/// Fresh memory of one `T`, all of whose bits may be 0, shared with JavaScript.
+/// Memory of one `T`, shared with JavaScript. Fresh, all its bits are 0.
 #[derive(Debug)]
 pub struct Zeroed<T> {
     at: NonNull<T>,
     _owned: PhantomData<T>,
 }
 
-/// What [`Zeroed`] may hold.
-///
-/// # Safety
-/// All bits 0 is a value, every part is an atomic, and nothing is to be dropped.
-pub unsafe trait Plain {}
-
-// SAFETY: structs of atomics.
-unsafe impl Plain for Control {}
-// SAFETY: as above.
-unsafe impl Plain for Ring {}
-// SAFETY: as above.
-unsafe impl Plain for [Float; ROWS as usize] {}
-
-impl<T: Plain> Zeroed<T> {
+impl<T: Shared> Zeroed<T> {
     /// Fresh memory. The system gives pages only where they are written.
     fn new() -> Self {
         // SAFETY: none of the types has the size 0.
@@ -51,7 +38,7 @@ impl<T: Plain> Zeroed<T> {
     }
 
     pub(super) fn get(&self) -> &T {
-        // SAFETY: allocated in `new`, all bits 0 are a value, and only ever changed as atomics.
+        // SAFETY: allocated in `new`, and any bytes are a `T`, which may change under a reference, as `Shared` says.
         unsafe { self.at.as_ref() }
     }
 }

@@ -286,7 +286,7 @@ pub struct Intent {
 /// The most words that one change stores.
 pub const INTENT_WORDS: usize = 40;
 
-/// Words that processes read without the lock, JavaScript among them (`lib/near/`): see the rules in `columns.rs`.
+/// Words that processes read without the lock, JavaScript among them (`lib/near/`): see the rules in `control.rs`.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Control {
@@ -509,11 +509,33 @@ const _: () = {
     );
     assert!(size_of::<Ring>() == 20 * 1024 && RING_BYTES == 64 + 16 * RECORDS as usize);
     assert!(RECORDS.is_power_of_two() && offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
+    assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, completed) == 128);
     assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);
     assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
     assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == 64 && offset_of!(Block, link) == PAYLOAD);
 };
+
+/// What lies in memory that others write, too: other processes, or JavaScript.
+///
+/// # Safety
+/// All parts are atomics, so any bytes are a value, which may change under a reference; and nothing is to be dropped.
+pub unsafe trait Shared {}
+
+// SAFETY: an atomic each.
+unsafe impl Shared for Word {}
+// SAFETY: as above.
+unsafe impl Shared for Float {}
+// SAFETY: structs of atomics.
+unsafe impl Shared for Control {}
+// SAFETY: as above.
+unsafe impl Shared for Ring {}
+// SAFETY: as above.
+unsafe impl Shared for Row {}
+// SAFETY: as above.
+unsafe impl Shared for Block {}
+// SAFETY: what each item is, all of them are.
+unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
 /// How much is reserved for each region, and where it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

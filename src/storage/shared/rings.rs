@@ -2,8 +2,8 @@
 //! all rings to the order of recency before it does anything else.
 //!
 //! - Times of use come from one shared counter (`control.uses`), so that uses by several processes that do not overlap keep
-//!   their order. Whoever applies the rings loads the counter before the heads and leaves records of later times where they
-//!   are: a use that comes later is never applied before one that came earlier. A thread may take several times at once, and
+//!   their order. Whoever applies the rings raises the counter before it loads the heads, and leaves records of later times
+//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times at once, and
 //!   uses them up for as long as the counter stays where it was.
 //! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
 //!   whether a process that was killed had applied it already.

@@ -4,10 +4,15 @@
 
 use bumpalo::Bump;
 use foldhash::fast::FixedState;
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    hash::{BuildHasher, Hasher},
+    ops::Range,
+};
 
 use super::{
-    layout::{Block, FREE_BLOCK, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, State, Word},
+    layout::{
+        Block, FREE_BLOCK, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, Shared, State, Word,
+    },
     memory::{Memory, OutOfMemory},
 };
 use crate::{
@@ -21,6 +26,9 @@ pub(super) const BUCKETS: u32 = 16;
 
 /// Versions are whole numbers below this one. Each is told from the next: `f64` has 53 bits for them.
 pub(super) const MOST_VERSIONS: f64 = (1_u64 << 53) as f64;
+
+/// The first row and the first block: [`NONE`] is the number of neither.
+const FIRST: u32 = NONE + 1;
 
 /// What the scratch memory may keep between calls, in bytes.
 const SCRATCH: usize = 256 * 1024;
@@ -105,85 +113,46 @@ impl<M: Memory> View<M> {
         unsafe { self.memory.base().cast::<Header>().as_ref() }
     }
 
-    /// A bucket of those reserved.
-    pub(super) fn bucket_at(&self, bucket: u32) -> Checked<&Word> {
-        if bucket >= self.geometry.buckets_max {
+    /// An item of the region at `region`, whose items have the numbers `numbers`.
+    fn item<T: Shared>(&self, region: usize, index: u32, numbers: Range<u32>) -> Checked<&T> {
+        if !numbers.contains(&index) {
             return Err(Fault::Damage);
         }
-        // SAFETY: within its region, which lies within the memory; aligned, as the region is; an atomic.
+        // SAFETY: within its region, which lies within the memory; aligned, as the region is; and any bytes are a `T`, which
+        // may change under a reference, as `Shared` says.
         Ok(unsafe {
             self.memory
                 .base()
-                .add(self.geometry.index_at)
-                .cast::<Word>()
-                .add(bucket as usize)
+                .add(region)
+                .cast::<T>()
+                .add(index as usize)
                 .as_ref()
         })
+    }
+
+    /// A bucket of those reserved.
+    pub(super) fn bucket_at(&self, bucket: u32) -> Checked<&Word> {
+        self.item(self.geometry.index_at, bucket, 0..self.geometry.buckets_max)
     }
 
     /// A row of those reserved, in use or not.
     pub(super) fn row_at(&self, row: u32) -> Checked<&Row> {
-        if row == NONE || row >= self.geometry.rows_max {
-            return Err(Fault::Damage);
-        }
-        // SAFETY: within its region, which lies within the memory; aligned, as the region is; all atomics.
-        Ok(unsafe {
-            self.memory
-                .base()
-                .add(self.geometry.rows_at)
-                .cast::<Row>()
-                .add(row as usize)
-                .as_ref()
-        })
+        self.item(self.geometry.rows_at, row, FIRST..self.geometry.rows_max)
     }
 
     /// The version of a row of those reserved: 0 where the row is no entry.
     pub(super) fn version_at(&self, row: u32) -> Checked<&Float> {
-        if row == NONE || row >= self.geometry.rows_max {
-            return Err(Fault::Damage);
-        }
-        // SAFETY: within its region, which lies within the memory; aligned, as the region is; an atomic.
-        Ok(unsafe {
-            self.memory
-                .base()
-                .add(self.geometry.versions_at)
-                .cast::<Float>()
-                .add(row as usize)
-                .as_ref()
-        })
+        self.item(self.geometry.versions_at, row, FIRST..self.geometry.rows_max)
     }
 
     /// A ring of those reserved, claimed or not.
     pub(super) fn ring_at(&self, ring: u32) -> Checked<&Ring> {
-        if ring >= RINGS {
-            return Err(Fault::Damage);
-        }
-        // SAFETY: within its region, which lies within the memory; aligned, as the region is; all atomics.
-        Ok(unsafe {
-            self.memory
-                .base()
-                .add(self.geometry.rings_at)
-                .cast::<Ring>()
-                .add(ring as usize)
-                .as_ref()
-        })
+        self.item(self.geometry.rings_at, ring, 0..RINGS)
     }
 
     /// A block of those reserved, in use or not.
     pub(super) fn block_at(&self, block: u32) -> Checked<&Block> {
-        if block == NONE || block >= self.geometry.blocks_max {
-            return Err(Fault::Damage);
-        }
-        // SAFETY: within its region, which lies within the memory; aligned, as the region is. The payload is
-        // in a cell and only ever copied, the link is an atomic.
-        Ok(unsafe {
-            self.memory
-                .base()
-                .add(self.geometry.blocks_at)
-                .cast::<Block>()
-                .add(block as usize)
-                .as_ref()
-        })
+        self.item(self.geometry.blocks_at, block, FIRST..self.geometry.blocks_max)
     }
 
     /// A row in use.
