@@ -240,13 +240,9 @@ impl Copied {
             self.bytes.extend(bytes.iter().map(Cell::get));
             return Ok(Value::Clone(&self.bytes));
         }
-        if let Some(value) = in_place(call, payload) {
-            return Ok(value);
-        }
         if call.type_of(payload) != Type::String {
-            return Err(Error::argument(
-                "a value must be copied by way of JSON or a clone",
-            ));
+            return in_place(call, payload)
+                .ok_or_else(|| Error::argument("a value must be copied by way of JSON or a clone"));
         }
         call.utf16_into(payload, &mut self.units);
         wtf8::push_utf16(&mut self.bytes, &self.units);

@@ -122,7 +122,7 @@ impl Table {
     }
 
     /// Says what JavaScript may remember of the entry that the last call found or stored, the one at this place among those
-    /// of a list.
+    /// of a list; `None`: nothing.
     pub fn remember(&self, place: usize, entry: Option<Remembered>) {
         let at = state::FOUND + place * 6;
         if at + 6 > self.length {
@@ -190,6 +190,13 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Says what JavaScript may remember of the entry that a call has found or stored, if it remembers anything.
+    pub fn remember(&self, entry: impl FnOnce() -> Option<Remembered>) {
+        if self.is_near.get() {
+            self.table.remember(0, entry());
+        }
+    }
+
     /// A cache whose lock is free.
     pub fn new(store: Arc<Store>, lock_wait: Duration, table: Rc<Table>) -> Self {
         Self {

@@ -6,11 +6,9 @@ use std::{ffi::c_void, ptr, time::Duration};
 use super::{
     caches::{Handle, handle_of},
     call::{Call, JsValue},
-    store::lock,
+    store::{Given, lock},
 };
 use crate::{error::Result, storage::Mapped, store::Place, value::Mark};
-
-type Given = std::result::Result<JsValue, &'static str>;
 
 /// `nearControl(cache)`: gate, epoch and count of uses. From now on results say what JavaScript may remember, see
 /// [`super::caches::state`].

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What a function gives JavaScript.
-type Given = std::result::Result<JsValue, &'static str>;
+pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
 static FUNCTIONS: [Function; 20] = [
@@ -140,9 +140,7 @@ fn read_unlocked(handle: &Handle, key: &[u8], now: JsClock, use_: bool, found: &
         .read_unlocked(key, now, use_, |value| found.copy(value));
     let Some(read) = read else { return Ok(false) };
     let ((), entry) = read?;
-    if handle.is_near.get() {
-        handle.table.remember(0, Some(entry));
-    }
+    handle.remember(|| Some(entry));
     Ok(true)
 }
 
@@ -162,9 +160,7 @@ fn get(call: &Call) -> Given {
             return Err(elsewhere);
         }
         cache.get(key, now, |value| found.copy(value))?;
-        if handle.is_near.get() {
-            handle.table.remember(0, cache.remembered());
-        }
+        handle.remember(|| cache.remembered());
         drop(cache);
         found.show(call, &handle.table)
     })
@@ -182,9 +178,7 @@ fn peek(call: &Call) -> Given {
         let mut cache = lock(handle)?;
         cache.readable(Some(key))?;
         cache.peek(key, now, |value| found.copy(value))?;
-        if handle.is_near.get() {
-            handle.table.remember(0, cache.remembered());
-        }
+        handle.remember(|| cache.remembered());
         drop(cache);
         found.show(call, &handle.table)
     })
@@ -233,9 +227,7 @@ fn set_locked(
 ) -> Result<JsValue> {
     let mut cache = lock(handle)?;
     let stored = cache.set(key, value, max_age, now)?;
-    if handle.is_near.get() {
-        handle.table.remember(0, cache.remembered().filter(|_| stored));
-    }
+    handle.remember(|| cache.remembered().filter(|_| stored));
     drop(cache);
     Ok(handle.table.stored(stored))
 }
@@ -262,9 +254,7 @@ fn keep(call: &Call) -> Given {
             handle.table.slots.take()
         };
         let stored = cache.set(key, Value::Slot(slot), max_age, now)?;
-        if handle.is_near.get() {
-            handle.table.remember(0, cache.remembered().filter(|_| stored));
-        }
+        handle.remember(|| cache.remembered().filter(|_| stored));
         drop(cache);
         Ok(if stored {
             handle.table.kept(slot)

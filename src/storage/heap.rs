@@ -220,11 +220,7 @@ impl Storage for HeapStorage {
                 place.row.set(old.row.get());
                 if let (Some(versions), 1..) = (&mut self.versions, old.row.get()) {
                     versions.get_mut().renew(old.row.get());
-                    self.seen.set(Some(Seen {
-                        row: old.row.get(),
-                        version: versions.get_mut().of(old.row.get()),
-                        stamp,
-                    }));
+                    Self::see(&self.versions, &self.seen, key, place);
                 }
                 self.size = self.size - old.value.as_ref().bytes().len() + value.bytes().len();
                 // An entry that is set again may keep its slot.
