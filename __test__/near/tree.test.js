@@ -2,7 +2,8 @@
 
 const assert = require('node:assert/strict');
 const { isDeepStrictEqual } = require('node:util');
-const { copy, freeze, prepare } = require('../../lib/near/tree');
+const { freeze } = require('../../lib/freeze');
+const { copy, prepare } = require('../../lib/near/tree');
 
 /** Random numbers in [0, 1), the same in each run. */
 function randomOf(seed) {

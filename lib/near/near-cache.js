@@ -11,7 +11,8 @@
 
 const { Budget, DEFAULT_BYTES, Shelf } = require('./budget');
 const { Ring } = require('./ring');
-const { copy, freeze, prepare, sizeOf } = require('./tree');
+const { copy, prepare, sizeOf } = require('./tree');
+const { freeze } = require('../freeze');
 
 /**
  * The memory that is shared with the native side, for one namespace and JS thread.

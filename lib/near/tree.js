@@ -160,24 +160,4 @@ function sizeOf(value) {
   return bytes;
 }
 
-/**
- * Freezes a decoded value and all that is in it.
- *
- * @template T
- * @param {T} value
- * @returns {T}
- */
-function freeze(value) {
-  /** @type {any[]} */
-  const open = [value];
-  while (open.length > 0) {
-    const object = Object.freeze(open.pop());
-    for (const key of Object.keys(object)) {
-      const child = object[key];
-      if (typeof child === 'object' && child !== null) open.push(child);
-    }
-  }
-  return value;
-}
-
-module.exports = { prepare, copy, freeze, sizeOf };
+module.exports = { prepare, copy, sizeOf };

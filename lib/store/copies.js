@@ -9,7 +9,7 @@ const v8 = require('v8');
 const native = require('../native/loader');
 const { makeError } = require('../errors');
 const { KIND } = require('../kinds');
-const { freeze } = require('../near/tree');
+const { freeze } = require('../freeze');
 const { STATE } = require('./value-table');
 
 /**
@@ -47,16 +47,16 @@ function encode(value, how) {
   return json[0] === '{' || json[0] === '[' ? [KIND.JSON, json] : [KIND.PLAIN, JSON.parse(json)];
 }
 
-/** The value of a copy. */
-function decode(kind, payload) {
-  if (kind === KIND.JSON) return JSON.parse(payload);
+/** The value of a copy; `frozen`: an object that was made of JSON is frozen. */
+function decode(kind, payload, frozen) {
+  if (kind === KIND.JSON) return frozen ? freeze(JSON.parse(payload)) : JSON.parse(payload);
   return kind === KIND.CLONE ? v8.deserialize(payload) : payload;
 }
 
 /** As `decode`, for a list: a value that cannot be read (a damaged clone) is `undefined`, and hides no other. */
-function decodeListed(kind, payload) {
+function decodeListed(kind, payload, frozen) {
   try {
-    return decode(kind, payload);
+    return decode(kind, payload, frozen);
   } catch {
     return undefined;
   }
@@ -69,20 +69,22 @@ const sharedKey = (key) => (key === undefined ? null : key);
 class ListReader {
   #values;
   #payloads;
+  #frozen;
   #joined;
   #next = 0;
   #nextJoined = 0;
 
   /** To be made after the call that gave the list, before any other call. */
-  constructor(cache, table, payloads) {
+  constructor(cache, table, payloads, frozen) {
     this.#values = table.values;
     this.#payloads = payloads;
+    this.#frozen = frozen;
     const count = table.state[STATE.SLOT];
     if (count === 0) return;
     try {
       const joined = JSON.parse(payloads[payloads.length - 1]);
       if (joined.length === count) {
-        this.#joined = joined;
+        this.#joined = frozen ? freeze(joined) : joined;
         return;
       }
     } catch {
@@ -97,15 +99,16 @@ class ListReader {
   read(place) {
     if (place >= 0) return this.#values[place];
     if (place === MISS) return undefined;
-    if (place !== JOINED) return decodeListed(placeOf(place), this.#payloads[this.#next++]);
+    if (place !== JOINED) {
+      return decodeListed(placeOf(place), this.#payloads[this.#next++], this.#frozen);
+    }
     if (this.#joined !== undefined) return this.#joined[this.#nextJoined++];
-    return decodeListed(KIND.JSON, this.#payloads[this.#next++]);
+    return decodeListed(KIND.JSON, this.#payloads[this.#next++], this.#frozen);
   }
 }
 
 module.exports = {
   ListReader,
-  freeze,
   MISS,
   decode,
   encode,

@@ -18,7 +18,6 @@ const { lruCacheOptions, optionJson } = require('../options');
 const { MISS: NEAR_MISS } = require('../near/near-cache');
 const {
   ListReader,
-  freeze,
   MISS,
   decode,
   encode,
@@ -157,9 +156,8 @@ class LRUCache {
     if (state[FREED] > 0) this.#table.release();
     switch (kind) {
       case KIND.JSON:
-        return this.#frozen ? freeze(decode(kind, result)) : decode(kind, result);
       case KIND.CLONE:
-        return decode(kind, result);
+        return decode(kind, result, this.#frozen);
       case KIND.MISS:
         return undefined;
       case KIND.ERROR:
@@ -172,10 +170,8 @@ class LRUCache {
   /** Ends a call that gave a list. */
   #list(listed) {
     const [payloads, places = [], keys = [], numbers = []] = this.#checked(listed);
-    const reader = new ListReader(this.#cache, this.#table, payloads);
-    const read = (place) =>
-      this.#frozen && isJson(place) ? freeze(reader.read(place)) : reader.read(place);
-    const values = Array.from(places, read);
+    const reader = new ListReader(this.#cache, this.#table, payloads, this.#frozen);
+    const values = Array.from(places, (place) => reader.read(place));
     this.#finish(listed);
     return { keys: Array.from(keys), values, numbers };
   }
@@ -410,21 +406,16 @@ class LRUCache {
   #getManyNear(near, keys) {
     const batch = near.getMany(keys, this.#frozen);
     const { missing, values } = batch;
-    let found;
     if (missing.length > 0) {
-      // A native call for a few keys costs nearly as much as one for all.
-      if (missing.length === keys.length) found = keys;
-      else found = missing.map((index) => keys[index]);
-      const places = takePlaces(found.length);
-      const begun = near.begin();
-      const joined = join(found);
-      let payloads = getMany(this.#cache, joined ?? found, found.length, places, now());
       const table = this.#table;
-      if (table.state[OUTCOME] === KIND.SPLIT) {
-        payloads = getMany(this.#cache, found, found.length, places, now());
-      }
-      this.#checked(payloads);
-      const reader = new ListReader(this.#cache, table, payloads);
+      const found = missing.map((index) => keys[index]);
+      const places = takePlaces(found.length);
+      const time = now();
+      const begun = near.begin();
+      const run = (crossing, count) => getMany(this.#cache, crossing, count, places, time);
+      const payloads = this.#checked(this.#withKeys(found, run));
+      // What near reads freeze they keep.
+      const reader = new ListReader(this.#cache, table, payloads, false);
       for (let at = 0; at < found.length; at += 1) {
         const place = places[at];
         const value = place === MISS ? NEAR_MISS : reader.read(place);
@@ -504,9 +495,8 @@ class LRUCache {
           if (place >= 0) {
             value = values[place];
           } else {
-            reader ??= new ListReader(id, table, payloads);
+            reader ??= new ListReader(id, table, payloads, cache.#frozen);
             value = reader.read(place);
-            if (cache.#frozen && isJson(place)) freeze(value);
           }
           if (plain) pairs[keys[index]] = value;
           else define(pairs, keys[index], value);
