@@ -128,6 +128,48 @@ describe('lists that Rust and JavaScript both have', () => {
     );
   });
 
+  it('the memory of near reads', () => {
+    /** The number of a constant, which may be a power of two written as a shift. */
+    const constant = (name, ...file) => {
+      const found = new RegExp(`\\bconst ${name}(?:: \\w+)? = (\\d+)(?: << (\\d+))?;`).exec(
+        read(...file),
+      );
+      assert.ok(found, `${name} is not in ${file.join('/')}`);
+      return Number(found[1]) << Number(found[2] ?? 0);
+    };
+    const ring = (name) => constant(name, 'lib', 'near', 'ring.js');
+    const near = (name) => constant(name, 'lib', 'near', 'near-cache.js');
+    const layout = (name) => constant(name, 'src', 'storage', 'shared', 'layout.rs');
+    const source = read('src', 'storage', 'shared', 'layout.rs');
+    /** What the compiler has checked: where a field begins, in bytes. */
+    const offset = (struct, field) =>
+      Number(new RegExp(`offset_of!\\(${struct}, ${field}\\) == (\\d+)`).exec(source)?.[1]);
+    assert.deepStrictEqual(
+      {
+        gate: near('GATE') * 4,
+        epoch: near('EPOCH') * 4,
+        uses: ring('STAMP') * 4,
+        head: ring('HEAD') * 4,
+        tail: ring('TAIL') * 4,
+        records: ring('HEAD_WORDS') * 4,
+        count: ring('RECORDS'),
+        stride: ring('STRIDE'),
+        piece: 1 << near('PIECE_BITS'),
+      },
+      {
+        gate: offset('Control', 'gate'),
+        epoch: offset('Control', 'epoch'),
+        uses: offset('Control', 'uses'),
+        head: offset('RingHead', 'head'),
+        tail: offset('RingHead', 'tail'),
+        records: offset('Ring', 'records'),
+        count: layout('RECORDS'),
+        stride: constant('STRIDE', 'src', 'storage', 'shared', 'unlocked.rs'),
+        piece: layout('VERSIONS_PER_PIECE'),
+      },
+    );
+  });
+
   it('functions of the addon, and lib/native/loader.d.ts', () => {
     /** The functions that a declaration file declares. */
     const declared = (file) => {

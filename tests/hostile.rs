@@ -3,7 +3,7 @@
 
 mod support;
 
-use lru_cache_for_clusters::{handler::handle, key::Key, store::LOCK_WAIT, value::Value};
+use lru_cache_for_clusters::{command::NAMES, handler::handle, key::Key, store::LOCK_WAIT, value::Value};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::batch::{Answer, Primary, text};
 
@@ -489,31 +489,7 @@ fn line() -> impl Strategy<Value = String> {
         any::<f64>().prop_map(|number| format!("{number:?}")),
         ".{0,4}".prop_map(|text| format!("{text:?}")),
     ];
-    let command = select(vec![
-        "get",
-        "peek",
-        "has",
-        "set",
-        "del",
-        "incr",
-        "decr",
-        "mGet",
-        "mSet",
-        "mDel",
-        "reset",
-        "prune",
-        "keys",
-        "values",
-        "dump",
-        "load",
-        "pop",
-        "length",
-        "max",
-        "maxAge",
-        "stale",
-        "open",
-        "__proto__",
-    ]);
+    let command = select([NAMES, &["open", "__proto__"]].concat());
     let request = (
         0u64..9,
         0..3,
