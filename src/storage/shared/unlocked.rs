@@ -50,7 +50,9 @@ impl<M: Memory> View<M> {
         }
         let limits = read_limits(self.header())?;
         for _ in 0..TRIES {
-            if let Ok(Some((value, seen))) = self.try_glimpse(key, hash) {
+            // Where the entry has changed meanwhile, the next try finds it as it is then; a miss stays one.
+            if let Ok(found) = self.try_glimpse(key, hash) {
+                let (value, seen) = found?;
                 // The limits are those of the epoch.
                 return (control.epoch.acquire() == epoch).then_some(Glimpse { value, seen, limits });
             }
@@ -58,7 +60,10 @@ impl<M: Memory> View<M> {
         None
     }
 
-    /// One try; `Ok(None)`: the entry changed meanwhile, or it is not where it was looked for.
+    /// One try; `None`: there is no such entry where it was looked for, or only the lock lets its value be read.
+    ///
+    /// # Errors
+    /// The entry changed meanwhile, so that what was read makes no sense; or it is damaged.
     fn try_glimpse(&self, key: &[u8], hash: u32) -> Checked<Option<(Value<'_>, Seen)>> {
         let mut at = self.bucket(hash)?.get();
         for _ in 0..LONGEST {
@@ -73,9 +78,7 @@ impl<M: Memory> View<M> {
                 let stamp = Self::stamp_of(row);
                 let lengths = self.extent(row).map(|_| (row.key_len.get(), row.value_len.get()));
                 let first = row.first.get();
-                if !self.is_still(at, version)? {
-                    return Ok(None);
-                }
+                self.check_still(at, version)?;
                 let kind = state.kind().filter(|kind| *kind != Kind::Slot);
                 let (Some(kind), State::LIVE, (key_len, value_len)) = (kind, state.is(), lengths?) else {
                     return Ok(None);
@@ -87,9 +90,7 @@ impl<M: Memory> View<M> {
                 } else {
                     &[]
                 };
-                if !self.is_still(at, version)? {
-                    return Ok(None);
-                }
+                self.check_still(at, version)?;
                 let value = Value::from_parts(kind, inline, bytes).ok_or(Fault::Damage)?;
                 let seen = Seen {
                     row: at,
@@ -103,10 +104,13 @@ impl<M: Memory> View<M> {
         Ok(None)
     }
 
-    /// Whether everything that was read of a row up to here was of this version.
-    fn is_still(&self, at: u32, version: f64) -> Checked<bool> {
+    /// Checks that everything that was read of a row up to here was of this version.
+    fn check_still(&self, at: u32, version: f64) -> Checked<()> {
         fence(Acquire);
-        Ok(self.version_at(at)?.get() == version)
+        match self.version_at(at)?.get() == version {
+            true => Ok(()),
+            false => Err(Fault::Damage),
+        }
     }
 }
 
