@@ -21,15 +21,15 @@ const { nextTick } = process;
 /** Word of the control line that counts stamps. */
 const STAMP = 16;
 
-/** Records of a ring. */
-const RECORDS = 1024;
-/** Records that are not applied yet from which on the rings are to be applied. */
-const HALF = 512;
 /** How many records there are from one look at the tail to the next. */
 const STRIDE = 64;
-/** Words of the head: how many records were ever written, and applied. */
+/**
+ * Words of the head: how many records were ever written, and applied, and for how many there is room, a power of two. The
+ * native side changes the last one in any call of this thread.
+ */
 const HEAD = 0;
 const TAIL = 1;
+const CAPACITY = 6;
 /** 32-bit words before the first record. */
 const HEAD_WORDS = 16;
 
@@ -94,7 +94,7 @@ class Ring {
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
     if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) return;
-    const at = HEAD_WORDS + (head & (RECORDS - 1)) * 4;
+    const at = HEAD_WORDS + (head & (words[CAPACITY] - 1)) * 4;
     this.numbers[at >> 1] = version;
     words[at + 2] = row;
     words[at + 3] = stamp;
@@ -137,12 +137,12 @@ class Ring {
   #hasRoom(head) {
     const { words } = this;
     let waiting = (head - Atomics.load(words, TAIL)) >>> 0;
-    if (waiting >= HALF) {
+    if (waiting * 2 >= words[CAPACITY]) {
       // Without room the head stands still, and each record is dropped: not each of them calls.
       if (this.#dropped === 0) this.apply();
       waiting = (head - Atomics.load(words, TAIL)) >>> 0;
     }
-    const hasRoom = waiting <= RECORDS - STRIDE;
+    const hasRoom = waiting <= words[CAPACITY] - STRIDE;
     this.#dropped = hasRoom ? 0 : (this.#dropped + 1) % STRIDE;
     return hasRoom;
   }
