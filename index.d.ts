@@ -73,6 +73,15 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   static getAllCaches(): Record<string, LRUCacheForClustersAsPromised.LRUCache>;
 
   /**
+   * The statistics of each namespace that this process uses; in the primary, of each that its workers use, too. See
+   * {@link LRUCacheForClustersAsPromised.Stats}. Rejects with `ETIMEDOUT` where one cannot be reached.
+   */
+  static stats(): Promise<Record<string, LRUCacheForClustersAsPromised.Stats>>;
+
+  /** The statistics of this namespace. Rejects with `ETIMEDOUT` where it cannot be reached, whatever `failsafe` says. */
+  stats(): Promise<LRUCacheForClustersAsPromised.Stats>;
+
+  /**
    * The synchronous cache behind this instance. Primary only. Where a worker is stopped inside a call on the same
    * store in shared memory, its calls wait for 100 ms and then throw an Error whose `code` is `ERR_STORE_BUSY`.
    *
@@ -430,6 +439,55 @@ declare namespace LRUCacheForClustersAsPromised {
     reason?: string;
   }
 
+  /** What is counted of a namespace over all processes, since its store was made. A move to shared memory keeps the counts. */
+  export interface SharedStats {
+    /** Keys that `get`, `mGet` and `getObject` gave a value for. `peek` and `has` count as neither hits nor misses. */
+    hits: number;
+    /** Keys that those calls gave none for. Hits and misses together are the reads. */
+    misses: number;
+    /** Those of the hits whose entry had expired, see `stale`. */
+    staleHits: number;
+    /** Entries stored, by any call. */
+    sets: number;
+    /** Entries that a call removed: `del`, `mDel`, `reset`, `load`, `pop`, or a `set` of what can never fit. */
+    deletes: number;
+    /** Entries that `max` or `maxSize` removed. */
+    evictions: number;
+    /** Entries that were removed because they had expired: by a read, `prune` or a schedule. */
+    expirations: number;
+    /** Entries that are there now, those included that have expired and were not removed yet. */
+    entries: number;
+    /** The bytes of all entries, as `maxSize` counts them. */
+    size: number;
+    /** The bytes of memory that the store has; on the heap an estimate, `size`. */
+    bytes: number;
+    /** The greatest `size`; `Infinity` without a bound. */
+    maxSize: number;
+    /** How often damage of the shared memory was repaired. */
+    recoveries: number;
+    /** Entries that this cost. */
+    droppedEntries: number;
+    /** Processes that have the store in their memory, at most 128 + 1. Workers that use IPC are not among them. */
+    processes: number;
+  }
+
+  /** What `stats` gives: what all processes share, and what is of this process. */
+  export interface Stats extends SharedStats {
+    /** The name of the cache. */
+    namespace: string;
+    /** Near reads of this process. */
+    near: {
+      /** Keys that were answered without a native call, those of `peek` and `has` included. */
+      hits: number;
+      /** Entries that are remembered. */
+      entries: number;
+      /** Their bytes, by estimate. */
+      bytes: number;
+    };
+    /** As `transport()` returns it. */
+    transport: Transport;
+  }
+
   /** What a call rejects with that was not answered in time, with `failsafe: 'reject'`. */
   export interface TimeoutError extends Error {
     code: 'ETIMEDOUT';
@@ -493,6 +551,7 @@ declare namespace LRUCacheForClustersAsPromised {
     allowStale(stale?: boolean): boolean;
     /** @deprecated Use `allowStale`. */
     stale(stale?: boolean): boolean;
+    stats(): SharedStats;
   }
 
   /**
@@ -569,6 +628,9 @@ declare namespace LRUCacheForClustersAsPromised {
 
     /** Removes the entry of a key, if there is one. */
     del(key: K): void;
+
+    /** What was counted, and what there is now. */
+    stats(): SharedStats;
 
     /** Removes all entries. */
     reset(): void;

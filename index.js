@@ -15,6 +15,9 @@ const Client = primary
   ? require('./lib/transport/local-client').LocalClient
   : require('./lib/transport/worker-client').WorkerClient;
 
+/** An instance of each namespace that this process uses: for `stats`. */
+const instances = new Map();
+
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
 
@@ -42,6 +45,7 @@ class LRUCacheForClustersAsPromised {
     this.parse = read.parse;
     this.stringify = read.stringify;
     Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
+    if (!read.error && !instances.has(this.namespace)) instances.set(this.namespace, this);
   }
 
   static init(options) {
@@ -57,6 +61,22 @@ class LRUCacheForClustersAsPromised {
 
   static getAllCaches() {
     return requirePrimary().allCaches();
+  }
+
+  static async stats() {
+    // The primary has the namespaces of its workers, too.
+    const names = new Set([...instances.keys(), ...(primary?.registry.names() ?? [])]);
+    const of = (namespace) =>
+      instances.get(namespace) ?? new LRUCacheForClustersAsPromised({ namespace, near: false });
+    const each = Array.from(names, async (namespace) => [namespace, await of(namespace).stats()]);
+    return Object.fromEntries(await Promise.all(each));
+  }
+
+  async stats() {
+    const client = this[CLIENT];
+    const shared = await client.call(commands.stats);
+    const { namespace } = this;
+    return { namespace, ...shared, near: client.nearStats, transport: client.transport() };
   }
 
   transport() {
@@ -197,3 +217,4 @@ module.exports.LRUCache = LRUCache;
 module.exports.init = LRUCacheForClustersAsPromised.init;
 module.exports.getInstance = LRUCacheForClustersAsPromised.getInstance;
 module.exports.getAllCaches = LRUCacheForClustersAsPromised.getAllCaches;
+module.exports.stats = LRUCacheForClustersAsPromised.stats;

@@ -16,6 +16,7 @@
  * | `snapshot`      | copies the first argument, which the caller may change before the call runs                    |
  * | `inPrimary`     | the call runs in the primary alone                                                             |
  * | `creates`       | the command makes a cache                                                                      |
+ * | `insists`       | without an answer the call rejects, whatever `failsafe` says                                   |
  *
  * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
  * `KEYS_OF` or `keyed` where a row does not have them.
@@ -36,6 +37,7 @@ const { define } = require('./define');
 const { sharedKey } = require('./store/copies');
 const { bulk } = require('./store/lru-cache');
 const { numberJson, optionJson } = require('./options');
+const { statsOf } = require('./stats');
 
 const nothing = () => undefined;
 const plain = (kind, payload) => payload;
@@ -296,10 +298,28 @@ const commands = {
   maxAge: numberSetting('maxAge'),
   allowStale: staleSetting,
   stale: staleSetting,
+
+  stats: {
+    insists: true,
+    local: (cache) => cache.stats(),
+    encode: noArguments,
+    decode: (kind, payload) => statsOf(payload),
+  },
 };
 
 /** The commands that change no entry. Such a call can be dropped when its caller no longer waits. */
-const READS = ['get', 'peek', 'has', 'mGet', 'keys', 'values', 'dump', 'length', 'itemCount'];
+const READS = [
+  'get',
+  'peek',
+  'has',
+  'mGet',
+  'keys',
+  'values',
+  'dump',
+  'length',
+  'itemCount',
+  'stats',
+];
 
 const keysOfList = (keys) => (Array.isArray(keys) ? Array.from(keys, sharedKey) : []);
 

@@ -64,9 +64,9 @@ function unknownCommand(name) {
   ]);
 }
 
-/** Ends a call that got no answer in time, as `failsafe` of its instance says; the error's text is that of 1.x. */
+/** Ends a call that got no answer in time, as `failsafe` of its instance says, or the command; the error's text is that of 1.x. */
 function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
-  if (failsafe !== 'reject') {
+  if (failsafe !== 'reject' && !command.insists) {
     resolve(undefined);
     return;
   }

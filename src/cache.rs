@@ -14,6 +14,7 @@
 use crate::{
     error::Result,
     key::Key,
+    stats::{Event, Stats},
     storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
     value::{OwnedValue, Value},
 };
@@ -127,6 +128,11 @@ impl<S: Storage> Cache<S> {
         self.storage.is_empty()
     }
 
+    /// Its state, and what was counted.
+    pub fn stats(&self) -> Stats {
+        self.storage.stats()
+    }
+
     /// The present limits.
     pub fn limits(&self) -> Limits {
         self.storage.limits()
@@ -187,21 +193,67 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
+        let found = self.find(key, now, true, read)?;
+        self.storage.count(
+            match &found {
+                Found::Fresh(_) => Event::Hit,
+                Found::Stale(_) => Event::StaleHit,
+                Found::Nothing => Event::Miss,
+            },
+            1,
+        );
+        Ok(found.value())
+    }
+
+    /// Counts a `get` of an entry whose value another process has to give, as the most recent.
+    ///
+    /// # Errors
+    /// As [`Storage::touch`].
+    pub fn get_elsewhere(&mut self, key: &[u8], now: impl Clock) -> Result<()> {
+        self.storage.touch(key)?;
+        if self.has(key, now)? {
+            self.storage.count(Event::Hit, 1);
+        }
+        Ok(())
+    }
+
+    /// Reads an entry, as a use of it or not. One that has expired is removed.
+    #[inline(always)]
+    fn find<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        use_: bool,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Found<R>> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
-        let Some((value, stamp)) = self.storage.touch(key)? else {
-            return Ok(None);
+        let found = if use_ {
+            self.storage.touch(key)?
+        } else {
+            self.storage.peek(key)?
+        };
+        let Some((value, stamp)) = found else {
+            return Ok(Found::Nothing);
         };
         if !expired(stamp, max_age, now) {
-            return read(value).map(Some);
+            return read(value).map(Found::Fresh);
         }
         let stale = allow_stale.then(|| read(value)).transpose()?;
-        self.storage.remove(key)?;
-        Ok(stale)
+        self.expire(key)?;
+        Ok(stale.map_or(Found::Nothing, Found::Stale))
     }
 
-    /// As [`Cache::get`], but does not change the order of recency.
+    /// Removes an entry that has expired.
+    fn expire(&mut self, key: &[u8]) -> Result<()> {
+        if self.storage.remove(key)? {
+            self.storage.count(Event::Expiration, 1);
+        }
+        Ok(())
+    }
+
+    /// As [`Cache::get`], but does not change the order of recency, and is counted as neither hit nor miss.
     ///
     /// # Errors
     /// As [`Cache::get`].
@@ -211,18 +263,7 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        let Limits {
-            max_age, allow_stale, ..
-        } = self.limits();
-        let Some((value, stamp)) = self.storage.peek(key)? else {
-            return Ok(None);
-        };
-        if !expired(stamp, max_age, now) {
-            return read(value).map(Some);
-        }
-        let stale = allow_stale.then(|| read(value)).transpose()?;
-        self.storage.remove(key)?;
-        Ok(stale)
+        Ok(self.find(key, now, false, read)?.value())
     }
 
     /// Whether the key has an entry that has not expired. Changes nothing.
@@ -275,9 +316,10 @@ impl<S: Storage> Cache<S> {
                 return Err(error);
             }
         };
+        self.storage.count(Event::Set, 1);
         if replaced && expired(stamp, limits.max_age, now) {
             // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
-            self.storage.remove(key)?;
+            self.expire(key)?;
         }
         self.trim();
         Ok(true)
@@ -293,7 +335,7 @@ impl<S: Storage> Cache<S> {
         if !same {
             self.storage.decline(value);
         }
-        self.storage.remove(key).map(drop)
+        self.del(key)
     }
 
     /// Removes an entry.
@@ -301,7 +343,10 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Storage::remove`].
     pub fn del(&mut self, key: &[u8]) -> Result<()> {
-        self.storage.remove(key).map(drop)
+        if self.storage.remove(key)? {
+            self.storage.count(Event::Delete, 1);
+        }
+        Ok(())
     }
 
     /// Adds `amount` to a number and returns the sum. A missing value, and one that is no number, counts as 0. As in
@@ -320,12 +365,12 @@ impl<S: Storage> Cache<S> {
             None => None,
         };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
-        let current = self.get(key, now, |value| match value {
+        let current = self.find(key, now, true, |value| match value {
             Value::Number(number) => Ok(Some(number)),
             _ => Ok(None),
         })?;
         // A counter whose time is over begins at 0, even where its stale value was read.
-        let current = current.flatten().filter(|_| !over);
+        let current = current.value().flatten().filter(|_| !over);
         let sum = current.unwrap_or(0.0) + amount;
         match (window, current) {
             (Some(running), Some(_)) => {
@@ -343,13 +388,24 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Storage::remove`].
     pub fn reset(&mut self) -> Result<()> {
-        self.storage.clear()
+        self.removing(Event::Delete, S::clear)
+    }
+
+    /// Removes entries, and counts those that are gone.
+    fn removing<R>(&mut self, event: Event, remove: impl FnOnce(&mut S) -> R) -> R {
+        let before = self.len();
+        let removed = remove(&mut self.storage);
+        let gone = before.saturating_sub(self.len());
+        self.storage.count(event, gone as u64);
+        removed
     }
 
     /// Removes all expired entries.
     pub fn prune(&mut self, now: impl Clock) {
         let max_age = self.limits().max_age;
-        self.storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
+        self.removing(Event::Expiration, |storage| {
+            storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
+        });
     }
 
     /// Passes all entries to `visit`, most recent first, expired entries included.
@@ -411,7 +467,9 @@ impl<S: Storage> Cache<S> {
     /// [`Storage::remove`].
     pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
         let popped = self.storage.least_recent()?.map(read).transpose()?;
-        self.storage.remove_least_recent()?;
+        if self.storage.remove_least_recent()? {
+            self.storage.count(Event::Delete, 1);
+        }
         Ok(popped)
     }
 
@@ -421,7 +479,27 @@ impl<S: Storage> Cache<S> {
         let Limits { max, max_size, .. } = self.limits();
         while (self.storage.len() as f64 > max || self.storage.size() > max_size)
             && self.storage.remove_least_recent() == Ok(true)
-        {}
+        {
+            self.storage.count(Event::Eviction, 1);
+        }
+    }
+}
+
+/// What a read found.
+enum Found<R> {
+    /// An entry that has not expired.
+    Fresh(R),
+    /// The value of an entry that had.
+    Stale(R),
+    Nothing,
+}
+
+impl<R> Found<R> {
+    fn value(self) -> Option<R> {
+        match self {
+            Self::Fresh(value) | Self::Stale(value) => Some(value),
+            Self::Nothing => None,
+        }
     }
 }
 

@@ -84,6 +84,8 @@ pub enum Command<'a, K = Key> {
     MaxAge(Option<f64>),
     /// Whether expired entries are returned once; changed where one is given.
     AllowStale(Option<bool>),
+    /// What was counted, as a list of numbers.
+    Stats,
 }
 
 /// Whose values a command reads. Some may be JavaScript values of another process, which must be asked.
@@ -199,6 +201,7 @@ pub const NAMES: &[&str] = &[
     "maxAge",
     "allowStale",
     "stale",
+    "stats",
 ];
 
 impl<'a> Command<'a> {
@@ -249,6 +252,7 @@ impl<'a> Command<'a> {
             "maxSize" => Self::MaxSize(option(arguments, options::max_size)?),
             "maxAge" => Self::MaxAge(option(arguments, options::max_age)?),
             "allowStale" | "stale" => Self::AllowStale(option(arguments, options::stale)?),
+            "stats" => Self::Stats,
             unknown => return Err(Error::command(unknown)),
         })
     }
@@ -283,7 +287,8 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
             | Self::Max(_)
             | Self::MaxSize(_)
             | Self::MaxAge(_)
-            | Self::AllowStale(_) => Reads::Nothing,
+            | Self::AllowStale(_)
+            | Self::Stats => Reads::Nothing,
         }
     }
 }
@@ -425,6 +430,11 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
         Command::AllowStale(stale) => {
             stale.inspect(|stale| cache.set_allow_stale(*stale));
             Answer::Bool(cache.limits().allow_stale)
+        }
+        Command::Stats => {
+            let numbers = cache.stats().numbers();
+            numbers.iter().try_for_each(|number| sink.number(*number))?;
+            Answer::List
         }
     })
 }

@@ -10,6 +10,7 @@
 //! | `migrate` | moves of entries from the heap to a segment, and from one segment to another |
 //! | [`key`], [`value`], [`wtf8`] | what an entry is made of |
 //! | [`slots`] | values that stay JavaScript values |
+//! | [`stats`] | what is counted |
 //! | [`options`], [`registry`] | caches by namespace |
 //! | [`prune`] | cron patterns and their scheduler |
 //! | [`wire`], [`handler`] | what workers send, and what they are answered |
@@ -34,6 +35,7 @@ pub mod options;
 pub mod prune;
 pub mod registry;
 pub mod slots;
+pub mod stats;
 pub mod storage;
 pub mod store;
 pub mod value;

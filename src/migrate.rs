@@ -85,6 +85,7 @@ impl Store {
                 Ok(())
             })
         });
+        here.storage_mut().add_counts(&theirs.storage().stats().counts);
         here.trim();
         if let Place::Shared(segment) = theirs.storage_mut() {
             segment.move_out();
@@ -150,6 +151,7 @@ fn copy(
             return Err(error);
         }
     }
+    there.storage_mut().add_counts(&heap.stats().counts);
     there.trim();
     Ok(texts)
 }

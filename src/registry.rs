@@ -407,6 +407,31 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn counts_move_with_the_entries() {
+        let nothing = |_| None;
+        let workers = siblings("counts");
+        filled(&workers, ["sa", "sb"], 1.0);
+        let ticket = workers.ticket("n").unwrap();
+        let sets = |store: &Store| {
+            let stats = store.lock(LOCK_WAIT).unwrap().stats();
+            (stats.counts.get(crate::stats::Event::Set), stats.processes)
+        };
+        let first = registry();
+        let own = filled(&first, ["sc", "sd"], 2.0);
+        first.share("n", "", nothing).unwrap();
+        assert_eq!(sets(&own), (2, 1), "from the heap to a segment");
+        first.share("n", &ticket, nothing).unwrap();
+        assert_eq!(sets(&own), (4, 1), "from one segment to another");
+        let second = registry();
+        let other = filled(&second, ["se", "sf"], 3.0);
+        let others = filled(&siblings("more counts"), ["sg", "sh"], 1.0);
+        let ticket = others.ticket().unwrap();
+        second.share("n", &ticket.to_string(), nothing).unwrap();
+        assert_eq!(sets(&other), (4, 1), "from the heap to a segment that there is");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn what_a_primary_has_taken_over_no_other_can() {
         let nothing = |_| None;
         let workers = siblings("held");

@@ -24,6 +24,7 @@ use crate::{
     command::Reads,
     error::{Error, Result},
     slots::Slots,
+    stats::{Event, Stats},
     storage::{Entry, Glimpse, Limits, Mapped, Seen, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
@@ -497,6 +498,22 @@ impl Storage for Place {
 
     fn begin_steps(&mut self) {
         on!(self, storage => storage.begin_steps())
+    }
+
+    #[inline(always)]
+    fn count(&mut self, event: Event, times: u64) {
+        on!(self, storage => storage.count(event, times))
+    }
+
+    fn stats(&self) -> Stats {
+        match self {
+            Place::Heap(heap) => heap.stats(),
+            #[cfg(target_os = "linux")]
+            Place::Shared(segment) => Stats {
+                processes: segment.processes(),
+                ..segment.stats()
+            },
+        }
     }
 
     fn len(&self) -> usize {

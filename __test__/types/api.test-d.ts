@@ -10,6 +10,8 @@ import type {
   LRUCacheOptions,
   Options,
   Pairs as PairsOf,
+  SharedStats,
+  Stats,
   TimeoutError,
   Transport,
 } from 'lru-cache-for-clusters-as-promised';
@@ -63,6 +65,11 @@ Cache.init({ shared: false });
 // @ts-expect-error
 Cache.init({ share: false });
 exact<() => Record<string, LRUCache>>()(Cache.getAllCaches);
+exact<() => Promise<Record<string, Stats>>>()(Cache.stats);
+exact<() => Promise<Stats>>()(new Cache().stats);
+exact<() => SharedStats>()(new LRUCache().stats);
+exact<number>()(({} as Stats).hits);
+exact<Transport>()(({} as Stats).transport);
 exact<Promise<Cache<User>>>()(Cache.getInstance<User>({ max: 50 }));
 exact<Promise<Cache<User, string, number, boolean>>>()(
   Cache.getInstance<User, string, number, boolean>(),
@@ -166,6 +173,7 @@ exact<{
   maxAge: (maxAge?: number) => number;
   allowStale: (stale?: boolean) => boolean;
   stale: (stale?: boolean) => boolean;
+  stats: () => SharedStats;
 }>()({} as Members<Commands<User>>);
 exact<Members<Commands<any>>>()({} as Members<Commands>);
 exact<Promise<boolean>>()(users.execute('set', 'k', user, 1000));

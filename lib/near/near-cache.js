@@ -488,10 +488,16 @@ class NearCache {
     // Of more keys than `found` has room for, nothing is known with which `recheck` could put them in their order.
     const isTooMuch = missing.length * 3 > this.#found.length;
     if (isTooMuch || (missing.length === 0 && !this.#isOpen(batch))) {
-      this.#uncounted += keys.length - missing.length;
+      this.#uncount(keys.length - missing.length);
       this.#giveUp(batch);
     }
     return batch;
+  }
+
+  /** So many of the uses that were recorded are no hits. */
+  #uncount(uses) {
+    this.#uncounted += uses;
+    /** @type {Ring} */ (this.#ring).uncount(uses);
   }
 
   /** Whether no change of several steps is under way, nor has the epoch changed since. @param {Batch} batch */
@@ -529,7 +535,7 @@ class NearCache {
       if (entry !== undefined) holds = entry.column[entry.row & PIECE_MASK] === entry.version;
     }
     if (!holds || !this.#isOpen(batch)) {
-      this.#uncounted += hits;
+      this.#uncount(hits);
       return false;
     }
     if (missing.length > 0) this.#reorder(batch);
@@ -547,7 +553,7 @@ class NearCache {
       const version = entry === undefined ? found[place * 3 + 1] : entry.version;
       if (entry === undefined) place += 1;
       if (!(version > 0)) continue;
-      this.#uncounted += 1;
+      this.#uncount(1);
       ring.use(row, version);
     }
   }

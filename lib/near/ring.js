@@ -30,6 +30,9 @@ const STRIDE = 64;
 const HEAD = 0;
 const TAIL = 1;
 const CAPACITY = 6;
+/** Numbers of 64 bits: uses that a full ring did not take, and records of what was no hit. */
+const DROPPED = 4;
+const UNCOUNTED = 5;
 /** 32-bit words before the first record. */
 const HEAD_WORDS = 16;
 
@@ -93,13 +96,21 @@ class Ring {
       this.#take();
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
-    if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) return;
+    if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) {
+      this.numbers[DROPPED] += 1;
+      return;
+    }
     const at = HEAD_WORDS + (head & (words[CAPACITY] - 1)) * 4;
     this.numbers[at >> 1] = version;
     words[at + 2] = row;
     words[at + 3] = stamp;
     if (KEEPS_ORDER) words[HEAD] = (head + 1) | 0;
     else Atomics.store(words, HEAD, (head + 1) | 0);
+  }
+
+  /** So many of the uses were no hits. */
+  uncount(uses) {
+    this.numbers[UNCOUNTED] += uses;
   }
 
   /**

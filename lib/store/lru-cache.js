@@ -15,6 +15,7 @@ const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const { lruCacheOptions, optionJson } = require('../options');
+const { statsOf } = require('../stats');
 const { MISS: NEAR_MISS } = require('../near/near-cache');
 const {
   ListReader,
@@ -344,6 +345,10 @@ class LRUCache {
 
   get length() {
     return this.#finish(commands.length(this.#cache, NaN));
+  }
+
+  stats() {
+    return statsOf(this.#list(commands.stats(this.#cache, NaN)).numbers);
   }
 
   get calculatedSize() {

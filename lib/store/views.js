@@ -34,6 +34,8 @@ class Views {
   /** Whether near reads were asked for, and for how many bytes. */
   #wantsNear = false;
   #bytes = 0;
+  /** Hits of near reads before they were begun anew. */
+  #hitsBefore = 0;
   /** Views by how they read. */
   #plain = [];
   #json = [];
@@ -84,15 +86,27 @@ class Views {
   /** Begins near reads anew, as the entries lie elsewhere now. */
   renewNear() {
     if (!this.#wantsNear) return;
-    this.#near.cache?.close();
+    this.#end();
     this.#near.cache = this.#openNear();
   }
 
   /** Ends near reads. */
   close() {
-    this.#near.cache?.close();
+    this.#end();
     this.#near.cache = undefined;
     this.#wantsNear = false;
+  }
+
+  #end() {
+    const near = this.#near.cache;
+    near?.close();
+    this.#hitsBefore += near?.hits ?? 0;
+  }
+
+  /** What near reads have given, and what they keep. */
+  get nearStats() {
+    const { hits = 0, entries = 0, bytes = 0 } = this.#near.cache ?? {};
+    return { hits: this.#hitsBefore + hits, entries, bytes };
   }
 
   /** `undefined` where the memory cannot be had. */

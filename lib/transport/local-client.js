@@ -86,6 +86,11 @@ class LocalClient {
     });
   }
 
+  /** Near reads of this process in this namespace. */
+  get nearStats() {
+    return cachesOf(this.namespace).views.nearStats;
+  }
+
   /** Which transport is in use. */
   transport() {
     return { kind: 'local' };

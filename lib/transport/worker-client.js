@@ -27,6 +27,9 @@ function commandElsewhere(command, cache, key) {
   return command.reads ? { ...command, keysOf: undefined } : command;
 }
 
+/** Near reads of a worker that makes its calls by IPC. */
+const NO_NEAR_READS = Object.freeze({ hits: 0, entries: 0, bytes: 0 });
+
 /** The channel of all instances. It is made with the first instance. @type {Channel} */
 let channel;
 
@@ -111,6 +114,11 @@ class WorkerClient {
     if (hasOwn) return channel.call(this, executeCommand(name), args);
     const command = commands[name];
     return command ? this.call(command, ...args) : Promise.reject(unknownCommand(name));
+  }
+
+  /** Near reads of this process in this namespace. */
+  get nearStats() {
+    return this.attachment.views?.nearStats ?? NO_NEAR_READS;
   }
 
   /** Which transport is in use, and why no better one. */

@@ -156,7 +156,7 @@ fn get(call: &Call) -> Given {
         let mut cache = lock(handle)?;
         if let Err(elsewhere) = cache.readable(Some(key)) {
             // Its value will come later; this is when it was used.
-            cache.storage_mut().touch(key)?;
+            cache.get_elsewhere(key, now)?;
             return Err(elsewhere);
         }
         cache.get(key, now, |value| found.copy(value))?;

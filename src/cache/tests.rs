@@ -588,3 +588,66 @@ fn a_javascript_value_that_is_set_again_and_never_fits_is_let_go_once() {
     slots.release(9, |slot| dropped.push(slot));
     assert_eq!(dropped, [slot]);
 }
+
+/// Hits, misses, stale hits, sets, deletes, evictions, expirations.
+fn counts(cache: &HeapCache) -> [f64; 7] {
+    *cache.stats().numbers().first_chunk().unwrap()
+}
+
+#[test]
+fn reads_are_counted_as_hits_or_misses_and_looks_as_neither() {
+    let mut cache = abc();
+    get(&mut cache, "a", 0.0);
+    get(&mut cache, "x", 0.0);
+    peek(&mut cache, "a", 0.0);
+    peek(&mut cache, "x", 0.0);
+    has(&cache, "a", 0.0);
+    incr(&mut cache, "a", 1.0, None, 0.0);
+    incr(&mut cache, "n", 1.0, Some(5.0), 0.0);
+    assert_eq!(counts(&cache), [1.0, 1.0, 0.0, 5.0, 0.0, 0.0, 0.0]);
+    cache.get_elsewhere(key("a").as_bytes(), 0.0).unwrap();
+    cache.get_elsewhere(key("x").as_bytes(), 0.0).unwrap();
+    assert_eq!(counts(&cache), [2.0, 1.0, 0.0, 5.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn what_expires_is_counted_once_and_a_stale_value_is_a_hit() {
+    let mut cache = cache();
+    for name in ["a", "b", "c", "d"] {
+        put(&mut cache, name, 1.0, Some(5.0), 0.0);
+    }
+    get(&mut cache, "a", 9.0);
+    peek(&mut cache, "b", 9.0);
+    assert_eq!(counts(&cache), [0.0, 1.0, 0.0, 4.0, 0.0, 0.0, 2.0]);
+    cache.set_allow_stale(true);
+    assert_eq!(get(&mut cache, "c", 9.0), Some(1.0));
+    assert_eq!(counts(&cache), [1.0, 1.0, 1.0, 4.0, 0.0, 0.0, 3.0]);
+    cache.prune(9.0);
+    // A negative age: replaced, and gone at once.
+    put(&mut cache, "e", 1.0, None, 9.0);
+    put(&mut cache, "e", 1.0, Some(-1.0), 9.0);
+    assert_eq!(counts(&cache), [1.0, 1.0, 1.0, 6.0, 0.0, 0.0, 5.0]);
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn entries_that_go_are_counted_by_what_removed_them() {
+    let mut cache = abc();
+    for _ in 0..2 {
+        cache.del(key("a").as_bytes()).unwrap();
+    }
+    cache.pop(|_| Ok(())).unwrap();
+    assert_eq!(counts(&cache), [0.0, 0.0, 0.0, 3.0, 2.0, 0.0, 0.0]);
+    cache.set_max(2.0);
+    for name in ["d", "e", "f"] {
+        put(&mut cache, name, 1.0, None, 0.0);
+    }
+    cache.set_max(1.0);
+    assert_eq!(counts(&cache), [0.0, 0.0, 0.0, 6.0, 2.0, 3.0, 0.0]);
+    cache.reset().unwrap();
+    cache.set_max_entry_size(1.0);
+    assert!(!put(&mut cache, "g", 1.0, None, 0.0));
+    assert_eq!(counts(&cache), [0.0, 0.0, 0.0, 6.0, 3.0, 3.0, 0.0]);
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.size, stats.processes), (0, 0.0, 1));
+}

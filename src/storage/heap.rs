@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     key::Key,
     slots::Slots,
+    stats::{Counts, Event, Stats},
     value::{OwnedValue, Value},
 };
 
@@ -40,6 +41,8 @@ pub struct HeapStorage {
     versions: Option<Box<RefCell<Versions>>>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
+    /// What happened, but for reads by JavaScript.
+    counts: Box<Counts>,
 }
 
 impl HeapStorage {
@@ -52,6 +55,7 @@ impl HeapStorage {
             size: 0,
             versions: None,
             seen: Cell::default(),
+            counts: Box::default(),
         }
     }
 
@@ -177,6 +181,27 @@ impl Storage for HeapStorage {
             versions.get_mut().change_epoch();
         }
         self.limits = limits;
+    }
+
+    #[inline(always)]
+    fn count(&mut self, event: Event, times: u64) {
+        self.counts.add(event, times);
+    }
+
+    fn stats(&self) -> Stats {
+        let mut counts = *self.counts;
+        if let Some(versions) = &self.versions {
+            counts.add(Event::Hit, versions.borrow().hits());
+        }
+        Stats {
+            counts,
+            entries: self.len(),
+            size: self.size(),
+            bytes: self.size(),
+            max_size: self.limits.max_size,
+            processes: 1,
+            ..Stats::default()
+        }
     }
 
     fn len(&self) -> usize {

@@ -11,7 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Result, value::Value};
+use crate::{
+    error::Result,
+    stats::{Counts, Event, Stats},
+    value::Value,
+};
 
 /// When an entry was set and how long it may live, in milliseconds. Interpreted by [`crate::cache`] only.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,6 +159,17 @@ pub trait Storage {
 
     /// From here until the lock is given back all changes count as one for those who read without the lock.
     fn begin_steps(&mut self) {}
+
+    /// Counts an event, so many times. Only [`crate::cache`] knows what happened.
+    fn count(&mut self, event: Event, times: u64);
+
+    /// Adds what another storage has counted, whose entries lie here from now on.
+    fn add_counts(&mut self, counts: &Counts) {
+        counts.iter().for_each(|(event, times)| self.count(event, times));
+    }
+
+    /// Its state, with all that was counted, without the lock too.
+    fn stats(&self) -> Stats;
 
     /// The number of entries, expired ones included.
     fn len(&self) -> usize;

@@ -210,11 +210,17 @@ impl Versions {
         ring.head.get() != ring.tail.get()
     }
 
+    /// How many reads by JavaScript were hits.
+    pub fn hits(&self) -> u64 {
+        self.ring.get().hits()
+    }
+
     /// The keys of the entries that JavaScript has used since the last time, each once, in the order of their last uses.
     pub fn uses(&mut self) -> Vec<&[u8]> {
         let ring = self.ring.get();
         let (head, tail) = (ring.head.get(), ring.tail.get());
         ring.tail.set(head);
+        ring.catch_up();
         self.rounds += 1;
         let mut used = vec![];
         let room = ring.room();

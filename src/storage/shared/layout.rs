@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::crash_point;
-use crate::value::Kind;
+use crate::{stats::EVENTS, value::Kind};
 
 /// The end of a list: row and block 0 are never used.
 pub const NONE: u32 = 0;
@@ -139,6 +139,14 @@ impl Word {
     }
 }
 
+impl Long {
+    /// Adds to a count. Whoever does has the lock.
+    #[inline(always)]
+    pub fn add(&self, times: u64) {
+        self.set(self.get().wrapping_add(times));
+    }
+}
+
 impl Float {
     /// A store that comes after every store before it, for a process that reads without the lock.
     pub fn publish(&self, value: f64) {
@@ -258,6 +266,18 @@ pub struct Header {
 
     /// The change under way.
     pub intent: Intent,
+
+    /// What was counted under the lock.
+    pub counts: Counters,
+}
+
+/// How often each [`crate::stats::Event`] happened under the lock, in a line of its own. No record of a change has them: a
+/// process that is killed may leave its last call uncounted. A rebuild leaves them as they are.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Counters {
+    pub events: [Long; EVENTS],
+    _1: Long,
 }
 
 /// The record of a change: each word that the change stores, with its address and its new value. See `intent.rs`.
@@ -327,12 +347,18 @@ pub struct RingHead {
     pub tail: Word,
     /// The thread that writes it, as the lock has it; 0 for none.
     pub owner: Long,
-    /// Records applied or dropped up to the last time that the ring was claimed.
+    /// The number of records ever written, up to a recent one: its lower 32 bits are those of `head` then.
     pub earlier: Long,
     /// How many records the ring has room for: a power of two from `RECORDS` to `MOST_RECORDS`. It changes while the owner
     /// has the lock and the ring is empty.
     pub capacity: Word,
-    _1: [Word; 7],
+    /// The process of the owner.
+    pub process: Word,
+    /// Uses that a full ring did not take, and records of what was no hit: a use that was recorded once more, or an answer
+    /// that was given up. The owner alone writes both.
+    pub dropped: Float,
+    pub uncounted: Float,
+    _1: [Word; 4],
 }
 
 impl Deref for Ring {
@@ -350,6 +376,25 @@ impl RingHead {
             room if room.is_power_of_two() && (RECORDS..=MOST_RECORDS).contains(&room) => room,
             _ => RECORDS,
         }
+    }
+
+    /// Carries the number of records on to those that were applied. Called more often than `head` can wrap around; where a
+    /// process is killed in between, the next call does it.
+    pub fn catch_up(&self) {
+        let earlier = self.earlier.get();
+        let since = self.tail.get().wrapping_sub(earlier as u32);
+        if since != 0 {
+            self.earlier.set(earlier.wrapping_add(since.into()));
+        }
+    }
+
+    /// How many reads through this ring were hits, by all threads that ever had it.
+    pub fn hits(&self) -> u64 {
+        let earlier = self.earlier.get();
+        let since = self.head.get().wrapping_sub(earlier as u32);
+        let records = earlier.wrapping_add(since.into()) as f64;
+        // Below 0, and what is no number, becomes 0.
+        (records + self.dropped.get() - self.uncounted.get()) as u64
     }
 
     /// Lets another thread have the ring. Needs no lock: nobody but the owner does this.
@@ -519,7 +564,7 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1088 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1152 && size_of::<Header>() <= 4096);
     assert!(size_of::<Intent>() == 576 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
@@ -527,8 +572,12 @@ const _: () = {
     );
     assert!(size_of::<Ring>() == 132 * 1024 && RING_BYTES == 64 + 16 * MOST_RECORDS as usize);
     assert!(
-        offset_of!(RingHead, capacity) == 24 && RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two()
+        offset_of!(RingHead, capacity) == 24
+            && offset_of!(RingHead, dropped) == 32
+            && offset_of!(RingHead, uncounted) == 40
     );
+    assert!(offset_of!(Header, counts) == 1088 && size_of::<Counters>() == 64);
+    assert!(RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two());
     assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, completed) == 128);

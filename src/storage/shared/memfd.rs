@@ -345,6 +345,10 @@ unsafe impl Memory for Memfd {
         }
     }
 
+    fn taken(&self) -> u64 {
+        self.committed()
+    }
+
     fn namespaces(&self) -> KernelNamespaces {
         self.namespaces
     }

@@ -46,6 +46,9 @@ pub unsafe trait Memory {
     /// The number of bytes at the start of a range that may have been written. All bytes of the range after them are 0.
     fn written(&self, range: Range<usize>) -> usize;
 
+    /// The bytes that have memory.
+    fn taken(&self) -> u64;
+
     /// The namespaces of the kernel that this process is in. Memory that no other process maps needs none.
     fn namespaces(&self) -> KernelNamespaces {
         KernelNamespaces::default()
@@ -170,6 +173,10 @@ unsafe impl Memory for PlainMemory {
             .filter(|page| page.swap(false, Relaxed))
             .count();
         self.0.taken.fetch_sub(given, Relaxed);
+    }
+
+    fn taken(&self) -> u64 {
+        self.committed() as u64
     }
 
     fn written(&self, range: Range<usize>) -> usize {

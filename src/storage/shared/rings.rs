@@ -10,6 +10,8 @@
 //! - Nothing in a ring is trusted: a head that is more than a ring's size above the tail empties the ring, a row that is none
 //!   is passed over.
 
+use std::process;
+
 use super::{
     edit::Edit,
     layout::{MOST_RECORDS, NONE, RECORDS, RINGS, Ring, State, ring_bytes},
@@ -58,6 +60,7 @@ impl<M: Memory> Edit<M> {
         for at in 0..header.rings_used.get().min(RINGS) {
             let ring = self.ring_at(at)?;
             let (head, tail) = (ring.head.acquire(), ring.tail.get());
+            ring.catch_up();
             match head.wrapping_sub(tail) {
                 0 => {}
                 waiting if waiting <= ring.room() => {
@@ -151,12 +154,30 @@ impl<M: Memory> Edit<M> {
         Ok(None)
     }
 
+    /// How many reads without the lock were hits.
+    pub(super) fn unlocked_hits(&self) -> u64 {
+        let rings = 0..self.header().rings_used.get().min(RINGS);
+        rings.fold(0, |sum, at| {
+            sum.saturating_add(self.ring_at(at).map_or(0, |ring| ring.hits()))
+        })
+    }
+
+    /// The processes that have a ring: the thread that owns it, and the process.
+    pub(super) fn ring_owners(&self) -> impl Iterator<Item = (u64, u32)> {
+        let rings = 0..self.header().rings_used.get().min(RINGS);
+        let owners = rings.filter_map(|at| {
+            let ring = self.ring_at(at).ok()?;
+            Some((ring.owner.get(), ring.process.get()))
+        });
+        owners.filter(|(owner, _)| *owner != 0)
+    }
+
     fn take_ring(&self, at: u32, owner: u64) -> Checked<Option<u32>> {
         let ring = self.ring_at(at)?;
-        ring.earlier
-            .set(ring.earlier.get().wrapping_add(u64::from(ring.head.get())));
-        ring.head.set(0);
-        ring.tail.set(0);
+        // The number of records goes on.
+        ring.tail.set(ring.head.get());
+        ring.catch_up();
+        ring.process.set(process::id());
         ring.capacity.set(RECORDS);
         ring.owner.set(owner);
         Ok(Some(at))

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     error::{Code, Error, ErrorClass, Result},
     slots::Slots,
+    stats::{Counts, Event, Stats},
     storage::{Entry, Glimpse, Limits, Pace, Seen, Stamp, Storage},
     value::{Kind, Value},
 };
@@ -510,6 +511,28 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn begin_steps(&mut self) {
         self.edit.begin_steps();
+    }
+
+    #[inline(always)]
+    fn count(&mut self, event: Event, times: u64) {
+        self.header().counts.events[event as usize].add(times);
+    }
+
+    fn stats(&self) -> Stats {
+        let header = self.header();
+        let mut counts = Counts::of(|event| header.counts.events[event].get());
+        counts.add(Event::Hit, self.edit.unlocked_hits());
+        let (recoveries, dropped) = self.recoveries();
+        Stats {
+            counts,
+            entries: self.len(),
+            size: self.size(),
+            bytes: self.memory().taken() as f64,
+            max_size: self.limits().max_size,
+            recoveries,
+            dropped,
+            processes: 1,
+        }
     }
 
     fn len(&self) -> usize {

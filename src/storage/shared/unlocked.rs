@@ -123,6 +123,7 @@ impl<M: Memory> Edit<M> {
         let at_stride = head % STRIDE == 0;
         let room = ring.room();
         if waiting > room - STRIDE && (at_stride || waiting >= room) {
+            ring.dropped.set(ring.dropped.get() + 1.0);
             return Ok(Recorded::Dropped);
         }
         let record = &ring.records[(head % room) as usize];

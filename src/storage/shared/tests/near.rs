@@ -16,6 +16,7 @@ use super::{
     Model, Plain, Random, attach, create, key, small,
 };
 use crate::{
+    stats::Event,
     storage::{Limits, Stamp, Storage},
     value::{OwnedValue, Value},
 };
@@ -531,4 +532,50 @@ fn a_ring_that_is_half_full_again_and_again_gets_more_room_and_keeps_the_order()
     reader.segment.begin().unwrap();
     reader.segment.end();
     reader.segment.validate().unwrap();
+}
+
+#[test]
+fn hits_without_the_lock_are_counted_over_all_rings_and_their_owners() {
+    let segment = create(small());
+    let hits = || segment.stats().counts.get(Event::Hit);
+    let mut readers = [1, 2].map(|owner| Reader::new(segment.memory().clone(), owner));
+    readers[0].set(b"sa", Value::Null);
+    for _ in 0..3 {
+        readers.iter_mut().for_each(|reader| drop(reader.get(b"sa")));
+    }
+    // The first read of each reader took the lock; the cache counts those.
+    assert_eq!(hits(), 4);
+    let [first, mut second] = readers;
+    first.ring().give_back(1);
+    let mut third = Reader::new(segment.memory().clone(), 3);
+    assert_eq!((first.ring, hits()), (third.ring, 4), "the next owner goes on");
+    for _ in 0..3 {
+        third.get(b"sa");
+    }
+    assert_eq!(hits(), 6);
+    third.ring().uncounted.set(1.0);
+    third.ring().dropped.set(3.0);
+    assert_eq!(hits(), 8);
+    // Over the end of 32 bits.
+    let ring = second.ring();
+    segment.edit.apply_rings().unwrap();
+    let before = hits() - u64::from(ring.head.get());
+    for word in [&ring.head, &ring.tail] {
+        word.set(u32::MAX - 1);
+    }
+    ring.earlier.set((5 << 32) + u64::from(u32::MAX) - 1);
+    let far = before + (6 << 32) - 2;
+    assert_eq!(hits(), far);
+    for count in 1..5 {
+        second.get(b"sa");
+        assert_eq!(hits(), far + count);
+        if count % 2 == 0 {
+            segment.edit.apply_rings().unwrap();
+            assert_eq!(hits(), far + count);
+        }
+    }
+    segment.recover().unwrap();
+    assert_eq!(hits(), far + 4, "a rebuild leaves the counts");
+    second.ring().uncounted.set(f64::NAN);
+    hits();
 }
