@@ -74,7 +74,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
 
   /**
    * The statistics of each namespace that this process uses; in the primary, of each that its workers use, too. See
-   * {@link LRUCacheForClustersAsPromised.Stats}. Rejects with `ETIMEDOUT` where one cannot be reached.
+   * {@link LRUCacheForClustersAsPromised.Stats}. One that cannot be reached is left out.
    */
   static stats(): Promise<Record<string, LRUCacheForClustersAsPromised.Stats>>;
 

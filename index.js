@@ -5,6 +5,7 @@ const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, makeError } = require('./lib/errors');
+const { channels, observed } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
@@ -20,6 +21,9 @@ const instances = new Map();
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
+
+/** Whether somebody observes calls that store entries. */
+const observesSets = () => channels.set.hasSubscribers || channels.evict.hasSubscribers;
 
 /** What only the primary has. The message of the error is that of 1.x. */
 function requirePrimary() {
@@ -69,7 +73,10 @@ class LRUCacheForClustersAsPromised {
     const of = (namespace) =>
       instances.get(namespace) ?? new LRUCacheForClustersAsPromised({ namespace, near: false });
     const each = Array.from(names, async (namespace) => [namespace, await of(namespace).stats()]);
-    return Object.fromEntries(await Promise.all(each));
+    // One that cannot be reached hides no other.
+    const settled = await Promise.allSettled(each);
+    const found = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    return Object.fromEntries(found);
   }
 
   async stats() {
@@ -92,10 +99,12 @@ class LRUCacheForClustersAsPromised {
   }
 
   set(key, value, maxAge) {
+    if (observesSets()) return observed(this[CLIENT], commands.set, key, value, maxAge);
     return this[CLIENT].call(commands.set, key, value, maxAge);
   }
 
   get(key) {
+    if (channels.get.hasSubscribers) return observed(this[CLIENT], commands.get, key);
     return this[CLIENT].call(commands.get, key);
   }
 
@@ -109,14 +118,17 @@ class LRUCacheForClustersAsPromised {
   }
 
   del(key) {
+    if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.del, key);
     return this[CLIENT].call(commands.del, key);
   }
 
   mGet(keys) {
+    if (channels.get.hasSubscribers) return observed(this[CLIENT], commands.mGet, keys);
     return this[CLIENT].call(commands.mGet, keys);
   }
 
   mSet(pairs, maxAge) {
+    if (observesSets()) return observed(this[CLIENT], commands.mSet, pairs, maxAge);
     return this[CLIENT].call(commands.mSet, pairs, maxAge);
   }
 
@@ -138,6 +150,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   mDel(keys) {
+    if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.mDel, keys);
     return this[CLIENT].call(commands.mDel, keys);
   }
 
@@ -150,14 +163,17 @@ class LRUCacheForClustersAsPromised {
   }
 
   incr(key, amount, maxAge) {
+    if (observesSets()) return observed(this[CLIENT], commands.incr, key, amount, maxAge);
     return this[CLIENT].call(commands.incr, key, amount, maxAge);
   }
 
   decr(key, amount, maxAge) {
+    if (observesSets()) return observed(this[CLIENT], commands.decr, key, amount, maxAge);
     return this[CLIENT].call(commands.decr, key, amount, maxAge);
   }
 
   reset() {
+    if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.reset);
     return this[CLIENT].call(commands.reset);
   }
 
@@ -194,10 +210,12 @@ class LRUCacheForClustersAsPromised {
   }
 
   max(max) {
+    if (channels.evict.hasSubscribers) return observed(this[CLIENT], commands.max, max);
     return this[CLIENT].call(commands.max, max);
   }
 
   maxSize(maxSize) {
+    if (channels.evict.hasSubscribers) return observed(this[CLIENT], commands.maxSize, maxSize);
     return this[CLIENT].call(commands.maxSize, maxSize);
   }
 

@@ -145,6 +145,10 @@ describe('the documentation', () => {
     fs.mkdirSync(path.join(project, 'node_modules'));
     // 'junction' needs no rights on Windows and is ignored elsewhere
     fs.symlinkSync(root, path.join(project, 'node_modules', packageName), 'junction');
+    for (const name of ['prom-client', '@opentelemetry']) {
+      const from = path.join(root, 'node_modules', name);
+      fs.symlinkSync(from, path.join(project, 'node_modules', name), 'junction');
+    }
   });
 
   after(() => fs.rmSync(project, { recursive: true, force: true }));

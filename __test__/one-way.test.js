@@ -100,8 +100,13 @@ const RULES = [
     to: /^(?!lib\/native\/|binding\.js$|package\.json$)/,
   },
   {
-    name: 'the class is loaded by index.js alone',
-    from: /^lib\//,
+    name: 'what exports the statistics sees the public class alone',
+    from: /^lib\/observe\/(prometheus|opentelemetry)\.js$/,
+    to: /^(?!(index\.js|package\.json|lib\/observe\/instruments\.js)$)/,
+  },
+  {
+    name: 'the class is loaded by index.js, and by what exports its statistics',
+    from: /^lib\/(?!observe\/(prometheus|opentelemetry)\.js$)/,
     to: /^(index|lib\/cache)\.js$/,
   },
 ];

@@ -47,6 +47,8 @@ impl Clock for f64 {
 #[derive(Debug)]
 pub struct Cache<S> {
     storage: S,
+    /// See [`Cache::take_evicted`].
+    evicted: u32,
 }
 
 /// An entry with the time at which it expires. `dump` returns a list of these, `load` takes one.
@@ -63,7 +65,7 @@ pub struct DumpEntry<V> {
 impl<S: Storage> Cache<S> {
     /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
-        Self { storage }
+        Self { storage, evicted: 0 }
     }
 
     /// The storage, for reading.
@@ -126,6 +128,11 @@ impl<S: Storage> Cache<S> {
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.storage.is_empty()
+    }
+
+    /// How many entries calls of this process have evicted since the last time.
+    pub fn take_evicted(&mut self) -> u32 {
+        std::mem::take(&mut self.evicted)
     }
 
     /// Its state, and what was counted.
@@ -481,6 +488,7 @@ impl<S: Storage> Cache<S> {
             && self.storage.remove_least_recent() == Ok(true)
         {
             self.storage.count(Event::Eviction, 1);
+            self.evicted = self.evicted.wrapping_add(1);
         }
     }
 }

@@ -168,6 +168,11 @@ impl Store {
         }
     }
 
+    /// As [`Cache::take_evicted`]. Waits for no other process.
+    pub fn take_evicted(&self) -> u32 {
+        self.inner.lock().cache.take_evicted()
+    }
+
     /// Takes the lock for several calls of this thread. Until the hold is dropped, no other thread or process uses the
     /// cache, and calls of this thread do not wait. A hold inside a hold of the same thread is part of the outer one.
     ///

@@ -15,6 +15,8 @@ import type {
   TimeoutError,
   Transport,
 } from 'lru-cache-for-clusters-as-promised';
+import { metrics, register } from 'lru-cache-for-clusters-as-promised/prometheus';
+import { instrument } from 'lru-cache-for-clusters-as-promised/opentelemetry';
 import { exact } from './assert.js';
 
 interface User {
@@ -348,3 +350,13 @@ exact<Entry<User, Date>>();
 exact<DumpEntry<User, Date>>();
 
 export { values, store, standIn };
+
+// --- statistics, exported ------------------------------------------------------------------------------------------
+exact<Promise<string>>()(metrics({ prefix: 'mine_' }));
+exact<() => void>()(instrument({ shared: false }));
+declare const prom: { register: object; Counter: typeof Error; Gauge: typeof Error };
+register(prom, { registers: [prom.register] });
+// @ts-expect-error
+register({});
+// @ts-expect-error
+instrument({ meterProvider: 1 });

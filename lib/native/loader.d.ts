@@ -47,6 +47,7 @@ export function size(cache: Id): Result;
 export const commands: Readonly<
   Record<string, (cache: Id, now: Now, ...args: unknown[]) => Result>
 >;
+export function takeEvicted(cache: Id): Result;
 export function release(cache: Id): Result;
 export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;

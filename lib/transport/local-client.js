@@ -3,6 +3,7 @@
 const { CREATE, commands, runHere } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
+const { bulk } = require('../store/lru-cache');
 const { readsOf } = require('../store/views');
 const { applyOptions, cachesOf, callOwn, ownFunction, retryQueueOf } = require('./caches');
 
@@ -89,6 +90,11 @@ class LocalClient {
   /** Near reads of this process in this namespace. */
   get nearStats() {
     return cachesOf(this.namespace).views.nearStats;
+  }
+
+  /** How many entries calls of this process have evicted since the last time. */
+  takeEvicted() {
+    return bulk.takeEvicted(this.cache);
   }
 
   /** Which transport is in use. */

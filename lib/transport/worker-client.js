@@ -121,6 +121,12 @@ class WorkerClient {
     return this.attachment.views?.nearStats ?? NO_NEAR_READS;
   }
 
+  /** How many entries calls of this process have evicted since the last time; those by IPC are the primary's. */
+  takeEvicted() {
+    const { views } = this.attachment;
+    return views === undefined ? 0 : bulk.takeEvicted(views.get('json', 0));
+  }
+
   /** Which transport is in use, and why no better one. */
   transport() {
     const { ticket, reason } = this.attachment;

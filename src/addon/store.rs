@@ -32,7 +32,7 @@ use crate::{
 pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 20] = [
+static FUNCTIONS: [Function; 21] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -45,6 +45,7 @@ static FUNCTIONS: [Function; 20] = [
     Function::new::<1>("apart", list_apart),
     Function::new::<1>("size", size),
     Function::new::<1>("release", release),
+    Function::new::<1>("takeEvicted", take_evicted),
     Function::new::<1>("hold", hold),
     Function::new::<1>("unhold", unhold),
     Function::new::<1>("isExposed", is_exposed),
@@ -329,6 +330,14 @@ fn size(call: &Call) -> Given {
 /// `release(cache)`: hands over more freed slots.
 fn release(call: &Call) -> Given {
     on_cache(call, |handle| Ok(handle.table.mark(Mark::Plain, NOTHING)))
+}
+
+/// `takeEvicted(cache)`: how many entries calls of this process have evicted since the last time.
+fn take_evicted(call: &Call) -> Given {
+    on_cache(call, |handle| {
+        let evicted = call.js_number(handle.store.take_evicted().into());
+        Ok(handle.table.mark(Mark::Plain, evicted))
+    })
 }
 
 /// `hold(cache)`: takes the lock for all calls up to the matching `unhold`.

@@ -1,0 +1,60 @@
+'use strict';
+
+/**
+ * What monitoring systems are told, once. A `shared` number is the same in every process of an application; the others are
+ * of one process.
+ *
+ * @typedef {object} Instrument
+ * @property {string} name
+ * @property {'counter' | 'gauge'} type
+ * @property {string} help
+ * @property {'By'} [unit] bytes
+ * @property {boolean} shared
+ * @property {(stats: any) => number} of
+ */
+
+const shared = (type, name, field, help, unit) => ({
+  name,
+  type,
+  help,
+  unit,
+  shared: true,
+  of: (stats) => stats[field],
+});
+
+const near = (type, name, field, help, unit) => ({
+  name: `near_${name}`,
+  type,
+  help,
+  unit,
+  shared: false,
+  of: (stats) => stats.near[field],
+});
+
+/** @type {readonly Instrument[]} */
+const INSTRUMENTS = Object.freeze([
+  shared('counter', 'hits', 'hits', 'Keys that reads gave a value for'),
+  shared('counter', 'misses', 'misses', 'Keys that reads gave no value for'),
+  shared('counter', 'stale_hits', 'staleHits', 'Hits whose entry had expired'),
+  shared('counter', 'sets', 'sets', 'Entries stored'),
+  shared('counter', 'deletes', 'deletes', 'Entries that a call removed'),
+  shared('counter', 'evictions', 'evictions', 'Entries that the limits removed'),
+  shared('counter', 'expirations', 'expirations', 'Entries removed because they had expired'),
+  shared('counter', 'recoveries', 'recoveries', 'Repairs of damaged shared memory'),
+  shared('counter', 'dropped_entries', 'droppedEntries', 'Entries that repairs cost'),
+  shared('gauge', 'entries', 'entries', 'Entries'),
+  shared('gauge', 'size', 'size', 'Bytes of all entries, as maxSize counts them', 'By'),
+  shared('gauge', 'memory', 'bytes', 'Bytes of memory that the store has', 'By'),
+  shared('gauge', 'max_size', 'maxSize', 'The greatest size', 'By'),
+  shared('gauge', 'processes', 'processes', 'Processes that have the store in their memory'),
+  near('counter', 'hits', 'hits', 'Keys that near reads of this process answered'),
+  near('gauge', 'entries', 'entries', 'Entries that near reads of this process keep'),
+  near('gauge', 'size', 'bytes', 'Bytes that near reads of this process keep, by estimate', 'By'),
+]);
+
+/** The name of an instrument in Prometheus: with its unit, and `_total` where it counts. */
+function prometheusName(prefix, { name, type, unit }) {
+  return `${prefix}${name}${unit ? '_bytes' : ''}${type === 'counter' ? '_total' : ''}`;
+}
+
+module.exports = { INSTRUMENTS, prometheusName };
