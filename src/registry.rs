@@ -39,7 +39,9 @@ impl Siblings {
         }
         // The system reuses process ids. With the start time, the identity names one parent only.
         let identity = format!("{:?} {}", siblings::start_time(self.parent)?, self.identity);
-        siblings::open(&identity, namespace, self.parent).map(Store::shared)
+        let segment = siblings::open(&identity, namespace, self.parent)?;
+        segment.set_label(namespace);
+        Ok(Store::shared(segment))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -217,6 +219,7 @@ impl Registry {
         } else {
             store.adopt(&ticket.parse()?, &self.slots, text)
         };
+        store.set_label(namespace);
         ticket.map(|ticket| ticket.to_string())
     }
 
@@ -226,6 +229,18 @@ impl Registry {
     /// See [`Store::attach`].
     pub fn attach(&self, namespace: &str, ticket: &str) -> Result<()> {
         let store = Store::attach(&ticket.parse()?)?;
+        self.namespaces
+            .lock()
+            .insert(namespace.to_owned(), Namespace::of(store));
+        Ok(())
+    }
+
+    /// As [`Registry::attach`], for a process that looks on: see [`crate::storage::shared::Segment::visiting`].
+    ///
+    /// # Errors
+    /// See [`Store::attach`].
+    pub fn visit(&self, namespace: &str, ticket: &str) -> Result<()> {
+        let store = Store::visit(&ticket.parse()?)?;
         self.namespaces
             .lock()
             .insert(namespace.to_owned(), Namespace::of(store));
@@ -260,6 +275,10 @@ impl Registry {
     }
 
     pub fn attach(&self, _: &str, _: &str) -> Result<()> {
+        Err(Error::no_shared_memory())
+    }
+
+    pub fn visit(&self, _: &str, _: &str) -> Result<()> {
         Err(Error::no_shared_memory())
     }
 
@@ -422,6 +441,12 @@ mod tests {
         assert_eq!(sets(&own), (2, 1), "from the heap to a segment");
         first.share("n", &ticket, nothing).unwrap();
         assert_eq!(sets(&own), (4, 1), "from one segment to another");
+        // Who looks on has no ring, and is not counted.
+        let visitor = registry();
+        visitor.visit("v", &own.ticket().unwrap().to_string()).unwrap();
+        let visited = visitor.get("v").unwrap();
+        assert_eq!(sets(&visited), (4, 1));
+        assert!(visited.lock(LOCK_WAIT).unwrap().storage_mut().ring().is_none());
         let second = registry();
         let other = filled(&second, ["se", "sf"], 3.0);
         let others = filled(&siblings("more counts"), ["sg", "sh"], 1.0);

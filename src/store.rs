@@ -279,6 +279,22 @@ impl Store {
         Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
     }
 
+    /// As [`Store::attach`], see [`Segment::visiting`].
+    ///
+    /// # Errors
+    /// As [`Store::attach`].
+    pub fn visit(ticket: &Ticket) -> Result<Self> {
+        let segment = Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce))?;
+        Ok(Self::shared(segment.visiting()))
+    }
+
+    /// See [`Segment::set_label`]. A cache on the heap has no label.
+    pub fn set_label(&self, namespace: &str) {
+        if let Place::Shared(segment) = self.inner.lock().cache.storage() {
+            segment.set_label(namespace);
+        }
+    }
+
     /// The ticket by which another process attaches the segment, as long as this process has it. `None` while the cache
     /// lies on the heap.
     pub fn ticket(&self) -> Option<Ticket> {

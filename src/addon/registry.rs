@@ -177,6 +177,12 @@ impl NativeRegistry {
         self.inner.registry.attach(&namespace, &ticket).err().map(data)
     }
 
+    /// As `attach`, for the command of this package: this process is none of the application.
+    #[napi(catch_unwind)]
+    pub fn visit(&self, namespace: String, ticket: String) -> Option<ErrorData> {
+        self.inner.registry.visit(&namespace, &ticket).err().map(data)
+    }
+
     /// The ticket to a namespace that is shared.
     #[napi(catch_unwind)]
     pub fn ticket(&self, namespace: String) -> Option<String> {
@@ -271,6 +277,44 @@ pub fn create_cache(state: Int32Array, options: String) -> napi::Result<Either<N
         Err(error) => return Ok(Either::B(data(error))),
     }
     Ok(Either::A(NativeCache::new(Handle::new(store, LOCK_WAIT, table))))
+}
+
+/// A store in shared memory that processes of this machine have.
+#[napi(object)]
+pub struct RunningStore {
+    /// The processes.
+    pub pids: Vec<u32>,
+    /// The namespace; empty where the store does not say.
+    pub namespace: String,
+    /// By what it is attached.
+    pub ticket: Option<String>,
+    /// Why it cannot be.
+    pub problem: Option<String>,
+    /// The thread that has its lock at this moment; 0 for none.
+    pub holder: u32,
+}
+
+/// The stores in shared memory that processes of this machine have, this process left out; an error as data where this
+/// process cannot look.
+#[napi(catch_unwind)]
+pub fn running_stores() -> Either<Vec<RunningStore>, ErrorData> {
+    #[cfg(target_os = "linux")]
+    {
+        use crate::storage::shared::{running::running, siblings};
+        let show = |store: crate::storage::shared::running::Running| RunningStore {
+            pids: store.pids,
+            namespace: store.namespace,
+            ticket: store.ticket.map(|ticket| ticket.to_string()),
+            problem: store.problem,
+            holder: store.holder,
+        };
+        match running() {
+            Ok(found) => Either::A(found.into_iter().map(show).collect()),
+            Err(why) => Either::B(data(siblings::failed(&why))),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    Either::B(data(Error::no_shared_memory()))
 }
 
 /// Checks options as JSON, as [`NativeRegistry::open`] would: an error as data, or nothing.

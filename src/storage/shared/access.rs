@@ -165,7 +165,8 @@ impl Segment<Memfd> {
     /// to take the lock. Under the lock, as any call.
     pub fn claim_ring(&self) -> bool {
         let owner = this_thread();
-        if self.ring().is_none()
+        if !self.is_visitor
+            && self.ring().is_none()
             && let Ok(Some(ring)) = self.edit.claim_ring(owner, is_alive)
         {
             let at = self.edit.ring_starts(ring);
@@ -176,9 +177,13 @@ impl Segment<Memfd> {
         self.ring().is_some()
     }
 
-    /// The number of processes that have a ring, this one included. Each that has made a call has one, up to `RINGS`.
+    /// The number of processes that have a ring, this one included if it is no visitor. Each that has made a call has one, up to `RINGS`.
     pub fn processes(&self) -> usize {
-        let mut found = vec![process::id()];
+        let mut found = if self.is_visitor {
+            vec![]
+        } else {
+            vec![process::id()]
+        };
         for (owner, process) in self.edit.ring_owners() {
             // A look at a thread takes some 10 µs.
             if !found.contains(&process) && is_alive(owner) {

@@ -269,7 +269,22 @@ pub struct Header {
 
     /// What was counted under the lock.
     pub counts: Counters,
+
+    /// Whose segment it is, for people.
+    pub label: Label,
 }
+
+/// The name of a namespace, in UTF-8, as far as there is room.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Label {
+    /// In bytes; 0 where it was not written yet.
+    pub len: Word,
+    pub bytes: [Word; LABEL_BYTES / size_of::<Word>()],
+}
+
+/// The most bytes of a [`Label`].
+pub const LABEL_BYTES: usize = 508;
 
 /// How often each [`crate::stats::Event`] happened under the lock, in a line of its own. No record of a change has them: a
 /// process that is killed may leave its last call uncounted. A rebuild leaves them as they are.
@@ -564,7 +579,7 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1152 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1664 && size_of::<Header>() <= 4096);
     assert!(size_of::<Intent>() == 576 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
@@ -577,6 +592,7 @@ const _: () = {
             && offset_of!(RingHead, uncounted) == 40
     );
     assert!(offset_of!(Header, counts) == 1088 && size_of::<Counters>() == 64);
+    assert!(offset_of!(Header, label) == 1152 && size_of::<Label>() == 512);
     assert!(RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two());
     assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);

@@ -153,6 +153,11 @@ pub(super) fn name_of(link: impl AsRef<Path>) -> Option<String> {
     Some(name.strip_suffix(" (deleted)")?.to_owned())
 }
 
+/// Whether a link in a `/proc/<pid>/fd` points to memory that this package made.
+pub(super) fn names_segment(link: impl AsRef<Path>) -> bool {
+    name_of(link).is_some()
+}
+
 impl Memfd {
     /// Makes a file of `len` bytes, a whole number of pages, and maps it. `name` is part of what its link in
     /// `/proc/<pid>/fd` shows.

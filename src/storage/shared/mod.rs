@@ -58,6 +58,7 @@
 //! | `headroom` | whether the machine and its control groups have memory to give |
 //! | `refused` | which refusals of the system pass by themselves |
 //! | [`access`] | makes a segment in shared memory; takes its lock and gives the lock back |
+//! | [`running`] | the segments of all applications that run, for the command |
 //! | [`siblings`] | how workers without a primary of this package find the segment of a namespace |
 
 #[cfg(target_os = "linux")]
@@ -82,6 +83,8 @@ mod rebuild;
 #[cfg(target_os = "linux")]
 mod refused;
 mod rings;
+#[cfg(target_os = "linux")]
+pub mod running;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;

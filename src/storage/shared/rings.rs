@@ -7,6 +7,10 @@
 //!   uses them up for as long as the counter stays where it was.
 //! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
 //!   whether a process that was killed had applied it already.
+//! - Records are counts, too: each is a hit, but for those that the owner has said are none (`uncounted`). A ring that is full
+//!   takes no record, and the owner counts the use alone (`dropped`). The number of records goes on with the next owner, and
+//!   over 32 bits: `earlier` has all of it up to a recent record, and whoever applies the rings carries it on. That needs no
+//!   record of a change: done again, or a time later, it gives the same.
 //! - Nothing in a ring is trusted: a head that is more than a ring's size above the tail empties the ring, a row that is none
 //!   is passed over.
 

@@ -10,7 +10,7 @@ use std::{
 use super::{
     edit::Edit,
     head::{Head, read_limits},
-    layout::{ALIGN, Block, Geometry, Header, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
+    layout::{ALIGN, Block, Geometry, Header, LABEL_BYTES, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
     rebuild::{Rebuild, Recovered},
     unlocked::Recorded,
@@ -65,6 +65,8 @@ pub struct Segment<M: Memory> {
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
     /// How often that ring is half full.
     pace: Pace,
+    /// Whether this process looks on and is none of the application: it has no ring.
+    pub(super) is_visitor: bool,
 }
 
 impl<M: Memory> Segment<M> {
@@ -166,6 +168,7 @@ impl<M: Memory> Segment<M> {
             dropped: Cell::default(),
             ring: OnceCell::new(),
             pace: Pace::default(),
+            is_visitor: false,
         }
     }
 
@@ -193,6 +196,28 @@ impl<M: Memory> Segment<M> {
     /// Whether any process, or copy of the package in one, owns the slots among the values.
     pub fn has_slot_owner(&self) -> bool {
         self.header().slot_owner.get() != 0
+    }
+
+    /// Makes this process one that looks on: it has no ring, and is not counted among the processes of the segment.
+    pub fn visiting(mut self) -> Self {
+        self.is_visitor = true;
+        self
+    }
+
+    /// Writes whose segment it is, for [`super::running`]. Every process that knows the namespace writes the same, and needs
+    /// no lock.
+    pub fn set_label(&self, namespace: &str) {
+        let label = &self.header().label;
+        let mut end = namespace.len().min(LABEL_BYTES);
+        while !namespace.is_char_boundary(end) {
+            end -= 1;
+        }
+        for (word, part) in label.bytes.iter().zip(namespace.as_bytes()[..end].chunks(4)) {
+            let mut bytes = [0; 4];
+            bytes[..part.len()].copy_from_slice(part);
+            word.set(u32::from_ne_bytes(bytes));
+        }
+        label.len.publish(end as u32);
     }
 
     /// Marks that the application in the primary has the synchronous cache, and may put functions on it. Needs no lock.
