@@ -6,6 +6,7 @@ const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, makeError } = require('./lib/errors');
 const { LRUCache } = require('./lib/store/lru-cache');
+const { MISS } = require('./lib/store/views');
 const { readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
@@ -76,7 +77,10 @@ class LRUCacheForClustersAsPromised {
   }
 
   get(key) {
-    return this[CLIENT].call(commands.get, key);
+    const client = this[CLIENT];
+    const { near } = client;
+    const value = near === undefined ? MISS : near.get(key, client.freezes);
+    return value === MISS ? client.call(commands.get, key) : Promise.resolve(value);
   }
 
   async setObject(key, value, maxAge) {
@@ -93,7 +97,10 @@ class LRUCacheForClustersAsPromised {
   }
 
   mGet(keys) {
-    return this[CLIENT].call(commands.mGet, keys);
+    const client = this[CLIENT];
+    const near = Array.isArray(keys) ? client.near : undefined;
+    const pairs = near === undefined ? MISS : near.getAll(keys, client.freezes);
+    return pairs === MISS ? client.call(commands.mGet, keys) : Promise.resolve(pairs);
   }
 
   mSet(pairs, maxAge) {
@@ -122,11 +129,15 @@ class LRUCacheForClustersAsPromised {
   }
 
   peek(key) {
-    return this[CLIENT].call(commands.peek, key);
+    const client = this[CLIENT];
+    const { near } = client;
+    const value = near === undefined ? MISS : near.peek(key, client.freezes);
+    return value === MISS ? client.call(commands.peek, key) : Promise.resolve(value);
   }
 
   has(key) {
-    return this[CLIENT].call(commands.has, key);
+    const client = this[CLIENT];
+    return client.near?.has(key) ? Promise.resolve(true) : client.call(commands.has, key);
   }
 
   incr(key, amount, maxAge) {
