@@ -2,7 +2,7 @@
 
 const assert = require('node:assert/strict');
 const { Budget } = require('../../lib/near/budget');
-const { MISS, NearCache } = require('../../lib/near/near-cache');
+const { FORMS, MISS, NearCache } = require('../../lib/near/near-cache');
 const { EPOCH, GATE, Store, read } = require('./store');
 
 const MEBI = 1024 * 1024;
@@ -72,6 +72,7 @@ describe('near reads', () => {
     own.a.b = 2;
     assert.equal(near.get('key', true), value);
     assert.equal(near.getMany(['key'], true).values[0], value);
+    assert.equal(near.getAll(['key'], FORMS.FROZEN).key, value);
     store.set('key', undefined, { json: '{"a":{"b":1}}' });
     assert.equal(near.get('key', true), MISS);
     assert.notEqual(first(), value);
@@ -89,6 +90,51 @@ describe('near reads', () => {
     port.found.fill(0);
     assert.ok(Object.isFrozen(near.rememberFrozen(near.begin(), 'key', '{}')));
     assert.equal(near.entries, 0);
+  });
+
+  it('give what JSON.parse makes of a string, each caller his own', () => {
+    const { store, near, get } = setup();
+    const json = '{"a":[1,{"b":2}],"__proto__":{"c":3}}';
+    store.set('key', json);
+    get('key');
+    const given = [near.getParsed('key'), near.getParsed('key'), near.getParsed('key')];
+    given.push(near.getAll(['key'], FORMS.PARSED).key);
+    for (const value of given) {
+      assert.equal(JSON.stringify(value), json);
+      value.a[1].b = 'spoiled';
+    }
+    assert.equal(near.get('key'), json);
+    assert.equal(near.hits, 5);
+    const { bytes } = near;
+    store.set('key', '[]');
+    assert.equal(near.getParsed('key'), MISS);
+    assert.ok(near.bytes < bytes);
+    for (const [text, value] of [
+      ['1', 1],
+      ['null', null],
+      ['"text"', 'text'],
+    ]) {
+      store.set('key', text);
+      get('key');
+      for (let turn = 0; turn < 3; turn += 1) assert.equal(near.getParsed('key'), value);
+    }
+    store.set('key', 'no JSON');
+    get('key');
+    assert.throws(() => near.getParsed('key'), SyntaxError);
+  });
+
+  it('parse nothing but strings', () => {
+    const { store, near, get } = setup();
+    for (const value of ['', 0, 1, true, null, undefined]) {
+      store.set('key', value);
+      get('key');
+      assert.equal(near.getParsed('key'), MISS);
+      assert.equal(near.getAll(['key'], FORMS.PARSED), MISS);
+    }
+    store.set('key', undefined, { json: '{}' });
+    get('key');
+    assert.equal(near.getParsed('key'), MISS);
+    assert.equal(near.hits, 0);
   });
 
   it('remember no objects, nor what the native side does not name', () => {
@@ -116,6 +162,7 @@ describe('near reads', () => {
     'peek, frozen': (near) => near.peek('key', true),
     has: (near) => (near.has('key') ? true : MISS),
     getMany: (near) => near.getMany(['key']).values[0],
+    getParsed: (near) => near.getParsed('key'),
     getAll(near) {
       const pairs = near.getAll(['key']);
       return pairs === MISS ? MISS : pairs.key;
@@ -124,15 +171,21 @@ describe('near reads', () => {
   for (const [name, way] of Object.entries(ways)) {
     describe(`by ${name}`, () => {
       let one;
+      /** What `getParsed` gives is a string. */
+      const put = (json, options) =>
+        name === 'getParsed'
+          ? one.store.set('key', json, options)
+          : one.store.set('key', undefined, { json, ...options });
+
       beforeEach(() => {
         one = setup();
-        one.store.set('key', undefined, { json: '{"a":1}' });
+        put('{"a":1}');
         one.get('key');
         assert.notEqual(way(one.near), MISS);
       });
 
       it('miss when the version ended, and forget at once', () => {
-        one.store.set('key', undefined, { json: '{"a":2}' });
+        put('{"a":2}');
         assert.equal(way(one.near), MISS);
         assert.equal(one.near.entries, 0);
         assert.equal(one.near.bytes, 0);
@@ -171,7 +224,7 @@ describe('near reads', () => {
       it('miss when the age is over, by the clock of this moment', () => {
         const { now } = Date;
         try {
-          one.store.set('key', undefined, { json: '{"a":2}', expires: 1000 });
+          put('{"a":2}', { expires: 1000 });
           Date.now = () => 1000;
           one.get('key');
           assert.notEqual(way(one.near), MISS);

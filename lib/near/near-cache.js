@@ -41,6 +41,12 @@ const PIECE_MASK = (1 << PIECE_BITS) - 1;
 /** That a value has to be read by a native call. `undefined` can be a value. */
 const MISS = Symbol('near miss');
 
+/**
+ * In which form `getAll` gives values: objects as copies of the caller's own; objects frozen; what `JSON.parse` makes of
+ * values that are strings.
+ */
+const FORMS = Object.freeze({ OWN: 0, FROZEN: 1, PARSED: 2 });
+
 /** What the value of an entry is: the value itself. */
 const PLAIN = 0;
 /** JSON text of an object that was not asked for yet. */
@@ -53,7 +59,7 @@ const PARSED = 3;
 const SLOT = 4;
 
 /** Estimated bytes of an entry without its key and value: the entry, three numbers, its place in the map. */
-const ENTRY_BYTES = 180;
+const ENTRY_BYTES = 188;
 /** Estimated bytes of a string without its characters. */
 const STRING_BYTES = 24;
 
@@ -124,6 +130,8 @@ class Entry {
     this.used = false;
     /** The object that is given to those who want frozen ones. @type {any} */
     this.frozen = undefined;
+    /** Of a string: what `JSON.parse` makes of it, ready to be copied; `null` where parsing is better. @type {any} */
+    this.parsed = undefined;
     this.key = key;
     this.bytes = bytes;
     /** Its place on the shelf. @type {any} */
@@ -243,6 +251,39 @@ class NearCache {
     const entry = this.#hit(key);
     if (entry === undefined) return MISS;
     return entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
+  }
+
+  /**
+   * What `JSON.parse` makes of the string of a key, as its most recent use. `MISS`: read the value, and parse it.
+   *
+   * @returns {any}
+   */
+  getParsed(key) {
+    const entry = this.#entries.get(key);
+    const ring = this.#ring;
+    if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
+    const value = this.#parse(entry);
+    if (value === MISS) return MISS;
+    entry.used = true;
+    ring.use(entry.row, entry.version);
+    return value;
+  }
+
+  /** @param {Entry} entry @returns {any} `MISS` where its value is no string, or empty */
+  #parse(entry) {
+    if (entry.kind !== PLAIN || typeof entry.value !== 'string' || entry.value === '') return MISS;
+    if (entry.parsed) return copy(entry.parsed);
+    const value = JSON.parse(entry.value);
+    // It is prepared at its second use at the earliest.
+    if (entry.parsed === null || !entry.used || typeof value !== 'object' || value === null)
+      return value;
+    if (!this.#admits()) return value;
+    const bytes = sizeOf(value);
+    const tree = this.#fits(bytes) ? prepare(value) : undefined;
+    entry.parsed = tree ?? null;
+    if (tree === undefined) return value;
+    this.#resize(entry, entry.bytes + bytes);
+    return copy(tree);
   }
 
   /** The object of an entry, as `frozen` says. @param {Entry} entry @returns {any} */
@@ -510,10 +551,10 @@ class NearCache {
    * All values were there when the first one was looked at: each entry was known then, and holds after that.
    *
    * @param {any[]} keys
-   * @param {boolean} [frozen]
+   * @param {number} [form] one of `FORMS`
    * @returns {any}
    */
-  getAll(keys, frozen = false) {
+  getAll(keys, form = FORMS.OWN) {
     const control = this.#control;
     const known = this.#entries;
     const ring = this.#ring;
@@ -531,7 +572,11 @@ class NearCache {
       if (now === 0 && entry.expires !== undefined) now = Date.now();
       if (!this.#holds(entry, now)) return MISS;
       entries[index] = entry;
-      const value = entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
+      let { value } = entry;
+      if (form === FORMS.PARSED) {
+        value = this.#parse(entry);
+        if (value === MISS) return MISS;
+      } else if (entry.kind !== PLAIN) value = this.#object(entry, form === FORMS.FROZEN);
       if (key === '__proto__') define(pairs, key, value);
       else pairs[key] = value;
     }
@@ -684,4 +729,4 @@ class NearCache {
   }
 }
 
-module.exports = { MISS, NearCache, flat };
+module.exports = { FORMS, MISS, NearCache, flat };

@@ -235,6 +235,7 @@ class LRUCache {
 
   /** `set` of a copy. */
   #put(key, value, maxAge) {
+    /** @type {number} */
     let kind = KIND.PLAIN;
     let payload = value;
     // What JSON has no form for is null, as in an array.

@@ -7,7 +7,7 @@
 
 const native = require('../native/loader');
 const { KIND } = require('../kinds');
-const { MISS, NearCache } = require('../near/near-cache');
+const { FORMS, MISS, NearCache } = require('../near/near-cache');
 const { openCache } = require('./lru-cache');
 const { STATE } = require('./value-table');
 
@@ -133,4 +133,4 @@ class Views {
   }
 }
 
-module.exports = { MISS, NEAR, Views, readsOf };
+module.exports = { FORMS, MISS, NEAR, Views, readsOf };

@@ -54,7 +54,8 @@ class LocalClient {
       // A call that visits entries cannot be made again.
       if (command.visits)
         return Promise.resolve(runHere(command, cachesOf(this.namespace).patient, a, b, c));
-      if (this.retryQueue.length === 0) return Promise.resolve(runHere(command, this.cache, a, b, c));
+      if (this.retryQueue.length === 0)
+        return Promise.resolve(runHere(command, this.cache, a, b, c));
     } catch (error) {
       if (command.visits || error?.code !== BUSY) return Promise.reject(error);
     }
