@@ -16,7 +16,7 @@ const Client = primary
   ? require('./lib/transport/local-client').LocalClient
   : require('./lib/transport/worker-client').WorkerClient;
 
-const { FROZEN, OWN, PARSED } = FORMS;
+const { DECODED, FROZEN, OWN } = FORMS;
 
 /** The `parse` of instances that are given none. */
 const parseJson = JSON.parse;
@@ -131,7 +131,7 @@ class LRUCacheForClustersAsPromised {
   async mGetObjects(keys) {
     const isPlain =
       this.parse === parseJson && this.mGet === LRUCacheForClustersAsPromised.prototype.mGet;
-    const near = isPlain ? nearPairs(this[CLIENT], keys, PARSED) : MISS;
+    const near = isPlain ? nearPairs(this[CLIENT], keys, DECODED) : MISS;
     if (near !== MISS) return near;
     const pairs = await this.mGet(keys);
     const objects = {};

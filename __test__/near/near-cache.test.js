@@ -98,7 +98,7 @@ describe('near reads', () => {
     store.set('key', json);
     get('key');
     const given = [near.getParsed('key'), near.getParsed('key'), near.getParsed('key')];
-    given.push(near.getAll(['key'], FORMS.PARSED).key);
+    given.push(near.getAll(['key'], FORMS.DECODED).key);
     for (const value of given) {
       assert.equal(JSON.stringify(value), json);
       value.a[1].b = 'spoiled';
@@ -120,7 +120,10 @@ describe('near reads', () => {
     }
     store.set('key', 'no JSON');
     get('key');
+    const { hits } = near;
     assert.throws(() => near.getParsed('key'), SyntaxError);
+    assert.equal(near.hits, hits + 1, 'it was read');
+    assert.throws(() => near.getAll(['key'], FORMS.DECODED), SyntaxError);
   });
 
   it('parse nothing but strings', () => {
@@ -129,7 +132,7 @@ describe('near reads', () => {
       store.set('key', value);
       get('key');
       assert.equal(near.getParsed('key'), MISS);
-      assert.equal(near.getAll(['key'], FORMS.PARSED), MISS);
+      assert.equal(near.getAll(['key'], FORMS.DECODED), MISS);
     }
     store.set('key', undefined, { json: '{}' });
     get('key');

@@ -45,7 +45,7 @@ const MISS = Symbol('near miss');
  * In which form `getAll` gives values: objects as copies of the caller's own; objects frozen; what `JSON.parse` makes of
  * values that are strings.
  */
-const FORMS = Object.freeze({ OWN: 0, FROZEN: 1, PARSED: 2 });
+const FORMS = Object.freeze({ OWN: 0, FROZEN: 1, DECODED: 2 });
 
 /** What the value of an entry is: the value itself. */
 const PLAIN = 0;
@@ -141,6 +141,11 @@ class Entry {
     /** @type {any} */
     this.newer = undefined;
   }
+}
+
+/** Whether an entry is a string that `getObject` parses: an empty one it does not. @param {Entry} entry */
+function isText({ kind, value }) {
+  return kind === PLAIN && typeof value === 'string' && value !== '';
 }
 
 /** The answers to a list of keys, and what is left to do. */
@@ -262,21 +267,18 @@ class NearCache {
     const entry = this.#entries.get(key);
     const ring = this.#ring;
     if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
-    const value = this.#parse(entry);
-    if (value === MISS) return MISS;
+    if (!isText(entry)) return MISS;
     entry.used = true;
+    // It was read, though its text may be no JSON.
     ring.use(entry.row, entry.version);
-    return value;
+    return this.#parse(entry);
   }
 
-  /** @param {Entry} entry @returns {any} `MISS` where its value is no string, or empty */
+  /** What `JSON.parse` makes of a string. @param {Entry} entry @returns {any} */
   #parse(entry) {
-    if (entry.kind !== PLAIN || typeof entry.value !== 'string' || entry.value === '') return MISS;
     if (entry.parsed) return copy(entry.parsed);
     const value = JSON.parse(entry.value);
-    // It is prepared at its second use at the earliest.
-    if (entry.parsed === null || !entry.used || typeof value !== 'object' || value === null)
-      return value;
+    if (entry.parsed === null || typeof value !== 'object' || value === null) return value;
     if (!this.#admits()) return value;
     const bytes = sizeOf(value);
     const tree = this.#fits(bytes) ? prepare(value) : undefined;
@@ -573,9 +575,9 @@ class NearCache {
       if (!this.#holds(entry, now)) return MISS;
       entries[index] = entry;
       let { value } = entry;
-      if (form === FORMS.PARSED) {
+      if (form === FORMS.DECODED) {
+        if (!isText(entry)) return MISS;
         value = this.#parse(entry);
-        if (value === MISS) return MISS;
       } else if (entry.kind !== PLAIN) value = this.#object(entry, form === FORMS.FROZEN);
       if (key === '__proto__') define(pairs, key, value);
       else pairs[key] = value;
