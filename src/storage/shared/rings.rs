@@ -3,10 +3,15 @@
 //!
 //! - Times of use come from one shared counter (`control.uses`), so that uses by several processes that do not overlap keep
 //!   their order. Whoever applies the rings raises the counter before it loads the heads, and leaves records of later times
-//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times at once, and
-//!   uses them up for as long as the counter stays where it was.
+//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times
+//!   at once, and uses them up for as long as the counter stays where it was. Where all rings are empty, the counter stays
+//!   as it is: a record that is published after that look belongs to a use that overlaps with the call, and is applied by
+//!   the next one.
 //! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
 //!   whether a process that was killed had applied it already.
+//! - Where one ring alone has records, only the last use of a row counts: the uses before it would be undone by it. The
+//!   last uses are applied in the order of their times, so after a kill in the middle the order of recency is still that of
+//!   the times, and whoever is next applies the rest.
 //! - Nothing in a ring is trusted: a head that is more than a ring's size above the tail empties the ring, a row that is none
 //!   is passed over.
 
@@ -16,6 +21,13 @@ use super::{
     memory::Memory,
     view::Checked,
 };
+
+/// So few records are applied one by one: to look for the last uses of their rows would take longer.
+const FEW: u32 = 16;
+
+/// Rows that are remembered while the last uses are looked for. Each row has one place. Where two rows have the same, a
+/// use may be applied that was not the last: that costs a little, and changes nothing.
+const REMEMBERED: usize = 2048;
 
 /// What is left of a ring.
 #[derive(Clone, Copy, Default)]
@@ -36,8 +48,9 @@ impl<M: Memory> Edit<M> {
             return Ok(());
         }
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
-        // moved on, so a use that comes after this moment has a later time.
-        self.apply_up_to(self.time_of(self.header().control.uses.add_one()))
+        // moved on, so a use that comes after this moment has a later time. The count is raised before the heads that count
+        // are loaded: those above only told that there is something to do.
+        self.apply_up_to(self.time_of(self.header().control.uses.raise()))
     }
 
     /// Whether a record waits in any ring.
@@ -75,6 +88,10 @@ impl<M: Memory> Edit<M> {
         // Not before any time in the records that were found.
         let now = self.time_of(header.control.uses.acquire());
         let time_of = |low: u32| now.saturating_sub(u64::from((now as u32).wrapping_sub(low)));
+        if let [cursor] = &cursors[..count] {
+            self.apply_ring(cursor, time_of, cut)?;
+            count = 0;
+        }
         for cursor in &mut cursors[..count] {
             cursor.time = time_of(self.record(cursor.ring, cursor.tail)?.2);
         }
@@ -95,6 +112,46 @@ impl<M: Memory> Edit<M> {
             }
         }
         header.clock.set(header.clock.get().max(cut));
+        Ok(())
+    }
+
+    /// Applies the records of the only ring that has any.
+    fn apply_ring(&self, cursor: &Cursor, time_of: impl Fn(u32) -> u64, cut: u64) -> Checked<()> {
+        let ring = self.ring_at(cursor.ring)?;
+        let record = |at: u32| &ring.records[(at % RECORDS) as usize];
+        let (tail, mut head) = (cursor.tail, cursor.head);
+        // Times rise along a ring. Where damage has changed that, later records wait behind an earlier one for a while.
+        while head != tail && time_of(record(head.wrapping_sub(1)).time.get()) > cut {
+            head = head.wrapping_sub(1);
+        }
+        let count = head.wrapping_sub(tail);
+        // A bit for each record from the tail on: whether it is to be applied.
+        let mut applies = [u64::MAX; RECORDS as usize / 64];
+        if count > FEW {
+            applies.fill(0);
+            let mut rows = [NONE; REMEMBERED];
+            for number in (0..count).rev() {
+                let row = record(tail.wrapping_add(number)).row.get();
+                let place = &mut rows[row as usize % REMEMBERED];
+                if *place != row {
+                    *place = row;
+                    applies[number as usize / 64] |= 1 << (number % 64);
+                }
+            }
+        }
+        for number in 0..count {
+            if applies[number as usize / 64] >> (number % 64) & 1 == 1 {
+                let at = tail.wrapping_add(number);
+                let time = time_of(record(at).time.get());
+                if time > cut {
+                    // Damage.
+                    head = at;
+                    break;
+                }
+                self.use_row(record(at).row.get(), record(at).version.get(), time)?;
+            }
+        }
+        ring.tail.set(head);
         Ok(())
     }
 
