@@ -59,6 +59,9 @@ pub struct DumpEntry<V> {
     pub expires: f64,
 }
 
+/// A method of a storage that finds the value of a key.
+type Find<S> = for<'a> fn(&'a S, &[u8]) -> Result<Option<(Value<'a>, Stamp)>>;
+
 impl<S: Storage> Cache<S> {
     /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
@@ -217,7 +220,7 @@ impl<S: Storage> Cache<S> {
     /// As [`Cache::peek`], with the method of the storage that finds the entry.
     fn peek_by<R>(
         &mut self,
-        find: for<'a> fn(&'a S, &[u8]) -> Result<Option<(Value<'a>, Stamp)>>,
+        find: Find<S>,
         key: &[u8],
         now: impl Clock,
         read: impl FnOnce(Value<'_>) -> Result<R>,
