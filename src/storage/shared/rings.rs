@@ -3,8 +3,10 @@
 //!
 //! - Times of use come from one shared counter (`control.uses`), so that uses by several processes that do not overlap keep
 //!   their order. Whoever applies the rings raises the counter before it loads the heads, and leaves records of later times
-//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times at once, and
-//!   uses them up for as long as the counter stays where it was.
+//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times
+//!   at once, and uses them up for as long as the counter stays where it was. Where all rings are empty, the counter stays
+//!   as it is: a record that is published after that look belongs to a use that overlaps with the call, and is applied by
+//!   the next one.
 //! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
 //!   whether a process that was killed had applied it already.
 //! - **The latest use comes first.** Records are applied from the latest back, each row to the place of its time. An earlier
@@ -50,8 +52,9 @@ impl<M: Memory> Edit<M> {
             return Ok(());
         }
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
-        // moved on, so a use that comes after this moment has a later time.
-        self.apply_up_to(self.time_of(self.header().control.uses.add_one()))
+        // moved on, so a use that comes after this moment has a later time. The count is raised before the heads that count
+        // are loaded: those above only told that there is something to do.
+        self.apply_up_to(self.time_of(self.header().control.uses.raise()))
     }
 
     /// Whether a record waits in any ring.
