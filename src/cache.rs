@@ -78,8 +78,8 @@ impl<S: Storage> Cache<S> {
         &mut self.storage
     }
 
-    /// As [`Cache::get`] for an entry that has not expired, and without the lock; as [`Cache::peek`] where the read is no
-    /// `use_`. `None`: nothing was read, and whoever wants to know why takes the lock.
+    /// As [`Cache::peek`] for an entry that has not expired, and without the lock. `None`: nothing was read, and whoever wants
+    /// to know why takes the lock. Where the read counts as a use, JavaScript records that (`lib/near/ring.js`).
     ///
     /// # Errors
     /// That of `read`.
@@ -87,21 +87,13 @@ impl<S: Storage> Cache<S> {
         &mut self,
         key: &[u8],
         now: impl Clock,
-        use_: bool,
         read: impl FnOnce(Value<'_>) -> Result<R>,
-    ) -> Option<Result<Unlocked<R>>> {
-        if use_ && !self.storage.records_uses() {
-            return None;
-        }
+    ) -> Option<Result<(R, Remembered)>> {
         let Glimpse { value, seen, limits } = self.storage.glimpse(key)?;
         if expired(seen.stamp, limits.max_age, now) {
             return None;
         }
-        Some(read(value).map(|value| Unlocked {
-            value,
-            entry: remembered(seen, limits.max_age),
-            wants_lock: use_ && self.storage.record_use(&seen),
-        }))
+        Some(read(value).map(|read| (read, remembered(seen, limits.max_age))))
     }
 
     /// The entry that the last call found or stored, once; `None` where the storage has no versions.
@@ -449,17 +441,6 @@ pub struct Remembered {
     pub version: f64,
     /// The last moment at which it has not expired, in milliseconds since the epoch; infinite for never.
     pub fresh_until: f64,
-}
-
-/// What was read without the lock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Unlocked<R> {
-    /// What `read` made of the value.
-    pub value: R,
-    /// The entry.
-    pub entry: Remembered,
-    /// Whether the lock should be taken once, if it is free, so that the uses recorded so far are applied.
-    pub wants_lock: bool,
 }
 
 fn remembered(Seen { row, version, stamp }: Seen, cache_max_age: f64) -> Remembered {

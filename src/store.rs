@@ -91,7 +91,7 @@ pub struct Guard<'a> {
 /// What became of a read, see [`Store::read`].
 #[derive(Debug)]
 pub enum Read<'a, R> {
-    /// It was made without the lock: what was read, and what may be remembered of the entry.
+    /// It was made without the lock: what was read, and of which entry. The order of recency is as it was.
     Done(R, Remembered),
     /// It is to be made under the lock.
     Locked(Guard<'a>),
@@ -161,22 +161,18 @@ impl Store {
         &self,
         key: &[u8],
         now: impl Clock,
-        use_: bool,
         patience: Duration,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Read<'_, R>> {
         let Some(mut inner) = self.inner.try_lock() else {
             return self.lock(patience).map(Read::Locked);
         };
-        let Some(found) = inner.cache.read_unlocked(key, now, use_, read) else {
+        let Some(found) = inner.cache.read_unlocked(key, now, read) else {
             return self.lock_from(Some(inner), patience).map(Read::Locked);
         };
         drop(inner);
-        let found = found?;
-        if found.wants_lock {
-            self.refresh();
-        }
-        Ok(Read::Done(found.value, found.entry))
+        let (value, entry) = found?;
+        Ok(Read::Done(value, entry))
     }
 
     /// Applies the uses that were recorded without the lock, if no other process has the lock. The ring of this thread is half
@@ -316,7 +312,7 @@ impl Store {
 impl Guard<'_> {
     /// Whether the entries lie in a segment.
     pub fn is_shared(&self) -> bool {
-        !matches!(self.storage(), Place::Heap(_))
+        self.storage().is_shared()
     }
 
     /// The segment; `None` where the cache is not shared.
@@ -453,6 +449,11 @@ impl Place {
 }
 
 impl Place {
+    /// Whether the entries lie in a segment.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Heap(_))
+    }
+
     /// Gate, epoch and count of uses, for JavaScript; from now on its uses of entries count. Under the lock.
     pub fn control(&mut self) -> Option<Box<dyn Mapped>> {
         match self {
@@ -510,14 +511,6 @@ impl Storage for Place {
 
     fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
         on!(self, storage => storage.glimpse(key))
-    }
-
-    fn records_uses(&self) -> bool {
-        on!(self, storage => storage.records_uses())
-    }
-
-    fn record_use(&self, seen: &Seen) -> bool {
-        on!(self, storage => storage.record_use(seen))
     }
 
     fn begin_steps(&mut self) {

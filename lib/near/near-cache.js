@@ -299,6 +299,12 @@ class NearCache {
     return this.#hit(key) !== undefined;
   }
 
+  /** Records a use of an entry that was read by a native call without the lock. */
+  use(row, version) {
+    this.#uncounted += 1;
+    this.#ring?.use(row, version);
+  }
+
   #hit(key) {
     const entry = this.#entries.get(key);
     if (entry === undefined || !this.#holds(entry)) return undefined;

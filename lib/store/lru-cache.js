@@ -29,7 +29,7 @@ const {
 } = require('./copies');
 const { STATE, ValueTable } = require('./value-table');
 
-const { FREED, OUTCOME, SLOT } = STATE;
+const { FREED, OUTCOME, SLOT, USED } = STATE;
 
 /** Places of values that are passed to Rust: the value itself is passed, or the value is kept by reference. */
 const PLAIN = placeOf(KIND.PLAIN);
@@ -64,7 +64,8 @@ function join(keys) {
 /**
  * How a cache reads: through which near cache, if there is one, and whether objects are frozen.
  *
- * @typedef {{ near?: { cache: import('../near/near-cache').NearCache | undefined }, frozen: boolean }} Reads
+ * @typedef {{ cache: import('../near/near-cache').NearCache | undefined }} Near
+ * @typedef {{ near?: Near, uses?: Near, frozen: boolean }} Reads `uses`: what records uses, though nothing is remembered
  */
 
 /** Stands for near reads where there are none. @type {{ cache: any }} */
@@ -122,6 +123,7 @@ class LRUCache {
   #table;
   #copies;
   #near;
+  #uses;
   #frozen;
 
   constructor(options) {
@@ -131,6 +133,7 @@ class LRUCache {
     this.#table = table;
     this.#copies = copies;
     this.#near = reads.near ?? NO_NEAR;
+    this.#uses = reads.uses ?? NO_NEAR;
     this.#frozen = reads.frozen;
     this.#table.cache ??= this.#cache;
   }
@@ -179,8 +182,17 @@ class LRUCache {
 
   get(key) {
     const near = this.#near.cache;
-    if (near === undefined) return this.#value(get(this.#cache, key, now()));
-    return this.#read(near, get, key);
+    if (near !== undefined) return this.#read(near, get, key);
+    const result = get(this.#cache, key, now());
+    if (this.#table.state[USED] !== 0) this.#use();
+    return this.#value(result);
+  }
+
+  /** Records the use of an entry that Rust has read without the lock. */
+  #use() {
+    const { found, state } = this.#table;
+    state[USED] = 0;
+    this.#uses.cache?.use(found[0], found[1]);
   }
 
   peek(key) {
@@ -194,6 +206,7 @@ class LRUCache {
     const begun = near.begin();
     const result = run(this.#cache, key, now());
     const { state } = this.#table;
+    if (state[USED] !== 0) this.#use();
     // Near reads may make calls that change the state.
     const kind = state[OUTCOME];
     const slot = state[SLOT];

@@ -33,6 +33,8 @@ class Views {
   near = { cache: /** @type {NearCache | undefined} */ (undefined) };
   /** Whether near reads were asked for, and for how many bytes. */
   #wantsNear = false;
+  /** Whether there is a view: then uses are recorded, though nothing may be remembered. */
+  #isOpened = false;
   #bytes = 0;
   /** Views by how they read. */
   #plain = [];
@@ -63,13 +65,15 @@ class Views {
 
   #make(copies, reads) {
     const wantsNear = (reads & NEAR) !== 0;
-    if (wantsNear && !this.#wantsNear) {
-      this.#wantsNear = true;
+    if (!this.#isOpened || (wantsNear && !this.#wantsNear)) {
+      this.#isOpened = true;
+      this.#wantsNear ||= wantsNear;
       this.renewNear();
     }
     const frozen = (reads & FROZEN) !== 0;
     return openCache(this.#owner, this.#table, copies, {
       near: wantsNear ? this.near : undefined,
+      uses: this.near,
       frozen,
     });
   }
@@ -83,7 +87,7 @@ class Views {
 
   /** Begins near reads anew, as the entries lie elsewhere now. */
   renewNear() {
-    if (!this.#wantsNear) return;
+    if (!this.#isOpened) return;
     this.near.cache?.close();
     this.near.cache = this.#openNear();
   }
@@ -93,6 +97,7 @@ class Views {
     this.near.cache?.close();
     this.near.cache = undefined;
     this.#wantsNear = false;
+    this.#isOpened = false;
   }
 
   /** `undefined` where the memory cannot be had. */
@@ -110,7 +115,7 @@ class Views {
       hasFailed ||= isWrong;
       return isWrong ? undefined : result;
     };
-    const control = call(native.nearControl);
+    const control = call(native.nearControl, this.#wantsNear);
     const ring = call(native.nearRing);
     if (hasFailed) {
       // Another process has the lock at this moment.

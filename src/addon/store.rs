@@ -48,7 +48,7 @@ static FUNCTIONS: [Function; 20] = [
     Function::new::<1>("hold", hold),
     Function::new::<1>("unhold", unhold),
     Function::new::<1>("isExposed", is_exposed),
-    Function::new::<1>("nearControl", near::control),
+    Function::new::<2>("nearControl", near::control),
     Function::new::<2>("nearVersions", near::versions),
     Function::new::<1>("nearRing", near::ring),
     Function::new::<1>("refresh", near::refresh),
@@ -141,12 +141,18 @@ fn read_unlocked<'a>(
     use_: bool,
     found: &mut Found,
 ) -> Result<Option<Guard<'a>>> {
+    if use_ && !handle.records_uses.get() {
+        return lock(handle).map(Some);
+    }
     let read = handle
         .store
-        .read(key, now, use_, handle.lock_wait, |value| found.copy(value))?;
+        .read(key, now, handle.lock_wait, |value| found.copy(value))?;
     Ok(match read {
         Read::Done((), entry) => {
-            handle.remember(|| Some(entry));
+            match use_ {
+                true => handle.table.used(entry),
+                false => handle.remember(|| Some(entry)),
+            }
             None
         }
         Read::Locked(guard) => Some(guard),

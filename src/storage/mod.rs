@@ -142,17 +142,6 @@ pub trait Storage {
         None
     }
 
-    /// Whether uses of entries can be counted without the lock.
-    fn records_uses(&self) -> bool {
-        false
-    }
-
-    /// Counts an entry as used at this moment, without the lock. Returns whether it is time that somebody takes the lock and
-    /// so brings the order of recency up to date.
-    fn record_use(&self, _seen: &Seen) -> bool {
-        false
-    }
-
     /// From here until the lock is given back all changes count as one for those who read without the lock.
     fn begin_steps(&mut self) {}
 

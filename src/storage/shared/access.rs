@@ -134,11 +134,7 @@ impl Segment<Memfd> {
     pub(crate) fn lock(&mut self, patience: Duration) -> Result<(Locked, bool)> {
         self.header().lock.lock(patience)?;
         match self.begin() {
-            Ok(mended) => {
-                // With a ring, the next read needs no lock.
-                self.claim_ring();
-                Ok((Locked(PhantomData), mended))
-            }
+            Ok(mended) => Ok((Locked(PhantomData), mended)),
             Err(error) => {
                 self.give_back();
                 Err(error)

@@ -13,7 +13,6 @@ use super::{
     layout::{ALIGN, Block, Geometry, Header, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
     rebuild::{Rebuild, Recovered},
-    unlocked::Recorded,
     view::{BUCKETS, Checked, Ended, View},
 };
 use crate::{
@@ -58,8 +57,6 @@ pub struct Segment<M: Memory> {
     limits: Cell<Limits>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
-    /// Uses that a full ring has not taken.
-    dropped: Cell<u32>,
     /// Whether the last read under the lock found no entry.
     has_missed: Cell<bool>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
@@ -164,7 +161,6 @@ impl<M: Memory> Segment<M> {
             head,
             limits: Cell::default(),
             seen: Cell::default(),
-            dropped: Cell::default(),
             has_missed: Cell::default(),
             ring: OnceCell::new(),
             pace: Pace::default(),
@@ -494,26 +490,6 @@ impl<M: Memory> Storage for Segment<M> {
         }
         self.forget();
         self.edit.glimpse(key, self.edit.hash(key))
-    }
-
-    fn records_uses(&self) -> bool {
-        self.ring.get().is_some()
-    }
-
-    fn record_use(&self, seen: &Seen) -> bool {
-        let Some((ring, _)) = self.ring.get() else {
-            return false;
-        };
-        match self.edit.record_use(*ring, seen) {
-            Ok(Recorded::HalfFull) => true,
-            // Now and then: whoever has the lock may have it for long.
-            Ok(Recorded::Dropped) => {
-                let dropped = self.dropped.get().wrapping_add(1);
-                self.dropped.set(dropped);
-                dropped % 64 == 1
-            }
-            _ => false,
-        }
     }
 
     fn begin_steps(&mut self) {

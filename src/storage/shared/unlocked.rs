@@ -8,7 +8,6 @@
 use std::sync::atomic::{Ordering::Acquire, fence};
 
 use super::{
-    edit::Edit,
     head::read_limits,
     layout::{NONE, State},
     memory::Memory,
@@ -21,21 +20,6 @@ use crate::{
 
 /// How many rows of a bucket a reader looks at. A bucket has one row on average.
 const LONGEST: u32 = 64;
-
-/// Records from one look at a ring's tail to the next, in JavaScript (`lib/near/ring.js`): there is room for as many, or none
-/// is written at a multiple of this number.
-const STRIDE: u32 = 64;
-
-/// What became of a use of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recorded {
-    /// It is in the ring.
-    Written,
-    /// It is in the ring, and it is time that somebody takes the lock and applies the ring.
-    HalfFull,
-    /// The ring is full.
-    Dropped,
-}
 
 /// How often a reader tries before it takes the lock.
 const TRIES: u32 = 3;
@@ -111,29 +95,5 @@ impl<M: Memory> View<M> {
             true => Ok(()),
             false => Err(Fault::Damage),
         }
-    }
-}
-
-impl<M: Memory> Edit<M> {
-    /// Writes a use of an entry into the ring of this thread; a ring that is full takes none.
-    pub(super) fn record_use(&self, ring: u32, seen: &Seen) -> Checked<Recorded> {
-        let ring = self.ring_at(ring)?;
-        let head = ring.head.get();
-        let waiting = head.wrapping_sub(ring.tail.get());
-        let at_stride = head % STRIDE == 0;
-        let room = ring.room();
-        if waiting > room - STRIDE && (at_stride || waiting >= room) {
-            return Ok(Recorded::Dropped);
-        }
-        let record = &ring.records[(head % room) as usize];
-        record.row.set(seen.row);
-        record.version.set(seen.version);
-        record.time.set(self.header().control.uses.add_one());
-        ring.head.publish(head.wrapping_add(1));
-        Ok(if waiting >= room / 2 && at_stride {
-            Recorded::HalfFull
-        } else {
-            Recorded::Written
-        })
     }
 }

@@ -140,7 +140,7 @@ fn no_read_is_older_than_a_write_that_was_acknowledged_before_it() {
                     }
                     let epoch = word(1);
                     let patience = Duration::from_secs(1);
-                    let read = store.read(name.as_bytes(), 2.0, true, patience, |value| Ok(number(value)));
+                    let read = store.read(name.as_bytes(), 2.0, patience, |value| Ok(number(value)));
                     if let Read::Done(found, entry) = read.unwrap() {
                         assert!(found >= least, "without the lock: {found} after {least}");
                         assert!(
@@ -184,7 +184,7 @@ fn after_a_miss_a_read_takes_the_lock_where_it_is_free() {
     assert_eq!(guard.set(b"there", Value::Null, None, 0.0), Ok(true));
     drop(guard);
     let is_unlocked = |patience| {
-        let read = store.read(b"there", 0.0, false, patience, |_| Ok(()));
+        let read = store.read(b"there", 0.0, patience, |_| Ok(()));
         matches!(read.unwrap(), Read::Done(..))
     };
     let peek = |key: &[u8]| {
