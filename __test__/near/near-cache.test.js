@@ -55,6 +55,25 @@ describe('near reads', () => {
     }
   });
 
+  it('know nothing of a text that is no JSON, as a damaged segment may have one', () => {
+    for (const frozen of [false, true]) {
+      const { store, port, near } = setup();
+      const learn = () => {
+        store.set('key', undefined, { json: '{"a":' });
+        near.rememberJson(near.begin(), 'key', store.read(port, 'key').json);
+      };
+      for (const read of ['get', 'peek']) {
+        learn();
+        assert.equal(near[read]('key', frozen), MISS);
+        assert.equal(near.entries, 0);
+      }
+      learn();
+      assert.equal(near.getAll(['key'], frozen ? FORMS.FROZEN : FORMS.OWN), MISS);
+      learn();
+      assert.deepEqual(near.getMany(['key'], frozen).missing, [0]);
+    }
+  });
+
   it('give one frozen object until the entry changes', () => {
     const { store, port, near } = setup();
     const first = () => {

@@ -288,10 +288,21 @@ class NearCache {
     return copy(tree);
   }
 
-  /** The object of an entry, as `frozen` says. @param {Entry} entry @returns {any} */
+  /**
+   * The object of an entry, as `frozen` says. `MISS` where its text is no JSON, because the segment is damaged: the native
+   * call says what is wrong.
+   *
+   * @param {Entry} entry
+   * @returns {any}
+   */
   #object(entry, frozen) {
-    if (!frozen) return this.#own(entry);
-    return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+    try {
+      if (!frozen) return this.#own(entry);
+      return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+    } catch {
+      this.#remove(entry);
+      return MISS;
+    }
   }
 
   /** Whether there is surely an entry. `false`: make the native call. No use. */
@@ -467,7 +478,8 @@ class NearCache {
    */
   rememberFrozen(begun, key, text, place = 0) {
     const entry = this.#admitsKey(key, true) ? this.#put(begun, key, TEXT, text, place) : undefined;
-    return entry === undefined ? freeze(JSON.parse(text)) : this.#object(entry, true);
+    const object = entry === undefined ? MISS : this.#object(entry, true);
+    return object === MISS ? freeze(JSON.parse(text)) : object;
   }
 
   /**
@@ -585,6 +597,7 @@ class NearCache {
         if (!isText(entry)) return MISS;
         value = this.#parse(entry);
       } else if (entry.kind !== PLAIN) value = this.#object(entry, form === FORMS.FROZEN);
+      if (value === MISS) return MISS;
       if (key === '__proto__') define(pairs, key, value);
       else pairs[key] = value;
     }
@@ -622,8 +635,9 @@ class NearCache {
         missing.push(index);
         continue;
       }
-      entries[index] = entry;
       values[index] = entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
+      if (values[index] === MISS) missing.push(index);
+      else entries[index] = entry;
     }
     // Of more keys than `found` has room for, nothing is known with which `recheck` could put them in their order.
     const isTooMuch = missing.length * 3 > this.#found.length;
