@@ -18,6 +18,7 @@ use crate::storage::shared::{
     Segment,
     access::{HeldLock, Locked},
     listing::{Caught, LAST_BYTES, Listing},
+    lock::SLEEP,
     memfd::{Memfd, Ticket},
 };
 use crate::{
@@ -399,6 +400,12 @@ impl Guard<'_> {
         #[cfg(target_os = "linux")]
         if self.locked.is_some() {
             self.pause();
+            if let Place::Shared(segment) = self.storage()
+                && segment.is_awaited()
+            {
+                // Longer than a process sleeps that waits for the lock.
+                thread::sleep(2 * SLEEP);
+            }
             self.resume()?;
         }
         Ok(())

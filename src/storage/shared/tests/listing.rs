@@ -246,6 +246,8 @@ fn a_listing_of_a_damaged_segment_is_void() {
     segment.edit.version_at(2).unwrap().end(0.0);
     assert!(list(&mut segment, false, || ()).is_none());
     segment.recover().unwrap();
+    segment.begin().unwrap();
+    segment.end();
     assert_eq!(list(&mut segment, false, || ()).unwrap().0.len(), 3);
     segment.edit.row_at(1).unwrap().first.set(9999);
     assert!(list(&mut segment, false, || ()).is_none());
@@ -365,7 +367,6 @@ fn beside_processes_that_write_list_and_are_killed_a_listing_is_whole() {
             }
         }
         let found = keys.iter().filter(|key| key[0] == b's').count();
-        // Of the keys `s` that are only named `s`.
         assert_eq!(found, KEYS);
         listings += 1;
         if listings % 5 == 0 {
