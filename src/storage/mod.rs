@@ -184,6 +184,12 @@ pub trait Storage {
     /// As [`Storage::touch`].
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
 
+    /// As [`Storage::peek`], of an entry of which nobody will remember anything: [`Storage::seen`] tells nothing of it.
+    ///
+    /// # Errors
+    /// As [`Storage::peek`].
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
+
     /// The stamp of an entry, without a look at its value.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::{
     ops::Deref,
     sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
         compiler_fence, fence,
     },
 };
@@ -131,6 +131,13 @@ impl Word {
     pub fn add_one(&self) -> u32 {
         crash_point::reached();
         self.0.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// As [`Word::add_one`]. Nothing that comes after is done before every process sees the sum.
+    pub fn raise(&self) -> u32 {
+        let sum = self.add_one();
+        fence(SeqCst);
+        sum
     }
 
     /// Adds 1 to a count that only people read.
@@ -403,6 +410,13 @@ pub struct LockPlace {
     pub last: AtomicU64,
     /// 1 when somebody sleeps who wants it.
     pub waiting: AtomicU32,
+}
+
+impl LockPlace {
+    /// Whether nobody has it at this moment.
+    pub fn is_free(&self) -> bool {
+        self.owner.load(Relaxed) == 0
+    }
 }
 
 /// An entry, or the place for one. One cache line.

@@ -60,6 +60,8 @@ pub struct Segment<M: Memory> {
     seen: Cell<Option<Seen>>,
     /// Uses that a full ring has not taken.
     dropped: Cell<u32>,
+    /// Whether the last read under the lock found no entry.
+    has_missed: Cell<bool>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
     /// How often that ring is half full.
@@ -163,6 +165,7 @@ impl<M: Memory> Segment<M> {
             limits: Cell::default(),
             seen: Cell::default(),
             dropped: Cell::default(),
+            has_missed: Cell::default(),
             ring: OnceCell::new(),
             pace: Pace::default(),
         }
@@ -499,6 +502,11 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
+        // Misses come together, and only the lock tells one. Where another process has the lock, an entry that is there is
+        // found without waiting.
+        if self.has_missed.get() && self.header().lock.is_free() {
+            return None;
+        }
         self.forget();
         self.edit.glimpse(key, self.edit.hash(key))
     }
@@ -551,7 +559,7 @@ impl<M: Memory> Storage for Segment<M> {
         self.forget();
         self.seen.set(None);
         let hash = self.edit.hash(key);
-        self.or_nothing(|this| {
+        let found = self.or_nothing(|this| {
             let Some(at) = this.find(key, hash)? else {
                 return Ok(None);
             };
@@ -559,10 +567,27 @@ impl<M: Memory> Storage for Segment<M> {
             this.make_newest(at, row)?;
             self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
-        })
+        });
+        self.has_missed.set(matches!(found, Ok(None)));
+        found
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
+        let hash = self.edit.hash(key);
+        let found = self.or_nothing(|this| {
+            let Some(at) = this.find(key, hash)? else {
+                return Ok(None);
+            };
+            let row = this.live_row(at)?;
+            self.see(at, row)?;
+            Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
+        });
+        self.has_missed.set(matches!(found, Ok(None)));
+        found
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         self.seen.set(None);
         let hash = self.edit.hash(key);
         self.or_nothing(|this| {
@@ -570,7 +595,6 @@ impl<M: Memory> Storage for Segment<M> {
                 return Ok(None);
             };
             let row = this.live_row(at)?;
-            self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
         })
     }
