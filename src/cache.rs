@@ -359,6 +359,14 @@ impl<S: Storage> Cache<S> {
         self.storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
     }
 
+    /// As [`Cache::prune`], for a part of the entries: begins with `from`, 0 at first, and returns what to go on with; `None`
+    /// where that was all.
+    pub fn prune_part(&mut self, from: u32, now: impl Clock) -> Option<u32> {
+        let max_age = self.limits().max_age;
+        self.storage
+            .retain_part(from, |stamp| !expired(stamp, max_age, now))
+    }
+
     /// Passes all entries to `visit`, most recent first, expired entries included.
     ///
     /// # Errors
@@ -382,12 +390,11 @@ impl<S: Storage> Cache<S> {
     /// As [`Storage::visit`].
     pub fn dump(&self, now: impl Clock, mut visit: impl FnMut(Entry<'_>, f64) -> Result<()>) -> Result<()> {
         let max_age = self.limits().max_age;
-        self.storage.visit(|entry| {
-            if expired(entry.stamp, max_age, now) {
-                return Ok(());
-            }
-            visit(entry, entry.stamp.set_at + entry.stamp.max_age)
-        })
+        self.storage
+            .visit(|entry| match expires(entry.stamp, max_age, now) {
+                Some(expires) => visit(entry, expires),
+                None => Ok(()),
+            })
     }
 
     /// Replaces all entries by those of a `dump` (most recent first), in the same order and with the ages that remain.
@@ -474,6 +481,11 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
     } else {
         stamp.max_age
     }
+}
+
+/// When an entry expires that has not expired yet, in milliseconds since the epoch; 0 for never. `None`: it has expired.
+pub fn expires(stamp: Stamp, max_age: f64, now: impl Clock) -> Option<f64> {
+    (!expired(stamp, max_age, now)).then_some(stamp.set_at + stamp.max_age)
 }
 
 /// Whether an entry is expired: more time than its age has passed since it was set. Only this function decides this.

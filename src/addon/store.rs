@@ -108,7 +108,7 @@ fn run_command(call: &Call) -> Given {
                 // Taken, as making JavaScript values may run code of the user, which may call a cache of this table.
                 let mut copies = handle.table.copies.take();
                 copies.clear();
-                let answer = command::run(&mut *cache, &command, now, &mut copies);
+                let answer = cache.run(&command, now, &mut copies);
                 drop(cache);
                 let shown = answer.and_then(|answer| show(call, &handle.table, answer, &copies));
                 handle.table.copies.replace(copies);

@@ -237,4 +237,11 @@ pub trait Storage {
 
     /// Removes every entry whose stamp `keep` declines, in any order.
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool);
+
+    /// As [`Storage::retain_stamps`], for a part of the entries: in a time that does not depend on their number. Begins with
+    /// `from`, 0 at first; returns what to go on with, `None` where that was all.
+    fn retain_part(&mut self, _from: u32, keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
+        self.retain_stamps(keep);
+        None
+    }
 }

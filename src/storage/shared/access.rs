@@ -184,6 +184,11 @@ impl Segment<Memfd> {
         (&raw const self.header().lock).cast_mut().cast()
     }
 
+    /// Whether somebody waits for the lock, or did a short time ago.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.header().lock.is_awaited()
+    }
+
     /// Gives the lock back.
     pub(crate) fn unlock(&mut self, _: Locked) {
         // A call that panicked may have left anything: that is mended by whoever is next.

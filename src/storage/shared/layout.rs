@@ -219,7 +219,9 @@ pub struct Header {
     pub pruned_at: Float,
     /// The check number of the limits. They lie here alone, so nothing else shows that they are damaged.
     pub limits_check: Long,
-    _4: [Word; 2],
+    /// The last version at the last `reset`. What has a version that is not above it is no entry any more. Here, because
+    /// readers without the lock read the limits, too.
+    pub floor: Float,
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
     // used; below `…_ready` there is memory behind them.
@@ -261,7 +263,9 @@ pub struct Header {
     pub loose_block: Word,
     /// The number of blocks in that chain.
     pub loose_count: Word,
-    _5: [Word; 10],
+    /// Not 0 while there is memory that a `reset` has left and that is to be given back to the system.
+    pub excess: Word,
+    _5: [Word; 9],
 
     /// The change under way.
     pub intent: Intent,

@@ -257,6 +257,11 @@ impl<M: Memory> Segment<M> {
         })
     }
 
+    /// Whether a reset has left memory that is still to be given back: a part each time that the lock is.
+    pub fn has_excess(&self) -> bool {
+        self.header().excess.get() != 0
+    }
+
     /// Whether slots of this process wait to be let go. Needs no lock: a moment later it may be otherwise.
     pub fn has_released(&self) -> bool {
         self.slots.is_some() && self.header().released.get() != NONE
@@ -349,6 +354,7 @@ impl<M: Memory> Segment<M> {
             return;
         }
         self.edit.view_mut().forget_much();
+        self.edit.shrink_part();
         self.edit.settle();
     }
 
@@ -397,10 +403,19 @@ impl<M: Memory> Segment<M> {
     }
 
     /// Removes the entries whose rows `gone` names.
-    fn remove_rows(&mut self, gone: impl FnMut(&Row) -> bool) {
+    fn remove_rows(&mut self, mut gone: impl FnMut(&Row) -> bool) {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            from = self.remove_part(at, &mut gone);
+        }
+    }
+
+    /// As [`Self::remove_rows`], for some of the rows from `from` on. Returns the row to go on with.
+    fn remove_part(&mut self, from: u32, gone: impl FnMut(&Row) -> bool) -> Option<u32> {
         self.forget();
-        self.edit.remove_rows(gone);
+        let rest = self.edit.remove_rows(from, gone);
         self.free_released();
+        rest
     }
 
     /// Passes each entry to `visit`. Ends early where it finds damage, which the next call mends.
@@ -615,7 +630,10 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn clear(&mut self) -> Result<()> {
         self.forget();
-        let cleared = self.or_nothing(|this| Rebuild(this).remove_all());
+        let cleared = self.or_nothing(|this| match this.remove_all_at_once()? {
+            true => Ok(()),
+            false => Rebuild(this).remove_all(),
+        });
         self.free_released();
         cleared
     }
@@ -630,6 +648,10 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
         self.remove_rows(|row| !keep(View::<M>::stamp_of(row)));
+    }
+
+    fn retain_part(&mut self, from: u32, mut keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
+        self.remove_part(from, |row| !keep(View::<M>::stamp_of(row)))
     }
 }
 

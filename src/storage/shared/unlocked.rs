@@ -49,6 +49,7 @@ impl<M: Memory> View<M> {
     /// # Errors
     /// The entry changed meanwhile, so that what was read makes no sense; or it is damaged.
     fn try_glimpse(&self, key: &[u8], hash: u32) -> Checked<Option<(Value<'_>, Seen)>> {
+        let floor = self.header().floor.get();
         let mut at = self.bucket(hash)?.get();
         for _ in 0..LONGEST {
             if at == NONE {
@@ -56,7 +57,7 @@ impl<M: Memory> View<M> {
             }
             let row = self.row(at)?;
             let version = self.version_at(at)?.acquire();
-            if row.hash.get() == hash && version != 0.0 && self.key_is(row, key)? {
+            if row.hash.get() == hash && version > floor && self.key_is(row, key)? {
                 let state = row.state();
                 let inline = row.inline.get();
                 let stamp = Self::stamp_of(row);
@@ -89,7 +90,7 @@ impl<M: Memory> View<M> {
     }
 
     /// Checks that everything that was read of a row up to here was of this version.
-    fn check_still(&self, at: u32, version: f64) -> Checked<()> {
+    pub(super) fn check_still(&self, at: u32, version: f64) -> Checked<()> {
         fence(Acquire);
         match self.version_at(at)?.get() == version {
             true => Ok(()),

@@ -171,7 +171,7 @@ impl<M: Memory> View<M> {
         for at in 1..rows {
             let version = self.version_at(at).map_err(fault("version"))?.get();
             let holds = match live.contains(&at) {
-                true => (1.0..=last).contains(&version),
+                true => (1.0..=last).contains(&version) && version > header.floor.get(),
                 false => version == 0.0,
             };
             check(holds, &|| {
