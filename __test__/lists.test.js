@@ -153,7 +153,6 @@ describe('lists that Rust and JavaScript both have', () => {
         tail: ring('TAIL') * 4,
         records: ring('HEAD_WORDS') * 4,
         capacity: ring('CAPACITY') * 4,
-        stride: ring('STRIDE'),
         piece: 1 << near('PIECE_BITS'),
       },
       {
@@ -164,7 +163,6 @@ describe('lists that Rust and JavaScript both have', () => {
         tail: offset('RingHead', 'tail'),
         records: offset('Ring', 'records'),
         capacity: offset('RingHead', 'capacity'),
-        stride: constant('STRIDE', 'src', 'storage', 'shared', 'unlocked.rs'),
         piece: layout('VERSIONS_PER_PIECE'),
       },
     );

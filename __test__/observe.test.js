@@ -78,6 +78,19 @@ describe('diagnostics channels', () => {
     );
   });
 
+  it('see reads that were near reads before', async () => {
+    const cache = new Cache({ namespace: unique('channels') });
+    await cache.setObject('k', { a: 1 });
+    const reads = async () => {
+      assert.deepEqual(await cache.getObject('k'), { a: 1 });
+      assert.deepEqual(await cache.mGetObjects(['k']), { k: { a: 1 } });
+    };
+    await reads();
+    await reads();
+    const hit = ['get', { key: 'k', hit: true }];
+    assert.deepEqual(await heard(cache, reads, ['get']), [hit, hit]);
+  });
+
   it('count evictions of observed calls alone', async () => {
     const cache = new Cache({ namespace: unique('channels'), max: 2 });
     for (let key = 0; key < 5; key += 1) await cache.set(key, key);

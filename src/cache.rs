@@ -62,6 +62,17 @@ pub struct DumpEntry<V> {
     pub expires: f64,
 }
 
+/// How a read finds its entry.
+#[derive(Clone, Copy)]
+enum How {
+    /// As [`Storage::touch`].
+    Get,
+    /// As [`Storage::peek`].
+    Peek,
+    /// As [`Storage::value`].
+    Value,
+}
+
 impl<S: Storage> Cache<S> {
     /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
@@ -78,8 +89,8 @@ impl<S: Storage> Cache<S> {
         &mut self.storage
     }
 
-    /// As [`Cache::get`] for an entry that has not expired, and without the lock; as [`Cache::peek`] where the read is no
-    /// `use_`. `None`: nothing was read, and whoever wants to know why takes the lock.
+    /// As [`Cache::peek`] for an entry that has not expired, and without the lock. `None`: nothing was read, and whoever wants
+    /// to know why takes the lock. Where the read counts as a use, JavaScript records that (`lib/near/ring.js`).
     ///
     /// # Errors
     /// That of `read`.
@@ -87,21 +98,13 @@ impl<S: Storage> Cache<S> {
         &mut self,
         key: &[u8],
         now: impl Clock,
-        use_: bool,
         read: impl FnOnce(Value<'_>) -> Result<R>,
-    ) -> Option<Result<Unlocked<R>>> {
-        if use_ && !self.storage.records_uses() {
-            return None;
-        }
+    ) -> Option<Result<(R, Remembered)>> {
         let Glimpse { value, seen, limits } = self.storage.glimpse(key)?;
         if expired(seen.stamp, limits.max_age, now) {
             return None;
         }
-        Some(read(value).map(|value| Unlocked {
-            value,
-            entry: remembered(seen, limits.max_age),
-            wants_lock: use_ && self.storage.record_use(&seen),
-        }))
+        Some(read(value).map(|read| (read, remembered(seen, limits.max_age))))
     }
 
     /// The entry that the last call found or stored, once; `None` where the storage has no versions.
@@ -200,7 +203,7 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        let found = self.find(key, now, true, read)?;
+        let found = self.find(key, now, How::Get, read)?;
         self.storage.count(
             match &found {
                 Found::Fresh(_) => Event::Hit,
@@ -224,24 +227,24 @@ impl<S: Storage> Cache<S> {
         Ok(())
     }
 
-    /// Reads an entry, as a use of it or not. One that has expired is removed.
+    /// Reads an entry. One that has expired is removed.
     #[inline(always)]
     fn find<R>(
         &mut self,
         key: &[u8],
         now: impl Clock,
-        use_: bool,
+        how: How,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Found<R>> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
-        let found = if use_ {
-            self.storage.touch(key)?
-        } else {
-            self.storage.peek(key)?
+        let found = match how {
+            How::Get => self.storage.touch(key),
+            How::Peek => self.storage.peek(key),
+            How::Value => self.storage.value(key),
         };
-        let Some((value, stamp)) = found else {
+        let Some((value, stamp)) = found? else {
             return Ok(Found::Nothing);
         };
         if !expired(stamp, max_age, now) {
@@ -270,7 +273,7 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        Ok(self.find(key, now, false, read)?.value())
+        Ok(self.find(key, now, How::Peek, read)?.value())
     }
 
     /// Whether the key has an entry that has not expired. Changes nothing.
@@ -372,7 +375,8 @@ impl<S: Storage> Cache<S> {
             None => None,
         };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
-        let current = self.find(key, now, true, |value| match value {
+        // To store the sum makes the entry the most recent.
+        let current = self.find(key, now, How::Value, |value| match value {
             Value::Number(number) => Ok(Some(number)),
             _ => Ok(None),
         })?;
@@ -415,6 +419,15 @@ impl<S: Storage> Cache<S> {
         });
     }
 
+    /// As [`Cache::prune`], for a part of the entries: begins with `from`, 0 at first, and returns what to go on with; `None`
+    /// where that was all.
+    pub fn prune_part(&mut self, from: u32, now: impl Clock) -> Option<u32> {
+        let max_age = self.limits().max_age;
+        self.removing(Event::Expiration, |storage| {
+            storage.retain_part(from, |stamp| !expired(stamp, max_age, now))
+        })
+    }
+
     /// Passes all entries to `visit`, most recent first, expired entries included.
     ///
     /// # Errors
@@ -438,12 +451,11 @@ impl<S: Storage> Cache<S> {
     /// As [`Storage::visit`].
     pub fn dump(&self, now: impl Clock, mut visit: impl FnMut(Entry<'_>, f64) -> Result<()>) -> Result<()> {
         let max_age = self.limits().max_age;
-        self.storage.visit(|entry| {
-            if expired(entry.stamp, max_age, now) {
-                return Ok(());
-            }
-            visit(entry, entry.stamp.set_at + entry.stamp.max_age)
-        })
+        self.storage
+            .visit(|entry| match expires(entry.stamp, max_age, now) {
+                Some(expires) => visit(entry, expires),
+                None => Ok(()),
+            })
     }
 
     /// Replaces all entries by those of a `dump` (most recent first), in the same order and with the ages that remain.
@@ -522,17 +534,6 @@ pub struct Remembered {
     pub fresh_until: f64,
 }
 
-/// What was read without the lock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Unlocked<R> {
-    /// What `read` made of the value.
-    pub value: R,
-    /// The entry.
-    pub entry: Remembered,
-    /// Whether the lock should be taken once, if it is free, so that the uses recorded so far are applied.
-    pub wants_lock: bool,
-}
-
 fn remembered(Seen { row, version, stamp }: Seen, cache_max_age: f64) -> Remembered {
     Remembered {
         row,
@@ -564,6 +565,11 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
     } else {
         stamp.max_age
     }
+}
+
+/// When an entry expires that has not expired yet, in milliseconds since the epoch; 0 for never. `None`: it has expired.
+pub fn expires(stamp: Stamp, max_age: f64, now: impl Clock) -> Option<f64> {
+    (!expired(stamp, max_age, now)).then_some(stamp.set_at + stamp.max_age)
 }
 
 /// Whether an entry is expired: more time than its age has passed since it was set. Only this function decides this.

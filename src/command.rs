@@ -8,11 +8,11 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cache::{Cache, Clock, DumpEntry, Remembered},
+    cache::{self, Cache, Clock, DumpEntry, Remembered},
     error::{Error, Result},
     key::{Key, KeyList},
     options,
-    storage::Storage,
+    storage::{Entry, Storage},
     value::{Carried, OwnedValue, Value},
 };
 
@@ -393,11 +393,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::List
         }
         Command::Dump => {
-            cache.dump(now, |entry, expires| {
-                sink.key(entry.key)?;
-                sink.value(entry.value)?;
-                sink.number(expires)
-            })?;
+            cache.dump(now, |entry, expires| dumped(entry, expires, sink))?;
             Answer::List
         }
         Command::Load(entries) => {
@@ -437,6 +433,59 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::List
         }
     })
+}
+
+fn dumped(entry: Entry<'_>, expires: f64, sink: &mut impl Sink) -> Result<()> {
+    sink.key(entry.key)?;
+    sink.value(entry.value)?;
+    sink.number(expires)
+}
+
+/// A command that gives something of every entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// [`Command::Keys`]
+    Keys,
+    /// [`Command::Values`]
+    Values,
+    /// [`Command::Dump`]
+    Dump,
+}
+
+impl Listing {
+    /// Which of them a command is, if it is one.
+    pub fn of<K>(command: &Command<'_, K>) -> Option<Self> {
+        match command {
+            Command::Keys => Some(Self::Keys),
+            Command::Values => Some(Self::Values),
+            Command::Dump => Some(Self::Dump),
+            _ => None,
+        }
+    }
+
+    /// How many calls of the sink an entry takes.
+    pub fn items(self) -> usize {
+        match self {
+            Self::Keys | Self::Values => 1,
+            Self::Dump => 3,
+        }
+    }
+
+    /// Gives a sink what [`run`] gives of an entry. `false` where that is nothing. `max_age` is that of the cache.
+    ///
+    /// # Errors
+    /// That of the sink.
+    pub fn give(self, entry: Entry<'_>, max_age: f64, now: impl Clock, sink: &mut impl Sink) -> Result<bool> {
+        match self {
+            Self::Keys => sink.key(entry.key)?,
+            Self::Values => sink.value(entry.value)?,
+            Self::Dump => match cache::expires(entry.stamp, max_age, now) {
+                Some(expires) => dumped(entry, expires, sink)?,
+                None => return Ok(false),
+            },
+        }
+        Ok(true)
+    }
 }
 
 fn get<S: Storage>(cache: &mut Cache<S>, key: &[u8], now: impl Clock, sink: &mut impl Sink) -> Result<()> {

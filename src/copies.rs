@@ -28,6 +28,9 @@ pub struct Copies {
     written: usize,
     /// The most bytes of a reply.
     most: usize,
+    /// Where the items are that belong together, and how many belong together, where they do not come in the order in which
+    /// they were given.
+    order: Option<(Vec<usize>, usize)>,
 }
 
 /// What a sink was given.
@@ -63,6 +66,7 @@ impl Copies {
             bytes: vec![],
             written: 0,
             most,
+            order: None,
         }
     }
 
@@ -71,12 +75,45 @@ impl Copies {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT);
         self.written = 0;
+        self.order = None;
+    }
+
+    /// Where the next item will be.
+    pub fn end(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes room for more bytes.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn reserve(&mut self, bytes: usize) -> Result<()> {
+        Ok(self.bytes.try_reserve(bytes)?)
+    }
+
+    /// Gives the items another order: `count` items from each of these places on, see [`Copies::end`].
+    pub fn arrange(&mut self, places: Vec<usize>, count: usize) {
+        self.order = Some((places, count));
     }
 
     /// What was given, in order.
     pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        let mut rest = &self.bytes[..];
-        std::iter::from_fn(move || next(&mut rest))
+        let (places, count) = self
+            .order
+            .as_ref()
+            .map_or((&[][..], 0), |(places, count)| (&places[..], *count));
+        let (mut rest, mut left) = match self.order {
+            None => (&self.bytes[..], usize::MAX),
+            Some(_) => (&[][..], 0),
+        };
+        let mut places = places.iter();
+        std::iter::from_fn(move || {
+            if left == 0 {
+                (rest, left) = (self.bytes.get(*places.next()?..)?, count);
+            }
+            left -= 1;
+            next(&mut rest)
+        })
     }
 
     /// Adds an item whose bytes are `fixed` and `text`, of which a reply writes `shown` bytes at the least.

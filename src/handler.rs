@@ -2,7 +2,7 @@
 //! malformed or fails gets an error answer, and does not affect the other requests.
 
 use crate::{
-    command::{self, Command},
+    command::Command,
     copies::Copies,
     error::{Error, Result},
     options::Options,
@@ -78,7 +78,7 @@ fn answer(
     copies.clear();
     let mut cache = store.lock(LOCK_WAIT)?;
     cache.check(command.reads())?;
-    let answer = command::run(&mut *cache, &command, now, copies)?;
+    let answer = cache.run(&command, now, copies)?;
     reply.doubt(cache.is_shared());
     drop(cache);
     // Slots that were read are those of their values still: freed ones are handed out again only after JavaScript has

@@ -149,7 +149,8 @@ impl Registry {
                 .take_tick(now, |last| is_due(pattern, last, now))
         });
         if due {
-            cache.prune(now);
+            // What another process with the lock leaves of it, the next one removes.
+            cache.prune(now).ok();
         }
         Ok(due)
     }

@@ -17,11 +17,14 @@ use std::{
 use crate::storage::shared::{
     Segment,
     access::{HeldLock, Locked},
+    listing::{Caught, LAST_BYTES, Listing},
+    lock::SLEEP,
     memfd::{Memfd, Ticket},
 };
 use crate::{
     cache::{Cache, Clock, Remembered},
-    command::Reads,
+    command::{self, Answer, Command, Reads},
+    copies::Copies,
     error::{Error, Result},
     slots::Slots,
     stats::{Event, Stats},
@@ -36,6 +39,10 @@ pub const LOCK_WAIT: Duration = Duration::from_millis(1);
 /// owns slots.
 #[cfg(target_os = "linux")]
 pub(crate) const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
+
+/// How often a listing is begun without the lock before it is made under one.
+#[cfg(target_os = "linux")]
+const LISTING_TRIES: u32 = 3;
 
 /// Where the entries of a cache lie.
 #[derive(Debug)]
@@ -89,6 +96,15 @@ pub struct Guard<'a> {
     locked: Option<Locked>,
 }
 
+/// What became of a read, see [`Store::read`].
+#[derive(Debug)]
+pub enum Read<'a, R> {
+    /// It was made without the lock: what was read, and of which entry. The order of recency is as it was.
+    Done(R, Remembered),
+    /// It is to be made under the lock.
+    Locked(Guard<'a>),
+}
+
 /// The lock of a store for several calls of one thread, see [`Store::hold`]. Dropping the hold gives the lock back.
 #[must_use = "the lock is given back when the hold is dropped"]
 pub struct Hold {
@@ -124,8 +140,18 @@ impl Store {
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: the entries are in another segment.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
+        self.lock_from(None, patience)
+    }
+
+    /// As [`Store::lock`]; `inner` where this call has it already.
+    #[inline]
+    fn lock_from<'a>(
+        &'a self,
+        inner: Option<MutexGuard<'a, Inner>>,
+        patience: Duration,
+    ) -> Result<Guard<'a>> {
         let stuck = patience <= LOCK_WAIT && self.is_stuck.load(Relaxed);
-        let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
+        let locked = self.try_lock(inner, if stuck { Duration::ZERO } else { patience });
         let busy = matches!(&locked, Err(error) if error.is_busy());
         if busy != stuck {
             self.is_stuck.store(busy, Relaxed);
@@ -133,26 +159,28 @@ impl Store {
         locked
     }
 
-    /// As [`Cache::read_unlocked`]: reads an entry without the lock of the segment. `None`: take the lock.
+    /// As [`Cache::read_unlocked`]: reads an entry without the lock of the segment. Where that cannot be, takes the lock as
+    /// [`Store::lock`] does, for the caller to read under it.
     ///
     /// # Errors
-    /// The error of `read`.
-    pub fn read_unlocked<R>(
+    /// The error of `read`, and those of [`Store::lock`].
+    #[inline]
+    pub fn read<R>(
         &self,
         key: &[u8],
         now: impl Clock,
-        use_: bool,
+        patience: Duration,
         read: impl FnOnce(Value<'_>) -> Result<R>,
-    ) -> Option<Result<(R, Remembered)>> {
-        let mut inner = self.inner.try_lock()?;
-        let found = inner.cache.read_unlocked(key, now, use_, read)?;
+    ) -> Result<Read<'_, R>> {
+        let Some(mut inner) = self.inner.try_lock() else {
+            return self.lock(patience).map(Read::Locked);
+        };
+        let Some(found) = inner.cache.read_unlocked(key, now, read) else {
+            return self.lock_from(Some(inner), patience).map(Read::Locked);
+        };
         drop(inner);
-        Some(found.map(|found| {
-            if found.wants_lock {
-                self.refresh();
-            }
-            (found.value, found.entry)
-        }))
+        let (value, entry) = found?;
+        Ok(Read::Done(value, entry))
     }
 
     /// Applies the uses that were recorded without the lock, if no other process has the lock. The ring of this thread is half
@@ -211,8 +239,8 @@ impl Store {
         }
     }
 
-    fn try_lock(&self, patience: Duration) -> Result<Guard<'_>> {
-        let inner = self.inner.try_lock();
+    fn try_lock<'a>(&'a self, inner: Option<MutexGuard<'a, Inner>>, patience: Duration) -> Result<Guard<'a>> {
+        let inner = inner.or_else(|| self.inner.try_lock());
         let inner = inner.or_else(|| self.inner.try_lock_for(patience));
         let mut inner = inner.ok_or_else(Error::busy)?;
         if inner
@@ -313,7 +341,7 @@ impl Store {
 impl Guard<'_> {
     /// Whether the entries lie in a segment.
     pub fn is_shared(&self) -> bool {
-        !matches!(self.storage(), Place::Heap(_))
+        self.storage().is_shared()
     }
 
     /// The segment; `None` where the cache is not shared.
@@ -353,6 +381,171 @@ impl Guard<'_> {
     }
 }
 
+impl Guard<'_> {
+    /// Runs a command, as [`command::run`]. A command on every entry of a segment gives the lock back now and then, so that
+    /// others have it meanwhile: but for a [`Hold`], and where there is little.
+    ///
+    /// # Errors
+    /// As [`command::run`]; or as [`Store::lock`], and nothing, or a part of a prune, was done.
+    pub fn run<K: AsRef<[u8]>>(
+        &mut self,
+        command: &Command<'_, K>,
+        now: impl Clock,
+        copies: &mut Copies,
+    ) -> Result<Answer> {
+        match command {
+            Command::Prune => self.prune(now).map(|()| Answer::Nothing),
+            Command::Reset => self.reset().map(|()| Answer::Nothing),
+            #[cfg(target_os = "linux")]
+            Command::Keys | Command::Values | Command::Dump if self.list(command, now, copies)? => {
+                Ok(Answer::List)
+            }
+            command => command::run(&mut self.inner.cache, command, now, copies),
+        }
+    }
+
+    /// As [`Cache::prune`], in parts.
+    ///
+    /// # Errors
+    /// As [`Store::lock`]: another process has the lock, and some expired entries are still there.
+    pub fn prune(&mut self, now: impl Clock) -> Result<()> {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            from = self.inner.cache.prune_part(at, now);
+            if from.is_some() {
+                self.make_way()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Cache::reset`]; gives the memory back, in parts.
+    ///
+    /// # Errors
+    /// As [`Cache::reset`].
+    pub fn reset(&mut self) -> Result<()> {
+        self.inner.cache.reset()?;
+        #[cfg(target_os = "linux")]
+        while let (Some(_), Place::Shared(segment)) = (&self.locked, self.inner.cache.storage())
+            && segment.has_excess()
+            // Whoever has the lock now goes on with it.
+            && self.make_way().is_ok()
+        {}
+        Ok(())
+    }
+
+    /// Lets others have the lock, if they wait for it, and takes it again. Does nothing in a [`Hold`].
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(clippy::unnecessary_wraps, clippy::unused_self)
+    )]
+    fn make_way(&mut self) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        if self.locked.is_some() {
+            self.pause();
+            if let Place::Shared(segment) = self.storage()
+                && segment.is_awaited()
+            {
+                // Longer than a process sleeps that waits for the lock.
+                thread::sleep(2 * SLEEP);
+            }
+            self.resume()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Guard<'_> {
+    /// Gives the lock of the segment back. Other threads of this process still wait.
+    fn pause(&mut self) {
+        if let (Some(locked), Place::Shared(segment)) = (self.locked.take(), self.inner.cache.storage_mut()) {
+            segment.unlock(locked);
+        }
+    }
+
+    /// Takes the lock again.
+    fn resume(&mut self) -> Result<()> {
+        if let Place::Shared(segment) = self.inner.cache.storage_mut() {
+            let (locked, mended) = segment.lock(FINAL_LOCK_WAIT)?;
+            self.locked = Some(locked);
+            if mended {
+                self.trim();
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the listing that a command asks for, without the lock but for moments. Returns `false`, with the lock, where it
+    /// has to be made under one lock: there is little to list; or the segment changed too much each time, or is damaged.
+    fn list<K: AsRef<[u8]>>(
+        &mut self,
+        command: &Command<'_, K>,
+        now: impl Clock,
+        copies: &mut Copies,
+    ) -> Result<bool> {
+        if self.locked.is_none() || self.storage().size() < LAST_BYTES as f64 {
+            return Ok(false);
+        }
+        for _ in 0..LISTING_TRIES {
+            if self.try_list(command, now, copies)? {
+                return Ok(true);
+            }
+            copies.clear();
+        }
+        Ok(false)
+    }
+
+    fn try_list<K: AsRef<[u8]>>(
+        &mut self,
+        command: &Command<'_, K>,
+        now: impl Clock,
+        copies: &mut Copies,
+    ) -> Result<bool> {
+        let Some(what) = command::Listing::of(command) else {
+            return Ok(false);
+        };
+        let max_age = self.limits().max_age;
+        let Place::Shared(segment) = self.storage() else {
+            return Ok(false);
+        };
+        let mut listing = Listing::begin(segment, what == command::Listing::Keys);
+        loop {
+            self.pause();
+            let Place::Shared(segment) = self.storage() else {
+                return Ok(false);
+            };
+            let mut give = |entry: Entry<'_>| {
+                let at = copies.end();
+                let is_given = what.give(entry, max_age, now, copies)?;
+                Ok(is_given.then_some(at))
+            };
+            let read = listing.read(segment, &mut give);
+            // What is read under the lock takes no memory then.
+            let read = read.and_then(|()| copies.reserve(2 * LAST_BYTES));
+            self.resume()?;
+            self.check(command.reads())?;
+            read?;
+            let Place::Shared(segment) = self.storage() else {
+                return Ok(false);
+            };
+            let mut give = |entry: Entry<'_>| {
+                let at = copies.end();
+                let is_given = what.give(entry, max_age, now, copies)?;
+                Ok(is_given.then_some(at))
+            };
+            match listing.catch_up(segment, &mut give)? {
+                Caught::Behind => {}
+                Caught::Void => return Ok(false),
+                Caught::Up => break,
+            }
+        }
+        self.pause();
+        copies.arrange(listing.finish()?, what.items());
+        Ok(true)
+    }
+}
+
 impl Deref for Guard<'_> {
     type Target = Cache<Place>;
 
@@ -370,9 +563,7 @@ impl DerefMut for Guard<'_> {
 #[cfg(target_os = "linux")]
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if let (Some(locked), Place::Shared(segment)) = (self.locked.take(), self.inner.cache.storage_mut()) {
-            segment.unlock(locked);
-        }
+        self.pause();
     }
 }
 
@@ -450,6 +641,11 @@ impl Place {
 }
 
 impl Place {
+    /// Whether the entries lie in a segment.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Heap(_))
+    }
+
     /// Gate, epoch and count of uses, for JavaScript; from now on its uses of entries count. Under the lock.
     pub fn control(&mut self) -> Option<Box<dyn Mapped>> {
         match self {
@@ -509,14 +705,6 @@ impl Storage for Place {
         on!(self, storage => storage.glimpse(key))
     }
 
-    fn records_uses(&self) -> bool {
-        on!(self, storage => storage.records_uses())
-    }
-
-    fn record_use(&self, seen: &Seen) -> bool {
-        on!(self, storage => storage.record_use(seen))
-    }
-
     fn begin_steps(&mut self) {
         on!(self, storage => storage.begin_steps())
     }
@@ -557,6 +745,10 @@ impl Storage for Place {
         on!(self, storage => storage.peek(key))
     }
 
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        on!(self, storage => storage.value(key))
+    }
+
     fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>> {
         on!(self, storage => storage.stamp(key))
     }
@@ -595,5 +787,9 @@ impl Storage for Place {
 
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool) {
         on!(self, storage => storage.retain_stamps(keep))
+    }
+
+    fn retain_part(&mut self, from: u32, keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
+        on!(self, storage => storage.retain_part(from, keep))
     }
 }

@@ -135,22 +135,4 @@ describe('rings of near reads', () => {
     assert.ok(both(100) > 0, 'a hold for a single use was not worth its cost: none for a while');
     assert.equal(ends.length, 0);
   });
-
-  it('take records of the native side too', () => {
-    const store = new Store();
-    const { port, ring } = ringOf(store);
-    ring.use(1, 1);
-    // The native side writes a record into the same ring.
-    const stamp = Atomics.add(store.control, STAMP, 1) + 1;
-    const head = words(port)[0];
-    words(port).set([2, stamp], 16 + head * 4 + 2);
-    words(port)[0] += 1;
-    ring.use(1, 1);
-    const records = Store.waiting(port);
-    assert.deepEqual(
-      records.map(([row]) => row),
-      [1, 2, 1],
-    );
-    assert.ok(records[2][2] > stamp);
-  });
 });

@@ -254,7 +254,7 @@ async function main() {
 process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 main().catch((error) => {
-  const isUsers = error instanceof Refused || String(error.code).startsWith('ERR_PARSE_ARGS');
+  const isUsers = error instanceof Refused || String(error.code).includes('PARSE_ARGS');
   process.stderr.write(`${isUsers ? printableLines(error.message) : error.stack}\n`);
   process.exitCode = 1;
 });

@@ -54,7 +54,7 @@ export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
 /** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 /** The memory of near reads, see `src/addon/near.rs`. */
-export function nearControl(cache: Id): Result;
+export function nearControl(cache: Id, remembers: boolean): Result;
 export function nearVersions(cache: Id, piece: number): Result;
 export function nearRing(cache: Id): Result;
 export function refresh(cache: Id): Result;

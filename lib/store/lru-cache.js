@@ -16,12 +16,13 @@ const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const { lruCacheOptions, optionJson } = require('../options');
 const { statsOf } = require('../stats');
-const { MISS: NEAR_MISS } = require('../near/near-cache');
+const { MISS: NEAR_MISS, flat } = require('../near/near-cache');
 const {
   ListReader,
   MISS,
   decode,
   encode,
+  isEncoded,
   isJson,
   isReference,
   placeOf,
@@ -29,7 +30,7 @@ const {
 } = require('./copies');
 const { STATE, ValueTable } = require('./value-table');
 
-const { FREED, OUTCOME, SLOT } = STATE;
+const { FREED, OUTCOME, SLOT, USED } = STATE;
 
 /** Places of values that are passed to Rust: the value itself is passed, or the value is kept by reference. */
 const PLAIN = placeOf(KIND.PLAIN);
@@ -64,7 +65,8 @@ function join(keys) {
 /**
  * How a cache reads: through which near cache, if there is one, and whether objects are frozen.
  *
- * @typedef {{ near?: { cache: import('../near/near-cache').NearCache | undefined }, frozen: boolean }} Reads
+ * @typedef {{ cache: import('../near/near-cache').NearCache | undefined }} Near
+ * @typedef {{ near?: Near, uses?: Near, frozen: boolean }} Reads `uses`: what records uses, though nothing is remembered
  */
 
 /** Stands for near reads where there are none. @type {{ cache: any }} */
@@ -122,6 +124,7 @@ class LRUCache {
   #table;
   #copies;
   #near;
+  #uses;
   #frozen;
 
   constructor(options) {
@@ -131,6 +134,7 @@ class LRUCache {
     this.#table = table;
     this.#copies = copies;
     this.#near = reads.near ?? NO_NEAR;
+    this.#uses = reads.uses ?? NO_NEAR;
     this.#frozen = reads.frozen;
     this.#table.cache ??= this.#cache;
   }
@@ -179,23 +183,31 @@ class LRUCache {
 
   get(key) {
     const near = this.#near.cache;
-    if (near === undefined) return this.#value(get(this.#cache, key, now()));
-    const value = this.#frozen ? near.getFrozen(key) : near.get(key);
-    return value === NEAR_MISS ? this.#read(near, get, key) : value;
+    if (near !== undefined) return this.#read(near, get, key);
+    const result = get(this.#cache, key, now());
+    if (this.#table.state[USED] !== 0) this.#use();
+    return this.#value(result);
+  }
+
+  /** Records the use of an entry that Rust has read without the lock. */
+  #use() {
+    const { found, state } = this.#table;
+    state[USED] = 0;
+    this.#uses.cache?.use(found[0], found[1]);
   }
 
   peek(key) {
     const near = this.#near.cache;
     if (near === undefined) return this.#value(peek(this.#cache, key, now()));
-    const value = this.#frozen ? near.peekFrozen(key) : near.peek(key);
-    return value === NEAR_MISS ? this.#read(near, peek, key) : value;
+    return this.#read(near, peek, key);
   }
 
-  /** Reads an entry by a native call, and remembers what it gave. */
+  /** Reads an entry by a native call, and remembers what it gave: near reads have been asked before. */
   #read(near, run, key) {
     const begun = near.begin();
     const result = run(this.#cache, key, now());
     const { state } = this.#table;
+    if (state[USED] !== 0) this.#use();
     // Near reads may make calls that change the state.
     const kind = state[OUTCOME];
     const slot = state[SLOT];
@@ -214,7 +226,6 @@ class LRUCache {
   }
 
   has(key) {
-    if (this.#near.cache?.has(key)) return true;
     return this.#finish(has(this.#cache, key, now()));
   }
 
@@ -238,18 +249,21 @@ class LRUCache {
 
   /** `set` of a copy. */
   #put(key, value, maxAge) {
+    /** @type {number} */
+    let kind = KIND.PLAIN;
+    let payload = value;
     // What JSON has no form for is null, as in an array.
-    const [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
+    if (isEncoded(value)) [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
     const near = this.#near.cache;
     const begun = near?.isHot(key) ? near.begin() : undefined;
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
-    const isStored = this.#table.state[OUTCOME] !== KIND.MISS;
-    if (begun !== undefined && this.#table.state[OUTCOME] === KIND.PLAIN) {
+    const outcome = this.#table.state[OUTCOME];
+    if (begun !== undefined && outcome === KIND.PLAIN) {
       if (kind === KIND.JSON) near.rememberJson(begun, key, payload);
-      else if (kind === KIND.PLAIN) near.remember(begun, key, payload);
+      else if (kind === KIND.PLAIN) near.remember(begun, key, flat(payload));
     }
     this.#finish(result);
-    return isStored;
+    return outcome !== KIND.MISS;
   }
 
   del(key) {
@@ -383,7 +397,7 @@ class LRUCache {
 
   /** A copy of a list of keys. */
   #keys(keys) {
-    const copy = Array.from(keys);
+    const copy = [...keys];
     return this.#copies === undefined || !copy.includes(undefined) ? copy : copy.map(sharedKey);
   }
 

@@ -7,7 +7,7 @@
 
 const native = require('../native/loader');
 const { KIND } = require('../kinds');
-const { NearCache } = require('../near/near-cache');
+const { FORMS, MISS, NearCache } = require('../near/near-cache');
 const { openCache } = require('./lru-cache');
 const { STATE } = require('./value-table');
 
@@ -29,10 +29,12 @@ function readsOf({ freeze, near }) {
 class Views {
   #owner;
   #table;
-  /** What near reads have remembered, for all views; they look for it here in each call. */
-  #near = { cache: /** @type {NearCache | undefined} */ (undefined) };
+  /** What near reads have remembered, for all views; clients and views look for it here in each call. */
+  near = { cache: /** @type {NearCache | undefined} */ (undefined) };
   /** Whether near reads were asked for, and for how many bytes. */
   #wantsNear = false;
+  /** Whether there is a view: then uses are recorded, though nothing may be remembered. */
+  #isOpened = false;
   #bytes = 0;
   /** Hits of near reads before they were begun anew. */
   #hitsBefore = 0;
@@ -65,13 +67,15 @@ class Views {
 
   #make(copies, reads) {
     const wantsNear = (reads & NEAR) !== 0;
-    if (wantsNear && !this.#wantsNear) {
-      this.#wantsNear = true;
+    if (!this.#isOpened || (wantsNear && !this.#wantsNear)) {
+      this.#isOpened = true;
+      this.#wantsNear ||= wantsNear;
       this.renewNear();
     }
     const frozen = (reads & FROZEN) !== 0;
     return openCache(this.#owner, this.#table, copies, {
-      near: wantsNear ? this.#near : undefined,
+      near: wantsNear ? this.near : undefined,
+      uses: this.near,
       frozen,
     });
   }
@@ -80,32 +84,33 @@ class Views {
   raiseNear(bytes) {
     if (typeof bytes !== 'number') return;
     this.#bytes = Math.max(this.#bytes, bytes);
-    this.#near.cache?.raise(bytes);
+    this.near.cache?.raise(bytes);
   }
 
   /** Begins near reads anew, as the entries lie elsewhere now. */
   renewNear() {
-    if (!this.#wantsNear) return;
+    if (!this.#isOpened) return;
     this.#end();
-    this.#near.cache = this.#openNear();
+    this.near.cache = this.#openNear();
   }
 
   /** Ends near reads. */
   close() {
     this.#end();
-    this.#near.cache = undefined;
+    this.near.cache = undefined;
     this.#wantsNear = false;
+    this.#isOpened = false;
   }
 
   #end() {
-    const near = this.#near.cache;
+    const near = this.near.cache;
     near?.close();
     this.#hitsBefore += near?.hits ?? 0;
   }
 
   /** What near reads have given, and what they keep. */
   get nearStats() {
-    const { hits = 0, entries = 0, bytes = 0 } = this.#near.cache ?? {};
+    const { hits = 0, entries = 0, bytes = 0 } = this.near.cache ?? {};
     return { hits: this.#hitsBefore + hits, entries, bytes };
   }
 
@@ -124,7 +129,7 @@ class Views {
       hasFailed ||= isWrong;
       return isWrong ? undefined : result;
     };
-    const control = call(native.nearControl);
+    const control = call(native.nearControl, this.#wantsNear);
     const ring = call(native.nearRing);
     if (hasFailed) {
       // Another process has the lock at this moment.
@@ -147,4 +152,4 @@ class Views {
   }
 }
 
-module.exports = { Views, readsOf };
+module.exports = { FORMS, MISS, NEAR, Views, readsOf };

@@ -36,8 +36,11 @@ pub mod state {
     /// Index: how many freed slots follow; with more than fit, JavaScript asks again. JavaScript sets it to 0 when
     /// it has dropped their values.
     pub const FREED: usize = 2;
+    /// Index: 1 where the last call was a use that JavaScript is to record, of the first entry in [`FOUND`]. JavaScript sets it to
+    /// 0 then.
+    pub const USED: usize = 3;
     /// Index: freed slots, from here to [`FOUND`].
-    pub const FREED_SLOTS: usize = 3;
+    pub const FREED_SLOTS: usize = 4;
     /// Index: what JavaScript may remember of the entries that the last call found or stored, to the end of the array: for
     /// each of them three numbers of 64 bits, its row, its version (0: nothing) and the last millisecond at which it has not
     /// expired.
@@ -104,6 +107,12 @@ impl Table {
     pub fn mark(&self, mark: Mark, value: JsValue) -> JsValue {
         self.set(state::OUTCOME, mark as i32);
         value
+    }
+
+    /// Says that the result is that of a use which JavaScript is to record.
+    pub fn used(&self, entry: Remembered) {
+        self.remember(0, Some(entry));
+        self.set(state::USED, 1);
     }
 
     /// Hands freed slots to JavaScript, as many as fit, unless it has not read yet what it was handed before.
@@ -187,13 +196,19 @@ pub struct Handle {
     pub holds: RefCell<Vec<Hold>>,
     /// Whether JavaScript remembers what it has read.
     pub is_near: Cell<bool>,
+    /// Whether JavaScript records what it has used: then it may be read without the lock.
+    pub records_uses: Cell<bool>,
 }
 
 impl Handle {
-    /// Says what JavaScript may remember of the entry that a call has found or stored, if it remembers anything.
+    /// Says what JavaScript may remember of the entry that a call has found or stored, if it remembers anything. For `None`
+    /// nothing is said: before such a call JavaScript has written that there is nothing.
+    #[inline]
     pub fn remember(&self, entry: impl FnOnce() -> Option<Remembered>) {
-        if self.is_near.get() {
-            self.table.remember(0, entry());
+        if self.is_near.get()
+            && let Some(entry) = entry()
+        {
+            self.table.remember(0, Some(entry));
         }
     }
 
@@ -205,6 +220,7 @@ impl Handle {
             table,
             holds: RefCell::default(),
             is_near: Cell::default(),
+            records_uses: Cell::default(),
         }
     }
 }

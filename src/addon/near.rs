@@ -10,11 +10,15 @@ use super::{
 };
 use crate::{error::Result, storage::Mapped, store::Place, value::Mark};
 
-/// `nearControl(cache)`: gate, epoch and count of uses. From now on results say what JavaScript may remember, see
-/// [`super::caches::state`].
+/// `nearControl(cache, remembers)`: gate, epoch and count of uses. Where JavaScript remembers what it reads, results say from
+/// now on what that may be, see [`super::caches::state`]; where not, there is something only if other processes share the cache.
 pub fn control(call: &Call) -> Given {
+    let remembers = call.bool(call.argument(1));
     window(call, |handle, place| {
-        handle.is_near.set(true);
+        handle.is_near.set(remembers);
+        if !remembers && !place.is_shared() {
+            return None;
+        }
         place.control()
     })
 }
@@ -25,9 +29,14 @@ pub fn versions(call: &Call) -> Given {
     window(call, |_, place| place.versions(piece))
 }
 
-/// `nearRing(cache)`: the ring in which JavaScript records uses; `undefined` where there is none to be had.
+/// `nearRing(cache)`: the ring in which JavaScript records uses; `undefined` where there is none to be had. With a ring,
+/// entries are read without the lock.
 pub fn ring(call: &Call) -> Given {
-    window(call, |_, place| place.ring())
+    window(call, |handle, place| {
+        let ring = place.ring();
+        handle.records_uses.set(ring.is_some());
+        ring
+    })
 }
 
 /// `refresh(cache)`: applies the uses that JavaScript has recorded, if no other process has the lock.

@@ -23,7 +23,7 @@ use crate::{
     copies::Copies,
     error::Result,
     storage::Storage,
-    store::Guard,
+    store::{Guard, Read},
     value::{Mark, Value},
     wtf8,
 };
@@ -49,7 +49,7 @@ static FUNCTIONS: [Function; 21] = [
     Function::new::<1>("hold", hold),
     Function::new::<1>("unhold", unhold),
     Function::new::<1>("isExposed", is_exposed),
-    Function::new::<1>("nearControl", near::control),
+    Function::new::<2>("nearControl", near::control),
     Function::new::<2>("nearVersions", near::versions),
     Function::new::<1>("nearRing", near::ring),
     Function::new::<1>("refresh", near::refresh),
@@ -109,7 +109,7 @@ fn run_command(call: &Call) -> Given {
                 // Taken, as making JavaScript values may run code of the user, which may call a cache of this table.
                 let mut copies = handle.table.copies.take();
                 copies.clear();
-                let answer = command::run(&mut *cache, &command, now, &mut copies);
+                let answer = cache.run(&command, now, &mut copies);
                 drop(cache);
                 let shown = answer.and_then(|answer| show(call, &handle.table, answer, &copies));
                 handle.table.copies.replace(copies);
@@ -133,16 +133,31 @@ fn run_plain(call: &Call, handle: &Handle, command: &Command<'_, &[u8]>, now: Js
     show(call, &handle.table, answer, &Copies::default())
 }
 
-/// Reads an entry without the lock, where that can be; returns whether it did.
+/// Reads an entry without the lock; where that cannot be, gives the lock.
 #[inline(always)]
-fn read_unlocked(handle: &Handle, key: &[u8], now: JsClock, use_: bool, found: &mut Found) -> Result<bool> {
+fn read_unlocked<'a>(
+    handle: &'a Handle,
+    key: &[u8],
+    now: JsClock,
+    use_: bool,
+    found: &mut Found,
+) -> Result<Option<Guard<'a>>> {
+    if use_ && !handle.records_uses.get() {
+        return lock(handle).map(Some);
+    }
     let read = handle
         .store
-        .read_unlocked(key, now, use_, |value| found.copy(value));
-    let Some(read) = read else { return Ok(false) };
-    let ((), entry) = read?;
-    handle.remember(|| Some(entry));
-    Ok(true)
+        .read(key, now, handle.lock_wait, |value| found.copy(value))?;
+    Ok(match read {
+        Read::Done((), entry) => {
+            match use_ {
+                true => handle.table.used(entry),
+                false => handle.remember(|| Some(entry)),
+            }
+            None
+        }
+        Read::Locked(guard) => Some(guard),
+    })
 }
 
 /// `get(cache, key, now)`
@@ -151,10 +166,9 @@ fn get(call: &Call) -> Given {
         let now = call.clock(call.argument(2));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
-        if read_unlocked(handle, key, now, true, &mut found)? {
+        let Some(mut cache) = read_unlocked(handle, key, now, true, &mut found)? else {
             return found.show(call, &handle.table);
-        }
-        let mut cache = lock(handle)?;
+        };
         if let Err(elsewhere) = cache.readable(Some(key)) {
             // Its value will come later; this is when it was used.
             cache.get_elsewhere(key, now)?;
@@ -173,10 +187,9 @@ fn peek(call: &Call) -> Given {
         let now = call.clock(call.argument(2));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
-        if read_unlocked(handle, key, now, false, &mut found)? {
+        let Some(mut cache) = read_unlocked(handle, key, now, false, &mut found)? else {
             return found.show(call, &handle.table);
-        }
-        let mut cache = lock(handle)?;
+        };
         cache.readable(Some(key))?;
         cache.peek(key, now, |value| found.copy(value))?;
         handle.remember(|| cache.remembered());

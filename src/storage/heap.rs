@@ -234,6 +234,12 @@ impl Storage for HeapStorage {
         }))
     }
 
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
+        let stored = self.entries.peek(key);
+        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
+    }
+
     fn least_recent(&self) -> Result<Option<Entry<'_>>> {
         let least_recent = self.entries.peek_lru();
         Ok(least_recent.map(|(key, stored)| entry(key.as_bytes(), stored)))

@@ -146,17 +146,6 @@ pub trait Storage {
         None
     }
 
-    /// Whether uses of entries can be counted without the lock.
-    fn records_uses(&self) -> bool {
-        false
-    }
-
-    /// Counts an entry as used at this moment, without the lock. Returns whether it is time that somebody takes the lock and
-    /// so brings the order of recency up to date.
-    fn record_use(&self, _seen: &Seen) -> bool {
-        false
-    }
-
     /// From here until the lock is given back all changes count as one for those who read without the lock.
     fn begin_steps(&mut self) {}
 
@@ -198,6 +187,12 @@ pub trait Storage {
     /// # Errors
     /// As [`Storage::touch`].
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
+
+    /// As [`Storage::peek`], of an entry of which nobody will remember anything: [`Storage::seen`] tells nothing of it.
+    ///
+    /// # Errors
+    /// As [`Storage::peek`].
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
 
     /// The stamp of an entry, without a look at its value.
     ///
@@ -257,4 +252,11 @@ pub trait Storage {
 
     /// Removes every entry whose stamp `keep` declines, in any order.
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool);
+
+    /// As [`Storage::retain_stamps`], for a part of the entries: in a time that does not depend on their number. Begins with
+    /// `from`, 0 at first; returns what to go on with, `None` where that was all.
+    fn retain_part(&mut self, _from: u32, keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
+        self.retain_stamps(keep);
+        None
+    }
 }

@@ -134,11 +134,7 @@ impl Segment<Memfd> {
     pub(crate) fn lock(&mut self, patience: Duration) -> Result<(Locked, bool)> {
         self.header().lock.lock(patience)?;
         match self.begin() {
-            Ok(mended) => {
-                // With a ring, the next read needs no lock.
-                self.claim_ring();
-                Ok((Locked(PhantomData), mended))
-            }
+            Ok(mended) => Ok((Locked(PhantomData), mended)),
             Err(error) => {
                 self.give_back();
                 Err(error)
@@ -203,6 +199,11 @@ impl Segment<Memfd> {
     #[cfg(test)]
     pub(super) fn lock_bytes(&self) -> *mut [u8; 64] {
         (&raw const self.header().lock).cast_mut().cast()
+    }
+
+    /// Whether somebody waits for the lock, or did a short time ago.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.header().lock.is_awaited()
     }
 
     /// Gives the lock back.

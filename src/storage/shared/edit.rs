@@ -8,7 +8,7 @@ use super::{
     intent::Change,
     layout::{ALIGN, Block, FREE_BLOCK, Float, Geometry, INTENT_WORDS, NONE, PAYLOAD, Row, State, Word},
     memory::{Memory, OutOfMemory},
-    view::{Checked, Fault, View},
+    view::{BUCKETS, Checked, Fault, View},
 };
 use crate::{
     slots::Slots,
@@ -26,6 +26,13 @@ const GROWTH_MOST: usize = 1024 * 1024;
 /// entry gets its blocks, and gives them back, by changes that each move a part: on the way they are loose blocks.
 const DIRECT: u32 = 10;
 
+/// The most entries that [`Edit::remove_rows`] removes before it stops, and the most rows that it looks at.
+const MOST_REMOVED: u32 = 256;
+const MOST_LOOKED_AT: u32 = 8192;
+
+/// Memory of each region that [`Edit::shrink_part`] gives back at a time, in bytes.
+const SHRINK_PART: usize = 256 * 1024;
+
 /// Blocks that one change moves between the free list and the loose blocks.
 const PART: u32 = 32;
 
@@ -33,6 +40,8 @@ const _: () = {
     // Beside the links of blocks, an insert stores at most 2 states, 2 links of chains, the word of the index, 4 of the order
     // of recency, and the lists.
     assert!(2 * DIRECT as usize + 9 + 8 <= INTENT_WORDS && PART as usize + 4 <= INTENT_WORDS);
+    // A reset stores the first buckets, 10 words of the header and the floor.
+    assert!(BUCKETS as usize + 12 <= INTENT_WORDS);
 };
 
 /// The heads of lists and the counts of the header that a change stores, while it is being written.
@@ -167,16 +176,65 @@ impl<M: Memory> Edit<M> {
         Ok(())
     }
 
-    /// Removes the entries whose rows `gone` names, in the order of their rows: the order of recency would lead all over
-    /// the memory. Ends early where it finds damage, and marks it.
-    pub(super) fn remove_rows(&self, mut gone: impl FnMut(&Row) -> bool) {
-        for at in 1..self.longest() {
+    /// Removes the entries whose rows `gone` names, from the row `from` on and in the order of their rows: the order of
+    /// recency would lead all over the memory. Stops after some time that does not depend on the number of entries, and
+    /// returns the row to go on with; `None` at the end. Ends early where it finds damage, and marks it.
+    pub(super) fn remove_rows(&self, from: u32, mut gone: impl FnMut(&Row) -> bool) -> Option<u32> {
+        let from = from.max(1);
+        let mut removed = 0;
+        for at in from..self.longest() {
+            if removed >= MOST_REMOVED || at - from >= MOST_LOOKED_AT {
+                return Some(at);
+            }
             let Ok(row) = self.row(at) else { break };
-            if row.state().is() == State::LIVE && gone(row) && self.remove_row(at).is_err() {
-                self.header().damaged.set(1);
-                break;
+            if row.state().is() == State::LIVE && gone(row) {
+                if self.remove_row(at).is_err() {
+                    self.header().damaged.set(1);
+                    break;
+                }
+                removed += 1;
             }
         }
+        None
+    }
+
+    /// Removes every entry by one change: rows, blocks and buckets are as if they had never been used. What lies there is
+    /// dead, since its version is not above the floor, and is overwritten as rows and blocks are used again. The memory is
+    /// given back part by part, see [`Edit::shrink_part`]. Returns `false`, and changes nothing, where values are slots:
+    /// each of them has to be let go.
+    pub(super) fn remove_all_at_once(&self) -> Checked<bool> {
+        let header = self.header();
+        let by_row = [
+            &header.slots,
+            &header.released,
+            &header.loose_block,
+            &header.loose_count,
+        ];
+        if by_row.iter().any(|word| word.get() != 0) {
+            return Ok(false);
+        }
+        self.begin_epoch();
+        let mut change = self.change();
+        change.set_halves(header.floor.halves(), header.last_version.get().to_bits());
+        for bucket in 0..BUCKETS {
+            change.set(self.bucket_at(bucket)?, NONE);
+        }
+        for (word, value) in [
+            (&header.buckets, BUCKETS),
+            (&header.len, 0),
+            (&header.rows_used, 1),
+            (&header.blocks_used, 1),
+            (&header.free_row, NONE),
+            (&header.free_block, NONE),
+            (&header.blocks_free, 0),
+            (&header.newest, NONE),
+            (&header.oldest, NONE),
+            (&header.excess, 1),
+        ] {
+            change.set(word, value);
+        }
+        change.commit()?;
+        Ok(true)
     }
 
     /// Stores the limits and their check number.
@@ -301,17 +359,25 @@ impl<M: Memory> Edit<M> {
         if self.header().newest.get() == at {
             return Ok(());
         }
-        self.make_newest_at(at, row, self.tick())
+        self.move_between(at, row, NONE, self.header().newest.get(), self.tick())
     }
 
-    /// Makes an entry the most recent that is not, with this time of use.
-    pub(super) fn make_newest_at(&self, at: u32, row: &Row, used: u64) -> Checked<()> {
-        let newest = self.header().newest.get();
+    /// Moves an entry between two that are next to each other in the order of recency, neither of them itself, with this time
+    /// of use. `NONE` for `newer`: to the front; for `older`: to the end.
+    pub(super) fn move_between(&self, at: u32, row: &Row, newer: u32, older: u32, used: u64) -> Checked<()> {
+        let header = self.header();
         let mut change = self.change();
         self.unlink_recency(&mut change, at, row)?;
-        change.set(&row.newer, NONE);
-        change.set(&row.older, newest);
-        self.put_before(&mut change, at, newest)?;
+        change.set(&row.newer, newer);
+        change.set(&row.older, older);
+        match newer {
+            NONE => change.set(&header.newest, at),
+            _ => change.set(&self.live_row(newer)?.older, at),
+        }
+        match older {
+            NONE => change.set(&header.oldest, at),
+            _ => change.set(&self.live_row(older)?.newer, at),
+        }
         change.set_used(at, used);
         change.commit()
     }
@@ -643,7 +709,13 @@ impl<M: Memory> Edit<M> {
                     return Err(Fault::Damage);
                 }
                 lists.rows_used += 1;
-                Ok((at, self.row_at(at)?))
+                let (row, version) = (self.row_at(at)?, self.version_at(at)?);
+                if version.get() != 0.0 {
+                    // What a reset has left. Free first: a rebuild takes a row that has no version for an entry.
+                    row.state.commit(row.state().become_(State::FREE).0);
+                    version.end(0.0);
+                }
+                Ok((at, row))
             }
             at => {
                 let row = self.row(at)?;
@@ -658,6 +730,17 @@ impl<M: Memory> Edit<M> {
 
     /// Makes sure that a row and `blocks` blocks can be taken. Changes no entry and no list.
     fn reserve(&self, blocks: u64) -> Checked<()> {
+        match self.reserve_once(blocks) {
+            Err(Fault::Memory) if self.header().excess.get() != 0 => {
+                // One region may have what another needs.
+                self.shrink();
+                self.reserve_once(blocks)
+            }
+            done => done,
+        }
+    }
+
+    fn reserve_once(&self, blocks: u64) -> Checked<()> {
         let header = self.header();
         let beyond = |used: &Word, ready: &Word| used.get() > ready.get().max(1);
         if beyond(&header.rows_used, &header.rows_ready) || beyond(&header.blocks_used, &header.blocks_ready)
@@ -752,10 +835,11 @@ impl<M: Memory> Edit<M> {
         Ok(())
     }
 
-    /// Gives back the memory behind what is not in use at the end of each region.
-    pub(super) fn shrink(&self) {
+    /// Where each region starts, the size of its items, how many are in use, how many have memory, and where the region
+    /// ends. Versions and rings are not among them: processes may read or write them at any time without the lock.
+    fn regions(&self) -> [(usize, usize, &Word, &Word, usize); 3] {
         let (header, geometry) = (self.header(), self.geometry);
-        let regions = [
+        [
             (
                 geometry.index_at,
                 size_of::<Word>(),
@@ -777,11 +861,49 @@ impl<M: Memory> Edit<M> {
                 &header.blocks_ready,
                 geometry.len,
             ),
-        ];
-        for (at, size, used, ready, end) in regions {
+        ]
+    }
+
+    /// Gives back the memory behind what is not in use at the end of each region.
+    pub(super) fn shrink(&self) {
+        for (at, size, used, ready, end) in self.regions() {
             let from = (at + used.get() as usize * size).next_multiple_of(ALIGN).min(end);
             ready.set(used.get().min(((from - at) / size) as u32));
             self.memory.decommit(from..end);
+        }
+        self.header().excess.set(0);
+    }
+
+    /// Gives back a part of the memory that a reset has left, from the end of each region on, down to what is in use by
+    /// then. Does nothing where all of it was given back.
+    #[inline(always)]
+    pub(super) fn shrink_part(&self) {
+        if self.header().excess.get() != 0 {
+            self.shrink_a_part();
+        }
+    }
+
+    #[cold]
+    fn shrink_a_part(&self) {
+        let ends = |(at, size, used, ready, end): (usize, usize, &Word, &Word, usize)| {
+            let least = (at + used.get() as usize * size).next_multiple_of(ALIGN).min(end);
+            (least, (at + ready.get() as usize * size).min(end))
+        };
+        for region in self.regions() {
+            let ((least, have), (at, size, _, ready, _)) = (ends(region), region);
+            if have > least + SHRINK_PART {
+                let from = (have - SHRINK_PART).next_multiple_of(4096);
+                // Less first: a process that is killed in between leaves memory that nobody counts.
+                ready.set(((from - at) / size) as u32);
+                self.memory.decommit(from..have.next_multiple_of(4096));
+            }
+        }
+        let is_last = |region| {
+            let (least, have) = ends(region);
+            have <= least + SHRINK_PART
+        };
+        if self.regions().into_iter().all(is_last) {
+            self.shrink();
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     ops::Deref,
     sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
         compiler_fence, fence,
     },
 };
@@ -133,6 +133,13 @@ impl Word {
         self.0.fetch_add(1, Relaxed).wrapping_add(1)
     }
 
+    /// As [`Word::add_one`]. Nothing that comes after is done before every process sees the sum.
+    pub fn raise(&self) -> u32 {
+        let sum = self.add_one();
+        fence(SeqCst);
+        sum
+    }
+
     /// Adds 1 to a count that only people read.
     pub fn count(&self) {
         self.0.fetch_add(1, Relaxed);
@@ -220,7 +227,9 @@ pub struct Header {
     pub pruned_at: Float,
     /// The check number of the limits. They lie here alone, so nothing else shows that they are damaged.
     pub limits_check: Long,
-    _4: [Word; 2],
+    /// The last version at the last `reset`. What has a version that is not above it is no entry any more. Here, because
+    /// readers without the lock read the limits, too.
+    pub floor: Float,
 
     // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
     // used; below `…_ready` there is memory behind them.
@@ -262,7 +271,9 @@ pub struct Header {
     pub loose_block: Word,
     /// The number of blocks in that chain.
     pub loose_count: Word,
-    _5: [Word; 10],
+    /// Not 0 while there is memory that a `reset` has left and that is to be given back to the system.
+    pub excess: Word,
+    _5: [Word; 9],
 
     /// The change under way.
     pub intent: Intent,
@@ -459,6 +470,13 @@ pub struct LockPlace {
     pub last: AtomicU64,
     /// 1 when somebody sleeps who wants it.
     pub waiting: AtomicU32,
+}
+
+impl LockPlace {
+    /// Whether nobody has it at this moment.
+    pub fn is_free(&self) -> bool {
+        self.owner.load(Relaxed) == 0
+    }
 }
 
 /// An entry, or the place for one. One cache line.

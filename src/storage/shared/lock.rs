@@ -22,7 +22,8 @@ use super::layout::LockPlace;
 const SPINS: u32 = 100;
 /// Tries after which it no longer yields but sleeps.
 const YIELDS: u32 = SPINS + 20;
-const SLEEP: Duration = Duration::from_micros(50);
+/// How long a waiter sleeps at a time.
+pub(crate) const SLEEP: Duration = Duration::from_micros(50);
 /// After this time whoever waits looks again whether the owner is there. A look takes some 10 µs.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -143,6 +144,11 @@ impl LockPlace {
                 thread::yield_now();
             }
         }
+    }
+
+    /// Whether somebody slept who wants it, since it was taken the last time by somebody who waited.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.load(Relaxed) != 0
     }
 
     /// Gives the lock back. Only whoever has it may. Returns `false` where damage has made it another's: then

@@ -33,7 +33,7 @@
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
 //! Modules use those above them only: `layout` < `head` < `view` < `validate`, `intent` < `edit` < `control`, `rings`,
-//! `unlocked` < `rebuild` < [`segment`] < [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
@@ -51,6 +51,7 @@
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
+//! | `listing` | every entry, without the lock but for moments |
 //! | [`lock`] | the lock |
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
 //! | `handover` | gives the file of a segment to siblings, over a socket |
@@ -74,6 +75,8 @@ mod headroom;
 mod intent;
 pub mod kernel;
 pub(in crate::storage) mod layout;
+#[cfg(target_os = "linux")]
+pub(crate) mod listing;
 #[cfg(target_os = "linux")]
 pub mod lock;
 #[cfg(target_os = "linux")]

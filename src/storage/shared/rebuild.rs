@@ -1,5 +1,5 @@
 //! The rebuild: makes a segment consistent again from its rows alone, where damage was found, or a process was killed that
-//! was removing every entry.
+//! was removing every entry one by one.
 
 use std::ops::Deref;
 
@@ -73,6 +73,8 @@ impl<M: Memory> Rebuild<'_, M> {
             let row = self.row_at(at)?;
             match row.state().is() {
                 State::FREE | State::RELEASED => {}
+                // A reset has removed it.
+                State::LIVE if self.is_dead(at)? => row.state.commit(row.state().become_(State::FREE).0),
                 State::LIVE
                     if self.claim(row, &mut taken, &mut contested)
                         && self.makes_sense(row, &mut buffer)? =>
@@ -193,10 +195,20 @@ impl<M: Memory> Rebuild<'_, M> {
         header.rings_used.set(header.rings_used.get().min(RINGS));
         let is_entry = |at| self.row_at(at).is_ok_and(|row| row.state().is() == State::LIVE);
         self.mend_versions(rows_used, is_entry)?;
+        // No dead row is left.
+        header.floor.set(0.0);
         Ok(Recovered { kept, dropped })
     }
 
-    /// Removes every entry, and gives back the memory. A process that is killed meanwhile leaves a segment to be rebuilt.
+    /// Whether a row has a version that a reset has ended. Where the floor is damaged, nobody knows, and each has.
+    fn is_dead(&self, at: u32) -> Checked<bool> {
+        let (version, floor) = (self.version_at(at)?.get(), self.header().floor.get());
+        let is_alive = version == 0.0 || version > floor;
+        Ok(!is_alive)
+    }
+
+    /// Removes every entry row by row, and gives back the memory. A process that is killed meanwhile leaves a segment to be
+    /// rebuilt. [`Edit::remove_all_at_once`] is for segments without slots.
     pub(super) fn remove_all(&self) -> Checked<()> {
         self.header().damaged.commit(1);
         self.begin_epoch();

@@ -13,7 +13,6 @@ use super::{
     layout::{ALIGN, Block, Geometry, Header, LABEL_BYTES, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
     rebuild::{Rebuild, Recovered},
-    unlocked::Recorded,
     view::{BUCKETS, Checked, Ended, View},
 };
 use crate::{
@@ -59,8 +58,8 @@ pub struct Segment<M: Memory> {
     limits: Cell<Limits>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
-    /// Uses that a full ring has not taken.
-    dropped: Cell<u32>,
+    /// Whether the last read under the lock found no entry.
+    has_missed: Cell<bool>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
     /// How often that ring is half full.
@@ -165,7 +164,7 @@ impl<M: Memory> Segment<M> {
             head,
             limits: Cell::default(),
             seen: Cell::default(),
-            dropped: Cell::default(),
+            has_missed: Cell::default(),
             ring: OnceCell::new(),
             pace: Pace::default(),
             is_visitor: false,
@@ -284,6 +283,11 @@ impl<M: Memory> Segment<M> {
         })
     }
 
+    /// Whether a reset has left memory that is still to be given back: a part each time that the lock is.
+    pub fn has_excess(&self) -> bool {
+        self.header().excess.get() != 0
+    }
+
     /// Whether slots of this process wait to be let go. Needs no lock: a moment later it may be otherwise.
     pub fn has_released(&self) -> bool {
         self.slots.is_some() && self.header().released.get() != NONE
@@ -376,6 +380,7 @@ impl<M: Memory> Segment<M> {
             return;
         }
         self.edit.view_mut().forget_much();
+        self.edit.shrink_part();
         self.edit.settle();
     }
 
@@ -424,10 +429,19 @@ impl<M: Memory> Segment<M> {
     }
 
     /// Removes the entries whose rows `gone` names.
-    fn remove_rows(&mut self, gone: impl FnMut(&Row) -> bool) {
+    fn remove_rows(&mut self, mut gone: impl FnMut(&Row) -> bool) {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            from = self.remove_part(at, &mut gone);
+        }
+    }
+
+    /// As [`Self::remove_rows`], for some of the rows from `from` on. Returns the row to go on with.
+    fn remove_part(&mut self, from: u32, gone: impl FnMut(&Row) -> bool) -> Option<u32> {
         self.forget();
-        self.edit.remove_rows(gone);
+        let rest = self.edit.remove_rows(from, gone);
         self.free_released();
+        rest
     }
 
     /// Passes each entry to `visit`. Ends early where it finds damage, which the next call mends.
@@ -510,28 +524,13 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
+        // Misses come together, and only the lock tells one. Where another process has the lock, an entry that is there is
+        // found without waiting.
+        if self.has_missed.get() && self.header().lock.is_free() {
+            return None;
+        }
         self.forget();
         self.edit.glimpse(key, self.edit.hash(key))
-    }
-
-    fn records_uses(&self) -> bool {
-        self.ring.get().is_some()
-    }
-
-    fn record_use(&self, seen: &Seen) -> bool {
-        let Some((ring, _)) = self.ring.get() else {
-            return false;
-        };
-        match self.edit.record_use(*ring, seen) {
-            Ok(Recorded::HalfFull) => true,
-            // Now and then: whoever has the lock may have it for long.
-            Ok(Recorded::Dropped) => {
-                let dropped = self.dropped.get().wrapping_add(1);
-                self.dropped.set(dropped);
-                dropped % 64 == 1
-            }
-            _ => false,
-        }
     }
 
     fn begin_steps(&mut self) {
@@ -584,7 +583,7 @@ impl<M: Memory> Storage for Segment<M> {
         self.forget();
         self.seen.set(None);
         let hash = self.edit.hash(key);
-        self.or_nothing(|this| {
+        let found = self.or_nothing(|this| {
             let Some(at) = this.find(key, hash)? else {
                 return Ok(None);
             };
@@ -592,10 +591,27 @@ impl<M: Memory> Storage for Segment<M> {
             this.make_newest(at, row)?;
             self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
-        })
+        });
+        self.has_missed.set(matches!(found, Ok(None)));
+        found
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
+        let hash = self.edit.hash(key);
+        let found = self.or_nothing(|this| {
+            let Some(at) = this.find(key, hash)? else {
+                return Ok(None);
+            };
+            let row = this.live_row(at)?;
+            self.see(at, row)?;
+            Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
+        });
+        self.has_missed.set(matches!(found, Ok(None)));
+        found
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         self.seen.set(None);
         let hash = self.edit.hash(key);
         self.or_nothing(|this| {
@@ -603,7 +619,6 @@ impl<M: Memory> Storage for Segment<M> {
                 return Ok(None);
             };
             let row = this.live_row(at)?;
-            self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
         })
     }
@@ -663,7 +678,10 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn clear(&mut self) -> Result<()> {
         self.forget();
-        let cleared = self.or_nothing(|this| Rebuild(this).remove_all());
+        let cleared = self.or_nothing(|this| match this.remove_all_at_once()? {
+            true => Ok(()),
+            false => Rebuild(this).remove_all(),
+        });
         self.free_released();
         cleared
     }
@@ -678,6 +696,10 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
         self.remove_rows(|row| !keep(View::<M>::stamp_of(row)));
+    }
+
+    fn retain_part(&mut self, from: u32, mut keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
+        self.remove_part(from, |row| !keep(View::<M>::stamp_of(row)))
     }
 }
 

@@ -8,7 +8,6 @@
 use std::sync::atomic::{Ordering::Acquire, fence};
 
 use super::{
-    edit::Edit,
     head::read_limits,
     layout::{NONE, State},
     memory::Memory,
@@ -21,21 +20,6 @@ use crate::{
 
 /// How many rows of a bucket a reader looks at. A bucket has one row on average.
 const LONGEST: u32 = 64;
-
-/// Records from one look at a ring's tail to the next, in JavaScript (`lib/near/ring.js`): there is room for as many, or none
-/// is written at a multiple of this number.
-const STRIDE: u32 = 64;
-
-/// What became of a use of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recorded {
-    /// It is in the ring.
-    Written,
-    /// It is in the ring, and it is time that somebody takes the lock and applies the ring.
-    HalfFull,
-    /// The ring is full.
-    Dropped,
-}
 
 /// How often a reader tries before it takes the lock.
 const TRIES: u32 = 3;
@@ -65,6 +49,7 @@ impl<M: Memory> View<M> {
     /// # Errors
     /// The entry changed meanwhile, so that what was read makes no sense; or it is damaged.
     fn try_glimpse(&self, key: &[u8], hash: u32) -> Checked<Option<(Value<'_>, Seen)>> {
+        let floor = self.header().floor.get();
         let mut at = self.bucket(hash)?.get();
         for _ in 0..LONGEST {
             if at == NONE {
@@ -72,7 +57,7 @@ impl<M: Memory> View<M> {
             }
             let row = self.row(at)?;
             let version = self.version_at(at)?.acquire();
-            if row.hash.get() == hash && version != 0.0 && self.key_is(row, key)? {
+            if row.hash.get() == hash && version > floor && self.key_is(row, key)? {
                 let state = row.state();
                 let inline = row.inline.get();
                 let stamp = Self::stamp_of(row);
@@ -105,36 +90,11 @@ impl<M: Memory> View<M> {
     }
 
     /// Checks that everything that was read of a row up to here was of this version.
-    fn check_still(&self, at: u32, version: f64) -> Checked<()> {
+    pub(super) fn check_still(&self, at: u32, version: f64) -> Checked<()> {
         fence(Acquire);
         match self.version_at(at)?.get() == version {
             true => Ok(()),
             false => Err(Fault::Damage),
         }
-    }
-}
-
-impl<M: Memory> Edit<M> {
-    /// Writes a use of an entry into the ring of this thread; a ring that is full takes none.
-    pub(super) fn record_use(&self, ring: u32, seen: &Seen) -> Checked<Recorded> {
-        let ring = self.ring_at(ring)?;
-        let head = ring.head.get();
-        let waiting = head.wrapping_sub(ring.tail.get());
-        let at_stride = head % STRIDE == 0;
-        let room = ring.room();
-        if waiting > room - STRIDE && (at_stride || waiting >= room) {
-            ring.dropped.set(ring.dropped.get() + 1.0);
-            return Ok(Recorded::Dropped);
-        }
-        let record = &ring.records[(head % room) as usize];
-        record.row.set(seen.row);
-        record.version.set(seen.version);
-        record.time.set(self.header().control.uses.add_one());
-        ring.head.publish(head.wrapping_add(1));
-        Ok(if waiting >= room / 2 && at_stride {
-            Recorded::HalfFull
-        } else {
-            Recorded::Written
-        })
     }
 }

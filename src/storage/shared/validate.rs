@@ -171,7 +171,7 @@ impl<M: Memory> View<M> {
         for at in 1..rows {
             let version = self.version_at(at).map_err(fault("version"))?.get();
             let holds = match live.contains(&at) {
-                true => (1.0..=last).contains(&version),
+                true => (1.0..=last).contains(&version) && version > header.floor.get(),
                 false => version == 0.0,
             };
             check(holds, &|| {
@@ -220,7 +220,7 @@ impl<M: Memory> View<M> {
             "an entry is not in the index".into()
         })?;
 
-        // Recency, both ways, and rising times of use.
+        // Recency, both ways, and times of use that do not rise.
         let (mut newer, mut at, mut count, mut last) = (NONE, header.newest.get(), 0, u64::MAX);
         while at != NONE {
             check(live.contains(&at), &|| {
@@ -230,7 +230,7 @@ impl<M: Memory> View<M> {
             check(row.newer.get() == newer, &|| {
                 format!("row {at} does not lead back")
             })?;
-            check(row.used.get() < last, &|| {
+            check(row.used.get() <= last, &|| {
                 format!("row {at} was used after the one before it")
             })?;
             last = row.used.get();

@@ -226,6 +226,7 @@ impl<M: Memory> View<M> {
             && rows <= header.versions_ready.get().max(1)
             && header.rings_used.get() <= RINGS
             && (0.0..MOST_VERSIONS).contains(&header.last_version.get())
+            && (0.0..=header.last_version.get()).contains(&header.floor.get())
             && header.clock.get() <= u64::MAX / 2
     }
 
@@ -233,10 +234,15 @@ impl<M: Memory> View<M> {
 
     /// The hash of a key.
     pub(super) fn hash(&self, key: &[u8]) -> u32 {
+        let hash = self.long_hash(key);
+        (hash ^ hash >> 32) as u32
+    }
+
+    /// The hash of a key, all of its bits.
+    pub(super) fn long_hash(&self, key: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
-        let hash = hasher.finish();
-        (hash ^ hash >> 32) as u32
+        hasher.finish()
     }
 
     /// A number that two versions of the hash do not have in common.

@@ -5,6 +5,8 @@ mod coherence;
 #[cfg(target_os = "linux")]
 pub mod harness;
 mod intents;
+#[cfg(target_os = "linux")]
+mod listing;
 mod near;
 #[cfg(target_os = "linux")]
 mod processes;
@@ -447,6 +449,17 @@ fn it_gives_memory_back_and_takes_it_again() {
             assert_eq!(segment.memory().committed(), full);
         } else {
             segment.clear().unwrap();
+            assert!(
+                segment.memory().committed() >= full,
+                "it is given back part by part"
+            );
+            let mut calls = 0;
+            while segment.has_excess() {
+                assert!(!segment.begin().unwrap() || calls == 0);
+                segment.end();
+                calls += 1;
+            }
+            assert!(calls > 10, "{calls}");
             // The versions stay: a process may read them without the lock.
             let versions = segment.edit.versions_written() as usize * 8;
             assert!(segment.memory().committed() <= empty + 3 * 65_536 + versions);
