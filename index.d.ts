@@ -396,7 +396,7 @@ declare namespace LRUCacheForClustersAsPromised {
 
     /**
      * `true`: the reads of this instance give JSON objects deeply frozen. With near reads it is the same object until the
-     * entry changes, or near reads let it go. Values by reference and structured clones are not frozen. `false`: each read
+     * entry changes, or near reads let it go; while they have no room for it, each read gives a new one. Values by reference and structured clones are not frozen. `false`: each read
      * gives an object of its own.
      *
      * @defaultValue `false`

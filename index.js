@@ -6,6 +6,7 @@ const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, makeError } = require('./lib/errors');
 const { LRUCache } = require('./lib/store/lru-cache');
+const { FORMS, MISS } = require('./lib/store/views');
 const { readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
@@ -15,8 +16,24 @@ const Client = primary
   ? require('./lib/transport/local-client').LocalClient
   : require('./lib/transport/worker-client').WorkerClient;
 
+const { DECODED, FROZEN, OWN } = FORMS;
+
+/** The `parse` of instances that are given none. */
+const parseJson = JSON.parse;
+
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
+
+/** What near reads know of a list of keys, if they know all of it. Objects are given as `form` says. */
+function nearPairs(client, keys, form) {
+  try {
+    const near = Array.isArray(keys) ? client.near : undefined;
+    return near === undefined ? MISS : near.getAll(keys, form);
+  } catch {
+    // Code of the user threw, such as a trap of a Proxy, or a text is no JSON. The call fails as it does without near reads.
+    return MISS;
+  }
+}
 
 /** What only the primary has. The message of the error is that of 1.x. */
 function requirePrimary() {
@@ -76,7 +93,10 @@ class LRUCacheForClustersAsPromised {
   }
 
   get(key) {
-    return this[CLIENT].call(commands.get, key);
+    const client = this[CLIENT];
+    const { near } = client;
+    const value = near === undefined ? MISS : near.get(key, client.freezes);
+    return value === MISS ? client.call(commands.get, key) : Promise.resolve(value);
   }
 
   async setObject(key, value, maxAge) {
@@ -84,6 +104,12 @@ class LRUCacheForClustersAsPromised {
   }
 
   async getObject(key) {
+    // A subclass may read in another way, a test suite too.
+    const isPlain =
+      this.parse === parseJson && this.get === LRUCacheForClustersAsPromised.prototype.get;
+    const near = isPlain ? this[CLIENT].near : undefined;
+    const object = near === undefined ? MISS : near.getParsed(key);
+    if (object !== MISS) return object;
     const value = await this.get(key);
     return value ? this.parse(value) : undefined;
   }
@@ -93,7 +119,9 @@ class LRUCacheForClustersAsPromised {
   }
 
   mGet(keys) {
-    return this[CLIENT].call(commands.mGet, keys);
+    const client = this[CLIENT];
+    const pairs = nearPairs(client, keys, client.freezes ? FROZEN : OWN);
+    return pairs === MISS ? client.call(commands.mGet, keys) : Promise.resolve(pairs);
   }
 
   mSet(pairs, maxAge) {
@@ -101,6 +129,10 @@ class LRUCacheForClustersAsPromised {
   }
 
   async mGetObjects(keys) {
+    const isPlain =
+      this.parse === parseJson && this.mGet === LRUCacheForClustersAsPromised.prototype.mGet;
+    const near = isPlain ? nearPairs(this[CLIENT], keys, DECODED) : MISS;
+    if (near !== MISS) return near;
     const pairs = await this.mGet(keys);
     const objects = {};
     for (const [key, text] of Object.entries(pairs ?? {})) {
@@ -122,11 +154,15 @@ class LRUCacheForClustersAsPromised {
   }
 
   peek(key) {
-    return this[CLIENT].call(commands.peek, key);
+    const client = this[CLIENT];
+    const { near } = client;
+    const value = near === undefined ? MISS : near.peek(key, client.freezes);
+    return value === MISS ? client.call(commands.peek, key) : Promise.resolve(value);
   }
 
   has(key) {
-    return this[CLIENT].call(commands.has, key);
+    const client = this[CLIENT];
+    return client.near?.has(key) ? Promise.resolve(true) : client.call(commands.has, key);
   }
 
   incr(key, amount, maxAge) {

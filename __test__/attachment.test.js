@@ -271,6 +271,25 @@ describe('the attachment of a worker', () => {
       assert.equal(attachment.allows(get, 'b'), false);
     });
 
+    it('for near reads also while reads wait or are in flight, and no call that changes entries', () => {
+      const attachment = IN.attached();
+      const record = attachment.posted(['a'], true);
+      attachment.queued(true);
+      assert.deepEqual([attachment.open, attachment.hasOnlyReads], [false, true]);
+      attachment.queued(false);
+      assert.equal(attachment.hasOnlyReads, false);
+      attachment.queued(true);
+      assert.equal(attachment.hasOnlyReads, false);
+      attachment.drained();
+      assert.deepEqual([attachment.open, attachment.hasOnlyReads], [false, true]);
+      const change = attachment.posted(['b']);
+      attachment.dropped(record);
+      assert.equal(attachment.hasOnlyReads, false);
+      attachment.sent(change, 1);
+      attachment.answered(1);
+      assert.deepEqual([attachment.open, attachment.hasOnlyReads], [true, true]);
+    });
+
     it('in no other state', () => {
       for (const state of ['messages', 'retrying', 'searching', 'moved']) {
         const attachment = after(IN[state](), (a) => a.drained());

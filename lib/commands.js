@@ -328,8 +328,8 @@ const CREATE = {
 };
 
 /**
- * Runs a command on a cache of this process. Both clients make their direct calls through this function, so a layer that
- * answers calls before the addon is called belongs here.
+ * Runs a command on a cache of this process. Both clients make their direct calls through this function. Near reads are
+ * asked before, in the class.
  */
 function runHere(command, cache, a, b, c) {
   return command.local(cache, a, b, c);

@@ -59,6 +59,9 @@ pub struct DumpEntry<V> {
     pub expires: f64,
 }
 
+/// A method of a storage that finds the value of a key.
+type Find<S> = for<'a> fn(&'a S, &[u8]) -> Result<Option<(Value<'a>, Stamp)>>;
+
 impl<S: Storage> Cache<S> {
     /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
@@ -211,10 +214,21 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         read: impl FnOnce(Value<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
+        self.peek_by(S::peek, key, now, read)
+    }
+
+    /// As [`Cache::peek`], with the method of the storage that finds the entry.
+    fn peek_by<R>(
+        &mut self,
+        find: Find<S>,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
         let Limits {
             max_age, allow_stale, ..
         } = self.limits();
-        let Some((value, stamp)) = self.storage.peek(key)? else {
+        let Some((value, stamp)) = find(&self.storage, key)? else {
             return Ok(None);
         };
         if !expired(stamp, max_age, now) {
@@ -320,7 +334,8 @@ impl<S: Storage> Cache<S> {
             None => None,
         };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
-        let current = self.get(key, now, |value| match value {
+        // To store the sum makes the entry the most recent.
+        let current = self.peek_by(S::value, key, now, |value| match value {
             Value::Number(number) => Ok(Some(number)),
             _ => Ok(None),
         })?;

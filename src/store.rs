@@ -88,6 +88,15 @@ pub struct Guard<'a> {
     locked: Option<Locked>,
 }
 
+/// What became of a read, see [`Store::read`].
+#[derive(Debug)]
+pub enum Read<'a, R> {
+    /// It was made without the lock: what was read, and what may be remembered of the entry.
+    Done(R, Remembered),
+    /// It is to be made under the lock.
+    Locked(Guard<'a>),
+}
+
 /// The lock of a store for several calls of one thread, see [`Store::hold`]. Dropping the hold gives the lock back.
 #[must_use = "the lock is given back when the hold is dropped"]
 pub struct Hold {
@@ -123,8 +132,18 @@ impl Store {
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: the entries are in another segment.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
+        self.lock_from(None, patience)
+    }
+
+    /// As [`Store::lock`]; `inner` where this call has it already.
+    #[inline]
+    fn lock_from<'a>(
+        &'a self,
+        inner: Option<MutexGuard<'a, Inner>>,
+        patience: Duration,
+    ) -> Result<Guard<'a>> {
         let stuck = patience <= LOCK_WAIT && self.is_stuck.load(Relaxed);
-        let locked = self.try_lock(if stuck { Duration::ZERO } else { patience });
+        let locked = self.try_lock(inner, if stuck { Duration::ZERO } else { patience });
         let busy = matches!(&locked, Err(error) if error.is_busy());
         if busy != stuck {
             self.is_stuck.store(busy, Relaxed);
@@ -132,27 +151,45 @@ impl Store {
         locked
     }
 
-    /// As [`Cache::read_unlocked`]: reads an entry without the lock of the segment. `None`: take the lock.
+    /// As [`Cache::read_unlocked`]: reads an entry without the lock of the segment. Where that cannot be, takes the lock as
+    /// [`Store::lock`] does, for the caller to read under it.
     ///
     /// # Errors
-    /// The error of `read`.
-    pub fn read_unlocked<R>(
+    /// The error of `read`, and those of [`Store::lock`].
+    #[inline]
+    pub fn read<R>(
         &self,
         key: &[u8],
         now: impl Clock,
         use_: bool,
+        patience: Duration,
         read: impl FnOnce(Value<'_>) -> Result<R>,
-    ) -> Option<Result<(R, Remembered)>> {
-        let mut inner = self.inner.try_lock()?;
-        let found = inner.cache.read_unlocked(key, now, use_, read)?;
+    ) -> Result<Read<'_, R>> {
+        let Some(mut inner) = self.inner.try_lock() else {
+            return self.lock(patience).map(Read::Locked);
+        };
+        let Some(found) = inner.cache.read_unlocked(key, now, use_, read) else {
+            return self.lock_from(Some(inner), patience).map(Read::Locked);
+        };
         drop(inner);
-        Some(found.map(|found| {
-            if found.wants_lock {
-                // Whoever takes the lock applies the rings.
-                drop(self.lock(Duration::ZERO));
+        let found = found?;
+        if found.wants_lock {
+            self.refresh();
+        }
+        Ok(Read::Done(found.value, found.entry))
+    }
+
+    /// Applies the uses that were recorded without the lock, if no other process has the lock. The ring of this thread is half
+    /// full.
+    pub fn refresh(&self) {
+        // Whoever takes the lock applies the rings.
+        if let Ok(mut guard) = self.lock(Duration::ZERO) {
+            match guard.storage_mut() {
+                Place::Heap(heap) => heap.grow_ring(),
+                #[cfg(target_os = "linux")]
+                Place::Shared(segment) => segment.grow_ring(),
             }
-            (found.value, found.entry)
-        }))
+        }
     }
 
     /// Takes the lock for several calls of this thread. Until the hold is dropped, no other thread or process uses the
@@ -193,8 +230,8 @@ impl Store {
         }
     }
 
-    fn try_lock(&self, patience: Duration) -> Result<Guard<'_>> {
-        let inner = self.inner.try_lock();
+    fn try_lock<'a>(&'a self, inner: Option<MutexGuard<'a, Inner>>, patience: Duration) -> Result<Guard<'a>> {
+        let inner = inner.or_else(|| self.inner.try_lock());
         let inner = inner.or_else(|| self.inner.try_lock_for(patience));
         let mut inner = inner.ok_or_else(Error::busy)?;
         if inner
@@ -505,6 +542,10 @@ impl Storage for Place {
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         on!(self, storage => storage.peek(key))
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        on!(self, storage => storage.value(key))
     }
 
     fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>> {

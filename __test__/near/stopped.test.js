@@ -50,6 +50,15 @@ async function read({ state }, { hot, rounds }) {
     figures[name] = { p99: times[Math.floor(times.length * 0.99)], most: times.at(-1) };
   }
   const since = performance.now();
+  // A hit does not wait behind a miss; a read waits behind a write of its own process.
+  let isOver = false;
+  const before = state.near.get('missing').then(
+    () => (isOver = true),
+    () => (isOver = true),
+  );
+  figures.beside = await state.near.get('hot:0').catch((error) => error.code);
+  figures.overtakes = !isOver;
+  await before;
   figures.miss = await state.near.get('missing').then(
     () => 'answered',
     (error) => error.code,
@@ -58,7 +67,14 @@ async function read({ state }, { hot, rounds }) {
   return figures;
 }
 
-/** Resolves when no call of this process waits for the lock: near reads would wait behind it. */
+/** Writes and reads at once: what the read gives must be this write. */
+async function readOwn({ state }, value) {
+  const write = state.near.set('own', value).catch((error) => error.code);
+  const own = await state.near.get('own').catch((error) => error.code);
+  return [await write, own];
+}
+
+/** Resolves when no call of this process waits for the lock. */
 async function settled({ state }) {
   while ((await state.near.get('missing').catch((error) => error)) !== undefined);
 }
@@ -84,10 +100,14 @@ describeShared('while a process is stopped that has the lock', () => {
     for (; stopped.length < STOPS && tries < 3000; tries += 1) {
       victim.child.kill('SIGSTOP');
       const figures = await reader.run(read, given);
+      const [written, own] = await reader.run(readOwn, tries);
       victim.child.kill('SIGCONT');
+      assert.ok(own === tries || own === 'ETIMEDOUT', `wrote ${tries}, ${written}; read ${own}`);
       // Where the miss was answered, nobody had the lock.
-      if (figures.miss === 'ETIMEDOUT') stopped.push(figures);
-      else assert.equal(figures.miss, 'answered');
+      if (figures.miss === 'ETIMEDOUT') {
+        stopped.push(figures);
+        assert.deepEqual([figures.beside, figures.overtakes], ['value 0', true]);
+      } else assert.equal(figures.miss, 'answered');
       await reader.run(settled);
       await sleep(Math.random() * 5);
     }

@@ -12,6 +12,7 @@
 const { Budget, DEFAULT_BYTES, Shelf } = require('./budget');
 const { Ring } = require('./ring');
 const { copy, prepare, sizeOf } = require('./tree');
+const { define } = require('../define');
 const { freeze } = require('../freeze');
 
 /**
@@ -40,6 +41,12 @@ const PIECE_MASK = (1 << PIECE_BITS) - 1;
 /** That a value has to be read by a native call. `undefined` can be a value. */
 const MISS = Symbol('near miss');
 
+/**
+ * In which form `getAll` gives values: objects as copies of the caller's own; objects frozen; what `JSON.parse` makes of
+ * values that are strings.
+ */
+const FORMS = Object.freeze({ OWN: 0, FROZEN: 1, DECODED: 2 });
+
 /** What the value of an entry is: the value itself. */
 const PLAIN = 0;
 /** JSON text of an object that was not asked for yet. */
@@ -52,7 +59,7 @@ const PARSED = 3;
 const SLOT = 4;
 
 /** Estimated bytes of an entry without its key and value: the entry, three numbers, its place in the map. */
-const ENTRY_BYTES = 180;
+const ENTRY_BYTES = 188;
 /** Estimated bytes of a string without its characters. */
 const STRING_BYTES = 24;
 
@@ -79,6 +86,34 @@ function isPlain(value) {
   );
 }
 
+/** From this length on a string may be a slice, which keeps the string it was cut from in memory. */
+const SLICE = 13;
+
+/** Always empty. */
+const names = Object.create(null);
+
+/**
+ * Makes V8 let go of the string that a key was cut from. A name of a property is a string of its own, and each string that
+ * was used as a name refers to that one from then on. A copy would do, too, but a `Map` finds it later than the key itself.
+ */
+function release(key) {
+  if (typeof key !== 'string' || key.length < SLICE) return;
+  names[key] = undefined;
+  delete names[key];
+}
+
+/** A string that was not cut from a longer one; other values as they are. */
+function flat(value) {
+  return typeof value === 'string' && value.length >= SLICE ? ` ${value}`.slice(1) : value;
+}
+
+/** While there is no room, one in this many reads is remembered. */
+const ADMITTED = 16;
+/** The part of a bound that is left where there is no room: a sixteenth. */
+const ROOM = 1 / 16;
+/** The most keys whose entries have ended that are known. */
+const MOST_ENDED = 128;
+
 /** What is remembered of one key. What each read looks at comes first, so that it lies together. */
 class Entry {
   constructor(key, kind, value, column, row, version, expires, bytes) {
@@ -95,6 +130,8 @@ class Entry {
     this.used = false;
     /** The object that is given to those who want frozen ones. @type {any} */
     this.frozen = undefined;
+    /** Of a string: what `JSON.parse` makes of it, ready to be copied; `null` where parsing is better. @type {any} */
+    this.parsed = undefined;
     this.key = key;
     this.bytes = bytes;
     /** Its place on the shelf. @type {any} */
@@ -104,6 +141,11 @@ class Entry {
     /** @type {any} */
     this.newer = undefined;
   }
+}
+
+/** Whether an entry is a string that `getObject` parses: an empty one it does not. @param {Entry} entry */
+function isText({ kind, value }) {
+  return kind === PLAIN && typeof value === 'string' && value !== '';
 }
 
 /** The answers to a list of keys, and what is left to do. */
@@ -143,6 +185,10 @@ class NearCache {
   #shelf = new Shelf();
   #budget;
   #limit;
+  /** Keys that were known until their entries changed: they are remembered again, room or not. */
+  #ended = new Set();
+  /** A sequence of numbers that follows no order of keys. */
+  #number = 1;
 
   /** @type {Ring | undefined} */
   #ring;
@@ -152,10 +198,10 @@ class NearCache {
 
   /**
    * @param {Port} port
-   * @param {{ bytes?: number, shared?: Budget }} [options] `bytes`: what this namespace may keep, by estimate;
-   *   `shared`: the budget, in tests
+   * @param {{ bytes?: number, shared?: Budget, atEndOfTurn?: (end: () => void) => void }} [options] `bytes`: what this
+   *   namespace may keep, by estimate; `shared`: the budget, and `atEndOfTurn`: see `Ring`, in tests
    */
-  constructor(port, { bytes = DEFAULT_BYTES, shared = budget } = {}) {
+  constructor(port, { bytes = DEFAULT_BYTES, shared = budget, atEndOfTurn } = {}) {
     this.#port = port;
     this.#control = port.control;
     this.#found = port.found;
@@ -163,7 +209,7 @@ class NearCache {
     this.#limit = bytes;
     this.#budget = shared;
     if (port.ring !== undefined) {
-      this.#ring = new Ring(port.ring, port.control, () => port.apply());
+      this.#ring = new Ring(port.ring, port.control, () => port.apply(), atEndOfTurn);
     }
     shared.join(this);
   }
@@ -189,46 +235,62 @@ class NearCache {
   }
 
   /**
-   * The value of a key, as its most recent use; objects as a copy of their own. `MISS`: make the native call.
+   * The value of a key, as its most recent use. `MISS`: make the native call.
    *
+   * @param {any} key
+   * @param {boolean} [frozen] objects as the one frozen object that there is until the entry changes, else as a copy of
+   *   the caller's own
    * @returns {any}
    */
-  get(key) {
+  get(key, frozen = false) {
     const entry = this.#entries.get(key);
     const ring = this.#ring;
     if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
     entry.used = true;
     ring.use(entry.row, entry.version);
-    return entry.kind === PLAIN ? entry.value : this.#own(entry);
-  }
-
-  /**
-   * As `get`; objects as the one frozen object that there is until the entry changes.
-   *
-   * @returns {any}
-   */
-  getFrozen(key) {
-    const entry = this.#entries.get(key);
-    const ring = this.#ring;
-    if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
-    entry.used = true;
-    ring.use(entry.row, entry.version);
-    if (entry.kind === PLAIN) return entry.value;
-    return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+    return entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
   }
 
   /** As `get`, but no use. @returns {any} */
-  peek(key) {
+  peek(key, frozen = false) {
     const entry = this.#hit(key);
     if (entry === undefined) return MISS;
-    return entry.kind === PLAIN ? entry.value : this.#own(entry);
+    return entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
   }
 
-  /** As `getFrozen`, but no use. @returns {any} */
-  peekFrozen(key) {
-    const entry = this.#hit(key);
-    if (entry === undefined) return MISS;
-    if (entry.kind === PLAIN) return entry.value;
+  /**
+   * What `JSON.parse` makes of the string of a key, as its most recent use. `MISS`: read the value, and parse it.
+   *
+   * @returns {any}
+   */
+  getParsed(key) {
+    const entry = this.#entries.get(key);
+    const ring = this.#ring;
+    if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
+    if (!isText(entry)) return MISS;
+    entry.used = true;
+    // It was read, though its text may be no JSON.
+    ring.use(entry.row, entry.version);
+    return this.#parse(entry);
+  }
+
+  /** What `JSON.parse` makes of a string. @param {Entry} entry @returns {any} */
+  #parse(entry) {
+    if (entry.parsed) return copy(entry.parsed);
+    const value = JSON.parse(entry.value);
+    if (entry.parsed === null || typeof value !== 'object' || value === null) return value;
+    if (!this.#admits()) return value;
+    const bytes = sizeOf(value);
+    const tree = this.#fits(bytes) ? prepare(value) : undefined;
+    entry.parsed = tree ?? null;
+    if (tree === undefined) return value;
+    this.#resize(entry, entry.bytes + bytes);
+    return copy(tree);
+  }
+
+  /** The object of an entry, as `frozen` says. @param {Entry} entry @returns {any} */
+  #object(entry, frozen) {
+    if (!frozen) return this.#own(entry);
     return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
   }
 
@@ -269,7 +331,37 @@ class NearCache {
   #fail(entry) {
     if (this.#control[EPOCH] !== this.#epoch) this.#renew();
     // While the gate is odd nothing is known of the entry.
-    else if ((this.#control[GATE] & 1) === 0) this.#remove(entry);
+    else if ((this.#control[GATE] & 1) === 0) {
+      if (this.#isFull()) {
+        if (this.#ended.size >= MOST_ENDED) this.#ended.clear();
+        this.#ended.add(entry.key);
+      }
+      this.#remove(entry);
+    }
+  }
+
+  #isFull() {
+    const { bytes, limit } = this.#budget;
+    return this.bytes > this.#limit * (1 - ROOM) || bytes > limit * (1 - ROOM);
+  }
+
+  /**
+   * Whether it is worth the work to remember more. While there is no room, one in `ADMITTED` times: so keys that are read
+   * in turns, and do not fit together, do not displace each other at each read, and what is read often is remembered soon.
+   */
+  #admits() {
+    if (!this.#isFull()) return true;
+    this.#number = (Math.imul(this.#number, 1664525) + 1013904223) | 0;
+    return this.#number >>> 16 < 0x10000 / ADMITTED;
+  }
+
+  /** Whether a read of a key is to be remembered. What was given frozen is given again. */
+  #admitsKey(key, frozen = false) {
+    return (
+      this.#admits() ||
+      (this.#ended.size > 0 && this.#ended.has(key)) ||
+      (frozen && this.#entries.has(key))
+    );
   }
 
   /** Nothing stays after a change of the epoch. */
@@ -285,6 +377,7 @@ class NearCache {
     const value = JSON.parse(entry.value);
     if (entry.kind === PARSED) return value;
     const text = entry.value;
+    if (!this.#admits()) return value;
     const bytes = sizeOf(value);
     const tree = this.#fits(bytes) ? prepare(value) : undefined;
     if (tree === undefined) {
@@ -342,7 +435,7 @@ class NearCache {
    * @param {number} [place] which key of that call it is
    */
   remember(begun, key, value, place = 0) {
-    if (isPlain(value)) this.#put(begun, key, PLAIN, value, place);
+    if (isPlain(value) && this.#admitsKey(key)) this.#put(begun, key, PLAIN, value, place);
   }
 
   /**
@@ -354,7 +447,7 @@ class NearCache {
    * @param {number} [place]
    */
   rememberJson(begun, key, text, place = 0) {
-    this.#put(begun, key, TEXT, text, place);
+    if (this.#admitsKey(key)) this.#put(begun, key, TEXT, text, place);
   }
 
   /**
@@ -367,9 +460,8 @@ class NearCache {
    * @returns {any}
    */
   rememberFrozen(begun, key, text, place = 0) {
-    const entry = this.#put(begun, key, TEXT, text, place);
-    if (entry === undefined) return freeze(JSON.parse(text));
-    return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+    const entry = this.#admitsKey(key, true) ? this.#put(begun, key, TEXT, text, place) : undefined;
+    return entry === undefined ? freeze(JSON.parse(text)) : this.#object(entry, true);
   }
 
   /**
@@ -381,7 +473,7 @@ class NearCache {
    * @param {number} [place]
    */
   rememberSlot(begun, key, slot, place = 0) {
-    this.#put(begun, key, SLOT, slot, place);
+    if (this.#admitsKey(key)) this.#put(begun, key, SLOT, slot, place);
   }
 
   /**
@@ -396,12 +488,12 @@ class NearCache {
    * @returns {any}
    */
   rememberDecoded(begun, key, value, frozen, place = 0) {
+    if (!this.#admitsKey(key, frozen)) return frozen ? freeze(value) : value;
     const bytes = sizeOf(value);
     const tree = this.#fits(bytes) ? prepare(value) : undefined;
     const entry = tree && this.#put(begun, key, TREE, tree, place, bytes);
     if (!frozen) return entry?.value === tree && tree !== undefined ? copy(tree) : value;
-    if (entry === undefined) return freeze(value);
-    return entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+    return entry === undefined ? freeze(value) : this.#object(entry, true);
   }
 
   /** Whether a key was found here since it was last remembered: then what a write leaves is worth remembering, too. */
@@ -417,7 +509,7 @@ class NearCache {
   }
 
   /** @returns {Entry | undefined} what is remembered now */
-  #put(begun, key, kind, value, place, size = valueBytes(value)) {
+  #put(begun, key, kind, value, place, size) {
     const epoch = this.#control[EPOCH];
     if (epoch !== this.#epoch) this.#renew();
     if (begun !== epoch || (epoch & 1) !== 0) return undefined;
@@ -430,12 +522,14 @@ class NearCache {
       if (before.version === version) return before;
       this.#remove(before);
     }
-    const bytes = ENTRY_BYTES + valueBytes(key) + size;
+    const bytes = ENTRY_BYTES + valueBytes(key) + (size ?? valueBytes(value));
     if (!this.#fits(bytes)) return undefined;
     const row = found[place * 3];
     const expires = found[place * 3 + 2];
     const column = this.#piece(row >>> PIECE_BITS);
     if (column === undefined) return undefined;
+    release(key);
+    this.#ended.delete(key);
     const entry = new Entry(key, kind, value, column, row, version, expires, bytes);
     this.#entries.set(key, entry);
     this.#shelf.add(entry);
@@ -454,8 +548,52 @@ class NearCache {
   }
 
   /**
+   * As `getMany`, for lists of which everything is known here: `{ key: value }`, or `MISS`.
+   *
+   * All values were there when the first one was looked at: each entry was known then, and holds after that.
+   *
+   * @param {any[]} keys
+   * @param {number} [form] one of `FORMS`
+   * @returns {any}
+   */
+  getAll(keys, form = FORMS.OWN) {
+    const control = this.#control;
+    const known = this.#entries;
+    const ring = this.#ring;
+    if (ring === undefined || (Atomics.load(control, GATE) & 1) !== 0) return MISS;
+    // From here on no code of the user runs, such as a getter of the list.
+    const list = [...keys];
+    const { length } = list;
+    const entries = new Array(length);
+    const pairs = {};
+    let now = 0;
+    for (let index = 0; index < length; index += 1) {
+      const key = list[index];
+      const entry = known.get(key);
+      if (entry === undefined || (typeof key !== 'string' && typeof key !== 'number')) return MISS;
+      if (now === 0 && entry.expires !== undefined) now = Date.now();
+      if (!this.#holds(entry, now)) return MISS;
+      entries[index] = entry;
+      let { value } = entry;
+      if (form === FORMS.DECODED) {
+        if (!isText(entry)) return MISS;
+        value = this.#parse(entry);
+      } else if (entry.kind !== PLAIN) value = this.#object(entry, form === FORMS.FROZEN);
+      if (key === '__proto__') define(pairs, key, value);
+      else pairs[key] = value;
+    }
+    if ((Atomics.load(control, GATE) & 1) !== 0 || control[EPOCH] !== this.#epoch) return MISS;
+    for (let index = 0; index < length; index += 1) {
+      const entry = entries[index];
+      entry.used = true;
+      ring.use(entry.row, entry.version);
+    }
+    return pairs;
+  }
+
+  /**
    * Reads many keys, each as `get`. Where the answer has no `missing`, it is whole: all its values were there at one
-   * moment. Else make a native call for the keys at `missing`, then `recheck`.
+   * moment. Else make a native call for the keys at `missing`, then `recheck`. Uses are recorded when all is known.
    *
    * @param {any[]} keys
    * @param {boolean} [frozen] whether objects are given frozen
@@ -478,19 +616,13 @@ class NearCache {
         missing.push(index);
         continue;
       }
-      entry.used = true;
-      ring.use(entry.row, entry.version);
       entries[index] = entry;
-      if (entry.kind === PLAIN) values[index] = entry.value;
-      else if (!frozen) values[index] = this.#own(entry);
-      else values[index] = entry.frozen === undefined ? this.#freeze(entry) : entry.frozen;
+      values[index] = entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
     }
     // Of more keys than `found` has room for, nothing is known with which `recheck` could put them in their order.
     const isTooMuch = missing.length * 3 > this.#found.length;
-    if (isTooMuch || (missing.length === 0 && !this.#isOpen(batch))) {
-      this.#uncounted += keys.length - missing.length;
-      this.#giveUp(batch);
-    }
+    if (isTooMuch || (missing.length === 0 && !this.#isOpen(batch))) this.#giveUp(batch);
+    else if (missing.length === 0) this.#record(batch);
     return batch;
   }
 
@@ -528,27 +660,34 @@ class NearCache {
       // An age that has ended meanwhile does no harm: the value was fresh when the read began.
       if (entry !== undefined) holds = entry.column[entry.row & PIECE_MASK] === entry.version;
     }
-    if (!holds || !this.#isOpen(batch)) {
-      this.#uncounted += hits;
-      return false;
-    }
-    if (missing.length > 0) this.#reorder(batch);
+    if (!holds || !this.#isOpen(batch)) return false;
+    if (missing.length > 0) this.#record(batch);
     return true;
   }
 
-  /** The keys from the first on that was missing were not recorded in their order. @param {Batch} batch */
-  #reorder({ entries, missing }) {
+  /**
+   * Records the uses of a batch in the order of its keys. What the native call has found is recorded once more: there it
+   * came before the rest.
+   *
+   * @param {Batch} batch
+   */
+  #record({ entries }) {
     const ring = /** @type {Ring} */ (this.#ring);
-    const { found } = /** @type {Port} */ (this.#port);
+    const found = this.#found;
     let place = 0;
-    for (let index = missing[0]; index < entries.length; index += 1) {
+    for (let index = 0; index < entries.length; index += 1) {
       const entry = entries[index];
-      const row = entry === undefined ? found[place * 3] : entry.row;
-      const version = entry === undefined ? found[place * 3 + 1] : entry.version;
-      if (entry === undefined) place += 1;
-      if (!(version > 0)) continue;
-      this.#uncounted += 1;
-      ring.use(row, version);
+      if (entry !== undefined) {
+        entry.used = true;
+        ring.use(entry.row, entry.version);
+        continue;
+      }
+      const version = found[place * 3 + 1];
+      if (version > 0) {
+        this.#uncounted += 1;
+        ring.use(found[place * 3], version);
+      }
+      place += 1;
     }
   }
 
@@ -575,6 +714,7 @@ class NearCache {
     this.#budget.count(-this.#shelf.bytes);
     this.#shelf.clear();
     this.#entries.clear();
+    this.#ended.clear();
   }
 
   /** Forgets everything, and lets go of the memory: every later read is a miss. */
@@ -591,4 +731,4 @@ class NearCache {
   }
 }
 
-module.exports = { MISS, NearCache };
+module.exports = { FORMS, MISS, NearCache, flat };

@@ -37,9 +37,14 @@ function isReference(value) {
   }
 }
 
+/** Whether a value is copied as JSON or as a structured clone. Rust copies the others itself. */
+function isEncoded(value) {
+  return typeof value !== 'string' && isReference(value);
+}
+
 /** The kind and the payload of a copy; `undefined` for a value that JSON has no form for. */
 function encode(value, how) {
-  if (!isReference(value) || typeof value === 'string') return [KIND.PLAIN, value];
+  if (!isEncoded(value)) return [KIND.PLAIN, value];
   if (how === 'advanced') return [KIND.CLONE, v8.serialize(value)];
   const json = JSON.stringify(value);
   if (json === undefined) return undefined;
@@ -112,6 +117,7 @@ module.exports = {
   MISS,
   decode,
   encode,
+  isEncoded,
   isJson,
   isReference,
   placeOf,

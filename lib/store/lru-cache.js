@@ -15,12 +15,13 @@ const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const { lruCacheOptions, optionJson } = require('../options');
-const { MISS: NEAR_MISS } = require('../near/near-cache');
+const { MISS: NEAR_MISS, flat } = require('../near/near-cache');
 const {
   ListReader,
   MISS,
   decode,
   encode,
+  isEncoded,
   isJson,
   isReference,
   placeOf,
@@ -179,18 +180,16 @@ class LRUCache {
   get(key) {
     const near = this.#near.cache;
     if (near === undefined) return this.#value(get(this.#cache, key, now()));
-    const value = this.#frozen ? near.getFrozen(key) : near.get(key);
-    return value === NEAR_MISS ? this.#read(near, get, key) : value;
+    return this.#read(near, get, key);
   }
 
   peek(key) {
     const near = this.#near.cache;
     if (near === undefined) return this.#value(peek(this.#cache, key, now()));
-    const value = this.#frozen ? near.peekFrozen(key) : near.peek(key);
-    return value === NEAR_MISS ? this.#read(near, peek, key) : value;
+    return this.#read(near, peek, key);
   }
 
-  /** Reads an entry by a native call, and remembers what it gave. */
+  /** Reads an entry by a native call, and remembers what it gave: near reads have been asked before. */
   #read(near, run, key) {
     const begun = near.begin();
     const result = run(this.#cache, key, now());
@@ -213,7 +212,6 @@ class LRUCache {
   }
 
   has(key) {
-    if (this.#near.cache?.has(key)) return true;
     return this.#finish(has(this.#cache, key, now()));
   }
 
@@ -237,18 +235,21 @@ class LRUCache {
 
   /** `set` of a copy. */
   #put(key, value, maxAge) {
+    /** @type {number} */
+    let kind = KIND.PLAIN;
+    let payload = value;
     // What JSON has no form for is null, as in an array.
-    const [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
+    if (isEncoded(value)) [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
     const near = this.#near.cache;
     const begun = near?.isHot(key) ? near.begin() : undefined;
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
-    const isStored = this.#table.state[OUTCOME] !== KIND.MISS;
-    if (begun !== undefined && this.#table.state[OUTCOME] === KIND.PLAIN) {
+    const outcome = this.#table.state[OUTCOME];
+    if (begun !== undefined && outcome === KIND.PLAIN) {
       if (kind === KIND.JSON) near.rememberJson(begun, key, payload);
-      else if (kind === KIND.PLAIN) near.remember(begun, key, payload);
+      else if (kind === KIND.PLAIN) near.remember(begun, key, flat(payload));
     }
     this.#finish(result);
-    return isStored;
+    return outcome !== KIND.MISS;
   }
 
   del(key) {
@@ -378,7 +379,7 @@ class LRUCache {
 
   /** A copy of a list of keys. */
   #keys(keys) {
-    const copy = Array.from(keys);
+    const copy = [...keys];
     return this.#copies === undefined || !copy.includes(undefined) ? copy : copy.map(sharedKey);
   }
 

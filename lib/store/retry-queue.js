@@ -10,6 +10,8 @@ const LONGEST_DELAY = 16;
 /** Calls on one cache that cannot be made yet, because another process has the lock: attempted again, in order, from the event loop. */
 class RetryQueue {
   #attempts = [];
+  /** Whether no call that changes entries was added since none waited. */
+  hasOnlyReads = true;
   #timer;
   #delay = FIRST_DELAY;
 
@@ -24,10 +26,11 @@ class RetryQueue {
 
   /**
    * Adds a call. `attempt` makes the call and returns true when it is over, false where it has to be made again, or
-   * after how many milliseconds it has to be made again.
+   * after how many milliseconds it has to be made again. `reads`: the call changes no entry.
    */
-  add(attempt) {
+  add(attempt, reads = false) {
     this.#attempts.push(attempt);
+    if (!reads) this.hasOnlyReads = false;
     this.#timer ??= setTimeout(() => this.run(), this.#delay);
   }
 
@@ -48,7 +51,10 @@ class RetryQueue {
       if (typeof outcome === 'number') this.#delay = outcome;
       else this.#delay = done > 0 ? FIRST_DELAY : Math.min(2 * this.#delay, LONGEST_DELAY);
       if (this.#attempts.length > 0) this.#timer ??= setTimeout(() => this.run(), this.#delay);
-      else this.idle?.();
+      else {
+        this.hasOnlyReads = true;
+        this.idle?.();
+      }
     }
   }
 }

@@ -7,7 +7,7 @@
 
 const native = require('../native/loader');
 const { KIND } = require('../kinds');
-const { NearCache } = require('../near/near-cache');
+const { FORMS, MISS, NearCache } = require('../near/near-cache');
 const { openCache } = require('./lru-cache');
 const { STATE } = require('./value-table');
 
@@ -29,8 +29,8 @@ function readsOf({ freeze, near }) {
 class Views {
   #owner;
   #table;
-  /** What near reads have remembered, for all views; they look for it here in each call. */
-  #near = { cache: /** @type {NearCache | undefined} */ (undefined) };
+  /** What near reads have remembered, for all views; clients and views look for it here in each call. */
+  near = { cache: /** @type {NearCache | undefined} */ (undefined) };
   /** Whether near reads were asked for, and for how many bytes. */
   #wantsNear = false;
   #bytes = 0;
@@ -69,7 +69,7 @@ class Views {
     }
     const frozen = (reads & FROZEN) !== 0;
     return openCache(this.#owner, this.#table, copies, {
-      near: wantsNear ? this.#near : undefined,
+      near: wantsNear ? this.near : undefined,
       frozen,
     });
   }
@@ -78,20 +78,20 @@ class Views {
   raiseNear(bytes) {
     if (typeof bytes !== 'number') return;
     this.#bytes = Math.max(this.#bytes, bytes);
-    this.#near.cache?.raise(bytes);
+    this.near.cache?.raise(bytes);
   }
 
   /** Begins near reads anew, as the entries lie elsewhere now. */
   renewNear() {
     if (!this.#wantsNear) return;
-    this.#near.cache?.close();
-    this.#near.cache = this.#openNear();
+    this.near.cache?.close();
+    this.near.cache = this.#openNear();
   }
 
   /** Ends near reads. */
   close() {
-    this.#near.cache?.close();
-    this.#near.cache = undefined;
+    this.near.cache?.close();
+    this.near.cache = undefined;
     this.#wantsNear = false;
   }
 
@@ -133,4 +133,4 @@ class Views {
   }
 }
 
-module.exports = { Views, readsOf };
+module.exports = { FORMS, MISS, NEAR, Views, readsOf };

@@ -84,7 +84,7 @@ class AttachmentRunner {
 
   /** Runs an encoded call in this process, now or as soon as it can be. Calls keep their order. */
   run(call) {
-    this.attachment.queued();
+    this.attachment.queued(call.command.reads);
     this.#queue.add(() => this.#due(call));
     // The calls before this one run first.
     if (this.#queue.length === 1) this.#queue.run();

@@ -82,6 +82,8 @@ class Attachment {
   #inFlight = new InFlight();
   /** Whether calls wait in the queue of the runner. */
   isWaiting = false;
+  /** Whether one of those since the queue was empty changes entries. */
+  #changesWait = false;
   /** Between attempts that failed for a reason that passes. */
   #pauses = new Pauses();
 
@@ -176,22 +178,24 @@ class Attachment {
 
   // What happens to calls.
 
-  /** A call waits in the queue. */
-  queued() {
+  /** A call waits in the queue. `reads`: it changes no entry. */
+  queued(reads = false) {
     this.isWaiting = true;
+    if (!reads) this.#changesWait = true;
     this.open = false;
   }
 
   /** No call waits in the queue any more. */
   drained() {
     this.isWaiting = false;
+    this.#changesWait = false;
     this.#update();
   }
 
-  /** A call is to be sent to the primary. Returns its record among the calls in flight. */
-  posted(keys) {
+  /** A call is to be sent to the primary. Returns its record among the calls in flight. `reads`: it changes no entry. */
+  posted(keys, reads = false) {
     this.open = false;
-    return this.#inFlight.begin(keys);
+    return this.#inFlight.begin(keys, reads);
   }
 
   /** A call was sent with this id. `record` is what `posted` returned. */
@@ -202,6 +206,14 @@ class Attachment {
   /** No call waits behind this one any more: it is never sent, or its outcome does not matter. */
   dropped(record) {
     this.#inFlight.drop(record);
+  }
+
+  /**
+   * Whether near reads may be made though `open` is false: of the calls that wait or are in flight none changes entries.
+   * Reads overlap then, and may go either way.
+   */
+  get hasOnlyReads() {
+    return this.state === STATES.ATTACHED && !this.#changesWait && this.#inFlight.changes === 0;
   }
 
   /** Whether a call may run on the segment now: no call is in flight that it must not overtake. */

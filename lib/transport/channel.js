@@ -133,7 +133,7 @@ class Channel {
   post(call) {
     const { attachment } = call.client.runner;
     // Options concern every call that is made after them.
-    call.record = attachment.posted(call.creates ? undefined : call.keys);
+    call.record = attachment.posted(call.creates ? undefined : call.keys, call.command.reads);
     this.#gather(call);
   }
 
@@ -354,8 +354,7 @@ class Channel {
       call.client.fail(call);
       return;
     }
-    // There is no cache for this instance: every later call rejects with this error.
-    if (call.creates) call.client.error = error;
+    if (call.creates) call.client.refuse(error);
     call.reject(error);
   }
 

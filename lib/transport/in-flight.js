@@ -13,14 +13,17 @@ class InFlight {
   #counts = new Map();
   /** How many calls concern the whole cache. */
   #whole = 0;
+  /** How many calls change entries. */
+  changes = 0;
 
   get size() {
     return this.#calls.size;
   }
 
-  /** A call is to be sent. Returns the record that `sent` and `drop` take. */
-  begin(keys) {
-    const call = { keys, id: Infinity };
+  /** A call is to be sent. Returns the record that `sent` and `drop` take. `reads`: it changes no entry. */
+  begin(keys, reads = false) {
+    const call = { keys, reads, id: Infinity };
+    if (!reads) this.changes += 1;
     this.#calls.add(call);
     if (keys === undefined) this.#whole += 1;
     else for (const key of keys) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
@@ -35,6 +38,7 @@ class InFlight {
   /** Nothing waits behind this call any more: it is never sent, or its outcome does not matter. */
   drop(call) {
     if (!this.#calls.delete(call)) return;
+    if (!call.reads) this.changes -= 1;
     if (call.keys === undefined) {
       this.#whole -= 1;
       return;

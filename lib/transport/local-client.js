@@ -3,7 +3,7 @@
 const { CREATE, commands, runHere } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
-const { readsOf } = require('../store/views');
+const { NEAR, readsOf } = require('../store/views');
 const { applyOptions, cachesOf, callOwn, ownFunction, retryQueueOf } = require('./caches');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -35,18 +35,29 @@ class LocalClient {
     }
     const { views } = cachesOf(namespace);
     views.raiseNear(near);
-    this.cache = views.get(undefined, readsOf({ freeze, near }));
+    /** How this instance reads. */
+    this.reads = readsOf({ freeze, near });
+    /** Whether this instance gives frozen objects. */
+    this.freezes = freeze === true;
+    this.views = views;
+    this.cache = views.get(undefined, this.reads);
   }
 
-  async call(command, a, b, c) {
-    // A call that visits entries cannot be made again.
-    if (command.visits) return runHere(command, cachesOf(this.namespace).patient, a, b, c);
-    if (this.retryQueue.length === 0) {
-      try {
-        return runHere(command, this.cache, a, b, c);
-      } catch (error) {
-        if (error?.code !== BUSY) throw error;
-      }
+  /** What answers near reads of this instance; `undefined` where none can be made now. */
+  get near() {
+    if ((this.reads & NEAR) === 0 || !this.retryQueue.hasOnlyReads) return undefined;
+    return this.views.near.cache;
+  }
+
+  call(command, a, b, c) {
+    try {
+      // A call that visits entries cannot be made again.
+      if (command.visits)
+        return Promise.resolve(runHere(command, cachesOf(this.namespace).patient, a, b, c));
+      if (this.retryQueue.length === 0)
+        return Promise.resolve(runHere(command, this.cache, a, b, c));
+    } catch (error) {
+      if (command.visits || error?.code !== BUSY) return Promise.reject(error);
     }
     return this.#wait(command, a, b, c);
   }
@@ -62,8 +73,8 @@ class LocalClient {
 
   /** Makes a call as soon as the lock is free, or ends it when its time is over. */
   #wait(command, a, b, c) {
-    if (command.snapshot) a = command.snapshot(a);
     return new Promise((resolve, reject) => {
+      if (command.snapshot) a = command.snapshot(a);
       let over = false;
       const expire = () => {
         over = true;
@@ -82,7 +93,7 @@ class LocalClient {
         clearTimeout(timer);
         return true;
       };
-      this.retryQueue.add(attempt);
+      this.retryQueue.add(attempt, command.reads);
     });
   }
 

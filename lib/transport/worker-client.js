@@ -5,13 +5,16 @@ const { CODES, failSafe, unknownCommand } = require('../errors');
 const { timeoutOf } = require('../options');
 const { sharedKey } = require('../store/copies');
 const { bulk } = require('../store/lru-cache');
-const { readsOf } = require('../store/views');
+const { NEAR, readsOf } = require('../store/views');
 const { Channel } = require('./channel');
 const { carriesClones } = require('./clones');
 
 const { ELSEWHERE } = CODES;
 
 const nothing = () => {};
+
+/** Stands for an attachment where an instance makes no near reads. */
+const NO_SOURCE = Object.freeze({ open: false, hasOnlyReads: false, views: undefined });
 
 /** `get` of an entry that the segment has made the most recent already. */
 const GET_TOUCHED = { ...commands.get, wire: 'peek' };
@@ -37,6 +40,8 @@ let channel;
 class WorkerClient {
   /** The heads of requests, by command; first for values as JSON, then for structured clones. */
   #heads = [new Map(), new Map()];
+  /** The attachment, where this instance makes near reads. @type {{ open: boolean, hasOnlyReads: boolean, views: any }} */
+  #nearSource = NO_SOURCE;
 
   constructor({ namespace, serialization, cacheOptions, freeze, near, error }, instance) {
     this.namespace = namespace;
@@ -55,12 +60,25 @@ class WorkerClient {
     this.runner.raiseNear(near);
     /** How this instance reads. */
     this.reads = readsOf({ freeze, near });
+    if ((this.reads & NEAR) !== 0 && !error) this.#nearSource = this.attachment;
     /** Whether this instance gives frozen objects. */
     this.freezes = freeze === true;
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
     // A failure is no unhandled rejection: `getInstance` and each call reject with it.
     this.ready.catch(nothing);
+  }
+
+  /** What answers near reads of this instance; `undefined` where none can be made now. */
+  get near() {
+    const source = this.#nearSource;
+    return source.open || source.hasOnlyReads ? source.views.near.cache : undefined;
+  }
+
+  /** There is no cache for this instance: every later call rejects with this error. */
+  refuse(error) {
+    this.error = error;
+    this.#nearSource = NO_SOURCE;
   }
 
   /** Milliseconds that a call waits. */

@@ -190,10 +190,14 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Says what JavaScript may remember of the entry that a call has found or stored, if it remembers anything.
+    /// Says what JavaScript may remember of the entry that a call has found or stored, if it remembers anything. For `None`
+    /// nothing is said: before such a call JavaScript has written that there is nothing.
+    #[inline]
     pub fn remember(&self, entry: impl FnOnce() -> Option<Remembered>) {
-        if self.is_near.get() {
-            self.table.remember(0, entry());
+        if self.is_near.get()
+            && let Some(entry) = entry()
+        {
+            self.table.remember(0, Some(entry));
         }
     }
 

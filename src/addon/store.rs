@@ -23,7 +23,7 @@ use crate::{
     copies::Copies,
     error::Result,
     storage::Storage,
-    store::Guard,
+    store::{Guard, Read},
     value::{Mark, Value},
     wtf8,
 };
@@ -132,16 +132,25 @@ fn run_plain(call: &Call, handle: &Handle, command: &Command<'_, &[u8]>, now: Js
     show(call, &handle.table, answer, &Copies::default())
 }
 
-/// Reads an entry without the lock, where that can be; returns whether it did.
+/// Reads an entry without the lock; where that cannot be, gives the lock.
 #[inline(always)]
-fn read_unlocked(handle: &Handle, key: &[u8], now: JsClock, use_: bool, found: &mut Found) -> Result<bool> {
+fn read_unlocked<'a>(
+    handle: &'a Handle,
+    key: &[u8],
+    now: JsClock,
+    use_: bool,
+    found: &mut Found,
+) -> Result<Option<Guard<'a>>> {
     let read = handle
         .store
-        .read_unlocked(key, now, use_, |value| found.copy(value));
-    let Some(read) = read else { return Ok(false) };
-    let ((), entry) = read?;
-    handle.remember(|| Some(entry));
-    Ok(true)
+        .read(key, now, use_, handle.lock_wait, |value| found.copy(value))?;
+    Ok(match read {
+        Read::Done((), entry) => {
+            handle.remember(|| Some(entry));
+            None
+        }
+        Read::Locked(guard) => Some(guard),
+    })
 }
 
 /// `get(cache, key, now)`
@@ -150,10 +159,9 @@ fn get(call: &Call) -> Given {
         let now = call.clock(call.argument(2));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
-        if read_unlocked(handle, key, now, true, &mut found)? {
+        let Some(mut cache) = read_unlocked(handle, key, now, true, &mut found)? else {
             return found.show(call, &handle.table);
-        }
-        let mut cache = lock(handle)?;
+        };
         if let Err(elsewhere) = cache.readable(Some(key)) {
             // Its value will come later; this is when it was used.
             cache.storage_mut().touch(key)?;
@@ -172,10 +180,9 @@ fn peek(call: &Call) -> Given {
         let now = call.clock(call.argument(2));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
-        if read_unlocked(handle, key, now, false, &mut found)? {
+        let Some(mut cache) = read_unlocked(handle, key, now, false, &mut found)? else {
             return found.show(call, &handle.table);
-        }
-        let mut cache = lock(handle)?;
+        };
         cache.readable(Some(key))?;
         cache.peek(key, now, |value| found.copy(value))?;
         handle.remember(|| cache.remembered());

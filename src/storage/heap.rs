@@ -72,6 +72,13 @@ impl HeapStorage {
         }
     }
 
+    /// See [`Versions::grow_ring`].
+    pub fn grow_ring(&mut self) {
+        if let Some(versions) = &mut self.versions {
+            versions.get_mut().grow_ring();
+        }
+    }
+
     /// Keeps what [`Storage::seen`] tells of an entry.
     #[inline]
     fn see(
@@ -200,6 +207,12 @@ impl Storage for HeapStorage {
             Self::see(&self.versions, &self.seen, key, stored);
             (stored.value.as_ref(), stored.stamp)
         }))
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
+        let stored = self.entries.peek(key);
+        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
     }
 
     fn least_recent(&self) -> Result<Option<Entry<'_>>> {

@@ -4,7 +4,12 @@
 pub mod heap;
 pub mod shared;
 
-use std::{fmt, ptr::NonNull};
+use std::{
+    cell::Cell,
+    fmt,
+    ptr::NonNull,
+    time::{Duration, Instant},
+};
 
 use crate::{error::Result, value::Value};
 
@@ -90,6 +95,23 @@ pub trait Mapped: fmt::Debug {
     fn bytes(&self) -> usize;
 }
 
+/// How often a ring of uses is half full. A ring that is half full again and again within a few milliseconds gets more room:
+/// to apply a use costs as much as the read, and an entry that was used several times is made the most recent once.
+#[derive(Debug, Default)]
+pub struct Pace(Cell<Option<Instant>>);
+
+impl Pace {
+    /// The longest time from one half-full ring to the next that is fast.
+    const FAST: Duration = Duration::from_millis(5);
+
+    /// Whether this comes a short time after the last call.
+    pub fn is_fast(&self) -> bool {
+        let now = Instant::now();
+        let last = self.0.replace(Some(now));
+        last.is_some_and(|last| now.duration_since(last) < Self::FAST)
+    }
+}
+
 /// An entry as it was at one moment, read without the lock, and the limits of that moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Glimpse<'a> {
@@ -161,6 +183,12 @@ pub trait Storage {
     /// # Errors
     /// As [`Storage::touch`].
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
+
+    /// As [`Storage::peek`], of an entry of which nobody will remember anything: [`Storage::seen`] tells nothing of it.
+    ///
+    /// # Errors
+    /// As [`Storage::peek`].
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>>;
 
     /// The stamp of an entry, without a look at its value.
     ///

@@ -57,6 +57,8 @@ pub unsafe trait Memory {
 pub struct PlainMemory(Arc<Pages>);
 
 struct Pages {
+    /// What was allocated: one page more than `len`, so that a whole page is in it.
+    allocation: NonNull<u8>,
     base: NonNull<u8>,
     len: usize,
     /// The greatest number of pages that can have memory.
@@ -73,11 +75,16 @@ impl PlainMemory {
     /// Reserves `len` bytes, rounded up to whole pages.
     pub fn new(len: usize) -> Self {
         let pages = len.div_ceil(PAGE).max(1);
+        // Not of the alignment of a page: such memory is filled with zeros, page for page, where the system would give
+        // pages as they are written.
         let layout = Pages::layout(pages * PAGE);
         // SAFETY: the layout's size is not 0.
-        let base =
+        let allocation =
             NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        // SAFETY: less than a page further, and the allocation is a page longer than what is used.
+        let base = unsafe { allocation.add(allocation.align_offset(PAGE)) };
         Self(Arc::new(Pages {
+            allocation,
             base,
             len: pages * PAGE,
             limit: AtomicUsize::new(usize::MAX),
@@ -129,11 +136,11 @@ impl PlainMemory {
 
 impl Pages {
     fn layout(len: usize) -> Layout {
-        Layout::from_size_align(len, PAGE).expect("a size that was reserved")
+        Layout::from_size_align(len + PAGE, 16).expect("a size that was reserved")
     }
 }
 
-// SAFETY: `base` is an allocation of `len` zeroed bytes, page aligned. It lives as long as any clone.
+// SAFETY: from `base` on there are `len` zeroed bytes of one allocation, page aligned. It lives as long as any clone.
 unsafe impl Memory for PlainMemory {
     fn base(&self) -> NonNull<u8> {
         self.0.base
@@ -190,7 +197,7 @@ unsafe impl Sync for Pages {}
 impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: `new` allocated it with this layout. Nothing else frees it.
-        unsafe { dealloc(self.base.as_ptr(), Self::layout(self.len)) };
+        unsafe { dealloc(self.allocation.as_ptr(), Self::layout(self.len)) };
     }
 }
 

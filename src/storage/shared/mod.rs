@@ -4,8 +4,8 @@
 //!  offset 0
 //!  ┌────────┬──────────────┬───────────────┬──────────────┬──────────┬──────────────┬────────────────────────────┐
 //!  │ header │ index        │ rows          │ versions     │ rings    │ sections     │ blocks                     │
-//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 20 KiB a │ a bit for    │ 64 B each: 60 B of payload,│
-//!  │        │              │               │              │ thread   │ a free block │ 4 B of link                │
+//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 132 KiB  │ a bit for    │ 64 B each: 60 B of payload,│
+//!  │        │              │               │              │ a thread │ a free block │ 4 B of link                │
 //!  └────────┴──────────────┴───────────────┴──────────────┴──────────┴──────────────┴────────────────────────────┘
 //!      │       │ hash            ▲ │ chain: same bucket                               ▲ link: next block of the
 //!      │       └── first row ────┘ │ newer, older: recency                            │ entry

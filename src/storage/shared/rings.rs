@@ -3,16 +3,22 @@
 //!
 //! - Times of use come from one shared counter (`control.uses`), so that uses by several processes that do not overlap keep
 //!   their order. Whoever applies the rings raises the counter before it loads the heads, and leaves records of later times
-//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times at once, and
-//!   uses them up for as long as the counter stays where it was.
+//!   where they are: a use that comes later is never applied before one that came earlier. A thread may take several times
+//!   at once, and uses them up for as long as the counter stays where it was. Where all rings are empty, the counter stays
+//!   as it is: a record that is published after that look belongs to a use that overlaps with the call, and is applied by
+//!   the next one.
 //! - A record counts only if its version is the row's and its time is after the row's last use. So it does not matter
 //!   whether a process that was killed had applied it already.
+//! - **The latest use comes first.** Records are applied from the latest back, each row to the place of its time. An earlier
+//!   use of a row that was moved already does not count, so an entry that was used often is moved once. After each move the
+//!   order of recency is that of the times, so a process may be killed between any two.
+//! - In one ring the order of the records counts, where their times contradict it.
 //! - Nothing in a ring is trusted: a head that is more than a ring's size above the tail empties the ring, a row that is none
 //!   is passed over.
 
 use super::{
     edit::Edit,
-    layout::{NONE, RECORDS, RINGS, Ring, State},
+    layout::{MOST_RECORDS, NONE, RECORDS, RINGS, Ring, State, ring_bytes},
     memory::Memory,
     view::Checked,
 };
@@ -21,10 +27,20 @@ use super::{
 #[derive(Clone, Copy, Default)]
 struct Cursor {
     ring: u32,
+    /// The first record, and one behind the last.
     tail: u32,
     head: u32,
-    /// The time of the next record.
+    /// The time of the last record, or of an earlier one that was applied if that is less.
     time: u64,
+}
+
+/// Where the next row is moved to, or behind that.
+struct Cut {
+    /// The row before that place; `NONE` for the front.
+    newer: u32,
+    /// How many rows may be passed in all. More of them were used after the records only where a process was stopped
+    /// between its look at the count of uses and its record.
+    passes: u32,
 }
 
 impl<M: Memory> Edit<M> {
@@ -36,8 +52,9 @@ impl<M: Memory> Edit<M> {
             return Ok(());
         }
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
-        // moved on, so a use that comes after this moment has a later time.
-        self.apply_up_to(self.time_of(self.header().control.uses.add_one()))
+        // moved on, so a use that comes after this moment has a later time. The count is raised before the heads that count
+        // are loaded: those above only told that there is something to do.
+        self.apply_up_to(self.time_of(self.header().control.uses.raise()))
     }
 
     /// Whether a record waits in any ring.
@@ -51,61 +68,83 @@ impl<M: Memory> Edit<M> {
         Ok(false)
     }
 
-    fn apply_up_to(&self, cut: u64) -> Checked<()> {
+    fn apply_up_to(&self, limit: u64) -> Checked<()> {
         let header = self.header();
         let mut cursors = [Cursor::default(); RINGS as usize];
         let mut count = 0;
+        let mut records = 0;
+        // Of the records that are found, none has a later time than the count has now.
         for at in 0..header.rings_used.get().min(RINGS) {
             let ring = self.ring_at(at)?;
             let (head, tail) = (ring.head.acquire(), ring.tail.get());
             match head.wrapping_sub(tail) {
                 0 => {}
-                1..=RECORDS => {
+                waiting if waiting <= ring.room() => {
                     cursors[count] = Cursor {
                         ring: at,
                         tail,
                         head,
-                        time: 0,
+                        time: u64::MAX,
                     };
                     count += 1;
+                    records += waiting;
                 }
                 _ => ring.tail.set(head),
             }
         }
-        // Not before any time in the records that were found.
         let now = self.time_of(header.control.uses.acquire());
         let time_of = |low: u32| now.saturating_sub(u64::from((now as u32).wrapping_sub(low)));
-        for cursor in &mut cursors[..count] {
-            cursor.time = time_of(self.record(cursor.ring, cursor.tail)?.2);
-        }
-        while let Some(next) = (0..count).min_by_key(|at| cursors[*at].time) {
-            let cursor = &mut cursors[next];
-            let is_later = cursor.time > cut;
-            if !is_later {
-                let (version, row, _) = self.record(cursor.ring, cursor.tail)?;
-                self.use_row(row, version, cursor.time)?;
-                cursor.tail = cursor.tail.wrapping_add(1);
+        let mut ends = [(0, 0); RINGS as usize];
+        let rings = count;
+        for at in (0..rings).rev() {
+            let cursor = &mut cursors[at];
+            // Uses that came later stay.
+            while cursor.head != cursor.tail {
+                cursor.time = time_of(self.record(cursor.ring, cursor.head.wrapping_sub(1))?.2);
+                if cursor.time <= limit {
+                    break;
+                }
+                cursor.head = cursor.head.wrapping_sub(1);
             }
-            if is_later || cursor.tail == cursor.head {
-                self.ring_at(cursor.ring)?.tail.set(cursor.tail);
+            ends[at] = (cursor.ring, cursor.head);
+            if cursor.head == cursor.tail {
+                count -= 1;
+                cursors[at] = cursors[count];
+            }
+        }
+        let mut cut = Cut {
+            newer: NONE,
+            passes: records.saturating_add(64),
+        };
+        while let Some(next) = (0..count).max_by_key(|at| cursors[*at].time) {
+            let cursor = &mut cursors[next];
+            cursor.head = cursor.head.wrapping_sub(1);
+            let (version, row, _) = self.record(cursor.ring, cursor.head)?;
+            self.use_row(row, version, cursor.time, &mut cut)?;
+            if cursor.head == cursor.tail {
                 count -= 1;
                 cursors[next] = cursors[count];
             } else {
-                cursor.time = time_of(self.record(cursor.ring, cursor.tail)?.2);
+                let time = time_of(self.record(cursor.ring, cursor.head.wrapping_sub(1))?.2);
+                cursor.time = cursor.time.min(time);
             }
         }
-        header.clock.set(header.clock.get().max(cut));
+        for (ring, end) in &ends[..rings] {
+            self.ring_at(*ring)?.tail.set(*end);
+        }
+        header.clock.set(header.clock.get().max(limit));
         Ok(())
     }
 
     /// A record of a ring: version, row, time.
     fn record(&self, ring: u32, at: u32) -> Checked<(f64, u32, u32)> {
-        let record = &self.ring_at(ring)?.records[(at % RECORDS) as usize];
+        let ring = self.ring_at(ring)?;
+        let record = &ring.records[(at % ring.room()) as usize];
         Ok((record.version.get(), record.row.get(), record.time.get()))
     }
 
-    /// Makes an entry the most recent that was used at this time, if it is still the same.
-    fn use_row(&self, at: u32, version: f64, time: u64) -> Checked<()> {
+    /// Moves an entry to the place of this time in the order of recency, if it is still the same and was not used later.
+    fn use_row(&self, at: u32, version: f64, mut time: u64, cut: &mut Cut) -> Checked<()> {
         let header = self.header();
         if at == NONE || at >= header.rows_used.get() || self.version_at(at)?.get() != version {
             return Ok(());
@@ -114,15 +153,31 @@ impl<M: Memory> Edit<M> {
         if row.state().is() != State::LIVE || time <= row.used.get() {
             return Ok(());
         }
-        let newest = header.newest.get();
-        // A use that overlapped with another call, and whose record came later than that call.
-        let is_late = newest != NONE && time <= self.live_row(newest)?.used.get();
-        let time = if is_late { self.tick() } else { time };
-        if newest == at {
+        let older = loop {
+            let older = match cut.newer {
+                NONE => header.newest.get(),
+                newer => self.live_row(newer)?.older.get(),
+            };
+            if older == NONE {
+                break older;
+            }
+            let used = self.live_row(older)?.used.get();
+            if used < time {
+                break older;
+            }
+            if cut.passes == 0 {
+                time = used;
+                break older;
+            }
+            cut.passes -= 1;
+            cut.newer = older;
+        };
+        let newer = std::mem::replace(&mut cut.newer, at);
+        if older == at {
             row.used.set(time);
             return Ok(());
         }
-        self.make_newest_at(at, row, time)
+        self.move_between(at, row, newer, older, time)
     }
 
     /// A ring for the thread `owner`: one that is free, or whose thread is gone. `None`: all are in use, or there is no
@@ -135,8 +190,8 @@ impl<M: Memory> Edit<M> {
             }
         }
         if used < RINGS {
-            let from = self.geometry.rings_at + used as usize * size_of::<Ring>();
-            if self.memory.commit(from..from + size_of::<Ring>()).is_err() {
+            let from = self.ring_starts(used);
+            if self.memory.commit(from..from + ring_bytes(RECORDS)).is_err() {
                 return Ok(None);
             }
             self.header().rings_used.set(used + 1);
@@ -156,7 +211,27 @@ impl<M: Memory> Edit<M> {
             .set(ring.earlier.get().wrapping_add(u64::from(ring.head.get())));
         ring.head.set(0);
         ring.tail.set(0);
+        ring.capacity.set(RECORDS);
         ring.owner.set(owner);
         Ok(Some(at))
+    }
+
+    /// Doubles the room of the ring of this thread, where it is empty and not as large as any may be.
+    pub(super) fn grow_ring(&self, at: u32) -> Checked<()> {
+        let ring = self.ring_at(at)?;
+        let room = ring.room();
+        if room >= MOST_RECORDS || ring.head.get() != ring.tail.get() {
+            return Ok(());
+        }
+        let from = self.ring_starts(at);
+        if self.memory.commit(from..from + ring_bytes(room * 2)).is_ok() {
+            ring.capacity.set(room * 2);
+        }
+        Ok(())
+    }
+
+    /// Where a ring starts, in bytes from the start of the segment.
+    pub(super) fn ring_starts(&self, at: u32) -> usize {
+        self.geometry.rings_at + at as usize * size_of::<Ring>()
     }
 }

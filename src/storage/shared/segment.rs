@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{Code, Error, ErrorClass, Result},
     slots::Slots,
-    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Limits, Pace, Seen, Stamp, Storage},
     value::{Kind, Value},
 };
 
@@ -60,8 +60,12 @@ pub struct Segment<M: Memory> {
     seen: Cell<Option<Seen>>,
     /// Uses that a full ring has not taken.
     dropped: Cell<u32>,
+    /// Whether the last read under the lock found no entry.
+    has_missed: Cell<bool>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
+    /// How often that ring is half full.
+    pace: Pace,
 }
 
 impl<M: Memory> Segment<M> {
@@ -161,7 +165,9 @@ impl<M: Memory> Segment<M> {
             limits: Cell::default(),
             seen: Cell::default(),
             dropped: Cell::default(),
+            has_missed: Cell::default(),
             ring: OnceCell::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -268,6 +274,16 @@ impl<M: Memory> Segment<M> {
     /// The ring of this thread, and its keeper.
     pub(super) fn ring(&self) -> Option<&(u32, Arc<dyn Any + Send + Sync>)> {
         self.ring.get()
+    }
+
+    /// Gives the ring of this thread more room, where it was half full a short time ago, too. Under the lock, as any call.
+    pub fn grow_ring(&self) {
+        if let Some((ring, _)) = self.ring()
+            && self.pace.is_fast()
+            && self.edit.grow_ring(*ring).is_err()
+        {
+            self.header().damaged.set(1);
+        }
     }
 
     /// As [`Segment::withdraw_slots`], where the lock cannot be had: the entries stay, and nobody can read them.
@@ -471,6 +487,11 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
+        // Misses come together, and only the lock tells one. Where another process has the lock, an entry that is there is
+        // found without waiting.
+        if self.has_missed.get() && self.header().lock.is_free() {
+            return None;
+        }
         self.forget();
         self.edit.glimpse(key, self.edit.hash(key))
     }
@@ -523,7 +544,7 @@ impl<M: Memory> Storage for Segment<M> {
         self.forget();
         self.seen.set(None);
         let hash = self.edit.hash(key);
-        self.or_nothing(|this| {
+        let found = self.or_nothing(|this| {
             let Some(at) = this.find(key, hash)? else {
                 return Ok(None);
             };
@@ -531,10 +552,27 @@ impl<M: Memory> Storage for Segment<M> {
             this.make_newest(at, row)?;
             self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
-        })
+        });
+        self.has_missed.set(matches!(found, Ok(None)));
+        found
     }
 
     fn peek(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
+        self.seen.set(None);
+        let hash = self.edit.hash(key);
+        let found = self.or_nothing(|this| {
+            let Some(at) = this.find(key, hash)? else {
+                return Ok(None);
+            };
+            let row = this.live_row(at)?;
+            self.see(at, row)?;
+            Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
+        });
+        self.has_missed.set(matches!(found, Ok(None)));
+        found
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         self.seen.set(None);
         let hash = self.edit.hash(key);
         self.or_nothing(|this| {
@@ -542,7 +580,6 @@ impl<M: Memory> Storage for Segment<M> {
                 return Ok(None);
             };
             let row = this.live_row(at)?;
-            self.see(at, row)?;
             Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
         })
     }

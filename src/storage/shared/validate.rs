@@ -230,7 +230,7 @@ impl<M: Memory> View<M> {
             "an entry is not in the index".into()
         })?;
 
-        // Recency, both ways, and rising times of use.
+        // Recency, both ways, and times of use that do not rise.
         let (mut newer, mut at, mut count, mut last) = (NONE, header.newest.get(), 0, u64::MAX);
         while at != NONE {
             check(live.contains(&at), &|| {
@@ -240,7 +240,7 @@ impl<M: Memory> View<M> {
             check(row.newer.get() == newer, &|| {
                 format!("row {at} does not lead back")
             })?;
-            check(row.used.get() < last, &|| {
+            check(row.used.get() <= last, &|| {
                 format!("row {at} was used after the one before it")
             })?;
             last = row.used.get();

@@ -12,7 +12,7 @@ use super::{super::memfd::Memfd, Random};
 use crate::{
     cache::Remembered,
     storage::{Mapped, shared::Segment},
-    store::Store,
+    store::{Read, Store},
     value::Value,
 };
 
@@ -139,9 +139,9 @@ fn no_read_is_older_than_a_write_that_was_acknowledged_before_it() {
                         copies.remove(&key);
                     }
                     let epoch = word(1);
-                    let found = store.read_unlocked(name.as_bytes(), 2.0, true, |value| Ok(number(value)));
-                    if let Some(found) = found {
-                        let (found, entry) = found.unwrap();
+                    let patience = Duration::from_secs(1);
+                    let read = store.read(name.as_bytes(), 2.0, true, patience, |value| Ok(number(value)));
+                    if let Read::Done(found, entry) = read.unwrap() {
                         assert!(found >= least, "without the lock: {found} after {least}");
                         assert!(
                             found >= seen[key],
@@ -172,4 +172,31 @@ fn no_read_is_older_than_a_write_that_was_acknowledged_before_it() {
     let guard = store.lock(Duration::from_secs(1)).unwrap();
     guard.segment().unwrap().validate().unwrap();
     assert_eq!(guard.segment().unwrap().recoveries(), (0, 0));
+}
+
+/// Misses come together: after one, a read takes the lock at once, unless another process has it.
+#[test]
+fn after_a_miss_a_read_takes_the_lock_where_it_is_free() {
+    let patience = Duration::from_secs(1);
+    let store = Store::shared(Segment::<Memfd>::make("misses").unwrap());
+    let other = Store::attach(&store.ticket().unwrap()).unwrap();
+    let mut guard = other.lock(patience).unwrap();
+    assert_eq!(guard.set(b"there", Value::Null, None, 0.0), Ok(true));
+    drop(guard);
+    let is_unlocked = |patience| {
+        let read = store.read(b"there", 0.0, false, patience, |_| Ok(()));
+        matches!(read.unwrap(), Read::Done(..))
+    };
+    let peek = |key: &[u8]| {
+        let found = store.lock(patience).unwrap().peek(key, 0.0, |_| Ok(()));
+        found.unwrap().is_some()
+    };
+    assert!(is_unlocked(patience));
+    assert!(!peek(b"missing"));
+    assert!(!is_unlocked(patience));
+    let held = other.lock(patience).unwrap();
+    assert!(is_unlocked(Duration::ZERO), "another has the lock");
+    drop(held);
+    assert!(peek(b"there"));
+    assert!(is_unlocked(patience));
 }

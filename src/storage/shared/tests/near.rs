@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{
         crash_point::watch,
-        layout::{RECORDS, Ring},
+        layout::{MOST_RECORDS, RECORDS, Ring},
         memory::PlainMemory,
         segment::Segment,
         view::Checked,
@@ -81,7 +81,7 @@ impl Reader {
         let time = control.uses.add_one();
         let ring = self.ring();
         let head = ring.head.get();
-        let record = &ring.records[(head % RECORDS) as usize];
+        let record = &ring.records[(head % ring.room()) as usize];
         record.row.set(copy.row);
         record.version.set(copy.version);
         record.time.set(time);
@@ -238,6 +238,113 @@ fn whoever_is_killed_while_it_applies_rings_leaves_the_others_to_be_applied() {
     }
 }
 
+/// A ring in which rows come several times: only their last uses are applied, and whoever is killed in between leaves an
+/// order of recency that whoever is next completes.
+#[test]
+fn of_the_uses_in_one_ring_the_last_of_each_row_are_applied_whenever_the_applier_is_killed() {
+    let segment = create(small());
+    let mut reader = Reader::new(segment.memory().clone(), 1);
+    let keys: Vec<_> = (0..6).map(|number| format!("s{number}").into_bytes()).collect();
+    for key in &keys {
+        reader.set(key, Value::Null);
+        reader.get(key);
+    }
+    let mut random = Random(11);
+    let mut wanted: Vec<_> = keys.iter().rev().cloned().collect();
+    for _ in 0..300 {
+        let key = &keys[random.below(6)];
+        assert!(reader.near(key).is_some());
+        wanted.retain(|other| other != key);
+        wanted.insert(0, key.clone());
+    }
+    let order = |segment: &Segment<PlainMemory>| {
+        segment.validate().unwrap();
+        let keys: Vec<_> = Model::of(segment).0.into_iter().map(|(key, ..)| key).collect();
+        keys
+    };
+    let snapshots_of = |memory: &PlainMemory| {
+        let snapshots = Arc::new(Mutex::new(Vec::new()));
+        let (taken, watched) = (snapshots.clone(), memory.clone());
+        let mut applier = attach(memory.clone());
+        watch(
+            move || taken.lock().unwrap().push(watched.snapshot()),
+            || {
+                applier.begin().unwrap();
+                applier.end();
+            },
+        );
+        assert_eq!(order(&applier), wanted);
+        std::mem::take(&mut *snapshots.lock().unwrap())
+    };
+    let snapshots = snapshots_of(segment.memory());
+    // Each relink makes some 30 stores.
+    assert!((30..300).contains(&snapshots.len()), "{} stores", snapshots.len());
+    for (number, snapshot) in snapshots.iter().enumerate() {
+        if number % 7 == 0 {
+            for again in snapshots_of(&snapshot.snapshot()) {
+                let mut next = attach(again);
+                next.begin().unwrap();
+                assert_eq!(order(&next), wanted);
+            }
+        } else {
+            let mut next = attach(snapshot.snapshot());
+            next.begin().unwrap();
+            assert_eq!(order(&next), wanted);
+        }
+    }
+}
+
+/// Damage in a long ring: the order of recency stays one, and no entry goes.
+#[test]
+fn records_of_a_long_ring_that_damage_has_changed_break_nothing() {
+    for seed in 1..=60 {
+        let mut random = Random(seed);
+        let segment = create(small());
+        let mut reader = Reader::new(segment.memory().clone(), 1);
+        let keys: Vec<_> = (0..6).map(|number| format!("s{number}").into_bytes()).collect();
+        for key in &keys {
+            reader.set(key, Value::Null);
+            reader.get(key);
+        }
+        for _ in 0..200 {
+            assert!(reader.near(&keys[random.below(6)]).is_some());
+        }
+        let waiting = reader.ring().head.get().wrapping_sub(reader.ring().tail.get());
+        for _ in 0..20 {
+            let at = reader
+                .ring()
+                .tail
+                .get()
+                .wrapping_add(random.below(waiting as usize) as u32);
+            let record = &reader.ring().records[(at % RECORDS) as usize];
+            match random.below(4) {
+                0 => record.row.set(random.below(700) as u32),
+                1 => record.row.set(u32::MAX),
+                2 => record.version.set(f64::NAN),
+                _ => {
+                    let ahead = [1, 1000, 1 << 30, 1 << 31, u32::MAX][random.below(5)];
+                    record.time.set(record.time.get().wrapping_add(ahead));
+                }
+            }
+        }
+        for _ in 0..3 {
+            reader.segment.begin().unwrap();
+            reader.segment.end();
+            reader.segment.validate().unwrap();
+        }
+        let found = Model::of(&reader.segment).0.len();
+        assert_eq!((found, reader.segment.recoveries()), (6, (0, 0)), "seed {seed}");
+        // A use after that counts.
+        for key in &keys {
+            reader.get(key);
+        }
+        reader.segment.begin().unwrap();
+        assert_eq!(Model::of(&reader.segment).0[0].0, keys[5], "seed {seed}");
+        reader.segment.end();
+        reader.segment.validate().unwrap();
+    }
+}
+
 /// Before any store of a change, no copy counts whose entry the change has ended for those who read with the lock.
 #[test]
 fn a_change_ends_versions_before_it_can_be_seen() -> Checked<()> {
@@ -382,7 +489,7 @@ fn what_is_in_a_ring_is_not_trusted() {
     let write = |reader: &Reader, row: u32, version: f64, ahead: u32| {
         let ring = reader.ring();
         let head = ring.head.get();
-        let record = &ring.records[(head % RECORDS) as usize];
+        let record = &ring.records[(head % ring.room()) as usize];
         record.row.set(row);
         record.version.set(version);
         record.time.set(reader.segment.header().control.uses.add_one());
@@ -490,4 +597,45 @@ fn a_use_during_a_call_counts_in_the_next_call() {
         let place = |key| order.iter().position(|found| *found == key);
         assert!(place(b'1') < place(b'3'), "{is_published_late}: {order:?}");
     }
+}
+
+#[test]
+fn a_ring_that_is_half_full_again_and_again_gets_more_room_and_keeps_the_order() {
+    let segment = create(small());
+    let mut reader = Reader::new(segment.memory().clone(), 1);
+    let names: [&[u8]; 3] = [b"sa", b"sb", b"sc"];
+    for name in names {
+        reader.set(name, Value::Null);
+        reader.get(name);
+    }
+    let mut room = reader.ring().room();
+    assert_eq!(room, RECORDS);
+    for turn in 0..6 {
+        for at in 0..room / 2 + 3 {
+            assert!(reader.near(names[(turn + at) as usize % 3]).is_some());
+        }
+        reader.segment.begin().unwrap();
+        assert_eq!(
+            Model::of(&reader.segment).0[0].0,
+            names[(turn + room / 2 + 2) as usize % 3]
+        );
+        reader.segment.edit.grow_ring(reader.ring).unwrap();
+        reader.segment.end();
+        let grown = reader.ring().room();
+        assert_eq!(grown, (room * 2).min(MOST_RECORDS));
+        room = grown;
+    }
+    // With records that wait, the places of the records must not change.
+    reader.ring().capacity.set(RECORDS);
+    assert!(reader.near(b"sa").is_some());
+    reader.segment.edit.grow_ring(reader.ring).unwrap();
+    assert_eq!(reader.ring().room(), RECORDS);
+    // A damaged number is that of a new ring.
+    for damaged in [0, 1, 1023, 1025, 16384, u32::MAX] {
+        reader.ring().capacity.set(damaged);
+        assert_eq!(reader.ring().room(), RECORDS);
+    }
+    reader.segment.begin().unwrap();
+    reader.segment.end();
+    reader.segment.validate().unwrap();
 }
