@@ -8,13 +8,15 @@ use std::{
     mem::{align_of, offset_of, size_of},
     ops::Deref,
     sync::atomic::{
-        AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
-        compiler_fence, fence,
+        compiler_fence,
     },
 };
 
-use super::crash_point;
+use super::{
+    atomics::{AtomicU32, AtomicU64, fence},
+    crash_point,
+};
 use crate::value::Kind;
 
 /// The end of a list: row and block 0 are never used.

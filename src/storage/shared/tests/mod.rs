@@ -8,6 +8,8 @@ mod intents;
 mod near;
 #[cfg(target_os = "linux")]
 mod processes;
+#[cfg(target_os = "linux")]
+mod schedules;
 
 use std::{
     sync::{Arc, Mutex},

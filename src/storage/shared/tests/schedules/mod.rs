@@ -1,0 +1,18 @@
+//! The protocols of shared memory, on the code that production runs, in every schedule of a few threads within bounds.
+//!
+//! Each access of a segment's atomics goes to a machine (`machine.rs`). The machine chooses which thread goes on, which of
+//! its values a word gives to a load, as far as C11 allows, and before which store a thread is killed. `explore.rs` tries all
+//! choices with a small number of deviations from the plain run. A failure prints the accesses that led there. Seeds and
+//! bounds are fixed, so each run is the same.
+//!
+//! - `litmus.rs`: the machine itself, on the usual small programs.
+//! - `reads.rs`: reads without the lock and near reads; kills; the lock and its takeover; intents.
+//!
+//! What the machine does not know: a load that reads what is stored only later (load buffering). `shuttle` runs the threads
+//! as tasks of one thread of the system. `loom` could not run these checks: its atomics are larger than words, so that they
+//! cannot lie in a segment, and it does not know words that are read as halves of numbers.
+
+mod explore;
+mod litmus;
+mod machine;
+mod reads;
