@@ -8,7 +8,7 @@ use std::{
     mem::{align_of, offset_of, size_of},
     ops::Deref,
     sync::atomic::{
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
         compiler_fence,
     },
 };
@@ -129,10 +129,11 @@ impl Word {
         self.0.load(Acquire)
     }
 
-    /// Adds 1, as several processes may at the same time without the lock. Returns the sum.
+    /// Adds 1, as several processes may at the same time without the lock. Returns the sum. Whoever adds later sees all that
+    /// was stored before this.
     pub fn add_one(&self) -> u32 {
         crash_point::reached();
-        self.0.fetch_add(1, Relaxed).wrapping_add(1)
+        self.0.fetch_add(1, AcqRel).wrapping_add(1)
     }
 
     /// Adds 1 to a count that only people read.

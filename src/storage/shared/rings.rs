@@ -87,7 +87,8 @@ impl<M: Memory> Edit<M> {
                 cursor.tail = cursor.tail.wrapping_add(1);
             }
             if is_later || cursor.tail == cursor.head {
-                self.ring_at(cursor.ring)?.tail.set(cursor.tail);
+                // After the loads of the records: their owner writes others in their place.
+                self.ring_at(cursor.ring)?.tail.publish(cursor.tail);
                 count -= 1;
                 cursors[next] = cursors[count];
             } else {

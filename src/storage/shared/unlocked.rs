@@ -120,7 +120,7 @@ impl<M: Memory> Edit<M> {
     pub(super) fn record_use(&self, ring: u32, seen: &Seen) -> Checked<Recorded> {
         let ring = self.ring_at(ring)?;
         let head = ring.head.get();
-        let waiting = head.wrapping_sub(ring.tail.get());
+        let waiting = head.wrapping_sub(ring.tail.acquire());
         let at_stride = head % STRIDE == 0;
         if waiting > RECORDS - STRIDE && (at_stride || waiting >= RECORDS) {
             return Ok(Recorded::Dropped);

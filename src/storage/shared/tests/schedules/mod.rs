@@ -7,6 +7,7 @@
 //!
 //! - `litmus.rs`: the machine itself, on the usual small programs.
 //! - `reads.rs`: reads without the lock and near reads; kills; the lock and its takeover; intents.
+//! - `rings.rs`: rings.
 //!
 //! What the machine does not know: a load that reads what is stored only later (load buffering). `shuttle` runs the threads
 //! as tasks of one thread of the system. `loom` could not run these checks: its atomics are larger than words, so that they
@@ -16,3 +17,4 @@ mod explore;
 mod litmus;
 mod machine;
 mod reads;
+mod rings;
