@@ -301,17 +301,25 @@ impl<M: Memory> Edit<M> {
         if self.header().newest.get() == at {
             return Ok(());
         }
-        self.make_newest_at(at, row, self.tick())
+        self.move_between(at, row, NONE, self.header().newest.get(), self.tick())
     }
 
-    /// Makes an entry the most recent that is not, with this time of use.
-    pub(super) fn make_newest_at(&self, at: u32, row: &Row, used: u64) -> Checked<()> {
-        let newest = self.header().newest.get();
+    /// Moves an entry to between two others, one of which follows the other in the order of recency, with this time of use.
+    /// `newer` is `NONE` where the entry becomes the newest.
+    pub(super) fn move_between(&self, at: u32, row: &Row, newer: u32, older: u32, used: u64) -> Checked<()> {
+        let header = self.header();
         let mut change = self.change();
         self.unlink_recency(&mut change, at, row)?;
-        change.set(&row.newer, NONE);
-        change.set(&row.older, newest);
-        self.put_before(&mut change, at, newest)?;
+        change.set(&row.newer, newer);
+        change.set(&row.older, older);
+        match newer {
+            NONE => change.set(&header.newest, at),
+            _ => change.set(&self.live_row(newer)?.older, at),
+        }
+        match older {
+            NONE => change.set(&header.oldest, at),
+            _ => change.set(&self.live_row(older)?.newer, at),
+        }
         change.set_used(at, used);
         change.commit()
     }

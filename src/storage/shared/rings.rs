@@ -17,6 +17,9 @@ use super::{
     view::Checked,
 };
 
+/// The most entries that a use which is applied late is put behind. Where there are more, the entry becomes the newest.
+const LATE: u32 = 64;
+
 /// What is left of a ring.
 #[derive(Clone, Copy, Default)]
 struct Cursor {
@@ -115,15 +118,21 @@ impl<M: Memory> Edit<M> {
         if row.state().is() != State::LIVE || time <= row.used.get() {
             return Ok(());
         }
-        let newest = header.newest.get();
-        // A use that overlapped with another call, and whose record came later than that call.
-        let is_late = newest != NONE && time <= self.live_row(newest)?.used.get();
-        let time = if is_late { self.tick() } else { time };
-        if newest == at {
+        // A call that overlapped with this use may have used others later, which it has put in their place already.
+        let (mut newer, mut older) = (NONE, header.newest.get());
+        let mut left = LATE;
+        while self.live_row(older)?.used.get() >= time {
+            if left == 0 {
+                return self.make_newest(at, row);
+            }
+            left -= 1;
+            (newer, older) = (older, self.live_row(older)?.older.get());
+        }
+        if older == at {
             row.used.set(time);
             return Ok(());
         }
-        self.make_newest_at(at, row, time)
+        self.move_between(at, row, newer, older, time)
     }
 
     /// A ring for the thread `owner`: one that is free, or whose thread is gone. `None`: all are in use, or there is no
