@@ -268,12 +268,16 @@ function listReads(make, property) {
 }
 
 /**
- * Cases of reads that an `lru-cache` of the process's own would answer. `frozen`: an instance with `freeze: true` reads.
+ * Cases of reads that an `lru-cache` of the process's own would answer. `options`: those of the instance that reads.
  */
 const nearCases = {
   nearText: { title: 'get of a string', start: reads(text, KEYS, 'length') },
   nearTtl: { title: 'get of a string with an age', start: reads(text, KEYS, 'length', HOUR) },
-  nearFrozen: { title: 'get, frozen', frozen: true, start: reads(smallValue, KEYS, 'id') },
+  nearFrozen: {
+    title: 'get, frozen',
+    options: { freeze: true },
+    start: reads(smallValue, KEYS, 'id'),
+  },
   nearCopy: { title: 'get, an object of its own', start: reads(smallValue, KEYS, 'id') },
   nearTree: { title: 'get of 10 kB, 100 objects', start: reads(treeValue, 50, 'length') },
   nearTexts: { title: 'mGet of 100 strings', start: listReads(text, 'length') },
@@ -283,4 +287,21 @@ const nearCases = {
   nearSetText: { title: 'set of a string', start: sets(text, 1) },
 };
 
-module.exports = { cases, nearCases, check, deepCheck, fill, keysOf, smallValue };
+/** Cases of several workers at once. */
+const manyCases = {
+  manyText: { title: 'get of a string', start: reads(text, KEYS, 'length') },
+  manyTextNative: {
+    title: 'get of a string, near: false',
+    options: { near: false },
+    start: reads(text, KEYS, 'length'),
+  },
+  manyCopy: { title: 'get', start: reads(smallValue, KEYS, 'id') },
+  manyCopyNative: {
+    title: 'get, near: false',
+    options: { near: false },
+    start: reads(smallValue, KEYS, 'id'),
+  },
+  manySet: { title: 'set', start: sets(smallValue, 1) },
+};
+
+module.exports = { cases, nearCases, manyCases, check, deepCheck, fill, keysOf, smallValue };

@@ -5,12 +5,12 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { cases, nearCases } = require('./cases');
+const { cases, manyCases, nearCases } = require('./cases');
 const { Host } = require('./host');
 const { environment, printSection, summarize } = require('./report');
 
 const USAGE = `usage: npm run bench -- [options]
-  --only SECTIONS   single, shared, near, nearSingle, pair, ipc, memoryShared, memoryIpc, busyShared, busyIpc, blocked
+  --only SECTIONS   single, shared, near, nearSingle, many, writer, ipc, memoryShared, memoryIpc, busyShared, busyIpc, blocked
                     (comma-separated; default: all)
   --quick           a short, rough run
   --rounds N        rounds per section, each with new processes
@@ -91,12 +91,25 @@ const sections = {
     samples: [8, 3],
     ms: [60, 40],
   },
-  pair: {
-    title: 'Two workers on one namespace, alone and at once, shared memory',
+  many: {
+    title: 'One, two and four workers at once on one namespace, shared memory',
     ...CASES,
     ...SHARED,
-    measure: measurePair,
+    measure: measureMany,
+    cases: manyCases,
+    originals: false,
+    workers: 4,
+  },
+  writer: {
+    title:
+      "A worker's gets beside another that sets the same entries 10,000 times a second, shared memory",
+    unit: 'µs',
+    measure: measureBesideWriter,
+    alone: true,
+    ...SHARED,
     workers: 2,
+    rounds: [5, 1],
+    ms: [3000, 1000],
   },
   ipc: { title: 'Worker, IPC', ...CASES, ...IPC },
   memoryShared: {
@@ -212,12 +225,11 @@ async function measureMemory(race, round) {
   );
 }
 
-/** One round: a worker alone, then two at the same time. */
-async function measurePair(race, round) {
+/** One round: a worker alone, then two at the same time, then four; of several the slowest counts. */
+async function measureMany(race, round) {
   const ms = race.setting('ms');
   await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
-    for (const name of ['get', 'getText', 'set']) {
-      const { title } = cases[name];
+    for (const [name, { title }] of Object.entries(race.section.cases)) {
       for (let n = 0; n < race.setting('samples'); n++) {
         race.progress(`round ${round + 1}, ${title}`);
         const pair = `${round}.${n}`;
@@ -225,12 +237,51 @@ async function measurePair(race, round) {
           race.attempt(implementation.name, title, hosts, async (host) => {
             const add = (row, text, figure) =>
               race.add(`${name} ${row}`, `${title}, ${text}`, pair, implementation.name, figure);
-            add('alone', 'alone', await host.run('worker', 'sample', { name, ms }));
-            const [a, b] = await host.run('workers', 'sample', { name, ms });
-            add('both', 'two at once, the slower', Math.max(a, b));
+            const slowest = async (count) => {
+              const each = Array.from({ length: count }, () => ({ name, ms }));
+              return Math.max(...[await host.run('workers', 'sample', { each })].flat());
+            };
+            const alone = await slowest(1);
+            add('alone', 'alone', alone);
+            for (const [count, word] of [
+              [2, 'two'],
+              [4, 'four'],
+            ]) {
+              const together = await slowest(count);
+              add(`${count}`, `${word} at once, the slowest`, together);
+              add(
+                `speed of ${count}`,
+                `${word} at once: speed, where one alone is 1`,
+                alone / together,
+              );
+            }
           }),
         );
       }
+    }
+  });
+}
+
+/** One round: latencies of this package's reads, near and native. */
+async function measureBesideWriter(race, round) {
+  const ms = race.setting('ms');
+  const [ours] = race.implementations;
+  await withHosts(race, race.implementations, SMALL_CACHE, async (hosts) => {
+    for (const [name, options] of [
+      ['get', {}],
+      ['get, near: false', { near: false }],
+    ]) {
+      race.progress(`round ${round + 1}, ${name}`);
+      await race.attempt(ours.name, name, hosts, async (host) => {
+        const [{ p50, p99 }] = await host.run('workers', undefined, {
+          each: [
+            { command: 'oneAfterAnother', ms, options },
+            { command: 'setSteadily', ms, perSecond: 10_000 },
+          ],
+        });
+        race.add(`${name} p50`, `${name}, median`, round, ours.name, p50);
+        race.add(`${name} p99`, `${name}, 99th percentile`, round, ours.name, p99);
+      });
     }
   });
 }

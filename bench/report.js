@@ -24,8 +24,12 @@ function comparison(implementations) {
     head: (label) => `this ÷ ${label}`,
   };
 }
-/** Rows without a ratio: a store outside the V8 heap has next to none there, and resident memory covers both. */
-const UNCOMPARED = ['heap', 'shared', 'worker'];
+/**
+ * Rows without a ratio: a store outside the V8 heap has next to none there, and resident memory covers both; a speed is a
+ * ratio itself.
+ */
+const isUncompared = (name) =>
+  ['heap', 'shared', 'worker'].includes(name) || name.includes(' speed of ');
 
 function quantile(figures, q) {
   const sorted = [...figures].sort((a, b) => a - b);
@@ -70,7 +74,7 @@ function summarize({ rows, failures, implementations }) {
       }
       const ratios = {};
       for (const baseline of compared.names) {
-        if (UNCOMPARED.includes(name) || !(medians.ours > 0 && medians[baseline] > 0)) continue;
+        if (isUncompared(name) || !(medians.ours > 0 && medians[baseline] > 0)) continue;
         const pairs = Object.keys(samples.ours).filter((pair) => pair in samples[baseline]);
         const ratio = pairs.map((pair) =>
           compared.ratio(samples[baseline][pair], samples.ours[pair]),

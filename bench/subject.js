@@ -11,11 +11,21 @@ const cluster = require('node:cluster');
 const fs = require('node:fs');
 const { performance } = require('node:perf_hooks');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { cases, nearCases, check, deepCheck, fill, keysOf, smallValue } = require('./cases');
+const {
+  cases,
+  nearCases,
+  manyCases,
+  check,
+  deepCheck,
+  fill,
+  keysOf,
+  smallValue,
+} = require('./cases');
 
 const spec = JSON.parse(process.argv[2]);
 
-async function openCache(frozen = false) {
+/** Opens the cache; `own`: options of this instance. */
+async function openCache(own) {
   if (spec.kind === 'lru-cache')
     return inProcess(
       (value) => value,
@@ -25,8 +35,7 @@ async function openCache(frozen = false) {
   const LRUCache = require(spec.path);
   // 1.5.24 has no getInstance; its messages are answered in order, so nothing can overtake the creation.
   if (!LRUCache.getInstance) return new LRUCache(spec.options);
-  const options = frozen ? { ...spec.options, freeze: true } : spec.options;
-  const opened = await LRUCache.getInstance(options);
+  const opened = await LRUCache.getInstance({ ...spec.options, ...own });
   const { kind, reason } = opened.transport?.() ?? {};
   if (kind && spec.transport && kind !== spec.transport) throw new Error(`uses ${kind}: ${reason}`);
   return opened;
@@ -69,9 +78,17 @@ function inProcess(encode, decode) {
 }
 
 let cache;
-/** As `cache`, with `freeze: true`. */
-let frozen;
+/** Instances with options of their own, by the JSON of these. */
+const instances = new Map();
 const started = new Map();
+
+/** The instance with these options: `cache` without any. */
+async function instanceOf(own) {
+  if (own === undefined) return cache;
+  const name = JSON.stringify(own);
+  if (!instances.has(name)) instances.set(name, await openCache(own));
+  return instances.get(name);
+}
 
 async function runFor(test, ms) {
   let calls = 0;
@@ -140,9 +157,8 @@ const commands = {
     let test = started.get(name);
     if (!test) {
       // Each worker has keys of its own: what one sets, another does not expect.
-      const { start, ...which } = cases[name] ?? nearCases[name];
-      if (which.frozen) frozen ??= await openCache(true);
-      test = start(which.frozen ? frozen : cache, `${name}${cluster.worker?.id ?? ''}`);
+      const { start, options } = { ...cases, ...nearCases, ...manyCases }[name];
+      test = start(await instanceOf(options), `${name}${cluster.worker?.id ?? ''}`);
       started.set(name, test);
       await test.setup();
       await runFor(test, ms);
@@ -185,22 +201,38 @@ const commands = {
   },
 
   /** Gets one after another for `ms` milliseconds: the median and the 99th percentile in microseconds. */
-  async oneAfterAnother({ ms }) {
+  async oneAfterAnother({ ms, options }) {
+    const reader = await instanceOf(options);
     const keys = keysOf('blocked');
     const values = keys.map((_, i) => smallValue(i));
-    await fill(cache, keys, values);
+    await fill(reader, keys, values);
     process.send({ bench: 'note', note: 'filled' });
     const microseconds = [];
     const end = performance.now() + ms;
     for (let i = 0; performance.now() < end; i = (i + 1) % keys.length) {
       const start = performance.now();
-      const got = await cache.get(keys[i]);
+      const got = await reader.get(keys[i]);
       microseconds.push((performance.now() - start) * 1000);
       check(got, values[i]);
       // Others have their turn, as in a server.
       if (i % 100 === 0) await new Promise(setImmediate);
     }
     return { ...percentiles(microseconds), calls: microseconds.length };
+  },
+
+  /** Sets the entries that `oneAfterAnother` reads, `perSecond` a second, evenly, for `ms` milliseconds. Gives the number. */
+  async setSteadily({ ms, perSecond }) {
+    const keys = keysOf('blocked');
+    const begun = performance.now();
+    let calls = 0;
+    for (let elapsed = 0; elapsed < ms; elapsed = performance.now() - begun) {
+      for (const due = (elapsed * perSecond) / 1000; calls < due; calls++) {
+        const i = calls % keys.length;
+        await cache.set(keys[i], smallValue(i));
+      }
+      await sleep(1);
+    }
+    return calls;
   },
 
   /** From now on this process computes for `busy` of every `period` milliseconds; `busy: 0` ends it. */
@@ -274,12 +306,12 @@ function forkWorkers() {
       process.send({ bench: 'failed', error: `a worker ended (${signal || code})` });
     });
   }
-  /** Passes a command to the first worker, or to all of them. */
+  /** Passes a command to the first worker; or, given `each`, one to each of the first workers. */
   return (message) => {
-    const to = message.to === 'workers' ? workers : workers.slice(0, 1);
-    waitFor = to.length;
+    const each = message.each ?? [message];
+    waitFor = each.length;
     global.gc();
-    for (const worker of to) worker.send(message);
+    each.forEach((one, index) => workers[index].send({ ...message, ...one }));
   };
 }
 

@@ -148,11 +148,23 @@ impl Store {
         drop(inner);
         Some(found.map(|found| {
             if found.wants_lock {
-                // Whoever takes the lock applies the rings.
-                drop(self.lock(Duration::ZERO));
+                self.refresh();
             }
             (found.value, found.entry)
         }))
+    }
+
+    /// Applies the uses that were recorded without the lock, if no other process has the lock. The ring of this thread is half
+    /// full.
+    pub fn refresh(&self) {
+        // Whoever takes the lock applies the rings.
+        if let Ok(mut guard) = self.lock(Duration::ZERO) {
+            match guard.storage_mut() {
+                Place::Heap(heap) => heap.grow_ring(),
+                #[cfg(target_os = "linux")]
+                Place::Shared(segment) => segment.grow_ring(),
+            }
+        }
     }
 
     /// Takes the lock for several calls of this thread. Until the hold is dropped, no other thread or process uses the

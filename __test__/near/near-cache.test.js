@@ -3,7 +3,7 @@
 const assert = require('node:assert/strict');
 const { Budget } = require('../../lib/near/budget');
 const { MISS, NearCache } = require('../../lib/near/near-cache');
-const { EPOCH, GATE, Store, read } = require('./store');
+const { EPOCH, GATE, Store, read, atOnce } = require('./store');
 
 const MEBI = 1024 * 1024;
 
@@ -11,7 +11,7 @@ const MEBI = 1024 * 1024;
 function setup({ withRing, bytes = MEBI, limit = bytes, stamp } = {}) {
   const store = new Store(stamp);
   const port = store.attach({ withRing });
-  const near = new NearCache(port, { bytes, shared: new Budget(limit) });
+  const near = new NearCache(port, { bytes, shared: new Budget(limit), atEndOfTurn: atOnce });
   return { store, port, near, get: (key) => read(store, near, port, key) };
 }
 
@@ -246,7 +246,7 @@ describe('near reads', () => {
       asked.push(piece);
       return columns[piece];
     };
-    const near = new NearCache(port, { shared: new Budget() });
+    const near = new NearCache(port, { shared: new Budget(), atEndOfTurn: atOnce });
     const row = (1 << 20) + 7;
     for (const key of ['a', 'b']) {
       columns[1][7] = 3.5;
@@ -441,7 +441,11 @@ describe('what near reads keep', () => {
     const all = [1, 2, 3].map(() => {
       const store = new Store();
       const port = store.attach();
-      return { store, port, near: new NearCache(port, { shared, bytes: 100000 }) };
+      return {
+        store,
+        port,
+        near: new NearCache(port, { shared, bytes: 100000, atEndOfTurn: atOnce }),
+      };
     });
     for (let n = 0; n < 3000; n += 1) {
       const { store, port, near } = all[n % 3];
@@ -497,7 +501,14 @@ describe('near reads of several processes that take turns', () => {
       const store = new Store(stamp);
       const processes = [1, 2, 3].map(() => {
         const port = store.attach();
-        return { port, near: new NearCache(port, { bytes: 20000, shared: new Budget(20000) }) };
+        return {
+          port,
+          near: new NearCache(port, {
+            bytes: 20000,
+            shared: new Budget(20000),
+            atEndOfTurn: atOnce,
+          }),
+        };
       });
       /** Keys in the order of use, and values. */
       const model = new Map();

@@ -2,14 +2,14 @@
 
 const assert = require('node:assert/strict');
 const { Ring } = require('../../lib/near/ring');
-const { STAMP, Store } = require('./store');
+const { STAMP, Store, atOnce } = require('./store');
 
 const words = ({ ring }) => new Int32Array(ring);
 
 /** A ring of one more process of a store. */
-function ringOf(store, options) {
+function ringOf(store, options, atEndOfTurn = atOnce) {
   const port = store.attach(options);
-  return { port, ring: new Ring(port.ring, port.control, port.apply) };
+  return { port, ring: new Ring(port.ring, port.control, port.apply, atEndOfTurn) };
 }
 
 describe('rings of near reads', () => {
@@ -105,6 +105,35 @@ describe('rings of near reads', () => {
     store.free = true;
     for (let count = 0; count < 100; count += 1) ring.use(count, 2);
     assert.ok(Store.waiting(port).length > 0 && Store.waiting(port).length <= 100);
+  });
+
+  it('hold stamps to the end of the turn while others read at the same time', () => {
+    const store = new Store();
+    /** The ends of turns that are waited for. */
+    const ends = [];
+    const { port, ring } = ringOf(store, {}, (end) => ends.push(end));
+    const other = ringOf(store);
+    const both = (uses) => {
+      for (let count = 0; count < uses; count += 1) {
+        other.ring.use(1, 1);
+        ring.use(2, 1);
+      }
+      const stamps = Store.waiting(port).map(([, , stamp]) => stamp);
+      for (let at = 1; at < stamps.length; at += 1) assert.ok(stamps[at] > stamps[at - 1]);
+      const last = stamps.at(-1);
+      const ofOther = Store.waiting(other.port).at(-1)[2];
+      store.apply();
+      return last - ofOther;
+    };
+    assert.ok(both(4) > 0, 'each use has a later stamp than that of the other ring before it');
+    assert.ok(both(40) < 0, 'stamps that were taken before are used up');
+    assert.equal(ends.length, 1, 'one turn was waited for');
+    ends.pop()();
+    assert.ok(both(1) > 0, 'in the next turn no stamp of the one before is used');
+    assert.equal(ends.length, 1, 'the others still read: held again at once');
+    ends.pop()();
+    assert.ok(both(100) > 0, 'a hold for a single use was not worth its cost: none for a while');
+    assert.equal(ends.length, 0);
   });
 
   it('take records of the native side too', () => {

@@ -7,6 +7,8 @@ const EPOCH = 1;
 const STAMP = 16;
 const HEAD_WORDS = 16;
 const RECORDS = 1024;
+const MOST_RECORDS = 8192;
+const CAPACITY = 6;
 
 class Store {
   control = new Int32Array(32);
@@ -29,10 +31,11 @@ class Store {
 
   /** The port of one more process. */
   attach({ withRing = true, head = 0 } = {}) {
-    const ring = new ArrayBuffer(64 + RECORDS * 16);
+    const ring = new ArrayBuffer(64 + MOST_RECORDS * 16);
     const words = new Int32Array(ring);
     words[0] = head;
     words[1] = head;
+    words[CAPACITY] = RECORDS;
     const port = {
       control: this.control,
       versions: () => this.versions,
@@ -49,7 +52,7 @@ class Store {
     const [words, numbers] = [new Int32Array(ring), new Float64Array(ring)];
     const records = [];
     for (let at = words[1]; at !== words[0]; at = (at + 1) | 0) {
-      const place = HEAD_WORDS + (at & (RECORDS - 1)) * 4;
+      const place = HEAD_WORDS + (at & (words[CAPACITY] - 1)) * 4;
       records.push([words[place + 2], numbers[place >> 1], words[place + 3]]);
     }
     return records;
@@ -159,4 +162,7 @@ function read(store, near, port, key) {
   return entry?.value;
 }
 
-module.exports = { EPOCH, GATE, STAMP, Store, read };
+/** As if each use were a turn of its own: several rings of one thread stand for several processes. */
+const atOnce = (end) => end();
+
+module.exports = { atOnce, EPOCH, GATE, STAMP, Store, read };

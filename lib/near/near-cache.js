@@ -152,10 +152,10 @@ class NearCache {
 
   /**
    * @param {Port} port
-   * @param {{ bytes?: number, shared?: Budget }} [options] `bytes`: what this namespace may keep, by estimate;
-   *   `shared`: the budget, in tests
+   * @param {{ bytes?: number, shared?: Budget, atEndOfTurn?: (end: () => void) => void }} [options] `bytes`: what this
+   *   namespace may keep, by estimate; `shared`: the budget, and `atEndOfTurn`: see `Ring`, in tests
    */
-  constructor(port, { bytes = DEFAULT_BYTES, shared = budget } = {}) {
+  constructor(port, { bytes = DEFAULT_BYTES, shared = budget, atEndOfTurn } = {}) {
     this.#port = port;
     this.#control = port.control;
     this.#found = port.found;
@@ -163,7 +163,7 @@ class NearCache {
     this.#limit = bytes;
     this.#budget = shared;
     if (port.ring !== undefined) {
-      this.#ring = new Ring(port.ring, port.control, () => port.apply());
+      this.#ring = new Ring(port.ring, port.control, () => port.apply(), atEndOfTurn);
     }
     shared.join(this);
   }

@@ -8,25 +8,39 @@
  * stamp that this ring took, nobody else had a use since, and a stamp that was taken before will do. So whoever applies
  * the rings must raise the counter, not only load it, before the heads are loaded: a use that begins later then has a
  * stamp above the limit. So must whatever links an entry as the newest without a record.
+ *
+ * Where several threads read at the same time, each would take a stamp for each use, and the counter's cache line would
+ * go from core to core: a read would cost twice as much. So a thread that finds the counter moved again and again holds
+ * the stamps that it has taken, until its turn of the event loop ends. Within a turn it cannot learn that a call of another
+ * thread has ended, so that call and its own uses of that turn overlap, and may be in either order.
  */
+
+// Kept, because test suites replace it by one that stands still.
+const { nextTick } = process;
 
 /** Word of the control line that counts stamps. */
 const STAMP = 16;
 
-/** Records of a ring. */
-const RECORDS = 1024;
-/** Records that are not applied yet from which on the rings are to be applied. */
-const HALF = 512;
 /** How many records there are from one look at the tail to the next. */
 const STRIDE = 64;
-/** Words of the head: how many records were ever written, and applied. */
+/**
+ * Words of the head: how many records were ever written, and applied, and for how many there is room, a power of two. The
+ * native side changes the last one in any call of this thread.
+ */
 const HEAD = 0;
 const TAIL = 1;
+const CAPACITY = 6;
 /** 32-bit words before the first record. */
 const HEAD_WORDS = 16;
 
 /** The most stamps that are taken from the counter at once. With 1, each use takes one. */
 const MOST_STAMPS = 256;
+/** How many are taken at once to be held, and after how many finds that the counter has moved. */
+const HELD_STAMPS = 64;
+const MOVES = 8;
+/** Uses that a hold must serve to be worth its cost, and finds to be passed over after one that was not. */
+const LEAST_HELD = 16;
+const PASSED_OVER = 1000;
 
 /** Whether this processor makes stores visible in their order: then a plain one, which is faster, moves the head. */
 const KEEPS_ORDER = process.arch === 'x64' || process.arch === 'ia32';
@@ -42,15 +56,23 @@ class Ring {
   /** Uses before those of the stamps taken last, and the stamp before these. */
   #uses = 0;
   #before;
+  /** How often the counter was found moved; below 0 for a while after a hold that was of no use. */
+  #moves = 0;
+  /** Whether stamps are held until the turn ends, and the uses before that. */
+  #isHeld = false;
+  #usesBefore = 0;
 
   /**
    * @param {ArrayBuffer} buffer
    * @param {Int32Array} control
    * @param {() => void} apply applies all rings, if the lock is free
+   * @param {(end: () => void) => void} [atEndOfTurn] calls a function when this turn of the event loop ends
    */
-  constructor(buffer, control, apply) {
+  constructor(buffer, control, apply, atEndOfTurn = nextTick) {
     this.control = control;
     this.apply = apply;
+    this.atEndOfTurn = atEndOfTurn;
+    this.endHold = () => this.#endHold();
     this.words = new Int32Array(buffer);
     this.numbers = new Float64Array(buffer);
     this.#stamp = control[STAMP];
@@ -67,11 +89,12 @@ class Ring {
   use(row, version) {
     const { control, words } = this;
     const head = words[HEAD];
-    if (control[STAMP] !== this.#taken || this.#stamp === this.#taken) this.#take();
+    if (this.#stamp === this.#taken || (control[STAMP] !== this.#taken && !this.#isHeld))
+      this.#take();
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
     if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) return;
-    const at = HEAD_WORDS + (head & (RECORDS - 1)) * 4;
+    const at = HEAD_WORDS + (head & (words[CAPACITY] - 1)) * 4;
     this.numbers[at >> 1] = version;
     words[at + 2] = row;
     words[at + 3] = stamp;
@@ -85,22 +108,41 @@ class Ring {
    */
   #take() {
     this.#uses += (this.#stamp - this.#before) >>> 0;
-    this.#step = Math.min(this.#stamp === this.#taken ? this.#step * 2 : 1, MOST_STAMPS);
+    if (this.control[STAMP] !== this.#taken) {
+      this.#moves += 1;
+      if (this.#moves >= MOVES && !this.#isHeld) this.#hold();
+      this.#step = this.#isHeld ? HELD_STAMPS : 1;
+    } else {
+      this.#step = Math.min(this.#step * 2, MOST_STAMPS);
+      this.#moves = Math.min(this.#moves, 0);
+    }
     this.#stamp = Atomics.add(this.control, STAMP, this.#step);
     this.#before = this.#stamp;
     this.#taken = (this.#stamp + this.#step) | 0;
+  }
+
+  /** From here to the end of the turn, stamps that were taken are used up though others have taken some since. */
+  #hold() {
+    this.#isHeld = true;
+    this.#usesBefore = this.uses;
+    this.atEndOfTurn(this.endHold);
+  }
+
+  #endHold() {
+    this.#isHeld = false;
+    this.#moves = this.uses - this.#usesBefore < LEAST_HELD ? -PASSED_OVER : MOVES;
   }
 
   /** Whether there is room for records up to the next stride. Has the rings applied where there is little. */
   #hasRoom(head) {
     const { words } = this;
     let waiting = (head - Atomics.load(words, TAIL)) >>> 0;
-    if (waiting >= HALF) {
+    if (waiting * 2 >= words[CAPACITY]) {
       // Without room the head stands still, and each record is dropped: not each of them calls.
       if (this.#dropped === 0) this.apply();
       waiting = (head - Atomics.load(words, TAIL)) >>> 0;
     }
-    const hasRoom = waiting <= RECORDS - STRIDE;
+    const hasRoom = waiting <= words[CAPACITY] - STRIDE;
     this.#dropped = hasRoom ? 0 : (this.#dropped + 1) % STRIDE;
     return hasRoom;
   }

@@ -1,7 +1,7 @@
 //! The memory that JavaScript reads without a call (`lib/near/`), as buffers over the mapping.
 
 use napi::sys;
-use std::{ffi::c_void, ptr, time::Duration};
+use std::{ffi::c_void, ptr};
 
 use super::{
     caches::{Handle, handle_of},
@@ -33,8 +33,7 @@ pub fn ring(call: &Call) -> Given {
 /// `refresh(cache)`: applies the uses that JavaScript has recorded, if no other process has the lock.
 pub fn refresh(call: &Call) -> Given {
     let handle = handle_of(call, call.argument(0))?;
-    // Whoever takes the lock applies them.
-    drop(handle.store.lock(Duration::ZERO));
+    handle.store.refresh();
     Ok(handle.table.mark(Mark::Plain, call.undefined()))
 }
 

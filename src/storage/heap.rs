@@ -72,6 +72,13 @@ impl HeapStorage {
         }
     }
 
+    /// See [`Versions::grow_ring`].
+    pub fn grow_ring(&mut self) {
+        if let Some(versions) = &mut self.versions {
+            versions.get_mut().grow_ring();
+        }
+    }
+
     /// Keeps what [`Storage::seen`] tells of an entry.
     #[inline]
     fn see(

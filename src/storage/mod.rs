@@ -4,7 +4,12 @@
 pub mod heap;
 pub mod shared;
 
-use std::{fmt, ptr::NonNull};
+use std::{
+    cell::Cell,
+    fmt,
+    ptr::NonNull,
+    time::{Duration, Instant},
+};
 
 use crate::{error::Result, value::Value};
 
@@ -88,6 +93,23 @@ pub trait Mapped: fmt::Debug {
 
     /// How many bytes there are.
     fn bytes(&self) -> usize;
+}
+
+/// How often a ring of uses is half full. A ring that is half full again and again within a few milliseconds gets more room:
+/// to apply a use costs as much as the read, and an entry that was used several times is made the most recent once.
+#[derive(Debug, Default)]
+pub struct Pace(Cell<Option<Instant>>);
+
+impl Pace {
+    /// The longest time from one half-full ring to the next that is fast.
+    const FAST: Duration = Duration::from_millis(5);
+
+    /// Whether this comes a short time after the last call.
+    pub fn is_fast(&self) -> bool {
+        let now = Instant::now();
+        let last = self.0.replace(Some(now));
+        last.is_some_and(|last| now.duration_since(last) < Self::FAST)
+    }
 }
 
 /// An entry as it was at one moment, read without the lock, and the limits of that moment.

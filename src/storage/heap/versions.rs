@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::storage::{
-    Mapped,
-    shared::layout::{Control, Float, RECORDS, Ring, Shared, VERSIONS_PER_PIECE},
+    Mapped, Pace,
+    shared::layout::{Control, Float, MOST_RECORDS, RECORDS, Ring, Shared, VERSIONS_PER_PIECE},
 };
 
 /// Memory of one `T`, shared with JavaScript. Fresh, all its bits are 0.
@@ -103,17 +103,21 @@ pub struct Versions {
     rows: Slab<Row>,
     last: f64,
     rounds: u64,
+    pace: Pace,
 }
 
 impl Default for Versions {
     fn default() -> Self {
+        let ring = Zeroed::<Ring>::new();
+        ring.get().capacity.set(RECORDS);
         Self {
             control: Arc::new(Zeroed::new()),
-            ring: Arc::new(Zeroed::new()),
+            ring: Arc::new(ring),
             pieces: vec![],
             rows: Slab::new(),
             last: 0.0,
             rounds: 0,
+            pace: Pace::default(),
         }
     }
 }
@@ -127,6 +131,14 @@ impl Versions {
     /// The ring of uses, for JavaScript.
     pub fn ring(&self) -> Arc<Zeroed<Ring>> {
         self.ring.clone()
+    }
+
+    /// Gives the ring more room, where it was half full a short time ago, too.
+    pub fn grow_ring(&self) {
+        let ring = self.ring.get();
+        if self.pace.is_fast() && ring.room() < MOST_RECORDS && !self.has_uses() {
+            ring.capacity.set(ring.room() * 2);
+        }
     }
 
     /// Versions of the rows of a piece, for JavaScript; `None` beyond the rows there are.
@@ -205,8 +217,9 @@ impl Versions {
         ring.tail.set(head);
         self.rounds += 1;
         let mut used = vec![];
-        for back in 1..=head.wrapping_sub(tail).min(RECORDS) {
-            let record = &ring.records[(head.wrapping_sub(back) % RECORDS) as usize];
+        let room = ring.room();
+        for back in 1..=head.wrapping_sub(tail).min(room) {
+            let record = &ring.records[(head.wrapping_sub(back) % room) as usize];
             let (at, version) = (record.row.get(), record.version.get());
             if version != self.of(at) {
                 continue;

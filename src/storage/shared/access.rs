@@ -6,7 +6,7 @@ use std::{marker::PhantomData, mem::offset_of, ptr::NonNull, sync::Arc, thread, 
 
 use super::{
     Geometry, Segment,
-    layout::{CONTROL_BYTES, Header, RING_BYTES, Ring, RingHead, VERSIONS_PER_PIECE},
+    layout::{CONTROL_BYTES, Header, RING_BYTES, RingHead, VERSIONS_PER_PIECE},
     lock::{Busy, HELD, is_alive, this_thread},
     memfd::{Memfd, Window, mapped},
     segment::SegmentId,
@@ -134,7 +134,11 @@ impl Segment<Memfd> {
     pub(crate) fn lock(&mut self, patience: Duration) -> Result<(Locked, bool)> {
         self.header().lock.lock(patience)?;
         match self.begin() {
-            Ok(mended) => Ok((Locked(PhantomData), mended)),
+            Ok(mended) => {
+                // With a ring, the next read needs no lock.
+                self.claim_ring();
+                Ok((Locked(PhantomData), mended))
+            }
             Err(error) => {
                 self.give_back();
                 Err(error)
@@ -164,7 +168,7 @@ impl Segment<Memfd> {
         if self.ring().is_none()
             && let Ok(Some(ring)) = self.edit.claim_ring(owner, is_alive)
         {
-            let at = self.edit.geometry.rings_at + ring as usize * size_of::<Ring>();
+            let at = self.edit.ring_starts(ring);
             if let Some(window) = self.memory().window(at..at + RING_BYTES) {
                 self.set_ring(ring, Arc::new(RingWindow { window, owner }));
             }
@@ -270,7 +274,7 @@ mod tests {
             let least_entry = 2 * 64 + 4;
             assert!(geometry.rows_max as usize > bytes / least_entry);
             assert!(geometry.blocks_max as usize > bytes / 64);
-            assert!(geometry.reserved() < bytes / 64 * 103 + (4 << 20));
+            assert!(geometry.reserved() < bytes / 64 * 103 + (20 << 20));
         }
     }
 }

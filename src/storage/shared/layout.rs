@@ -314,7 +314,8 @@ pub const CONTROL_BYTES: usize = size_of::<Control>();
 #[derive(Debug)]
 pub struct Ring {
     pub head_line: RingHead,
-    pub records: [Record; RECORDS as usize],
+    /// As many of them as `RingHead::capacity` says are in use, and have memory behind them.
+    pub records: [Record; MOST_RECORDS as usize],
     /// Up to a whole number of pages.
     _1: [Word; 1008],
 }
@@ -331,7 +332,10 @@ pub struct RingHead {
     pub owner: Long,
     /// Records applied or dropped up to the last time that the ring was claimed.
     pub earlier: Long,
-    _1: [Word; 8],
+    /// How many records the ring has room for: a power of two from `RECORDS` to `MOST_RECORDS`. It changes while the owner
+    /// has the lock and the ring is empty.
+    pub capacity: Word,
+    _1: [Word; 7],
 }
 
 impl Deref for Ring {
@@ -343,6 +347,14 @@ impl Deref for Ring {
 }
 
 impl RingHead {
+    /// How many records the ring has room for. A number that cannot be is damage, and the ring is as one that is new.
+    pub fn room(&self) -> u32 {
+        match self.capacity.get() {
+            room if room.is_power_of_two() && (RECORDS..=MOST_RECORDS).contains(&room) => room,
+            _ => RECORDS,
+        }
+    }
+
     /// Lets another thread have the ring. Needs no lock: nobody but the owner does this.
     pub fn give_back(&self, owner: u64) {
         if self.owner.get() == owner {
@@ -362,14 +374,20 @@ pub struct Record {
     pub time: Word,
 }
 
-/// Records in a ring.
+/// Records in a ring that is new, and the most that a ring may have.
 pub const RECORDS: u32 = 1024;
+pub const MOST_RECORDS: u32 = 8192;
 
 /// Rings in a segment: one for each thread that reads without the lock.
 pub const RINGS: u32 = 128;
 
 /// The bytes of a ring that JavaScript sees.
 pub const RING_BYTES: usize = offset_of!(Ring, _1);
+
+/// The bytes of a ring that has this many records.
+pub const fn ring_bytes(records: u32) -> usize {
+    offset_of!(Ring, records) + records as usize * size_of::<Record>()
+}
 
 /// Entries that one buffer of versions has for JavaScript, which counts the length of a buffer as memory in use.
 pub const VERSIONS_PER_PIECE: u32 = 1 << 20;
@@ -510,8 +528,11 @@ const _: () = {
     assert!(
         offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64
     );
-    assert!(size_of::<Ring>() == 20 * 1024 && RING_BYTES == 64 + 16 * RECORDS as usize);
-    assert!(RECORDS.is_power_of_two() && offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
+    assert!(size_of::<Ring>() == 132 * 1024 && RING_BYTES == 64 + 16 * MOST_RECORDS as usize);
+    assert!(
+        offset_of!(RingHead, capacity) == 24 && RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two()
+    );
+    assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, completed) == 128);
     assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);

@@ -4,7 +4,7 @@
 //!  offset 0
 //!  ┌────────┬──────────────┬───────────────┬──────────────┬────────────┬────────────────────────────┐
 //!  │ header │ index        │ rows          │ versions     │ rings      │ blocks                     │
-//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 20 KiB a   │ 64 B each: 60 B of payload,│
+//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 132 KiB a  │ 64 B each: 60 B of payload,│
 //!  │        │              │               │              │ thread     │ 4 B of link                │
 //!  └────────┴──────────────┴───────────────┴──────────────┴────────────┴────────────────────────────┘
 //!      │       │ hash            ▲ │ chain: same bucket    ▲ link: next block of the entry, or the

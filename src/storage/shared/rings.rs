@@ -12,7 +12,7 @@
 
 use super::{
     edit::Edit,
-    layout::{NONE, RECORDS, RINGS, Ring, State},
+    layout::{MOST_RECORDS, NONE, RECORDS, RINGS, Ring, State, ring_bytes},
     memory::Memory,
     view::Checked,
 };
@@ -63,7 +63,7 @@ impl<M: Memory> Edit<M> {
             let (head, tail) = (ring.head.acquire(), ring.tail.get());
             match head.wrapping_sub(tail) {
                 0 => {}
-                1..=RECORDS => {
+                waiting if waiting <= ring.room() => {
                     cursors[count] = Cursor {
                         ring: at,
                         tail,
@@ -104,7 +104,8 @@ impl<M: Memory> Edit<M> {
 
     /// A record of a ring: version, row, time.
     fn record(&self, ring: u32, at: u32) -> Checked<(f64, u32, u32)> {
-        let record = &self.ring_at(ring)?.records[(at % RECORDS) as usize];
+        let ring = self.ring_at(ring)?;
+        let record = &ring.records[(at % ring.room()) as usize];
         Ok((record.version.get(), record.row.get(), record.time.get()))
     }
 
@@ -145,8 +146,8 @@ impl<M: Memory> Edit<M> {
             }
         }
         if used < RINGS {
-            let from = self.geometry.rings_at + used as usize * size_of::<Ring>();
-            if self.memory.commit(from..from + size_of::<Ring>()).is_err() {
+            let from = self.ring_starts(used);
+            if self.memory.commit(from..from + ring_bytes(RECORDS)).is_err() {
                 return Ok(None);
             }
             self.header().rings_used.set(used + 1);
@@ -166,7 +167,27 @@ impl<M: Memory> Edit<M> {
             .set(ring.earlier.get().wrapping_add(u64::from(ring.head.get())));
         ring.head.set(0);
         ring.tail.set(0);
+        ring.capacity.set(RECORDS);
         ring.owner.set(owner);
         Ok(Some(at))
+    }
+
+    /// Doubles the room of the ring of this thread, where it is empty and not as large as any may be.
+    pub(super) fn grow_ring(&self, at: u32) -> Checked<()> {
+        let ring = self.ring_at(at)?;
+        let room = ring.room();
+        if room >= MOST_RECORDS || ring.head.get() != ring.tail.get() {
+            return Ok(());
+        }
+        let from = self.ring_starts(at);
+        if self.memory.commit(from..from + ring_bytes(room * 2)).is_ok() {
+            ring.capacity.set(room * 2);
+        }
+        Ok(())
+    }
+
+    /// Where a ring starts, in bytes from the start of the segment.
+    pub(super) fn ring_starts(&self, at: u32) -> usize {
+        self.geometry.rings_at + at as usize * size_of::<Ring>()
     }
 }

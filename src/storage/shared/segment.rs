@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{Code, Error, ErrorClass, Result},
     slots::Slots,
-    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Limits, Pace, Seen, Stamp, Storage},
     value::{Kind, Value},
 };
 
@@ -62,6 +62,8 @@ pub struct Segment<M: Memory> {
     dropped: Cell<u32>,
     /// The ring of this thread, once it was claimed, and what gives the ring back when it is dropped.
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
+    /// How often that ring is half full.
+    pace: Pace,
 }
 
 impl<M: Memory> Segment<M> {
@@ -162,6 +164,7 @@ impl<M: Memory> Segment<M> {
             seen: Cell::default(),
             dropped: Cell::default(),
             ring: OnceCell::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -268,6 +271,16 @@ impl<M: Memory> Segment<M> {
     /// The ring of this thread, and its keeper.
     pub(super) fn ring(&self) -> Option<&(u32, Arc<dyn Any + Send + Sync>)> {
         self.ring.get()
+    }
+
+    /// Gives the ring of this thread more room, where it was half full a short time ago, too. Under the lock, as any call.
+    pub fn grow_ring(&self) {
+        if let Some((ring, _)) = self.ring()
+            && self.pace.is_fast()
+            && self.edit.grow_ring(*ring).is_err()
+        {
+            self.header().damaged.set(1);
+        }
     }
 
     /// As [`Segment::withdraw_slots`], where the lock cannot be had: the entries stay, and nobody can read them.

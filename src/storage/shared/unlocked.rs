@@ -11,7 +11,7 @@ use super::{
     atomics::fence,
     edit::Edit,
     head::read_limits,
-    layout::{NONE, RECORDS, State},
+    layout::{NONE, State},
     memory::Memory,
     view::{Checked, Fault, View},
 };
@@ -122,15 +122,16 @@ impl<M: Memory> Edit<M> {
         let head = ring.head.get();
         let waiting = head.wrapping_sub(ring.tail.acquire());
         let at_stride = head % STRIDE == 0;
-        if waiting > RECORDS - STRIDE && (at_stride || waiting >= RECORDS) {
+        let room = ring.room();
+        if waiting > room - STRIDE && (at_stride || waiting >= room) {
             return Ok(Recorded::Dropped);
         }
-        let record = &ring.records[(head % RECORDS) as usize];
+        let record = &ring.records[(head % room) as usize];
         record.row.set(seen.row);
         record.version.set(seen.version);
         record.time.set(self.header().control.uses.add_one());
         ring.head.publish(head.wrapping_add(1));
-        Ok(if waiting >= RECORDS / 2 && at_stride {
+        Ok(if waiting >= room / 2 && at_stride {
             Recorded::HalfFull
         } else {
             Recorded::Written

@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{
         crash_point::watch,
-        layout::{RECORDS, Ring},
+        layout::{MOST_RECORDS, RECORDS, Ring},
         memory::PlainMemory,
         segment::Segment,
         view::Checked,
@@ -81,7 +81,7 @@ impl Reader {
         let time = control.uses.add_one();
         let ring = self.ring();
         let head = ring.head.get();
-        let record = &ring.records[(head % RECORDS) as usize];
+        let record = &ring.records[(head % ring.room()) as usize];
         record.row.set(copy.row);
         record.version.set(copy.version);
         record.time.set(time);
@@ -382,7 +382,7 @@ fn what_is_in_a_ring_is_not_trusted() {
     let write = |reader: &Reader, row: u32, version: f64, ahead: u32| {
         let ring = reader.ring();
         let head = ring.head.get();
-        let record = &ring.records[(head % RECORDS) as usize];
+        let record = &ring.records[(head % ring.room()) as usize];
         record.row.set(row);
         record.version.set(version);
         record.time.set(reader.segment.header().control.uses.add_one());
@@ -490,4 +490,45 @@ fn a_use_during_a_call_counts_in_the_next_call() {
         let place = |key| order.iter().position(|found| *found == key);
         assert!(place(b'1') < place(b'3'), "{is_published_late}: {order:?}");
     }
+}
+
+#[test]
+fn a_ring_that_is_half_full_again_and_again_gets_more_room_and_keeps_the_order() {
+    let segment = create(small());
+    let mut reader = Reader::new(segment.memory().clone(), 1);
+    let names: [&[u8]; 3] = [b"sa", b"sb", b"sc"];
+    for name in names {
+        reader.set(name, Value::Null);
+        reader.get(name);
+    }
+    let mut room = reader.ring().room();
+    assert_eq!(room, RECORDS);
+    for turn in 0..6 {
+        for at in 0..room / 2 + 3 {
+            assert!(reader.near(names[(turn + at) as usize % 3]).is_some());
+        }
+        reader.segment.begin().unwrap();
+        assert_eq!(
+            Model::of(&reader.segment).0[0].0,
+            names[(turn + room / 2 + 2) as usize % 3]
+        );
+        reader.segment.edit.grow_ring(reader.ring).unwrap();
+        reader.segment.end();
+        let grown = reader.ring().room();
+        assert_eq!(grown, (room * 2).min(MOST_RECORDS));
+        room = grown;
+    }
+    // With records that wait, the places of the records must not change.
+    reader.ring().capacity.set(RECORDS);
+    assert!(reader.near(b"sa").is_some());
+    reader.segment.edit.grow_ring(reader.ring).unwrap();
+    assert_eq!(reader.ring().room(), RECORDS);
+    // A damaged number is that of a new ring.
+    for damaged in [0, 1, 1023, 1025, 16384, u32::MAX] {
+        reader.ring().capacity.set(damaged);
+        assert_eq!(reader.ring().room(), RECORDS);
+    }
+    reader.segment.begin().unwrap();
+    reader.segment.end();
+    reader.segment.validate().unwrap();
 }
