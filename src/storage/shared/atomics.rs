@@ -93,38 +93,37 @@ pub(super) mod watched {
                         None => self.0.fetch_add(more, order),
                     }
                 }
-
-                pub fn swap(&self, new: $plain, order: Ordering) -> $plain {
-                    match model() {
-                        Some(model) => {
-                            let (Ok(before) | Err(before)) =
-                                model.change(Place::$place(&self.0), &|_| Some(new.into()), order);
-                            before as $plain
-                        }
-                        None => self.0.swap(new, order),
-                    }
-                }
-
-                pub fn compare_exchange(
-                    &self,
-                    current: $plain,
-                    new: $plain,
-                    order: Ordering,
-                    failure: Ordering,
-                ) -> Result<$plain, $plain> {
-                    let exchange = |value: u64| (value == u64::from(current)).then_some(u64::from(new));
-                    match model() {
-                        Some(model) => model
-                            .change(Place::$place(&self.0), &exchange, order)
-                            .map(|before| before as $plain)
-                            .map_err(|before| before as $plain),
-                        None => self.0.compare_exchange(current, new, order, failure),
-                    }
-                }
             }
         };
     }
 
     watched!(AtomicU32, u32, Word);
     watched!(AtomicU64, u64, Long);
+
+    impl AtomicU64 {
+        pub fn swap(&self, new: u64, order: Ordering) -> u64 {
+            match model() {
+                Some(model) => {
+                    let (Ok(before) | Err(before)) =
+                        model.change(Place::Long(&self.0), &|_| Some(new), order);
+                    before
+                }
+                None => self.0.swap(new, order),
+            }
+        }
+
+        pub fn compare_exchange(
+            &self,
+            current: u64,
+            new: u64,
+            order: Ordering,
+            failure: Ordering,
+        ) -> Result<u64, u64> {
+            let exchange = |value: u64| (value == current).then_some(new);
+            match model() {
+                Some(model) => model.change(Place::Long(&self.0), &exchange, order),
+                None => self.0.compare_exchange(current, new, order, failure),
+            }
+        }
+    }
 }

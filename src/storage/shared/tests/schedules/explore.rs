@@ -16,6 +16,18 @@ pub struct Bounds {
     pub all: u32,
 }
 
+impl Bounds {
+    /// Twice as many of each, but no more kills.
+    pub fn longer(self) -> Self {
+        Self {
+            switches: self.switches * 2,
+            old: self.old * 2,
+            kills: self.kills,
+            all: self.all * 2,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Next,
