@@ -8,6 +8,12 @@ use std::{
 /// Each module of a segment with the modules that it may not name: those that are built on it.
 const UPWARD: &[(&str, &[&str])] = &[
     (
+        "atomics",
+        &[
+            "layout", "head", "view", "intent", "edit", "validate", "rebuild", "segment",
+        ],
+    ),
+    (
         "layout",
         &["head", "view", "intent", "edit", "validate", "rebuild", "segment"],
     ),

@@ -8,13 +8,15 @@ use std::{
     mem::{align_of, offset_of, size_of},
     ops::Deref,
     sync::atomic::{
-        AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release, SeqCst},
-        compiler_fence, fence,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        compiler_fence,
     },
 };
 
-use super::crash_point;
+use super::{
+    atomics::{AtomicU32, AtomicU64, fence},
+    crash_point,
+};
 use crate::value::Kind;
 
 /// The end of a list: row and block 0 are never used.
@@ -132,17 +134,11 @@ impl Word {
         self.0.load(Acquire)
     }
 
-    /// Adds 1, as several processes may at the same time without the lock. Returns the sum.
+    /// Adds 1, as several processes may at the same time without the lock. Returns the sum. Whoever adds later sees all that
+    /// was stored before this.
     pub fn add_one(&self) -> u32 {
         crash_point::reached();
-        self.0.fetch_add(1, Relaxed).wrapping_add(1)
-    }
-
-    /// As [`Word::add_one`]. Nothing that comes after is done before every process sees the sum.
-    pub fn raise(&self) -> u32 {
-        let sum = self.add_one();
-        fence(SeqCst);
-        sum
+        self.0.fetch_add(1, AcqRel).wrapping_add(1)
     }
 
     /// Adds 1 to a count that only people read.

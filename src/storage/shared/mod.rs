@@ -32,13 +32,14 @@
 //! - **The new value is whole before the old one goes**, so a process may be killed before any store.
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! Modules use those above them only: `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
+//! Modules use those above them only: `atomics` < `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
 //! `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`memory`] | a run of memory that grows: of this process, or of all |
+//! | `atomics` | those of the standard library; in tests a model can stand before them |
 //! | `layout` | header, row, block; the words they are made of |
 //! | `crash_point` | the point before each store where a test can stop a process |
 //! | `head` | what the header says of the segment itself; the limits |
@@ -64,6 +65,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod access;
+mod atomics;
 mod blocks;
 mod control;
 mod crash_point;

@@ -10,6 +10,8 @@ mod listing;
 mod near;
 #[cfg(target_os = "linux")]
 mod processes;
+#[cfg(target_os = "linux")]
+mod schedules;
 
 use std::{
     sync::{Arc, Mutex},
