@@ -467,7 +467,7 @@ declare namespace LRUCacheForClustersAsPromised {
     recoveries: number;
     /** Entries that this cost. */
     droppedEntries: number;
-    /** Processes that have the store in their memory, at most 128 + 1. Workers that use IPC are not among them. */
+    /** Processes that have the store in their memory and have made a call, at most 128. Workers that use IPC are not among them. */
     processes: number;
   }
 

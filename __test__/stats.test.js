@@ -180,6 +180,16 @@ for (const transport of TRANSPORTS) {
       assert.deepEqual([hits, misses], [1, 1]);
     });
 
+    it('reads of the synchronous cache count after a worker has come, as uses too', async () => {
+      const given = options();
+      const cache = new Cache(given).getCache();
+      for (const key of ['a', 'b', 'c']) cache.set(key, key);
+      const other = await worker.open(given);
+      for (let read = 0; read < 3; read += 1) assert.equal(cache.get('a'), 'a');
+      assert.equal(cache.stats().hits, 3);
+      assert.deepEqual(await other.keys(), ['a', 'c', 'b']);
+    });
+
     it('the static method gives the namespaces of the worker', async () => {
       const given = options();
       await worker.open(given);

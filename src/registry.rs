@@ -236,18 +236,6 @@ impl Registry {
         Ok(())
     }
 
-    /// As [`Registry::attach`], for a process that looks on: see [`crate::storage::shared::Segment::visiting`].
-    ///
-    /// # Errors
-    /// See [`Store::attach`].
-    pub fn visit(&self, namespace: &str, ticket: &str) -> Result<()> {
-        let store = Store::visit(&ticket.parse()?)?;
-        self.namespaces
-            .lock()
-            .insert(namespace.to_owned(), Namespace::of(store));
-        Ok(())
-    }
-
     /// The ticket of a namespace in shared memory.
     pub fn ticket(&self, namespace: &str) -> Option<String> {
         Some(self.get(namespace)?.ticket()?.to_string())
@@ -276,10 +264,6 @@ impl Registry {
     }
 
     pub fn attach(&self, _: &str, _: &str) -> Result<()> {
-        Err(Error::no_shared_memory())
-    }
-
-    pub fn visit(&self, _: &str, _: &str) -> Result<()> {
         Err(Error::no_shared_memory())
     }
 
@@ -434,26 +418,37 @@ mod tests {
         let ticket = workers.ticket("n").unwrap();
         let sets = |store: &Store| {
             let stats = store.lock(LOCK_WAIT).unwrap().stats();
-            (stats.counts.get(crate::stats::Event::Set), stats.processes)
+            stats.counts.get(crate::stats::Event::Set)
         };
         let first = registry();
         let own = filled(&first, ["sc", "sd"], 2.0);
         first.share("n", "", nothing).unwrap();
-        assert_eq!(sets(&own), (2, 1), "from the heap to a segment");
+        assert_eq!(sets(&own), 2, "from the heap to a segment");
         first.share("n", &ticket, nothing).unwrap();
-        assert_eq!(sets(&own), (4, 1), "from one segment to another");
-        // Who looks on has no ring, and is not counted.
-        let visitor = registry();
-        visitor.visit("v", &own.ticket().unwrap().to_string()).unwrap();
-        let visited = visitor.get("v").unwrap();
-        assert_eq!(sets(&visited), (4, 1));
-        assert!(visited.lock(LOCK_WAIT).unwrap().storage_mut().ring().is_none());
+        assert_eq!(sets(&own), 4, "from one segment to another");
         let second = registry();
         let other = filled(&second, ["se", "sf"], 3.0);
         let others = filled(&siblings("more counts"), ["sg", "sh"], 1.0);
         let ticket = others.ticket().unwrap();
         second.share("n", &ticket.to_string(), nothing).unwrap();
-        assert_eq!(sets(&other), (4, 1), "from the heap to a segment that there is");
+        assert_eq!(sets(&other), 4, "from the heap to a segment that there is");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_counted_once_from_the_time_on_that_its_javascript_makes_calls() {
+        let workers = siblings("processes");
+        let first = filled(&workers, ["sa", "sb"], 1.0);
+        // Another thread of this process, say.
+        let second = siblings("processes")
+            .open("n", Options::default(), LOCK_WAIT)
+            .unwrap();
+        let processes = || first.lock(LOCK_WAIT).unwrap().stats().processes;
+        assert_eq!(processes(), 0);
+        for store in [&first, &second] {
+            store.lock(LOCK_WAIT).unwrap().storage_mut().control();
+            assert_eq!(processes(), 1);
+        }
     }
 
     #[test]

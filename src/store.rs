@@ -307,15 +307,6 @@ impl Store {
         Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce)).map(Self::shared)
     }
 
-    /// As [`Store::attach`], see [`Segment::visiting`].
-    ///
-    /// # Errors
-    /// As [`Store::attach`].
-    pub fn visit(ticket: &Ticket) -> Result<Self> {
-        let segment = Segment::attach(Memfd::attach(ticket)?, Some(ticket.nonce))?;
-        Ok(Self::shared(segment.visiting()))
-    }
-
     /// See [`Segment::set_label`]. A cache on the heap has no label.
     pub fn set_label(&self, namespace: &str) {
         if let Place::Shared(segment) = self.inner.lock().cache.storage() {

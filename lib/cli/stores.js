@@ -85,7 +85,7 @@ class RunningCache {
     }
     const table = new ValueTable();
     const registry = new native.NativeRegistry(table.state, () => {});
-    const wrong = registry.visit(this.ticket, this.ticket);
+    const wrong = registry.attach(this.ticket, this.ticket);
     if (wrong) throw makeError(wrong);
     this.#cache = openCache(registry.cache(this.ticket, true), table, 'json');
     return this.#cache;

@@ -44,7 +44,17 @@ function cachesOf(namespace) {
     if (!registry.cache(namespace)) applyOptions(namespace, '{}');
     const open = (patient) => new Views(registry.cache(namespace, patient), table);
     const views = open(false);
-    both = { views, quick: views.get(undefined, 0), patient: open(true).get(undefined, 0) };
+    const patientViews = open(true);
+    both = {
+      views,
+      quick: views.get(undefined, 0),
+      patient: patientViews.get(undefined, 0),
+      /** The entries lie elsewhere now. */
+      renewNear() {
+        views.renewNear();
+        patientViews.renewNear();
+      },
+    };
     caches.set(namespace, both);
   }
   return both;
@@ -115,7 +125,7 @@ function share(namespace, theirs) {
     const ticket = registry.share(namespace, theirs, table.values);
     if (typeof ticket === 'string') {
       sweeper ??= setInterval(sweep, SWEEP).unref();
-      caches.get(namespace)?.views.renewNear();
+      caches.get(namespace)?.renewNear();
       log('shares', namespace, ticket);
       return { ticket };
     }

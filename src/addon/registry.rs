@@ -177,12 +177,6 @@ impl NativeRegistry {
         self.inner.registry.attach(&namespace, &ticket).err().map(data)
     }
 
-    /// As `attach`, for the command of this package: this process is none of the application.
-    #[napi(catch_unwind)]
-    pub fn visit(&self, namespace: String, ticket: String) -> Option<ErrorData> {
-        self.inner.registry.visit(&namespace, &ticket).err().map(data)
-    }
-
     /// The ticket to a namespace that is shared.
     #[napi(catch_unwind)]
     pub fn ticket(&self, namespace: String) -> Option<String> {

@@ -2,7 +2,7 @@
 //! back.
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::{marker::PhantomData, mem::offset_of, process, ptr::NonNull, sync::Arc, thread, time::Duration};
+use std::{marker::PhantomData, mem::offset_of, ptr::NonNull, sync::Arc, thread, time::Duration};
 
 use super::{
     Geometry, Segment,
@@ -161,8 +161,7 @@ impl Segment<Memfd> {
     /// to take the lock. Under the lock, as any call.
     pub fn claim_ring(&self) -> bool {
         let owner = this_thread();
-        if !self.is_visitor
-            && self.ring().is_none()
+        if self.ring().is_none()
             && let Ok(Some(ring)) = self.edit.claim_ring(owner, is_alive)
         {
             let at = self.edit.ring_starts(ring);
@@ -173,13 +172,10 @@ impl Segment<Memfd> {
         self.ring().is_some()
     }
 
-    /// The number of processes that have a ring, this one included if it is no visitor. Each that has made a call has one, up to `RINGS`.
+    /// The number of processes that have a ring. Each whose JavaScript has made a call has one, up to `RINGS`; the command of
+    /// this package has none.
     pub fn processes(&self) -> usize {
-        let mut found = if self.is_visitor {
-            vec![]
-        } else {
-            vec![process::id()]
-        };
+        let mut found = vec![];
         for (owner, process) in self.edit.ring_owners() {
             // A look at a thread takes some 10 µs.
             if !found.contains(&process) && is_alive(owner) {

@@ -64,8 +64,6 @@ pub struct Segment<M: Memory> {
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
     /// How often that ring is half full.
     pace: Pace,
-    /// Whether this process looks on and is none of the application: it has no ring.
-    pub(super) is_visitor: bool,
 }
 
 impl<M: Memory> Segment<M> {
@@ -167,7 +165,6 @@ impl<M: Memory> Segment<M> {
             has_missed: Cell::default(),
             ring: OnceCell::new(),
             pace: Pace::default(),
-            is_visitor: false,
         }
     }
 
@@ -195,12 +192,6 @@ impl<M: Memory> Segment<M> {
     /// Whether any process, or copy of the package in one, owns the slots among the values.
     pub fn has_slot_owner(&self) -> bool {
         self.header().slot_owner.get() != 0
-    }
-
-    /// Makes this process one that looks on: it has no ring, and is not counted among the processes of the segment.
-    pub fn visiting(mut self) -> Self {
-        self.is_visitor = true;
-        self
     }
 
     /// Writes whose segment it is, for [`super::running`]. Every process that knows the namespace writes the same, and needs
