@@ -220,8 +220,8 @@ for (const transport of TRANSPORTS) {
 }
 
 /** In a worker: reads without end, and notes each read that was acknowledged in a file. */
-async function read({ Cache: Class }, given, file) {
-  const { openSync, writeSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs');
+async function read({ Cache: Class, require: load }, given, file) {
+  const { openSync, writeSync } = load('node:fs');
   const cache = await Class.getInstance(given);
   const notes = openSync(file, 'w');
   const count = new Float64Array(1);
