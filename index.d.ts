@@ -147,6 +147,62 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    */
   getObject(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
 
+  /**
+   * Stores a value where there is no entry, or an expired one. It is one step for all processes.
+   *
+   * @returns Whether it was stored.
+   */
+  setIfAbsent(
+    key: LRUCacheForClustersAsPromised.Key,
+    value: A | B | C | D,
+    options?: number | LRUCacheForClustersAsPromised.AgeOptions,
+  ): Promise<boolean>;
+
+  /** Removes the entry of a key and gives its value, in one step; `undefined` where there is none. */
+  getAndDelete(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+
+  /**
+   * Begins the age of an entry anew and makes the entry the most recent.
+   *
+   * @param maxAge - Its new age limit in milliseconds; none: the one it has.
+   * @returns Whether there is an entry that has not expired.
+   */
+  touch(
+    key: LRUCacheForClustersAsPromised.Key,
+    maxAge?: number | LRUCacheForClustersAsPromised.AgeOptions,
+  ): Promise<boolean>;
+
+  /** The milliseconds until an entry expires: `Infinity` without an age, 0 where there is none or it has expired. */
+  getRemainingTTL(key: LRUCacheForClustersAsPromised.Key): Promise<number>;
+
+  /**
+   * Counts in a fixed window of time, which begins with its first hit. It is one step for all processes.
+   *
+   * @param window - The length of the window in milliseconds, or `Infinity`.
+   */
+  hit(
+    key: LRUCacheForClustersAsPromised.Key,
+    window: number,
+    options?: LRUCacheForClustersAsPromised.HitOptions,
+  ): Promise<LRUCacheForClustersAsPromised.Hit>;
+
+  /** The value of each key, in order; `undefined` for a miss. Each is read as `get` does. */
+  getMany(
+    keys: Iterable<LRUCacheForClustersAsPromised.Key>,
+  ): Promise<Array<A | B | C | D | undefined>>;
+
+  /** Whether each key has an entry that has not expired, in order. */
+  hasMany(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<boolean[]>;
+
+  /** Removes entries; says of each key, in order, whether it had an entry that had not expired. */
+  deleteMany(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<boolean[]>;
+
+  /** Resolves when the cache of this instance exists, or cannot be made. It never rejects. */
+  readonly ready: Promise<void>;
+
+  /** Makes a round trip to the store. It resolves with `true`, or rejects whatever {@link failsafe} says. */
+  healthCheck(): Promise<true>;
+
   /** Removes the entry of a key, if there is one. */
   del(key: LRUCacheForClustersAsPromised.Key): Promise<void>;
 
@@ -439,6 +495,32 @@ declare namespace LRUCacheForClustersAsPromised {
     command: string;
   }
 
+  /** An age of an entry, by either name. */
+  export interface AgeOptions {
+    /** The age limit in milliseconds; 0: the cache's, `Infinity`: never. */
+    maxAge?: number;
+    /** As `maxAge`. */
+    ttl?: number;
+  }
+
+  /** Options of `hit`. */
+  export interface HitOptions {
+    /** What is added: 1 where none is given. */
+    amount?: number;
+    /** `true`: no window is begun, and the count does not go below 0. */
+    ifPresent?: boolean;
+  }
+
+  /** What `hit` gives. */
+  export interface Hit {
+    /** The count, this hit included. */
+    count: number;
+    /** The milliseconds until the window ends; 0 where there is none. */
+    resetIn: number;
+    /** Whether this hit began the window. */
+    first: boolean;
+  }
+
   /** An entry as `dump` gives and `load` takes it. */
   export interface DumpEntry<V = any, K extends Key = Key> {
     /** The key. */
@@ -471,6 +553,14 @@ declare namespace LRUCacheForClustersAsPromised {
     peek(key: Key): V | undefined;
     has(key: Key): boolean;
     del(key: Key): void;
+    setIfAbsent(key: Key, value: V, options?: number | AgeOptions): boolean;
+    getAndDelete(key: Key): V | undefined;
+    touch(key: Key, maxAge?: number | AgeOptions): boolean;
+    getRemainingTTL(key: Key): number;
+    hit(key: Key, window: number, options?: HitOptions): Hit;
+    getMany(keys: Iterable<Key>): Array<V | undefined>;
+    hasMany(keys: Iterable<Key>): boolean[];
+    deleteMany(keys: Iterable<Key>): boolean[];
     mSet(pairs: Pairs<V>, maxAge?: number): true;
     mGet(keys: readonly Key[]): { [key: string]: V | undefined };
     mDel(keys: readonly Key[]): true;
@@ -566,6 +656,43 @@ declare namespace LRUCacheForClustersAsPromised {
 
     /** Whether a key has an entry that has not expired. Removes nothing and leaves the order of recency. */
     has(key: K): boolean;
+
+    /**
+     * Stores a value where there is no entry, or an expired one. It is one step for all processes.
+     *
+     * @returns Whether it was stored.
+     */
+    setIfAbsent(key: K, value: V, options?: number | AgeOptions): boolean;
+
+    /** Removes the entry of a key and gives its value, in one step; `undefined` where there is none. */
+    getAndDelete(key: K): V | undefined;
+
+    /**
+     * Begins the age of an entry anew and makes the entry the most recent.
+     *
+     * @param maxAge - Its new age limit in milliseconds; none: the one it has.
+     * @returns Whether there is an entry that has not expired.
+     */
+    touch(key: K, maxAge?: number | AgeOptions): boolean;
+
+    /** The milliseconds until an entry expires: `Infinity` without an age, 0 where there is none or it has expired. */
+    getRemainingTTL(key: K): number;
+
+    /**
+     * Counts in a fixed window of time, which begins with its first hit. It is one step for all processes.
+     *
+     * @param window - The length of the window in milliseconds, or `Infinity`.
+     */
+    hit(key: K, window: number, options?: HitOptions): Hit;
+
+    /** The value of each key, in order; `undefined` for a miss. Each is read as `get` does. */
+    getMany(keys: Iterable<K>): Array<V | undefined>;
+
+    /** Whether each key has an entry that has not expired, in order. */
+    hasMany(keys: Iterable<K>): boolean[];
+
+    /** Removes entries; says of each key, in order, whether it had an entry that had not expired. */
+    deleteMany(keys: Iterable<K>): boolean[];
 
     /** Removes the entry of a key, if there is one. */
     del(key: K): void;

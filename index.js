@@ -4,10 +4,10 @@
 const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
-const { CODES, makeError } = require('./lib/errors');
+const { CODES, REJECTS, makeError } = require('./lib/errors');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
-const { readOptions } = require('./lib/options');
+const { listOf, readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
@@ -20,6 +20,16 @@ const { DECODED, FROZEN, OWN } = FORMS;
 
 /** The `parse` of instances that are given none. */
 const parseJson = JSON.parse;
+
+/** A round trip to the store. */
+const HEALTH_CHECK = {
+  ...commands.length,
+  name: 'healthCheck',
+  wire: 'length',
+  unanswered: REJECTS,
+};
+
+const nothing = () => undefined;
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
@@ -171,6 +181,47 @@ class LRUCacheForClustersAsPromised {
 
   decr(key, amount, maxAge) {
     return this[CLIENT].call(commands.decr, key, amount, maxAge);
+  }
+
+  get ready() {
+    return this[CLIENT].ready.then(nothing, nothing);
+  }
+
+  async healthCheck() {
+    await this[CLIENT].call(HEALTH_CHECK);
+    return true;
+  }
+
+  setIfAbsent(key, value, options) {
+    return this[CLIENT].call(commands.setIfAbsent, key, value, options);
+  }
+
+  getAndDelete(key) {
+    return this[CLIENT].call(commands.getAndDelete, key);
+  }
+
+  touch(key, maxAge) {
+    return this[CLIENT].call(commands.touch, key, maxAge);
+  }
+
+  getRemainingTTL(key) {
+    return this[CLIENT].call(commands.getRemainingTTL, key);
+  }
+
+  hit(key, window, options) {
+    return this[CLIENT].call(commands.hit, key, window, options);
+  }
+
+  async getMany(keys) {
+    return this[CLIENT].call(commands.getMany, listOf('getMany', keys));
+  }
+
+  async hasMany(keys) {
+    return this[CLIENT].call(commands.hasMany, listOf('hasMany', keys));
+  }
+
+  async deleteMany(keys) {
+    return this[CLIENT].call(commands.deleteMany, listOf('deleteMany', keys));
   }
 
   reset() {

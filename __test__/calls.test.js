@@ -594,6 +594,116 @@ function callTests(open, clocks) {
     });
   });
 
+  describe('beyond 1.x', () => {
+    const opened = (options) => open({ ...options, namespace: unique('beyond') });
+
+    it('setIfAbsent stores where there is no entry, and an expired one is none', async () => {
+      const cache = await opened();
+      assert.equal(await cache.setIfAbsent('k', { n: 1 }), true);
+      assert.equal(await cache.setIfAbsent('k', { n: 2 }), false);
+      assert.deepEqual(await cache.get('k'), { n: 1 });
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.setIfAbsent('old', 2, { ttl: 60_000 }), true);
+      assert.equal(await cache.get('old'), 2);
+      const left = await cache.getRemainingTTL('old');
+      assert.ok(left > 0 && left <= 60_000, String(left));
+    });
+
+    it('getAndDelete gives a value once', async () => {
+      const cache = await opened();
+      await cache.mSet({ a: { n: [1] }, b: 'text', c: 3 });
+      assert.deepEqual(await cache.getAndDelete('a'), { n: [1] });
+      assert.equal(await cache.getAndDelete('a'), undefined);
+      assert.equal(await cache.getAndDelete('b'), 'text');
+      assert.deepEqual(await cache.keys(), ['c']);
+    });
+
+    it('touch begins an age anew, keeps the value, and makes the entry the most recent', async () => {
+      const cache = await opened();
+      await cache.mSet({ a: { n: 1 }, b: 2 });
+      assert.equal(await cache.touch('a', 60_000), true);
+      assert.deepEqual(await cache.keys(), ['a', 'b']);
+      assert.deepEqual(await cache.get('a'), { n: 1 });
+      const left = await cache.getRemainingTTL('a');
+      assert.ok(left > 0 && left <= 60_000, String(left));
+      assert.equal(await cache.touch('a', { maxAge: Infinity }), true);
+      assert.equal(await cache.getRemainingTTL('a'), Infinity);
+      assert.equal(await cache.touch('missing'), false);
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.touch('old'), false);
+    });
+
+    it('getRemainingTTL: Infinity without an age, 0 where there is no entry', async () => {
+      const cache = await opened();
+      await cache.set('k', 1);
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.getRemainingTTL('k'), Infinity);
+      assert.equal(await cache.getRemainingTTL('old'), 0);
+      assert.equal(await cache.getRemainingTTL('missing'), 0);
+    });
+
+    it('getMany, hasMany and deleteMany answer in the order of the keys', async () => {
+      const cache = await opened();
+      await cache.mSet({ a: { n: 1 }, b: 'text' });
+      await cache.set('old', 1, -1);
+      const keys = ['b', 'missing', 'a', 'old'];
+      assert.deepEqual(await cache.getMany(keys), ['text', undefined, { n: 1 }, undefined]);
+      await cache.set('old', 1, -1);
+      assert.deepEqual(await cache.hasMany(keys), [true, false, true, false]);
+      assert.deepEqual(await cache.deleteMany(['b', 'b', 'old']), [true, false, false]);
+      assert.deepEqual(await cache.keys(), ['a']);
+      assert.deepEqual(await cache.getMany([]), []);
+      assert.deepEqual(await cache.execute('hasMany', ['a', 5]), [true, false]);
+    });
+
+    it('lists that are none, and unknown options, are a TypeError', async () => {
+      const cache = await opened();
+      const isTypeError = (message) => ({ name: 'TypeError', message });
+      await assert.rejects(cache.getMany('abc'), isTypeError(/getMany needs an iterable/));
+      await assert.rejects(cache.hasMany(5), isTypeError(/hasMany needs an iterable/));
+      await assert.rejects(cache.setIfAbsent('k', 1, { tll: 5 }), isTypeError(/tll.*ttl/));
+      await assert.rejects(cache.touch('k', { maxAge: -1 }), isTypeError(/maxAge/));
+      await assert.rejects(cache.touch('k', { maxAge: 1, ttl: 2 }), isTypeError(/two names/));
+      await assert.rejects(cache.hit('k', 5, { amuont: 2 }), isTypeError(/amuont.*amount/));
+      await assert.rejects(cache.hit('k', 0), isTypeError(/window/));
+      await assert.rejects(cache.hit('k', 5, { amount: Infinity }), isTypeError(/amount/));
+      assert.equal(await cache.length(), 0);
+    });
+
+    it('hit counts in a window that begins with the first hit', async () => {
+      const cache = await opened();
+      const { resetIn, ...first } = await cache.hit('k', 60_000);
+      assert.deepEqual(first, { count: 1, first: true });
+      assert.ok(resetIn > 59_000 && resetIn <= 60_000, String(resetIn));
+      const second = await cache.hit('k', 5, { amount: 2 });
+      assert.deepEqual([second.count, second.first], [3, false]);
+      assert.ok(second.resetIn > 5, 'the window goes on');
+      assert.equal(await cache.get('k'), 3);
+      assert.deepEqual(await cache.hit('long', Infinity), {
+        count: 1,
+        resetIn: Infinity,
+        first: true,
+      });
+      await cache.set('plain', 7);
+      assert.equal((await cache.hit('plain', 1000)).count, 1, 'an entry without an age is absent');
+    });
+
+    it('hit with ifPresent begins no window and does not go below 0', async () => {
+      const cache = await opened();
+      const none = { count: 0, resetIn: 0, first: false };
+      assert.deepEqual(await cache.hit('k', 60_000, { ifPresent: true }), none);
+      assert.equal(await cache.has('k'), false);
+      await cache.hit('k', 60_000);
+      const { count } = await cache.hit('k', 60_000, { amount: -5, ifPresent: true });
+      assert.equal(count, 0);
+    });
+
+    it('healthCheck gives true', async () => {
+      const cache = await opened();
+      if (cache.healthCheck) assert.equal(await cache.healthCheck(), true);
+    });
+  });
+
   describe('errors', () => {
     for (const [title, calls, expected] of failures) {
       it(title, async () => {

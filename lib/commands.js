@@ -15,6 +15,7 @@
  * | `visits`        | the command calls a function for each entry                                                    |
  * | `snapshot`      | copies the first argument, which the caller may change before the call runs                    |
  * | `inPrimary`     | the call runs in the primary alone                                                             |
+ * | `unanswered`    | what a call without an answer gives under `failsafe: 'resolve'`, by its first argument; `REJECTS`: it rejects |
  * | `creates`       | the command makes a cache                                                                      |
  *
  * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
@@ -30,12 +31,19 @@ const {
   encodeValue,
   decodeValue,
 } = require('./transport/envelope');
-const { CODES, makeError } = require('./errors');
+const { CODES, REJECTS, makeError } = require('./errors');
 const { KIND } = require('./kinds');
 const { define } = require('./define');
 const { sharedKey } = require('./store/copies');
 const { bulk } = require('./store/lru-cache');
-const { numberJson, optionJson } = require('./options');
+const {
+  HIT_OPTIONS,
+  ageOf,
+  checkCallOptions,
+  listOf,
+  numberJson,
+  optionJson,
+} = require('./options');
 
 const nothing = () => undefined;
 const plain = (kind, payload) => payload;
@@ -139,8 +147,69 @@ function visitor(name) {
   };
 }
 
+/**
+ * A command on a list of keys, which gives something of each.
+ *
+ * @type {(name: string, unanswered?: any) => object}
+ */
+const onMany = (name, unanswered = REJECTS) => ({
+  unanswered,
+  local: (cache, keys) => cache[name](keys),
+  snapshot: (keys) => listOf(name, keys),
+  encode: (advanced, keys) => encodeKeys(listOf(name, keys)),
+  decode: (kind, payload) => decodeValues(payload),
+});
+
 const commands = {
   __proto__: null,
+
+  setIfAbsent: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, value, options) => cache.setIfAbsent(key, value, options),
+    encode: (advanced, key, value, options) =>
+      `${encodeKey(key)},${encodeValue(value, advanced)},${age(ageOf('setIfAbsent', options))}`,
+    decode: plain,
+  },
+  getAndDelete: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key) => cache.getAndDelete(key),
+    encode: oneKey,
+    decode: decodeValue,
+  },
+  touch: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, maxAge) => cache.touch(key, maxAge),
+    encode: (advanced, key, maxAge) => `${encodeKey(key)},${age(ageOf('touch', maxAge))}`,
+    decode: plain,
+  },
+  getRemainingTTL: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key) => cache.getRemainingTTL(key),
+    encode: oneKey,
+    decode: decodeValue,
+  },
+  hit: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, window, options) => cache.hit(key, window, options),
+    encode(advanced, key, window, options) {
+      const { amount, ifPresent } = checkCallOptions('hit', options, HIT_OPTIONS);
+      const numbers = `${optionJson(window)},${optionJson(amount)}`;
+      return `${encodeKey(key)},${numbers},${ifPresent === true}`;
+    },
+    decode: (kind, [count, resetIn, , first]) => ({
+      count: unbounded(count),
+      resetIn: unbounded(resetIn),
+      first,
+    }),
+  },
+  getMany: onMany('getMany', (keys) => Array.from(keys, () => undefined)),
+  hasMany: onMany('hasMany'),
+  deleteMany: onMany('deleteMany'),
 
   get: { keyed: true, local: (cache, key) => cache.get(key), encode: oneKey, decode: decodeValue },
   peek: {
@@ -299,12 +368,28 @@ const commands = {
 };
 
 /** The commands that change no entry. Such a call can be dropped when its caller no longer waits. */
-const READS = ['get', 'peek', 'has', 'mGet', 'keys', 'values', 'dump', 'length', 'itemCount'];
+const READS = [
+  'get',
+  'peek',
+  'has',
+  'getRemainingTTL',
+  'getMany',
+  'hasMany',
+  'mGet',
+  'keys',
+  'values',
+  'dump',
+  'length',
+  'itemCount',
+];
 
 const keysOfList = (keys) => (Array.isArray(keys) ? Array.from(keys, sharedKey) : []);
 
 /** The keys that a call concerns, from its first argument, for commands without `keyed`. */
 const KEYS_OF = {
+  getMany: keysOfList,
+  hasMany: keysOfList,
+  deleteMany: keysOfList,
   mGet: keysOfList,
   mDel: keysOfList,
   mSet: (pairs) => entriesOf(pairs).map(([key]) => sharedKey(key)),
@@ -345,6 +430,10 @@ function executeCommand(name) {
     name: String(name),
     wire: 'execute',
     inPrimary: true,
+    unanswered:
+      typeof builtIn?.unanswered === 'function'
+        ? (args) => builtIn.unanswered(args[0])
+        : builtIn?.unanswered,
     snapshot: (args) => (builtIn?.snapshot ? [builtIn.snapshot(args[0]), ...args.slice(1)] : args),
     encode(advanced, args) {
       const parts = [JSON.stringify(String(name)), encodeArguments(advanced, args)];

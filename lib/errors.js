@@ -64,10 +64,17 @@ function unknownCommand(name) {
   ]);
 }
 
-/** Ends a call that got no answer in time, as `failsafe` of its instance says; the error's text is that of 1.x. */
-function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
-  if (failsafe !== 'reject') {
-    resolve(undefined);
+/** The `unanswered` of commands that reject without an answer, whatever `failsafe` says. */
+const REJECTS = 'reject';
+
+/**
+ * Ends a call that got no answer in time, as `failsafe` of its instance and `unanswered` of the command say. `args` is the first
+ * argument. The error's text is that of 1.x.
+ */
+function failSafe({ failsafe, namespace }, command, { resolve, reject }, args) {
+  const { unanswered } = command;
+  if (failsafe !== 'reject' && unanswered !== REJECTS) {
+    resolve(unanswered?.(args));
     return;
   }
   const error = makeError(['Error', 'Timed out in isFailed()', CODES.TIMED_OUT]);
@@ -76,4 +83,4 @@ function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
   reject(error);
 }
 
-module.exports = { CODES, concernsSegment, failSafe, makeError, passes, unknownCommand };
+module.exports = { CODES, REJECTS, concernsSegment, failSafe, makeError, passes, unknownCommand };

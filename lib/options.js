@@ -109,6 +109,56 @@ function warnOfUnknown(options, known) {
   }
 }
 
+/** Checks the options of a call: an object or nothing, whose names are all known. */
+function checkCallOptions(call, options, known) {
+  if (options === undefined || options === null) return {};
+  if (typeof options !== 'object') {
+    throw makeError([
+      'TypeError',
+      `${call} takes options as an object, got ${shown(options)}`,
+      CODES.INVALID_ARG_TYPE,
+    ]);
+  }
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown === undefined) return options;
+  throw makeError([
+    'TypeError',
+    `${call} has no option ${unknown}: did you mean ${nearest(unknown, known)}?`,
+    CODES.INVALID_ARG_VALUE,
+  ]);
+}
+
+/** The options of `hit`. */
+const HIT_OPTIONS = ['amount', 'ifPresent'];
+
+/** The elements of any iterable but a string. */
+function listOf(call, list) {
+  if (Array.isArray(list)) return Array.from(list);
+  if (typeof list === 'object' && typeof list?.[Symbol.iterator] === 'function')
+    return Array.from(list);
+  throw makeError([
+    'TypeError',
+    `${call} needs an iterable of keys, got ${shown(list)}`,
+    CODES.INVALID_ARG_TYPE,
+  ]);
+}
+
+/** The age that a call is given, as a number or as options: 0 in options is the cache's age. */
+function ageOf(call, age) {
+  if (typeof age !== 'object' || age === null) return age;
+  const { maxAge, ttl } = checkCallOptions(call, age, ['maxAge', 'ttl']);
+  const given = maxAge ?? ttl;
+  const isTwo = maxAge !== undefined && ttl !== undefined && maxAge !== ttl;
+  if (given === undefined || (given >= 0 && typeof given === 'number' && !isTwo)) return given;
+  throw makeError([
+    'TypeError',
+    isTwo
+      ? 'maxAge and ttl are two names of one option'
+      : `maxAge must be 0 or more, got ${shown(given)}`,
+    CODES.INVALID_ARG_VALUE,
+  ]);
+}
+
 /** The name among `names` that is most like this one. */
 function nearest(name, names) {
   if (Object.hasOwn(SYNONYMS, name) && names.includes(SYNONYMS[name])) return SYNONYMS[name];
@@ -188,6 +238,10 @@ function readOptions(given) {
 }
 
 module.exports = {
+  HIT_OPTIONS,
+  listOf,
+  ageOf,
+  checkCallOptions,
   DEFAULT_TIMEOUT,
   LONGEST_TIMER,
   timeoutOf,

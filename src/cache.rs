@@ -345,6 +345,88 @@ impl<S: Storage> Cache<S> {
         Ok(sum)
     }
 
+    /// Counts in a fixed window of time. Without a running window this call begins one of `window` milliseconds, in which the
+    /// count begins at 0; with `if_present` it does not, and the count does not go below 0. A running window is an entry with an age
+    /// that has not expired and whose value is a finite number. The entry becomes the most recent.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn hit(
+        &mut self,
+        key: &[u8],
+        window: f64,
+        amount: f64,
+        if_present: bool,
+        now: impl Clock,
+    ) -> Result<Hit> {
+        let now = now.now();
+        let running = match self.storage.value(key)? {
+            Some((Value::Number(count), stamp)) => Some((count, stamp)),
+            _ => None,
+        };
+        let max_age = self.limits().max_age;
+        let running = running.filter(|(count, stamp)| {
+            count.is_finite() && stamp.max_age != 0.0 && !expired(*stamp, max_age, now)
+        });
+        if running.is_none() && if_present {
+            return Ok(Hit {
+                count: 0.0,
+                reset_in: 0.0,
+                first: false,
+            });
+        }
+        let fresh = Stamp {
+            set_at: now,
+            max_age: window,
+        };
+        let (before, stamp) = running.unwrap_or((0.0, fresh));
+        let sum = before + amount;
+        let count = if if_present { sum.max(0.0) } else { sum };
+        self.store(key, Value::Number(count), stamp, now)?;
+        Ok(Hit {
+            count,
+            reset_in: left(stamp, max_age, now),
+            first: running.is_none(),
+        })
+    }
+
+    /// Begins the age of an entry anew, with the age it has or with `max_age`, and makes the entry the most recent. Returns
+    /// whether there is one that has not expired.
+    ///
+    /// # Errors
+    /// There is no memory for a copy of the entry, which is as it was then.
+    pub fn renew(&mut self, key: &[u8], max_age: Option<f64>, now: impl Clock) -> Result<bool> {
+        let cache_max_age = self.limits().max_age;
+        let found = self.storage.value(key)?;
+        let Some((value, old)) = found.filter(|(_, stamp)| !expired(*stamp, cache_max_age, now)) else {
+            return Ok(false);
+        };
+        let max_age = given(max_age).unwrap_or(old.max_age);
+        let stamp = Stamp {
+            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
+            max_age,
+        };
+        // A process that remembers the entry looks at its version, so the entry is stored again: it gets a new one.
+        let value = value.to_owned();
+        self.storage.put(key, value.as_ref(), stamp)?;
+        if expired(stamp, cache_max_age, now) {
+            // A negative age, as in `store`.
+            self.storage.remove(key)?;
+        }
+        Ok(true)
+    }
+
+    /// What is left of the age of an entry, in milliseconds: infinite without an age, 0 where there is no entry or the entry has
+    /// expired. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Storage::stamp`].
+    pub fn remaining(&self, key: &[u8], now: impl Clock) -> Result<f64> {
+        let max_age = self.limits().max_age;
+        let stamp = self.storage.stamp(key)?;
+        Ok(stamp.map_or(0.0, |stamp| left(stamp, max_age, now)))
+    }
+
     /// Removes all entries.
     ///
     /// # Errors
@@ -439,6 +521,17 @@ impl<S: Storage> Cache<S> {
     }
 }
 
+/// What [`Cache::hit`] gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// The count, this call's included.
+    pub count: f64,
+    /// How long the window goes on, in milliseconds; 0 where there is none.
+    pub reset_in: f64,
+    /// Whether this call began the window.
+    pub first: bool,
+}
+
 /// An entry that a call has just found or stored, for a process that keeps a copy of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Remembered {
@@ -480,6 +573,14 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
         cache_max_age
     } else {
         stamp.max_age
+    }
+}
+
+/// What is left of the age of an entry, in milliseconds: infinite without an age, never below 0.
+fn left(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> f64 {
+    match age_of(stamp, cache_max_age) {
+        0.0 => f64::INFINITY,
+        max_age => (stamp.set_at + max_age - now.now()).max(0.0),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Every command of a cache, once: its name, its arguments, what it does, and what it gives. The commands are those
-//! of the 1.x API.
+//! of the 1.x API, and calls beyond it.
 //!
 //! A command is read before the lock of its cache is taken ([`Command::parse`], from a message or from the arguments of a
 //! JavaScript call), and what it gives is made into a message or into JavaScript values after. Under the lock it runs
@@ -45,6 +45,41 @@ pub enum Command<'a, K = Key> {
         /// The age of a counter that this call creates, in milliseconds.
         max_age: Option<f64>,
     },
+    /// Stores an entry where there is none that has not expired.
+    SetIfAbsent {
+        /// The key.
+        key: K,
+        /// The value.
+        value: Carried<'a>,
+        /// Its own age in milliseconds.
+        max_age: Option<f64>,
+    },
+    /// Removes an entry and gives its value.
+    GetAndDelete(K),
+    /// Begins the age of an entry anew and makes it the most recent.
+    Touch {
+        /// The key.
+        key: K,
+        /// Its new age in milliseconds.
+        max_age: Option<f64>,
+    },
+    /// What is left of the age of an entry, in milliseconds.
+    GetRemainingTtl(K),
+    /// Counts in a window of time.
+    Hit {
+        /// The key.
+        key: K,
+        /// The length of a window that this call begins, in milliseconds.
+        window: f64,
+        /// What is added.
+        amount: f64,
+        /// Whether no window is begun.
+        if_present: bool,
+    },
+    /// Whether there is an entry of each key, as [`Command::Has`].
+    HasMany(KeyList),
+    /// Removes entries, and says of each key whether there was one that had not expired.
+    DeleteMany(KeyList),
     /// The value of each key, as [`Command::Get`].
     MGet(KeyList),
     /// Stores entries.
@@ -182,6 +217,14 @@ pub const NAMES: &[&str] = &[
     "del",
     "incr",
     "decr",
+    "setIfAbsent",
+    "getAndDelete",
+    "touch",
+    "getRemainingTTL",
+    "hit",
+    "getMany",
+    "hasMany",
+    "deleteMany",
     "mGet",
     "mSet",
     "mDel",
@@ -226,7 +269,35 @@ impl<'a> Command<'a> {
                     max_age: arguments.max_age()?,
                 }
             }
-            "mGet" => Self::MGet(arguments.keys()?),
+            "setIfAbsent" => Self::SetIfAbsent {
+                key: arguments.key()?,
+                value: arguments.value()?,
+                max_age: arguments.max_age()?,
+            },
+            "getAndDelete" => Self::GetAndDelete(arguments.key()?),
+            "touch" => Self::Touch {
+                key: arguments.key()?,
+                max_age: arguments.max_age()?,
+            },
+            "getRemainingTTL" => Self::GetRemainingTtl(arguments.key()?),
+            "hit" => {
+                let key = arguments.key()?;
+                let window = arguments.number("window")?.filter(|window| *window > 0.0);
+                let window = window.ok_or_else(|| Error::argument("window must be a number above 0"))?;
+                let amount = arguments.number("amount")?.unwrap_or(1.0);
+                if !amount.is_finite() {
+                    return Err(Error::argument("amount must be a finite number"));
+                }
+                Self::Hit {
+                    key,
+                    window,
+                    amount,
+                    if_present: arguments.option()? == Some(Json::Bool(true)),
+                }
+            }
+            "hasMany" => Self::HasMany(arguments.keys()?),
+            "deleteMany" => Self::DeleteMany(arguments.keys()?),
+            "mGet" | "getMany" => Self::MGet(arguments.keys()?),
             "mSet" => {
                 let (keys, values) = arguments.pairs()?;
                 Self::MSet {
@@ -266,13 +337,20 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
     /// Whose values it reads.
     pub fn reads(&self) -> Reads<'_> {
         match self {
-            Self::Get(key) | Self::Peek(key) => Reads::One(key.as_ref()),
+            Self::Get(key) | Self::Peek(key) | Self::GetAndDelete(key) | Self::Touch { key, .. } => {
+                Reads::One(key.as_ref())
+            }
             Self::MGet(keys) => Reads::These(keys),
             Self::Values | Self::Dump | Self::Pop => Reads::Any,
             Self::Has(_)
             | Self::Set { .. }
             | Self::Del(_)
             | Self::Incr { .. }
+            | Self::SetIfAbsent { .. }
+            | Self::GetRemainingTtl(_)
+            | Self::Hit { .. }
+            | Self::HasMany(_)
+            | Self::DeleteMany(_)
             | Self::MSet { .. }
             | Self::MDel(_)
             | Self::Reset
@@ -340,6 +418,48 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
         }
         Command::Incr { key, amount, max_age } => {
             Answer::Number(cache.incr(key.as_ref(), *amount, *max_age, now)?)
+        }
+        Command::SetIfAbsent { key, value, max_age } => match cache.has(key.as_ref(), now) {
+            Ok(false) => Answer::Bool(cache.set(key.as_ref(), value.value(), *max_age, now)?),
+            there => {
+                cache.storage_mut().decline(value.value());
+                there?;
+                Answer::Bool(false)
+            }
+        },
+        Command::GetAndDelete(key) => {
+            let found = cache.peek(key.as_ref(), now, |value| sink.value(value))?;
+            found.map_or_else(|| sink.miss(), Ok)?;
+            cache.del(key.as_ref())?;
+            Answer::Found
+        }
+        Command::Touch { key, max_age } => Answer::Bool(cache.renew(key.as_ref(), *max_age, now)?),
+        Command::GetRemainingTtl(key) => Answer::Number(cache.remaining(key.as_ref(), now)?),
+        Command::Hit {
+            key,
+            window,
+            amount,
+            if_present,
+        } => {
+            let hit = cache.hit(key.as_ref(), *window, *amount, *if_present, now)?;
+            sink.number(hit.count)?;
+            sink.number(hit.reset_in)?;
+            sink.value(Value::Bool(hit.first))?;
+            Answer::List
+        }
+        Command::HasMany(keys) => {
+            keys.iter()
+                .try_for_each(|key| sink.value(Value::Bool(cache.has(key, now)?)))?;
+            Answer::List
+        }
+        Command::DeleteMany(keys) => {
+            cache.begin_steps();
+            keys.iter().try_for_each(|key| {
+                let there = cache.has(key, now)?;
+                cache.del(key)?;
+                sink.value(Value::Bool(there))
+            })?;
+            Answer::List
         }
         Command::MGet(keys) => {
             keys.iter().try_for_each(|key| get(cache, key, now, sink))?;

@@ -1,10 +1,13 @@
 // Every call, option and static, as code under `strict` sees them.
 import Cache, { LRUCache } from 'lru-cache-for-clusters-as-promised';
 import type {
+  AgeOptions,
   Commands,
   Done,
   DumpEntry,
   Entry,
+  Hit,
+  HitOptions,
   InitOptions,
   Key,
   LRUCacheOptions,
@@ -114,6 +117,22 @@ exact<(pairs: Pairs, maxAge?: number) => Promise<Done>>()(users.mSet);
 exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGetObjects);
 exact<(pairs: Pairs, maxAge?: number) => Promise<Done>>()(users.mSetObjects);
 exact<(keys: readonly Key[]) => Promise<Done>>()(users.mDel);
+exact<(key: Key, value: User, options?: number | AgeOptions) => Promise<boolean>>()(
+  users.setIfAbsent,
+);
+exact<(key: Key) => Promise<User | undefined>>()(users.getAndDelete);
+exact<(key: Key, maxAge?: number | AgeOptions) => Promise<boolean>>()(users.touch);
+exact<(key: Key) => Promise<number>>()(users.getRemainingTTL);
+exact<(key: Key, window: number, options?: HitOptions) => Promise<Hit>>()(users.hit);
+exact<(keys: Iterable<Key>) => Promise<Array<User | undefined>>>()(users.getMany);
+exact<(keys: Iterable<Key>) => Promise<boolean[]>>()(users.hasMany);
+exact<(keys: Iterable<Key>) => Promise<boolean[]>>()(users.deleteMany);
+exact<Promise<void>>()(users.ready);
+exact<() => Promise<true>>()(users.healthCheck);
+// @ts-expect-error
+void users.hit('k');
+// @ts-expect-error
+void users.setIfAbsent('k', user, { tll: 1 });
 exact<(key: Key) => Promise<User | undefined>>()(users.peek);
 exact<(key: Key) => Promise<boolean>>()(users.has);
 exact<(key: Key, amount?: number, maxAge?: number) => Promise<number>>()(users.incr);
@@ -157,6 +176,14 @@ exact<{
   mSet: (pairs: Pairs, maxAge?: number) => true;
   mGet: (keys: readonly Key[]) => Users;
   mDel: (keys: readonly Key[]) => true;
+  setIfAbsent: (key: Key, value: User, options?: number | AgeOptions) => boolean;
+  getAndDelete: (key: Key) => User | undefined;
+  touch: (key: Key, maxAge?: number | AgeOptions) => boolean;
+  getRemainingTTL: (key: Key) => number;
+  hit: (key: Key, window: number, options?: HitOptions) => Hit;
+  getMany: (keys: Iterable<Key>) => Array<User | undefined>;
+  hasMany: (keys: Iterable<Key>) => boolean[];
+  deleteMany: (keys: Iterable<Key>) => boolean[];
   incr: (key: Key, amount?: number, maxAge?: number) => number;
   decr: (key: Key, amount?: number, maxAge?: number) => number;
   length: () => number;

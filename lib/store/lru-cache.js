@@ -14,7 +14,14 @@ const { commands, del, get, getMany, has, incr, keep, peek, put, set } = native;
 const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
-const { lruCacheOptions, optionJson } = require('../options');
+const {
+  HIT_OPTIONS,
+  ageOf,
+  checkCallOptions,
+  listOf,
+  lruCacheOptions,
+  optionJson,
+} = require('../options');
 const { MISS: NEAR_MISS, flat } = require('../near/near-cache');
 const {
   ListReader,
@@ -263,6 +270,61 @@ class LRUCache {
     }
     this.#finish(result);
     return outcome !== KIND.MISS;
+  }
+
+  setIfAbsent(key, value, options) {
+    const maxAge = ageOf('setIfAbsent', options);
+    /** @type {number} */
+    let kind = isReference(value) ? KIND.SLOT : KIND.PLAIN;
+    let payload = value;
+    if (this.#copies !== undefined) {
+      kind = KIND.PLAIN;
+      if (isEncoded(value)) [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
+    }
+    const places = Int32Array.of(placeOf(kind));
+    const result = commands.setIfAbsent(this.#cache, now(), key, payload, places, maxAge || 0);
+    this.#keep(places, [value]);
+    return this.#finish(result);
+  }
+
+  getAndDelete(key) {
+    return this.#value(commands.getAndDelete(this.#cache, now(), key));
+  }
+
+  touch(key, maxAge) {
+    return this.#finish(commands.touch(this.#cache, now(), key, ageOf('touch', maxAge) || 0));
+  }
+
+  getRemainingTTL(key) {
+    return this.#finish(commands.getRemainingTTL(this.#cache, now(), key));
+  }
+
+  hit(key, window, options) {
+    const { amount, ifPresent } = checkCallOptions('hit', options, HIT_OPTIONS);
+    const flag = String(ifPresent === true);
+    const { numbers, values } = this.#list(
+      commands.hit(this.#cache, now(), key, window, amount, flag),
+    );
+    return { count: numbers[0], resetIn: numbers[1], first: values[0] };
+  }
+
+  getMany(keys) {
+    return this.#many(commands.getMany, 'getMany', keys);
+  }
+
+  hasMany(keys) {
+    return this.#many(commands.hasMany, 'hasMany', keys);
+  }
+
+  deleteMany(keys) {
+    return this.#many(commands.deleteMany, 'deleteMany', keys);
+  }
+
+  /** What a command gives of each key. */
+  #many(command, name, keys) {
+    const time = now();
+    const run = (crossing, count) => command(this.#cache, time, crossing, count);
+    return this.#list(this.#withKeys(listOf(name, keys), run)).values;
   }
 
   del(key) {

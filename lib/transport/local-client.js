@@ -79,7 +79,7 @@ class LocalClient {
       const expire = () => {
         over = true;
         const { failsafe } = this.instance;
-        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject });
+        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject }, a);
       };
       const timer = setTimeout(expire, Math.min(timeoutOf(this.instance), LONGEST_TIMER));
       const attempt = () => {

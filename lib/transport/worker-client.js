@@ -140,7 +140,7 @@ class WorkerClient {
   /** Ends a call that got no answer. */
   fail(call) {
     const { failsafe } = this.instance;
-    failSafe({ failsafe, namespace: this.namespace }, call.command, call);
+    failSafe({ failsafe, namespace: this.namespace }, call.command, call, call.args);
   }
 }
 

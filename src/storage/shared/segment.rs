@@ -598,6 +598,10 @@ impl<M: Memory> Storage for Segment<M> {
             Ok(replaced)
         });
         self.free_released();
+        // An entry that is set again may keep its slot, which was freed with its old row.
+        if let (Ok(true), Value::Slot(slot), Some(slots)) = (&stored, value, &self.slots) {
+            slots.keep(slot);
+        }
         Ok(stored?)
     }
 
