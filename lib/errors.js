@@ -23,6 +23,10 @@ const CODES = Object.freeze({
   SIBLINGS: 'ERR_STORE_PEERS',
   /** JavaScript alone: `getCache` and `getAllCaches` are there in the primary only. */
   NOT_PRIMARY: 'ERR_NOT_PRIMARY',
+  /** JavaScript alone: `update` was overtaken by other changes each time. */
+  CONFLICT: 'ERR_CONFLICT',
+  /** JavaScript alone: the instance was closed. */
+  CLOSED: 'ERR_CLOSED',
   /** JavaScript alone: a call got no answer in time. */
   TIMED_OUT: 'ETIMEDOUT',
 });

@@ -12,7 +12,7 @@
 //! replaced.
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     key::Key,
     storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
     value::{OwnedValue, Value},
@@ -261,6 +261,79 @@ impl<S: Storage> Cache<S> {
         self.store(key, value, stamp, now)
     }
 
+    /// As [`Cache::set`], but where there is an entry that has not expired its age runs on.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_within_age(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        max_age: Option<f64>,
+        now: impl Clock,
+    ) -> Result<bool> {
+        match self.running(key, now) {
+            Ok(Some(stamp)) => self.store(key, value, stamp, now),
+            Ok(None) => self.set(key, value, max_age, now),
+            Err(error) => {
+                self.storage.decline(value);
+                Err(error)
+            }
+        }
+    }
+
+    /// The stamp of an entry that has not expired.
+    fn running(&self, key: &[u8], now: impl Clock) -> Result<Option<Stamp>> {
+        let max_age = self.limits().max_age;
+        let stamp = self.storage.stamp(key)?;
+        Ok(stamp.filter(|stamp| !expired(*stamp, max_age, now)))
+    }
+
+    /// As [`Cache::get`], with what else is known of the entry. An expired entry, which is removed, has the version 0.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub fn get_entry(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<()>,
+    ) -> Result<Option<Facts>> {
+        let Some(stamp) = self.storage.stamp(key)? else {
+            return Ok(None);
+        };
+        let max_age = self.limits().max_age;
+        let is_over = expired(stamp, max_age, now);
+        let facts = Facts {
+            version: if is_over { 0.0 } else { self.version(key)? },
+            set_at: stamp.set_at,
+            expires: match age_of(stamp, max_age) {
+                0.0 => f64::INFINITY,
+                age => stamp.set_at + age,
+            },
+        };
+        Ok(self.get(key, now, read)?.map(|()| facts))
+    }
+
+    /// The version of an entry that is there.
+    fn version(&mut self, key: &[u8]) -> Result<f64> {
+        self.storage.begin_versions();
+        self.storage.peek(key)?;
+        let seen = self.storage.seen().filter(|seen| seen.version != 0.0);
+        seen.map(|seen| seen.version).ok_or_else(Error::out_of_memory)
+    }
+
+    /// Whether the entry of a key has a version that [`Cache::get_entry`] gave. 0: whether there is none, or an expired one.
+    ///
+    /// # Errors
+    /// As [`Storage::peek`].
+    pub fn has_version(&mut self, key: &[u8], version: f64, now: impl Clock) -> Result<bool> {
+        Ok(match self.running(key, now)? {
+            Some(_) => self.version(key)? == version,
+            None => version == 0.0,
+        })
+    }
+
     /// Stores an entry and evicts others to keep the limits. All calls of this module that store an entry call this
     /// function. A move between storages (`migrate.rs`) puts entries itself and then calls [`Cache::trim`]. Returns what
     /// [`Cache::set`] returns.
@@ -319,12 +392,23 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Cache::set`].
     pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
+        self.add(key, amount, max_age, given(max_age).is_some(), now)
+    }
+
+    /// As [`Cache::incr`], where `keeps_age` says whether the age of a counter that is there runs on.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn add(
+        &mut self,
+        key: &[u8],
+        amount: f64,
+        max_age: Option<f64>,
+        keeps_age: bool,
+        now: impl Clock,
+    ) -> Result<f64> {
         let limits = self.limits();
-        let max_age = given(max_age);
-        let window = match max_age {
-            Some(_) => self.storage.stamp(key)?,
-            None => None,
-        };
+        let window = if keeps_age { self.storage.stamp(key)? } else { None };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
         // To store the sum makes the entry the most recent.
         let current = self.peek_by(S::value, key, now, |value| match value {
@@ -347,7 +431,8 @@ impl<S: Storage> Cache<S> {
 
     /// Counts in a fixed window of time. Without a running window this call begins one of `window` milliseconds, in which the
     /// count begins at 0; with `if_present` it does not, and the count does not go below 0. A running window is an entry with an age
-    /// that has not expired and whose value is a finite number. The entry becomes the most recent.
+    /// that has not expired and whose value is a finite number. The entry becomes the most recent. `over` is a limit, and what
+    /// becomes of the window where the count is above the limit.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -357,6 +442,7 @@ impl<S: Storage> Cache<S> {
         window: f64,
         amount: f64,
         if_present: bool,
+        over: Option<(f64, WhenOver)>,
         now: impl Clock,
     ) -> Result<Hit> {
         let now = now.now();
@@ -382,6 +468,8 @@ impl<S: Storage> Cache<S> {
         let (before, stamp) = running.unwrap_or((0.0, fresh));
         let sum = before + amount;
         let count = if if_present { sum.max(0.0) } else { sum };
+        let anew = over.and_then(|(limit, when_over)| when_over.window(window, limit, before, count));
+        let stamp = anew.map_or(stamp, |max_age| Stamp { set_at: now, max_age });
         self.store(key, Value::Number(count), stamp, now)?;
         Ok(Hit {
             count,
@@ -391,11 +479,24 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Begins the age of an entry anew, with the age it has or with `max_age`, and makes the entry the most recent. Returns
-    /// whether there is one that has not expired.
+    /// whether there is one that has not expired. With `keeps_age` its age runs on.
     ///
     /// # Errors
     /// There is no memory for a copy of the entry, which is as it was then.
-    pub fn renew(&mut self, key: &[u8], max_age: Option<f64>, now: impl Clock) -> Result<bool> {
+    pub fn renew(
+        &mut self,
+        key: &[u8],
+        max_age: Option<f64>,
+        keeps_age: bool,
+        now: impl Clock,
+    ) -> Result<bool> {
+        if keeps_age {
+            let is_there = self.running(key, now)?.is_some();
+            if is_there {
+                self.storage.touch(key)?;
+            }
+            return Ok(is_there);
+        }
         let cache_max_age = self.limits().max_age;
         let found = self.storage.value(key)?;
         let Some((value, old)) = found.filter(|(_, stamp)| !expired(*stamp, cache_max_age, now)) else {
@@ -530,6 +631,49 @@ pub struct Hit {
     pub reset_in: f64,
     /// Whether this call began the window.
     pub first: bool,
+}
+
+/// What becomes of the window of [`Cache::hit`] where the count is above the limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WhenOver {
+    /// It begins anew.
+    Restart,
+    /// It begins anew; from the second unit above the limit on, each doubles its length.
+    Double,
+    /// The hit that goes above the limit makes it end after this many milliseconds. Later hits leave it alone.
+    Time(f64),
+}
+
+impl WhenOver {
+    /// The longest window that [`WhenOver::Double`] makes, in milliseconds: JavaScript counts exactly up to here.
+    const LONGEST: f64 = 9_007_199_254_740_991.0;
+
+    /// The length of the window that begins now; `None` where the present one goes on.
+    fn window(self, window: f64, limit: f64, before: f64, count: f64) -> Option<f64> {
+        let above = count - limit;
+        match self {
+            _ if above.is_nan() || above <= 0.0 => None,
+            Self::Restart => Some(window),
+            Self::Double if window == f64::INFINITY => Some(window),
+            Self::Double => Some(
+                (window * (above.ceil() - 1.0).exp2())
+                    .min(Self::LONGEST)
+                    .max(window),
+            ),
+            Self::Time(time) => (before <= limit).then_some(time),
+        }
+    }
+}
+
+/// What is known of an entry beside its value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// Tells the entry, as it is now, from every other that there was or will be. Not 0, but for an expired one.
+    pub version: f64,
+    /// When it was set, in milliseconds since the epoch; 0 where no age applied at that time.
+    pub set_at: f64,
+    /// When it expires, in milliseconds since the epoch; infinite for never.
+    pub expires: f64,
 }
 
 /// An entry that a call has just found or stored, for a process that keeps a copy of it.

@@ -679,6 +679,10 @@ impl Storage for Place {
         on!(self, storage => storage.seen())
     }
 
+    fn begin_versions(&mut self) {
+        on!(self, storage => storage.begin_versions())
+    }
+
     fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
         on!(self, storage => storage.glimpse(key))
     }

@@ -15,9 +15,10 @@ const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const {
-  HIT_OPTIONS,
   ageOf,
-  checkCallOptions,
+  agesOf,
+  entryList,
+  hitOptions,
   listOf,
   lruCacheOptions,
   optionJson,
@@ -236,6 +237,15 @@ class LRUCache {
   }
 
   set(key, value, maxAge = 0) {
+    if (typeof maxAge === 'object' && maxAge !== null) {
+      const [age, keepsAge] = ageOf('set', maxAge);
+      if (keepsAge) {
+        const run = (payload, place, time) =>
+          commands.set(this.#cache, time, key, payload, place, age || 0, 'true');
+        return this.#store(value, run);
+      }
+      maxAge = age ?? 0;
+    }
     const { state, values } = this.#table;
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const run = isReference(value) ? keep : set;
@@ -273,18 +283,61 @@ class LRUCache {
   }
 
   setIfAbsent(key, value, options) {
-    const maxAge = ageOf('setIfAbsent', options);
-    /** @type {number} */
-    let kind = isReference(value) ? KIND.SLOT : KIND.PLAIN;
-    let payload = value;
-    if (this.#copies !== undefined) {
-      kind = KIND.PLAIN;
-      if (isEncoded(value)) [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
-    }
+    const [maxAge] = ageOf('setIfAbsent', options);
+    return this.#store(value, (payload, place, time) =>
+      commands.setIfAbsent(this.#cache, time, key, payload, place, maxAge || 0),
+    );
+  }
+
+  getEntry(key) {
+    const found = this.#checked(commands.getEntry(this.#cache, now(), key));
+    if (found === undefined) return this.#finish(undefined);
+    const { values, numbers } = this.#list(found);
+    return { value: values[0], version: numbers[0], setAt: numbers[1], expires: numbers[2] };
+  }
+
+  compareAndSet(key, version, value, options) {
+    const [maxAge, keepsAge] = ageOf('compareAndSet', options);
+    const flag = keepsAge ? 'true' : undefined;
+    return this.#store(value, (payload, place, time) =>
+      commands.compareAndSet(this.#cache, time, key, version, payload, place, maxAge || 0, flag),
+    );
+  }
+
+  compareAndDelete(key, version) {
+    return this.#finish(commands.compareAndDelete(this.#cache, now(), key, version));
+  }
+
+  /** How a value crosses: its kind and its payload. */
+  #crossing(value) {
+    if (this.#copies === undefined) return [isReference(value) ? KIND.SLOT : KIND.PLAIN, value];
+    // What JSON has no form for is null, as in an array.
+    return encode(value, this.#copies) ?? [KIND.PLAIN, null];
+  }
+
+  /** Runs a command that may store a value: `run` is given its payload, its place and the time. */
+  #store(value, run) {
+    const [kind, payload] = this.#crossing(value);
     const places = Int32Array.of(placeOf(kind));
-    const result = commands.setIfAbsent(this.#cache, now(), key, payload, places, maxAge || 0);
+    const result = run(payload, places, now());
     this.#keep(places, [value]);
     return this.#finish(result);
+  }
+
+  setMany(entries, options) {
+    const list = entryList('setMany', entries);
+    const { maxAge, ages, keeps } = agesOf('setMany', list, options);
+    const crossing = list.map(([, value]) => this.#crossing(value));
+    const places = Int32Array.from(crossing, ([kind]) => placeOf(kind));
+    const payloads = crossing.map(([, payload]) => payload);
+    const keys = list.map(([key]) => key);
+    const all = { maxAge, ages, keeps };
+    const result = this.#mSet(commands.setMany, keys, payloads, places, all);
+    this.#keep(
+      places,
+      list.map(([, value]) => value),
+    );
+    return this.#list(result).values;
   }
 
   getAndDelete(key) {
@@ -292,7 +345,9 @@ class LRUCache {
   }
 
   touch(key, maxAge) {
-    return this.#finish(commands.touch(this.#cache, now(), key, ageOf('touch', maxAge) || 0));
+    const [age, keepsAge] = ageOf('touch', maxAge);
+    const flag = keepsAge ? 'true' : undefined;
+    return this.#finish(commands.touch(this.#cache, now(), key, age || 0, flag));
   }
 
   getRemainingTTL(key) {
@@ -300,10 +355,11 @@ class LRUCache {
   }
 
   hit(key, window, options) {
-    const { amount, ifPresent } = checkCallOptions('hit', options, HIT_OPTIONS);
+    const { amount, ifPresent, limit, whenOver } = hitOptions(options);
     const flag = String(ifPresent === true);
+    const over = whenOver === undefined ? undefined : optionJson(whenOver);
     const { numbers, values } = this.#list(
-      commands.hit(this.#cache, now(), key, window, amount, flag),
+      commands.hit(this.#cache, now(), key, window, amount, flag, limit, over),
     );
     return { count: numbers[0], resetIn: numbers[1], first: values[0] };
   }
@@ -459,11 +515,12 @@ class LRUCache {
   }
 
   /** `setMany` of copies. */
-  #putMany(keys, values, maxAge, ages) {
+  #putMany(keys, values, { maxAge, ages, keeps }) {
     const there = [];
     const places = [];
     const payloads = [];
-    const own = ages && [];
+    const ownAges = ages && [];
+    const ownKeeps = keeps && [];
     for (let index = 0; index < keys.length; index += 1) {
       const value = values[index];
       // In an object JSON leaves out what it has no form for.
@@ -473,9 +530,11 @@ class LRUCache {
       there.push(keys[index]);
       places.push(placeOf(encoded[0]));
       payloads.push(encoded[1]);
-      own?.push(ages[index] || undefined);
+      ownAges?.push(ages[index]);
+      ownKeeps?.push(keeps[index]);
     }
-    this.#finish(this.#mSet(there, payloads, Int32Array.from(places), maxAge || 0, own));
+    const own = { maxAge, ages: ownAges, keeps: ownKeeps };
+    this.#finish(this.#mSet(commands.mSet, there, payloads, Int32Array.from(places), own));
   }
 
   /** As `bulk.getMany`, with what near reads remember; `undefined` where the keys have to be read by one native call. */
@@ -517,10 +576,12 @@ class LRUCache {
     return pairs;
   }
 
-  #mSet(keys, payloads, places, maxAge, ages) {
+  /** Runs a command that stores entries, with their ages as `agesOf` gives them. */
+  #mSet(command, keys, payloads, places, { maxAge, ages, keeps }) {
     const time = now();
+    const flags = keeps && JSON.stringify(keeps);
     const run = (crossing) =>
-      commands.mSet(this.#cache, time, crossing, payloads, places, maxAge, ages);
+      command(this.#cache, time, crossing, payloads, places, maxAge || 0, ages, flags);
     return this.#withKeys(keys, run);
   }
 
@@ -581,12 +642,11 @@ class LRUCache {
         cache.#finish(payloads);
         return pairs;
       },
-      /** Sets entries; with `ages`, each has its own where that is given. */
-      setMany(cache, keys, values, maxAge, ages) {
-        if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge, ages);
+      /** Sets entries, with their ages as `agesOf` gives them. */
+      setMany(cache, keys, values, ages) {
+        if (cache.#copies !== undefined) return cache.#putMany(keys, values, ages);
         const places = cache.#placesOf(values);
-        const own = ages?.map((age) => age || undefined);
-        const result = cache.#mSet(keys, values, places, maxAge, own);
+        const result = cache.#mSet(commands.mSet, keys, values, places, ages);
         cache.#keep(places, values);
         return cache.#finish(result);
       },
@@ -618,8 +678,15 @@ class LRUCache {
           cache.#finish(native.unhold(cache.#cache));
         }
       },
-      incr(cache, key, amount, maxAge) {
-        return cache.#finish(incr(cache.#cache, key, amount, maxAge, now()));
+      /** `incr` or `decr`, as `name` says. */
+      incr(cache, name, key, amount, given) {
+        const [maxAge, keepsAge] = ageOf(name, given);
+        if (keepsAge) {
+          const command = commands[name];
+          return cache.#finish(command(cache.#cache, now(), key, amount, maxAge || 0, 'true'));
+        }
+        const by = name === 'decr' && typeof amount === 'number' ? -amount : amount;
+        return cache.#finish(incr(cache.#cache, key, by, maxAge || 0, now()));
       },
     };
   }

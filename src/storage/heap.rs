@@ -169,6 +169,10 @@ impl Storage for HeapStorage {
         self.seen.take()
     }
 
+    fn begin_versions(&mut self) {
+        self.versions();
+    }
+
     fn set_limits(&mut self, limits: Limits) {
         let before = (self.limits.max_age, self.limits.allow_stale);
         if let Some(versions) = &mut self.versions

@@ -137,6 +137,9 @@ pub trait Storage {
         None
     }
 
+    /// From here on [`Storage::seen`] tells versions.
+    fn begin_versions(&mut self) {}
+
     /// Reads an entry without the lock, and leaves its recency alone. `None`: take the lock, to learn whether there is one.
     fn glimpse(&mut self, _key: &[u8]) -> Option<Glimpse<'_>> {
         None

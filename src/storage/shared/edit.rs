@@ -30,6 +30,9 @@ const DIRECT: u32 = 10;
 const MOST_REMOVED: u32 = 256;
 const MOST_LOOKED_AT: u32 = 8192;
 
+/// Up to here numbers are counted one by one.
+const EXACT: f64 = 4_503_599_627_370_496.0;
+
 /// Memory of each region that [`Edit::shrink_part`] gives back at a time, in bytes.
 const SHRINK_PART: usize = 256 * 1024;
 
@@ -385,6 +388,23 @@ impl<M: Memory> Edit<M> {
     /// Gives an entry that has no version one that no entry has had.
     pub(super) fn begin_version(&self, at: u32) -> Checked<()> {
         self.version_at(at)?.publish(self.next_version());
+        Ok(())
+    }
+
+    /// Gives every entry a version above all that this segment and another have given: the entries of both come together, and
+    /// `last` is the last version of the other one. A process may be killed on the way: each entry has a version of its own
+    /// then, and whoever brings the entries together begins again.
+    pub(super) fn renew_versions(&self, last: f64) -> Checked<()> {
+        let own = &self.header().last_version;
+        // Another number is damage.
+        if (0.0..EXACT).contains(&last) {
+            own.set(own.get().max(last));
+        }
+        for at in 1..self.longest() {
+            if self.row(at)?.state().is() == State::LIVE {
+                self.begin_version(at)?;
+            }
+        }
         Ok(())
     }
 

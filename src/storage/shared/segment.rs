@@ -395,6 +395,19 @@ impl<M: Memory> Segment<M> {
         Ok(())
     }
 
+    /// The last version that was given.
+    pub(crate) fn last_version(&self) -> f64 {
+        self.header().last_version.get()
+    }
+
+    /// Gives every entry a version above all of this segment, and above `last` of another whose entries come here. The lock
+    /// must be held.
+    pub(crate) fn renew_versions(&self, last: f64) {
+        if self.edit.renew_versions(last).is_err() {
+            self.header().damaged.set(1);
+        }
+    }
+
     fn write_limits(&self, limits: Limits) {
         if self.edit.store_limits(&limits).is_err() {
             self.header().damaged.set(1);
