@@ -482,7 +482,7 @@ impl<S: Storage> Cache<S> {
     /// whether there is one that has not expired. With `keeps_age` its age runs on.
     ///
     /// # Errors
-    /// There is no memory for a copy of the entry, which is as it was then.
+    /// As [`Storage::touch`] and [`Storage::restamp`].
     pub fn renew(
         &mut self,
         key: &[u8],
@@ -490,31 +490,23 @@ impl<S: Storage> Cache<S> {
         keeps_age: bool,
         now: impl Clock,
     ) -> Result<bool> {
-        if keeps_age {
-            let is_there = self.running(key, now)?.is_some();
-            if is_there {
-                self.storage.touch(key)?;
-            }
-            return Ok(is_there);
-        }
-        let cache_max_age = self.limits().max_age;
-        let found = self.storage.value(key)?;
-        let Some((value, old)) = found.filter(|(_, stamp)| !expired(*stamp, cache_max_age, now)) else {
+        let Some(old) = self.running(key, now)? else {
             return Ok(false);
         };
+        if keeps_age {
+            return Ok(self.storage.touch(key)?.is_some());
+        }
         let max_age = given(max_age).unwrap_or(old.max_age);
         let stamp = Stamp {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         };
-        // A process that remembers the entry looks at its version, so the entry is stored again: it gets a new one.
-        let value = value.to_owned();
-        self.storage.put(key, value.as_ref(), stamp)?;
-        if expired(stamp, cache_max_age, now) {
+        let is_there = self.storage.restamp(key, stamp)?;
+        if expired(stamp, self.limits().max_age, now) {
             // A negative age, as in `store`.
             self.storage.remove(key)?;
         }
-        Ok(true)
+        Ok(is_there)
     }
 
     /// What is left of the age of an entry, in milliseconds: infinite without an age, 0 where there is no entry or the entry has

@@ -427,11 +427,9 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
     /// Whose values it reads.
     pub fn reads(&self) -> Reads<'_> {
         match self {
-            Self::Get(key)
-            | Self::Peek(key)
-            | Self::GetEntry(key)
-            | Self::GetAndDelete(key)
-            | Self::Touch { key, .. } => Reads::One(key.as_ref()),
+            Self::Get(key) | Self::Peek(key) | Self::GetEntry(key) | Self::GetAndDelete(key) => {
+                Reads::One(key.as_ref())
+            }
             Self::MGet(keys) => Reads::These(keys),
             Self::Values | Self::Dump | Self::Pop => Reads::Any,
             Self::Has(_)
@@ -441,6 +439,7 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
             | Self::SetIfAbsent { .. }
             | Self::CompareAndSet { .. }
             | Self::CompareAndDelete { .. }
+            | Self::Touch { .. }
             | Self::GetRemainingTtl(_)
             | Self::Hit { .. }
             | Self::HasMany(_)

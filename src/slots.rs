@@ -58,19 +58,6 @@ impl Slots {
         }
     }
 
-    /// Takes back a slot that was freed and not yet released: its value is still there.
-    pub fn keep(&self, slot: u32) {
-        let mut table = self.0.table.lock();
-        let Table { taken, freed, .. } = &mut *table;
-        // Most often it was freed last.
-        if let Some(at) = freed.iter().rposition(|freed| *freed == slot) {
-            freed.remove(at);
-            taken[slot as usize] = true;
-            let any_freed = !freed.is_empty();
-            self.0.any_freed.store(any_freed, Ordering::Release);
-        }
-    }
-
     /// Releases at most `limit` freed slots: passes each to `drop_value` and makes it vacant. Returns the number of freed
     /// slots that remain. The caller must drop the values before it calls [`Slots::take`] again.
     pub fn release(&self, limit: usize, mut drop_value: impl FnMut(u32)) -> usize {
@@ -132,20 +119,6 @@ mod tests {
         slots.free(a);
         slots.free(b);
         assert_eq!((released().len(), slots.in_use()), (2, 0));
-    }
-
-    #[test]
-    fn a_freed_slot_that_is_kept_has_its_value() {
-        let slots = Slots::default();
-        let (a, b) = (slots.take(), slots.take());
-        slots.free(a);
-        slots.keep(a);
-        slots.keep(b);
-        assert_eq!(slots.in_use(), 2);
-        let released = slots.release(9, |slot| panic!("{slot} was dropped"));
-        assert_eq!(released, 0);
-        slots.free(a);
-        assert_eq!(slots.in_use(), 1);
     }
 
     #[test]

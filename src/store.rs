@@ -727,6 +727,10 @@ impl Storage for Place {
         on!(self, storage => storage.put(key, value, stamp))
     }
 
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        on!(self, storage => storage.restamp(key, stamp))
+    }
+
     fn decline(&mut self, value: Value<'_>) {
         on!(self, storage => storage.decline(value))
     }

@@ -256,6 +256,18 @@ impl Storage for HeapStorage {
         }
     }
 
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        self.seen.set(None);
+        let Some(stored) = self.entries.get_mut(key) else {
+            return Ok(false);
+        };
+        stored.stamp = stamp;
+        if let (Some(versions), 1..) = (&mut self.versions, stored.row.get()) {
+            versions.get_mut().renew(stored.row.get());
+        }
+        Ok(true)
+    }
+
     fn decline(&mut self, value: Value<'_>) {
         self.discard(value);
     }

@@ -203,6 +203,12 @@ pub trait Storage {
     /// There is no memory for it; what was stored before is still there.
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool>;
 
+    /// Gives an entry another stamp and a new version, and makes it the most recent. Returns whether there is one.
+    ///
+    /// # Errors
+    /// As [`Storage::remove`].
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool>;
+
     /// Lets go of a value that was meant for an entry and is not stored.
     fn decline(&mut self, value: Value<'_>);
 

@@ -368,9 +368,39 @@ impl<M: Memory> Edit<M> {
     /// Moves an entry between two that are next to each other in the order of recency, neither of them itself, with this time
     /// of use. `NONE` for `newer`: to the front; for `older`: to the end.
     pub(super) fn move_between(&self, at: u32, row: &Row, newer: u32, older: u32, used: u64) -> Checked<()> {
-        let header = self.header();
         let mut change = self.change();
-        self.unlink_recency(&mut change, at, row)?;
+        self.relink(&mut change, at, row, newer, older)?;
+        change.set_used(at, used);
+        change.commit()
+    }
+
+    /// Makes an entry the most recent and gives it another stamp and a new version, by one change: a process that reads without
+    /// the lock, and one that is killed, finds the entry as before or as after.
+    pub(super) fn restamp(&self, at: u32, row: &Row, stamp: Stamp) -> Checked<()> {
+        let mut change = self.change();
+        change.end_version(at);
+        change.set_halves(row.set_at.halves(), stamp.set_at.to_bits());
+        change.set_halves(row.max_age.halves(), stamp.max_age.to_bits());
+        let newest = self.header().newest.get();
+        if newest != at {
+            self.relink(&mut change, at, row, NONE, newest)?;
+            change.set_used(at, self.tick());
+        }
+        change.begin_version(at, self.next_version());
+        change.commit()
+    }
+
+    /// The change moves an entry between two others in the order of recency, as [`Edit::move_between`] says.
+    fn relink<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        at: u32,
+        row: &'a Row,
+        newer: u32,
+        older: u32,
+    ) -> Checked<()> {
+        let header = self.header();
+        self.unlink_recency(change, at, row)?;
         change.set(&row.newer, newer);
         change.set(&row.older, older);
         match newer {
@@ -381,8 +411,7 @@ impl<M: Memory> Edit<M> {
             NONE => change.set(&header.oldest, at),
             _ => change.set(&self.live_row(older)?.newer, at),
         }
-        change.set_used(at, used);
-        change.commit()
+        Ok(())
     }
 
     /// Gives an entry that has no version one that no entry has had.

@@ -611,11 +611,16 @@ impl<M: Memory> Storage for Segment<M> {
             Ok(replaced)
         });
         self.free_released();
-        // An entry that is set again may keep its slot, which was freed with its old row.
-        if let (Ok(true), Value::Slot(slot), Some(slots)) = (&stored, value, &self.slots) {
-            slots.keep(slot);
-        }
         Ok(stored?)
+    }
+
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        self.forget();
+        let hash = self.edit.hash(key);
+        self.or_nothing(|this| match this.find(key, hash)? {
+            Some(at) => this.restamp(at, this.live_row(at)?, stamp).map(|()| true),
+            None => Ok(false),
+        })
     }
 
     fn decline(&mut self, value: Value<'_>) {
