@@ -8,6 +8,12 @@ use std::{
 /// Each module of a segment with the modules that it may not name: those that are built on it.
 const UPWARD: &[(&str, &[&str])] = &[
     (
+        "atomics",
+        &[
+            "layout", "head", "view", "intent", "edit", "validate", "rebuild", "segment",
+        ],
+    ),
+    (
         "layout",
         &["head", "view", "intent", "edit", "validate", "rebuild", "segment"],
     ),
@@ -17,7 +23,8 @@ const UPWARD: &[(&str, &[&str])] = &[
     ),
     ("view", &["intent", "edit", "validate", "rebuild", "segment"]),
     ("validate", &["intent", "edit", "rebuild", "segment"]),
-    ("intent", &["edit", "validate", "rebuild", "segment"]),
+    ("intent", &["blocks", "edit", "validate", "rebuild", "segment"]),
+    ("blocks", &["edit", "validate", "rebuild", "segment"]),
     ("edit", &["validate", "rebuild", "segment"]),
     ("rebuild", &["segment"]),
     ("segment", &["access", "siblings", "memfd", "lock"]),

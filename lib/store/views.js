@@ -116,7 +116,7 @@ class Views {
       return isWrong ? undefined : result;
     };
     const control = call(native.nearControl, this.#wantsNear);
-    const ring = call(native.nearRing);
+    const ring = control && call(native.nearRing);
     if (hasFailed) {
       // Another process has the lock at this moment.
       setTimeout(() => this.renewNear(), RETRY).unref();

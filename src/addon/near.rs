@@ -14,6 +14,8 @@ use crate::{error::Result, storage::Mapped, store::Place, value::Mark};
 /// now on what that may be, see [`super::caches::state`]; where not, there is something only if other processes share the cache.
 pub fn control(call: &Call) -> Given {
     let remembers = call.bool(call.argument(1));
+    // The ring that JavaScript had may be one of another place: entries lie elsewhere after a move.
+    handle_of(call, call.argument(0))?.records_uses.set(false);
     window(call, |handle, place| {
         handle.is_near.set(remembers);
         if !remembers && !place.is_shared() {

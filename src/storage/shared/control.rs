@@ -15,9 +15,10 @@
 //!   After damage that is not mended they stay odd. Whoever takes the lock and finds one odd knows that the last owner did
 //!   not come to an end.
 
-use std::sync::atomic::{Ordering::Release, fence};
+use std::sync::atomic::Ordering::Release;
 
 use super::{
+    atomics::fence,
     edit::Edit,
     memory::Memory,
     view::{Checked, MOST_VERSIONS},

@@ -4,9 +4,13 @@
 use std::ops::Deref;
 
 use super::{
+    blocks::Blocks,
     head::limits_check,
     intent::Change,
-    layout::{ALIGN, Block, FREE_BLOCK, Float, Geometry, INTENT_WORDS, NONE, PAYLOAD, Row, State, Word},
+    layout::{
+        ALIGN, Block, Float, GROUP, Geometry, INTENT_WORDS, NONE, PAYLOAD, Row, Section, State, Word,
+        sections,
+    },
     memory::{Memory, OutOfMemory},
     view::{BUCKETS, Checked, Fault, View},
 };
@@ -22,10 +26,6 @@ const GROWTH: u32 = 16;
 const GROWTH_LEAST: usize = 16 * 1024;
 const GROWTH_MOST: usize = 1024 * 1024;
 
-/// The most blocks of the free list that one change takes for an entry, and the most of an entry that it frees. A longer
-/// entry gets its blocks, and gives them back, by changes that each move a part: on the way they are loose blocks.
-const DIRECT: u32 = 10;
-
 /// The most entries that [`Edit::remove_rows`] removes before it stops, and the most rows that it looks at.
 const MOST_REMOVED: u32 = 256;
 const MOST_LOOKED_AT: u32 = 8192;
@@ -36,13 +36,7 @@ const EXACT: f64 = 4_503_599_627_370_496.0;
 /// Memory of each region that [`Edit::shrink_part`] gives back at a time, in bytes.
 const SHRINK_PART: usize = 256 * 1024;
 
-/// Blocks that one change moves between the free list and the loose blocks.
-const PART: u32 = 32;
-
 const _: () = {
-    // Beside the links of blocks, an insert stores at most 2 states, 2 links of chains, the word of the index, 4 of the order
-    // of recency, and the lists.
-    assert!(2 * DIRECT as usize + 9 + 8 <= INTENT_WORDS && PART as usize + 4 <= INTENT_WORDS);
     // A reset stores the first buckets, 10 words of the header and the floor.
     assert!(BUCKETS as usize + 12 <= INTENT_WORDS);
 };
@@ -55,11 +49,6 @@ struct Lists {
     free_row: u32,
     rows_used: u32,
     released: u32,
-    free_block: u32,
-    blocks_free: u32,
-    blocks_used: u32,
-    loose_block: u32,
-    loose_count: u32,
 }
 
 /// A view that changes what it reads.
@@ -101,21 +90,12 @@ impl<M: Memory> Edit<M> {
         };
         let blocks = bytes.div_ceil(PAYLOAD as u64);
         self.reserve(blocks)?;
-        let blocks = blocks as u32;
-        let is_long = blocks.min(header.blocks_free.get()) > DIRECT;
-        if is_long {
-            self.take_long(blocks)?;
-        }
+        let count = blocks as u32;
+        let mut blocks = self.blocks();
+        let first = self.fill(&mut blocks, key, value.bytes(), count)?;
 
         let mut change = self.change();
         let mut lists = self.lists();
-        let first = if is_long {
-            self.fill_loose(key, value.bytes())?;
-            (lists.loose_block, lists.loose_count) = (NONE, 0);
-            header.loose_block.get()
-        } else {
-            self.fill(&mut change, &mut lists, key, value.bytes())?
-        };
         let (at, row) = self.take_row(&mut lists)?;
         row.hash.set(hash);
         row.key_len.set(key.len() as u32);
@@ -139,7 +119,7 @@ impl<M: Memory> Edit<M> {
                     newest = old.older.get();
                 }
                 self.unlink_recency(&mut change, old_at, old)?;
-                self.discard(&mut change, &mut lists, old_at, old)?;
+                self.discard(&mut change, &mut lists, &mut blocks, old_at, old)?;
                 place
             }
             None => {
@@ -154,8 +134,10 @@ impl<M: Memory> Edit<M> {
         row.older.set(newest);
         self.put_before(&mut change, at, newest)?;
         self.store_lists(&mut change, &lists);
+        self.store_blocks(&mut change, &blocks)?;
         change.begin_version(at, self.next_version());
         change.commit()?;
+        self.or_damaged(self.blocks_stored(&blocks));
         self.or_damaged(self.free_loose());
         if old.is_none() {
             self.or_damaged(self.add_bucket());
@@ -168,13 +150,16 @@ impl<M: Memory> Edit<M> {
         let row = self.live_row(at)?;
         let mut change = self.change();
         let mut lists = self.lists();
+        let mut blocks = self.blocks();
         change.end_version(at);
         change.set(self.place_in_index(at, row.hash.get())?, row.chain.get());
         self.unlink_recency(&mut change, at, row)?;
         lists.len = lists.len.checked_sub(1).ok_or(Fault::Damage)?;
-        self.discard(&mut change, &mut lists, at, row)?;
+        self.discard(&mut change, &mut lists, &mut blocks, at, row)?;
         self.store_lists(&mut change, &lists);
+        self.store_blocks(&mut change, &blocks)?;
         change.commit()?;
+        self.or_damaged(self.blocks_stored(&blocks));
         self.or_damaged(self.free_loose());
         Ok(())
     }
@@ -228,7 +213,6 @@ impl<M: Memory> Edit<M> {
             (&header.rows_used, 1),
             (&header.blocks_used, 1),
             (&header.free_row, NONE),
-            (&header.free_block, NONE),
             (&header.blocks_free, 0),
             (&header.newest, NONE),
             (&header.oldest, NONE),
@@ -270,11 +254,6 @@ impl<M: Memory> Edit<M> {
             free_row: header.free_row.get(),
             rows_used: header.rows_used.get(),
             released: header.released.get(),
-            free_block: header.free_block.get(),
-            blocks_free: header.blocks_free.get(),
-            blocks_used: header.blocks_used.get(),
-            loose_block: header.loose_block.get(),
-            loose_count: header.loose_count.get(),
         }
     }
 
@@ -292,11 +271,6 @@ impl<M: Memory> Edit<M> {
         store(&header.free_row, now.free_row);
         store(&header.rows_used, now.rows_used);
         store(&header.released, now.released);
-        store(&header.free_block, now.free_block);
-        store(&header.blocks_free, now.blocks_free);
-        store(&header.blocks_used, now.blocks_used);
-        store(&header.loose_block, now.loose_block);
-        store(&header.loose_count, now.loose_count);
     }
 
     /// Frees a row and its blocks. No list leads to the row any more. Where the value is a slot, the row waits on the list
@@ -306,11 +280,12 @@ impl<M: Memory> Edit<M> {
         &'a self,
         change: &mut Change<'a, M>,
         lists: &mut Lists,
+        blocks: &mut Blocks,
         at: u32,
         row: &'a Row,
     ) -> Checked<()> {
         let state = row.state();
-        let (_, blocks) = self.extent(row)?;
+        let (_, count) = self.extent(row)?;
         let (what, list) = match state.kind() {
             Some(Kind::Slot) => {
                 lists.slots = lists.slots.wrapping_sub(1);
@@ -321,11 +296,7 @@ impl<M: Memory> Edit<M> {
         change.set(&row.state, state.become_(what).0);
         change.set(&row.chain, *list);
         *list = at;
-        if blocks > DIRECT {
-            (lists.loose_block, lists.loose_count) = (row.first.get(), blocks);
-            return Ok(());
-        }
-        self.free_blocks(change, lists, row.first.get(), blocks)
+        self.free_blocks(blocks, row.first.get(), count)
     }
 
     /// Frees the slots of released rows, and the rows.
@@ -551,204 +522,7 @@ impl<M: Memory> Edit<M> {
         Err(Fault::Damage)
     }
 
-    /// Writes key and value into free blocks, of which at most [`DIRECT`] are on the list. Returns the first.
-    fn fill<'a>(
-        &'a self,
-        change: &mut Change<'a, M>,
-        lists: &mut Lists,
-        key: &[u8],
-        value: &[u8],
-    ) -> Checked<u32> {
-        let (mut key, mut value) = (key, value);
-        let mut first = NONE;
-        let mut last: Option<(&Word, bool)> = None;
-        // A link on the free list stays as it is until the change is made.
-        let link = |change: &mut Change<'a, M>, (word, is_listed): (&'a Word, bool), to: u32| match is_listed
-        {
-            true => change.set(word, to),
-            false => word.set(to),
-        };
-        while !key.is_empty() || !value.is_empty() {
-            let (at, block, is_listed) = self.take_block(lists)?;
-            let (from_key, key_rest) = key.split_at(key.len().min(PAYLOAD));
-            let (from_value, value_rest) = value.split_at(value.len().min(PAYLOAD - from_key.len()));
-            block.write(from_key, from_value);
-            match last {
-                Some(before) => link(change, before, at),
-                None => first = at,
-            }
-            (key, value, last) = (key_rest, value_rest, Some((&block.link, is_listed)));
-        }
-        if let Some(last) = last {
-            link(change, last, NONE);
-        }
-        Ok(first)
-    }
-
-    /// Writes key and value into the loose blocks.
-    fn fill_loose(&self, key: &[u8], value: &[u8]) -> Checked<()> {
-        let (mut key, mut value) = (key, value);
-        let mut at = self.header().loose_block.get();
-        while !key.is_empty() || !value.is_empty() {
-            let block = self.block(at)?;
-            let (from_key, key_rest) = key.split_at(key.len().min(PAYLOAD));
-            let (from_value, value_rest) = value.split_at(value.len().min(PAYLOAD - from_key.len()));
-            block.write(from_key, from_value);
-            (key, value, at) = (key_rest, value_rest, block.link.get());
-        }
-        if at == NONE { Ok(()) } else { Err(Fault::Damage) }
-    }
-
-    /// A block to write: a free one, or the next that was never used; and whether it is on the free list.
-    /// [`Edit::reserve`] has made sure of memory.
-    #[inline(always)]
-    fn take_block(&self, lists: &mut Lists) -> Checked<(u32, &Block, bool)> {
-        match lists.free_block {
-            NONE => {
-                let at = lists.blocks_used;
-                if at >= self.header().blocks_ready.get() {
-                    return Err(Fault::Damage);
-                }
-                lists.blocks_used += 1;
-                Ok((at, self.block_at(at)?, false))
-            }
-            at => {
-                let block = self.block(at)?;
-                let next = block.link.get();
-                let free = lists.blocks_free.checked_sub(1);
-                let (Some(free), true) = (free, next & FREE_BLOCK != 0) else {
-                    return Err(Fault::Damage);
-                };
-                (lists.free_block, lists.blocks_free) = (next & !FREE_BLOCK, free);
-                Ok((at, block, true))
-            }
-        }
-    }
-
-    /// Takes so many blocks, more than [`DIRECT`] of them from the free list: they are the loose blocks then. Each change
-    /// takes a part.
-    fn take_long(&self, blocks: u32) -> Checked<()> {
-        let header = self.header();
-        if header.loose_block.get() != NONE {
-            return Err(Fault::Damage);
-        }
-        let fresh = blocks.saturating_sub(header.blocks_free.get());
-        if fresh > 0 {
-            let from = header.blocks_used.get();
-            let end = from
-                .checked_add(fresh)
-                .filter(|end| *end <= header.blocks_ready.get());
-            let end = end.ok_or(Fault::Damage)?;
-            for at in from..end {
-                let next = if at + 1 == end { NONE } else { at + 1 };
-                self.block_at(at)?.link.set(next);
-            }
-            let mut change = self.change();
-            change.set(&header.blocks_used, end);
-            change.set(&header.loose_block, from);
-            change.set(&header.loose_count, fresh);
-            change.commit()?;
-        }
-        let mut left = blocks - fresh;
-        while left > 0 {
-            let mut lists = self.lists();
-            let (first, loose) = (lists.free_block, lists.loose_block);
-            let mut change = self.change();
-            let part = left.min(PART);
-            for at in 0..part {
-                let (block, is_last) = (self.block(lists.free_block)?, at + 1 == part);
-                let next = block.link.get();
-                if next & FREE_BLOCK == 0 {
-                    return Err(Fault::Damage);
-                }
-                lists.free_block = next & !FREE_BLOCK;
-                let link = if is_last { loose } else { lists.free_block };
-                change.set(&block.link, link);
-            }
-            lists.blocks_free = lists.blocks_free.checked_sub(part).ok_or(Fault::Damage)?;
-            (lists.loose_block, lists.loose_count) = (first, lists.loose_count.wrapping_add(part));
-            self.store_lists(&mut change, &lists);
-            change.commit()?;
-            left -= part;
-        }
-        Ok(())
-    }
-
-    /// Puts the loose blocks on the free list. Each change moves a part, so whoever is killed leaves the rest.
-    #[inline(always)]
-    pub(super) fn free_loose(&self) -> Checked<()> {
-        let header = self.header();
-        if header.loose_block.get() == NONE && header.loose_count.get() == 0 {
-            return Ok(());
-        }
-        self.free_loose_parts()
-    }
-
-    #[cold]
-    fn free_loose_parts(&self) -> Checked<()> {
-        loop {
-            let mut lists = self.lists();
-            if lists.loose_count == 0 {
-                break;
-            }
-            let mut change = self.change();
-            let part = lists.loose_count.min(PART);
-            let mut at = lists.loose_block;
-            for number in 1..=part {
-                let block = self.block(at)?;
-                let next = block.link.get();
-                if next & FREE_BLOCK != 0 {
-                    return Err(Fault::Damage);
-                }
-                let link = if number == part { lists.free_block } else { next };
-                change.set(&block.link, link | FREE_BLOCK);
-                at = next;
-            }
-            lists.free_block = lists.loose_block;
-            lists.blocks_free = lists.blocks_free.wrapping_add(part);
-            (lists.loose_block, lists.loose_count) = (at, lists.loose_count - part);
-            self.store_lists(&mut change, &lists);
-            change.commit()?;
-        }
-        if self.header().loose_block.get() == NONE {
-            Ok(())
-        } else {
-            Err(Fault::Damage)
-        }
-    }
-
-    /// Puts the blocks of a chain on the free list.
-    #[inline(always)]
-    fn free_blocks<'a>(
-        &'a self,
-        change: &mut Change<'a, M>,
-        lists: &mut Lists,
-        first: u32,
-        count: u32,
-    ) -> Checked<()> {
-        let mut at = first;
-        for number in 1..=count {
-            let block = self.block(at)?;
-            let next = block.link.get();
-            if next & FREE_BLOCK != 0 {
-                return Err(Fault::Damage);
-            }
-            let link = if number == count { lists.free_block } else { next };
-            change.set(&block.link, link | FREE_BLOCK);
-            at = next;
-        }
-        if count > 0 {
-            lists.free_block = first;
-            lists.blocks_free = lists.blocks_free.wrapping_add(count);
-        }
-        if at == NONE || count == 0 {
-            Ok(())
-        } else {
-            Err(Fault::Damage)
-        }
-    }
-
-    /// A row to write, as [`Edit::take_block`].
+    /// A row to write: a free one, or the next that was never used. [`Edit::reserve`] has made sure of memory.
     #[inline(always)]
     fn take_row(&self, lists: &mut Lists) -> Checked<(u32, &Row)> {
         match lists.free_row {
@@ -812,6 +586,9 @@ impl<M: Memory> Edit<M> {
                 ..
             } = self.geometry;
             let needed = u64::from(header.blocks_used.get()) + more;
+            // Whole groups, but for the last one.
+            let most = u64::from(blocks_max).max(needed);
+            let needed = needed.next_multiple_of(GROUP.into()).min(most);
             self.grow(
                 blocks_at,
                 size_of::<Block>(),
@@ -819,6 +596,7 @@ impl<M: Memory> Edit<M> {
                 needed,
                 blocks_max,
             )?;
+            self.grow_sections(header.blocks_ready.get())?;
         }
         Ok(())
     }
@@ -838,6 +616,23 @@ impl<M: Memory> Edit<M> {
             ready,
             u64::from(rows.min(rows_max)),
             rows_max,
+        )
+    }
+
+    /// Makes sure that there is memory behind the sections of so many blocks.
+    pub(super) fn grow_sections(&self, blocks: u32) -> Checked<()> {
+        let Geometry {
+            sections_at,
+            blocks_max,
+            ..
+        } = self.geometry;
+        let ready = &self.header().sections_ready;
+        self.grow(
+            sections_at,
+            size_of::<Section>(),
+            ready,
+            sections(blocks).into(),
+            sections(blocks_max),
         )
     }
 
@@ -886,27 +681,34 @@ impl<M: Memory> Edit<M> {
 
     /// Where each region starts, the size of its items, how many are in use, how many have memory, and where the region
     /// ends. Versions and rings are not among them: processes may read or write them at any time without the lock.
-    fn regions(&self) -> [(usize, usize, &Word, &Word, usize); 3] {
+    fn regions(&self) -> [(usize, usize, u32, &Word, usize); 4] {
         let (header, geometry) = (self.header(), self.geometry);
         [
             (
                 geometry.index_at,
                 size_of::<Word>(),
-                &header.buckets,
+                header.buckets.get(),
                 &header.buckets_ready,
                 geometry.rows_at,
             ),
             (
                 geometry.rows_at,
                 size_of::<Row>(),
-                &header.rows_used,
+                header.rows_used.get(),
                 &header.rows_ready,
                 geometry.versions_at,
             ),
             (
+                geometry.sections_at,
+                size_of::<Section>(),
+                sections(header.blocks_used.get()),
+                &header.sections_ready,
+                geometry.blocks_at,
+            ),
+            (
                 geometry.blocks_at,
                 size_of::<Block>(),
-                &header.blocks_used,
+                header.blocks_used.get(),
                 &header.blocks_ready,
                 geometry.len,
             ),
@@ -916,8 +718,8 @@ impl<M: Memory> Edit<M> {
     /// Gives back the memory behind what is not in use at the end of each region.
     pub(super) fn shrink(&self) {
         for (at, size, used, ready, end) in self.regions() {
-            let from = (at + used.get() as usize * size).next_multiple_of(ALIGN).min(end);
-            ready.set(used.get().min(((from - at) / size) as u32));
+            let from = (at + used as usize * size).next_multiple_of(ALIGN).min(end);
+            ready.set(used.min(((from - at) / size) as u32));
             self.memory.decommit(from..end);
         }
         self.header().excess.set(0);
@@ -934,8 +736,8 @@ impl<M: Memory> Edit<M> {
 
     #[cold]
     fn shrink_a_part(&self) {
-        let ends = |(at, size, used, ready, end): (usize, usize, &Word, &Word, usize)| {
-            let least = (at + used.get() as usize * size).next_multiple_of(ALIGN).min(end);
+        let ends = |(at, size, used, ready, end): (usize, usize, u32, &Word, usize)| {
+            let least = (at + used as usize * size).next_multiple_of(ALIGN).min(end);
             (least, (at + ready.get() as usize * size).min(end))
         };
         for region in self.regions() {

@@ -175,8 +175,8 @@ impl<M: Memory> View<M> {
             return Err(Fault::Damage);
         }
         // SAFETY: within the memory, which is at least as long as the geometry says and a whole number of words, and aligned.
-        // Beyond the header's first lines every byte is an atomic word or a payload. Only links, and words of header, index
-        // and rows come into a record; another address in one that a broken process forged leads to bytes that may have any
+        // Beyond the header's first lines every byte is an atomic word or a payload. Only words of header, index,
+        // rows and sections come into a record; another address in one that a broken process forged leads to bytes that may have any
         // value.
         Ok(unsafe { self.memory.base().add(address as usize).cast::<Word>().as_ref() })
     }

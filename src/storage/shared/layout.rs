@@ -8,21 +8,28 @@ use std::{
     mem::{align_of, offset_of, size_of},
     ops::Deref,
     sync::atomic::{
-        AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release, SeqCst},
-        compiler_fence, fence,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        compiler_fence,
     },
 };
 
-use super::crash_point;
+use super::{
+    atomics::{AtomicU32, AtomicU64, fence},
+    crash_point,
+};
 use crate::value::Kind;
 
 /// The end of a list: row and block 0 are never used.
 pub const NONE: u32 = 0;
 
-/// Set in the link of a block that is free, so that one that is not is never handed out, and one that is
-/// never read.
-pub const FREE_BLOCK: u32 = 1 << 31;
+/// The most blocks in a segment.
+const BLOCKS_MOST: u32 = 1 << 31;
+
+/// Blocks in a group: one word of [`Section::free`]. Together they are 4 KiB.
+pub const GROUP: u32 = u64::BITS;
+
+/// Groups in a section: one word of [`Section::first`].
+pub const GROUPS: u32 = u64::BITS;
 
 /// Bytes of key and value in a block.
 pub const PAYLOAD: usize = BLOCK - size_of::<Word>();
@@ -127,17 +134,11 @@ impl Word {
         self.0.load(Acquire)
     }
 
-    /// Adds 1, as several processes may at the same time without the lock. Returns the sum.
+    /// Adds 1, as several processes may at the same time without the lock. Returns the sum. Whoever adds later sees all that
+    /// was stored before this.
     pub fn add_one(&self) -> u32 {
         crash_point::reached();
-        self.0.fetch_add(1, Relaxed).wrapping_add(1)
-    }
-
-    /// As [`Word::add_one`]. Nothing that comes after is done before every process sees the sum.
-    pub fn raise(&self) -> u32 {
-        let sum = self.add_one();
-        fence(SeqCst);
-        sum
+        self.0.fetch_add(1, AcqRel).wrapping_add(1)
     }
 
     /// Adds 1 to a count that only people read.
@@ -233,11 +234,12 @@ pub struct Header {
     pub buckets_ready: Word,
     pub rows_ready: Word,
     pub blocks_ready: Word,
-    /// Blocks on the free list.
+    /// Free blocks.
     pub blocks_free: Word,
     /// Heads of lists.
     pub free_row: Word,
-    pub free_block: Word,
+    /// The group where blocks were taken or freed last. Any number will do: a search for free blocks begins there.
+    pub near_group: Word,
     /// Rows whose slots their process has not let go yet.
     pub released: Word,
     pub newest: Word,
@@ -258,18 +260,26 @@ pub struct Header {
     pub versions_ready: Word,
     /// Rings from the first to the last one that was ever claimed.
     pub rings_used: Word,
-    /// A chain of blocks that no entry has and that are not on the free list: those of a long value, on the way from one to
-    /// the other. `NONE` for none.
+    /// A chain of blocks that no entry has and that are not free: those of a long value, on the way from one to the other.
+    /// `NONE` for none.
     pub loose_block: Word,
-    /// The number of blocks in that chain.
+    /// The number of blocks in that chain. The link of the last one means nothing.
     pub loose_count: Word,
     /// Not 0 while there is memory that a `reset` has left and that is to be given back to the system.
     pub excess: Word,
-    _5: [Word; 9],
+    /// Sections that have memory behind them.
+    pub sections_ready: Word,
+    _5: [Word; 8],
 
     /// The change under way.
     pub intent: Intent,
+
+    /// The last level of the summaries: a bit for each 64 sections. See `blocks.rs`.
+    pub third: [[Long; THIRD]; 2],
 }
+
+/// Words of the last level of a summary.
+const THIRD: usize = (BLOCKS_MOST / (GROUP * GROUPS * 64 * 64)) as usize;
 
 /// The record of a change: each word that the change stores, with its address and its new value. See `intent.rs`.
 #[repr(C, align(64))]
@@ -295,7 +305,7 @@ pub struct Intent {
 }
 
 /// The most words that one change stores.
-pub const INTENT_WORDS: usize = 40;
+pub const INTENT_WORDS: usize = 48;
 
 /// Words that processes read without the lock, JavaScript among them (`lib/near/`): see the rules in `control.rs`.
 #[repr(C, align(64))]
@@ -493,6 +503,19 @@ pub struct Block {
     pub link: Word,
 }
 
+/// Which blocks are free, of 64 groups that follow each other. See `blocks.rs`.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Section {
+    /// A word for each group, with a bit for each of its blocks that is free.
+    pub free: [Long; GROUPS as usize],
+    /// The first level of the two summaries: a bit for each group.
+    pub first: [Long; 2],
+    /// The second level: a bit for each of 64 sections, of which this one is the first. Not in use in other sections.
+    pub second: [Long; 2],
+    _1: [Long; 4],
+}
+
 impl Row {
     /// Its state word.
     pub(super) fn state(&self) -> State {
@@ -516,7 +539,11 @@ impl Block {
     /// Copies the payload after the first `skip` bytes.
     #[inline(always)]
     pub(super) fn read_into(&self, skip: usize, out: &mut [u8]) {
-        out.copy_from_slice(&self.read()[skip..][..out.len()]);
+        match <&mut [u8; PAYLOAD]>::try_from(&mut *out) {
+            // Of a known length, the copy is some moves.
+            Ok(out) => *out = self.read(),
+            Err(_) => out.copy_from_slice(&self.read()[skip..][..out.len()]),
+        }
     }
 
     /// Writes the payload: one part after the other. What is behind them does not matter.
@@ -525,6 +552,12 @@ impl Block {
         let mut bytes = [0; PAYLOAD];
         bytes[..first.len()].copy_from_slice(first);
         bytes[first.len()..][..second.len()].copy_from_slice(second);
+        self.write_whole(&bytes);
+    }
+
+    /// Writes the whole payload.
+    #[inline(always)]
+    pub(super) fn write_whole(&self, bytes: &[u8; PAYLOAD]) {
         crash_point::reached();
         let (words, end) = bytes.split_at(PAYLOAD - size_of::<Word>());
         for (part, word) in words.chunks_exact(size_of::<Long>()).zip(&self.payload) {
@@ -537,8 +570,8 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1088 && size_of::<Header>() <= 4096);
-    assert!(size_of::<Intent>() == 576 && offset_of!(Header, intent) == 512);
+    assert!(size_of::<Header>() == 1152 + 2048 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Intent>() == 640 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
         offset_of!(Control, gate) == 0 && offset_of!(Control, epoch) == 4 && offset_of!(Control, uses) == 64
@@ -551,6 +584,7 @@ const _: () = {
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
     assert!(offset_of!(Header, lock) == 64 && offset_of!(Header, completed) == 128);
     assert!(offset_of!(Header, pid_namespace) == 152 && offset_of!(Header, max) == 192);
+    assert!(size_of::<Section>() == 576 && THIRD == 128);
     assert!(size_of::<Row>() == 64 && offset_of!(Row, used) == 32);
     assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == 64 && offset_of!(Block, link) == PAYLOAD);
 };
@@ -573,8 +607,15 @@ unsafe impl Shared for Ring {}
 unsafe impl Shared for Row {}
 // SAFETY: as above.
 unsafe impl Shared for Block {}
+// SAFETY: as above.
+unsafe impl Shared for Section {}
 // SAFETY: what each item is, all of them are.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+
+/// The sections of so many blocks.
+pub(super) fn sections(blocks: u32) -> u32 {
+    blocks.div_ceil(GROUP * GROUPS)
+}
 
 /// How much is reserved for each region, and where it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -587,6 +628,7 @@ pub struct Geometry {
     pub(super) rows_at: usize,
     pub(super) versions_at: usize,
     pub(super) rings_at: usize,
+    pub(super) sections_at: usize,
     pub(super) blocks_at: usize,
     /// All of it, in bytes.
     pub(super) len: usize,
@@ -597,14 +639,14 @@ impl Geometry {
     /// row as large, and a word of the index: half as many rows as blocks are never too few.
     pub fn for_bytes(bytes: usize) -> Self {
         // Addresses of 32 bits set a lower limit.
-        let most = (FREE_BLOCK as usize).min(isize::MAX as usize / (4 * BLOCK));
+        let most = (BLOCKS_MOST as usize).min(isize::MAX as usize / (4 * BLOCK));
         let blocks = (bytes.div_ceil(size_of::<Block>()) + 1).clamp(1024, most) as u32;
         Self::new(blocks / 2, blocks / 2, blocks).expect("a size within what was clamped")
     }
 
     /// Headroom for these numbers of buckets, rows and blocks; `None` if there is no such size.
     pub(super) fn new(buckets_max: u32, rows_max: u32, blocks_max: u32) -> Option<Self> {
-        if buckets_max < 16 || rows_max < 2 || !(2..=FREE_BLOCK).contains(&blocks_max) {
+        if buckets_max < 16 || rows_max < 2 || !(2..=BLOCKS_MOST).contains(&blocks_max) {
             return None;
         }
         let after = |at: usize, count: u32, size: usize| {
@@ -615,7 +657,8 @@ impl Geometry {
         let rows_at = after(index_at, buckets_max, size_of::<Word>())?;
         let versions_at = after(rows_at, rows_max, size_of::<Row>())?;
         let rings_at = after(versions_at, rows_max, size_of::<Float>())?;
-        let blocks_at = after(rings_at, RINGS, size_of::<Ring>())?;
+        let sections_at = after(rings_at, RINGS, size_of::<Ring>())?;
+        let blocks_at = after(sections_at, sections(blocks_max), size_of::<Section>())?;
         let len = after(blocks_at, blocks_max, size_of::<Block>())?;
         Some(Self {
             buckets_max,
@@ -625,6 +668,7 @@ impl Geometry {
             rows_at,
             versions_at,
             rings_at,
+            sections_at,
             blocks_at,
             len,
         })

@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(test)]
+use super::atomics::watched;
 use super::layout::LockPlace;
 
 const SPINS: u32 = 100;
@@ -40,6 +42,10 @@ thread_local! {
 /// since the system did; 0 where nobody can tell. The start is read from `/proc`, which takes a file: a thread
 /// that could not read it tries again when it takes a lock.
 pub(super) fn this_thread() -> u64 {
+    #[cfg(test)]
+    if let Some(model) = watched::model() {
+        return model.this_thread();
+    }
     thread_local! {
         static OWNER: Cell<u64> = const { Cell::new(0) };
     }
@@ -65,6 +71,10 @@ fn is_same(owner: u64, own: u64) -> bool {
 
 /// Whether there is such a thread, or may be: one that cannot be looked at is there.
 pub(super) fn is_alive(owner: u64) -> bool {
+    #[cfg(test)]
+    if let Some(model) = watched::model() {
+        return model.is_alive(owner);
+    }
     let (thread, start) = (owner as u32 as i32, (owner >> 32) as u32);
     if thread <= 0 {
         return false;

@@ -123,6 +123,19 @@ impl PlainMemory {
         copy
     }
 
+    /// Makes the contents those of a snapshot of this memory, which has got no memory since. No other thread may use the
+    /// memory meanwhile.
+    #[cfg(test)]
+    pub(super) fn restore(&self, snapshot: &Self) {
+        for (at, page) in self.0.pages.iter().enumerate() {
+            if page.load(Relaxed) {
+                let (from, to) = (snapshot.address(at * PAGE), self.address(at * PAGE));
+                // SAFETY: both pages lie inside their allocations, which are two.
+                unsafe { to.copy_from_nonoverlapping(from, PAGE) };
+            }
+        }
+    }
+
     fn address(&self, at: usize) -> NonNull<u8> {
         assert!(at < self.0.len);
         // SAFETY: the position lies inside the allocation, as checked above.

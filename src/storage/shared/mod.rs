@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  offset 0
-//!  ┌────────┬──────────────┬───────────────┬──────────────┬────────────┬────────────────────────────┐
-//!  │ header │ index        │ rows          │ versions     │ rings      │ blocks                     │
-//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 132 KiB a  │ 64 B each: 60 B of payload,│
-//!  │        │              │               │              │ thread     │ 4 B of link                │
-//!  └────────┴──────────────┴───────────────┴──────────────┴────────────┴────────────────────────────┘
-//!      │       │ hash            ▲ │ chain: same bucket    ▲ link: next block of the entry, or the
-//!      │       └── first row ────┘ │ newer, older: recency │ next free one, marked as free
-//!      │                           └── first block: key, then value
+//!  ┌────────┬──────────────┬───────────────┬──────────────┬──────────┬──────────────┬────────────────────────────┐
+//!  │ header │ index        │ rows          │ versions     │ rings    │ sections     │ blocks                     │
+//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 132 KiB  │ a bit for    │ 64 B each: 60 B of payload,│
+//!  │        │              │               │              │ a thread │ a free block │ 4 B of link                │
+//!  └────────┴──────────────┴───────────────┴──────────────┴──────────┴──────────────┴────────────────────────────┘
+//!      │       │ hash            ▲ │ chain: same bucket                               ▲ link: next block of the
+//!      │       └── first row ────┘ │ newer, older: recency                            │ entry
+//!      │                           └── first block: key, then value ──────────────────┘
 //!      ├─ what it is: magic, version, sizes, seed, nonce, PID and time namespace; ready, stored last
 //!      ├─ the lock: which thread has it, if any
 //!      └─ limits; counters; heads of the lists of rows and blocks; how far each region is in use
@@ -21,29 +21,31 @@
 //! Rules:
 //! - **The rows are the truth.** A row is an entry exactly when its state word says so, and that word is stored after
 //!   everything else in the row. The index, the order of recency (each row has the time of its last use, a number that
-//!   only rises) and the free lists can be rebuilt from the rows at any time. [`Segment::recover`] rebuilds them where
+//!   only rises), the list of free rows and the bits of free blocks can be rebuilt from the rows at any time. [`Segment::recover`] rebuilds them where
 //!   damage is found.
 //! - **A change is whole or not made.** It is recorded before it is made. Where a process is killed, the next one to take
 //!   the lock completes the change: the cost does not depend on the number of entries.
 //! - **Nothing read is trusted.** Each number is compared with the size of its region, each walk is at most as long as
-//!   the region, and a row or block on the wrong list is recognised by its mark. Damage ends in a rebuild that drops
+//!   the region, and a row on the wrong list is recognised by its mark. Damage ends in a rebuild that drops
 //!   what makes no sense. Damage never ends in a crash. There is one exception: a process that writes the name of a
 //!   living thread into the lock's word without having the lock keeps all others out while that thread lives.
 //! - **The new value is whole before the old one goes**, so a process may be killed before any store.
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
-//! Modules use those above them only: `layout` < `head` < `view` < `validate`, `intent` < `edit` < `control`, `rings`,
+//! Modules use those above them only: `atomics` < `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
 //! `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`memory`] | a run of memory that grows: of this process, or of all |
+//! | `atomics` | those of the standard library; in tests a model can stand before them |
 //! | `layout` | header, row, block; the words they are made of |
 //! | `crash_point` | the point before each store where a test can stop a process |
 //! | `head` | what the header says of the segment itself; the limits |
 //! | `view` | checked reads |
 //! | `intent` | the record of a change, by which it is completed after its process was killed |
+//! | `blocks` | which blocks are free; takes and frees them |
 //! | `edit` | changes |
 //! | `control` | what processes read without the lock: versions, gate, epoch |
 //! | `rings` | recency of reads that take no lock |
@@ -63,6 +65,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod access;
+mod atomics;
+mod blocks;
 mod control;
 mod crash_point;
 mod edit;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use super::{
     edit::Edit,
-    layout::{FREE_BLOCK, NONE, RINGS, Row, State},
+    layout::{GROUP, NONE, RINGS, Row, Section, State, sections},
     memory::Memory,
     validate::Bits,
     view::{BUCKETS, Checked, Fault},
@@ -158,14 +158,10 @@ impl<M: Memory> Rebuild<'_, M> {
                 }
             }
         }
-        let blocks_used = taken.end().max(1);
-        let (mut free, mut count) = (NONE, 0);
-        for at in (1..blocks_used).rev().filter(|at| !taken.has(*at)) {
-            self.block_at(at)?.link.set(free | FREE_BLOCK);
-            free = at;
-            count += 1;
-        }
-        header.free_block.set(free);
+        // Whole groups, but for the last one.
+        let blocks_used = taken.end().next_multiple_of(GROUP).min(blocks).max(1);
+        let written = self.ready_sections(blocks_used)?;
+        let count = self.rebuild_free(blocks_used, written, |group| taken.word(group))?;
         header.blocks_free.set(count);
         header.loose_block.set(NONE);
         header.loose_count.set(0);
@@ -275,6 +271,18 @@ impl<M: Memory> Rebuild<'_, M> {
         }
         header.buckets_ready.set(buckets);
         Ok(buckets)
+    }
+
+    /// Makes sure that there is memory behind the sections of so many blocks, whatever the header says. Returns the number of
+    /// sections that may have been written.
+    fn ready_sections(&self, blocks: u32) -> Checked<u32> {
+        let (header, geometry) = (self.header(), self.geometry);
+        let bytes = self.memory.written(geometry.sections_at..geometry.blocks_at);
+        let written = (bytes / size_of::<Section>()).min(sections(geometry.blocks_max) as usize) as u32;
+        let needed = sections(blocks);
+        header.sections_ready.set(needed.min(written));
+        self.grow_sections(blocks)?;
+        Ok(written.max(needed))
     }
 
     /// Gives every entry a new time of use, in order.

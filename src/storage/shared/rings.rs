@@ -54,7 +54,7 @@ impl<M: Memory> Edit<M> {
         // A thread may have taken several times at once. It gives up those that are left when it sees that the count has
         // moved on, so a use that comes after this moment has a later time. The count is raised before the heads that count
         // are loaded: those above only told that there is something to do.
-        self.apply_up_to(self.time_of(self.header().control.uses.raise()))
+        self.apply_up_to(self.time_of(self.header().control.uses.add_one()))
     }
 
     /// Whether a record waits in any ring.
@@ -130,7 +130,8 @@ impl<M: Memory> Edit<M> {
             }
         }
         for (ring, end) in &ends[..rings] {
-            self.ring_at(*ring)?.tail.set(*end);
+            // After the loads of the records: their owner writes others in their place.
+            self.ring_at(*ring)?.tail.publish(*end);
         }
         header.clock.set(header.clock.get().max(limit));
         Ok(())

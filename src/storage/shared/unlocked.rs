@@ -5,9 +5,10 @@
 //! does, and judges no byte before. Where anything is odd it gives up: the caller takes the lock, finds out what is wrong,
 //! and mends it. So a miss is never found here, either.
 
-use std::sync::atomic::{Ordering::Acquire, fence};
+use std::sync::atomic::Ordering::Acquire;
 
 use super::{
+    atomics::fence,
     head::read_limits,
     layout::{NONE, State},
     memory::Memory,

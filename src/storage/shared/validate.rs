@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    layout::{FREE_BLOCK, NONE, Row, State},
+    blocks::groups,
+    layout::{GROUP, NONE, Row, State, sections},
     memory::Memory,
     view::{BUCKETS, Checked, Fault, View},
 };
@@ -34,6 +35,11 @@ impl Bits {
         }
     }
 
+    /// 64 bits, which begin with the bit `64 * word`.
+    pub(super) fn word(&self, word: u32) -> u64 {
+        self.0.get(word as usize).copied().unwrap_or(0)
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.fill(0);
     }
@@ -56,7 +62,7 @@ impl<M: Memory> View<M> {
             let Ok(block) = self.block_at(at) else {
                 return false;
             };
-            if at >= self.header().blocks_used.get() || block.link.get() & FREE_BLOCK != 0 {
+            if at >= self.header().blocks_used.get() {
                 return false;
             }
             if taken.has(at) {
@@ -142,6 +148,10 @@ impl<M: Memory> View<M> {
         check(blocks <= header.blocks_ready.get().max(1), &|| {
             format!("blocks_ready below {blocks}")
         })?;
+        check(
+            blocks == 1 || sections(blocks) <= header.sections_ready.get(),
+            &|| format!("sections_ready below {blocks} blocks"),
+        )?;
         let buckets = header.buckets.get();
         check((BUCKETS..=header.buckets_ready.get()).contains(&buckets), &|| {
             format!("buckets {buckets}")
@@ -277,19 +287,19 @@ impl<M: Memory> View<M> {
                 format!("the blocks of row {at}")
             })?;
         }
-        let (mut at, mut free) = (header.free_block.get(), 0);
-        while at != NONE {
-            let block = self.block_at(at).map_err(fault("block"))?;
-            let link = block.link.get();
-            check(at < blocks && !taken.has(at), &|| {
-                format!("block {at} is free and is not")
-            })?;
-            check(link & FREE_BLOCK != 0, &|| {
-                format!("block {at} is free and not marked")
-            })?;
-            taken.set(at);
-            free += 1;
-            at = link & !FREE_BLOCK;
+        let mut free = 0;
+        for group in 0..groups(blocks) {
+            let holds = self.is_summed_up(group).map_err(fault("section"))?;
+            check(holds, &|| format!("no summary leads to group {group}"))?;
+            let bits = self.free_of(group).map_err(fault("section"))?.get();
+            for at in (0..GROUP).filter(|bit| bits & 1 << bit != 0) {
+                let at = group * GROUP + at;
+                check((1..blocks).contains(&at) && !taken.has(at), &|| {
+                    format!("block {at} is free and is not")
+                })?;
+                taken.set(at);
+                free += 1;
+            }
         }
         check(free == header.blocks_free.get(), &|| {
             format!("{free} blocks are free, not as counted")

@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     layout::{
-        Block, FREE_BLOCK, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, Shared, State, Word,
+        Block, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, Section, Shared, State, Word,
+        sections,
     },
     memory::{Memory, OutOfMemory},
 };
@@ -150,6 +151,16 @@ impl<M: Memory> View<M> {
         self.item(self.geometry.rings_at, ring, 0..RINGS)
     }
 
+    /// A section of those reserved, in use or not.
+    #[inline(always)]
+    pub(super) fn section(&self, section: u32) -> Checked<&Section> {
+        self.item(
+            self.geometry.sections_at,
+            section,
+            0..sections(self.geometry.blocks_max),
+        )
+    }
+
     /// A block of those reserved, in use or not.
     pub(super) fn block_at(&self, block: u32) -> Checked<&Block> {
         self.item(self.geometry.blocks_at, block, FIRST..self.geometry.blocks_max)
@@ -223,6 +234,7 @@ impl<M: Memory> View<M> {
             && header.len.get() < rows
             && header.slots.get() <= header.len.get()
             && header.blocks_free.get() < blocks
+            && (blocks == 1 || sections(blocks) <= header.sections_ready.get())
             && rows <= header.versions_ready.get().max(1)
             && header.rings_used.get() <= RINGS
             && (0.0..MOST_VERSIONS).contains(&header.last_version.get())
@@ -380,8 +392,8 @@ impl<M: Memory> View<M> {
         let mut at = row.first.get();
         for _ in 0..blocks {
             match self.block(at).map(|block| block.link.get()) {
-                Ok(next) if next & FREE_BLOCK == 0 => at = next,
-                _ => return Fault::Damage,
+                Ok(next) => at = next,
+                Err(_) => return Fault::Damage,
             }
         }
         if at == NONE { Fault::Memory } else { Fault::Damage }

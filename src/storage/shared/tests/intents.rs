@@ -401,3 +401,94 @@ fn a_reset_takes_no_longer_for_more_entries_and_its_memory_is_used_again() {
     }
     assert!(stores.iter().all(|count| *count < 100), "{stores:?}");
 }
+
+/// Entries of 8 blocks in 20 groups, of which every other one is removed: each group is free in part, and none wholly.
+fn holed() -> (Segment<PlainMemory>, Model) {
+    let mut segment = create(Geometry::new(256, 300, 20 * 64).unwrap());
+    let mut model = Model::default();
+    for number in 0..155 {
+        let value = OwnedValue::String(vec![number as u8; 470].into());
+        let call = Call::Put(format!("s{number}").into_bytes(), value, STAMP);
+        apply(&mut segment, &mut model, &call);
+    }
+    for number in (0..155).step_by(2) {
+        apply(
+            &mut segment,
+            &mut model,
+            &Call::Remove(format!("s{number}").into_bytes()),
+        );
+    }
+    (segment, model)
+}
+
+/// The blocks of such a value are taken by several changes, and freed by several.
+#[test]
+fn killed_before_any_store_of_a_value_in_many_groups_no_block_is_lost() {
+    let (mut segment, mut model) = holed();
+    let long = |letter: u8, blocks: usize| OwnedValue::String(vec![letter; 60 * blocks - 8].into());
+    let calls = [
+        Call::Put(b"slong".to_vec(), long(b'a', 300), STAMP),
+        Call::Put(b"slong".to_vec(), long(b'b', 280), STAMP),
+        Call::Remove(b"slong".to_vec()),
+    ];
+    let mut loose = 0;
+    for call in calls {
+        let before = model.clone();
+        segment.begin().unwrap();
+        let memory = segment.memory().clone();
+        let killed = before_each_store(&memory, || {
+            apply(&mut segment, &mut model, &call);
+            segment.end();
+        });
+        assert!(segment.header().blocks_used.get() <= 20 * 64);
+        // The writes of payload and links are alike: some of them are enough.
+        for (number, memory) in killed.into_iter().enumerate() {
+            let state = attach(memory.clone());
+            if number % 7 > 0 && state.header().intent.count.get() == 0 {
+                continue;
+            }
+            loose += u32::from(state.header().loose_count.get() > 0);
+            let (found, state) = take_over(memory);
+            assert!(state == before || state == model, "store {number}");
+            assert_eq!(found.recoveries(), (0, 0), "store {number}");
+        }
+    }
+    check(&segment, &model);
+    assert!(loose > 50, "{loose}");
+}
+
+/// The rows say which blocks are free, whatever the words of the groups and their summaries say.
+#[test]
+fn damaged_words_of_free_blocks_lose_no_entry() {
+    for damaged in [0, u64::MAX, 0x5555_5555_5555_5555] {
+        let (mut segment, mut model) = holed();
+        let section = segment.edit.section(0).unwrap();
+        let words = section.free.iter().chain(&section.first).chain(&section.second);
+        for word in words.chain(segment.header().third.iter().flatten()) {
+            word.set(damaged);
+        }
+        segment.header().damaged.set(1);
+        segment.begin().unwrap();
+        segment.end();
+        check(&segment, &model);
+        // Without free blocks to be found, a call mends it.
+        for word in segment
+            .header()
+            .third
+            .iter()
+            .flatten()
+            .chain(&segment.edit.section(0).unwrap().first)
+        {
+            word.set(0);
+        }
+        let call = Call::Put(
+            b"slong".to_vec(),
+            OwnedValue::String(vec![b'v'; 12_000].into()),
+            STAMP,
+        );
+        segment.begin().unwrap();
+        apply(&mut segment, &mut model, &call);
+        segment.end();
+        check(&segment, &model);
+    }
+}
