@@ -129,7 +129,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   set(
     key: LRUCacheForClustersAsPromised.Key,
     value: A | B | C | D,
-    maxAge?: number,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<boolean>;
 
   /**
@@ -145,7 +145,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   setObject(
     key: LRUCacheForClustersAsPromised.Key,
     value: A | B | C | D,
-    maxAge?: number,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<boolean>;
 
   /**
@@ -155,6 +155,118 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    * that `parse` throws.
    */
   getObject(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+
+  /**
+   * Stores a value where there is no entry, or an expired one. It is one step for all processes.
+   *
+   * @returns Whether it was stored.
+   */
+  setIfAbsent(
+    key: LRUCacheForClustersAsPromised.Key,
+    value: A | B | C | D,
+    options?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<boolean>;
+
+  /** As {@link get}, with the version of the entry and its times; `undefined` where there is none. */
+  getEntry(
+    key: LRUCacheForClustersAsPromised.Key,
+  ): Promise<LRUCacheForClustersAsPromised.EntryInfo<A | B | C | D> | undefined>;
+
+  /**
+   * Stores a value where the entry of the key still has the version that `getEntry` gave.
+   *
+   * @param version - The version; 0: where there is no entry.
+   * @returns Whether it was stored.
+   */
+  compareAndSet(
+    key: LRUCacheForClustersAsPromised.Key,
+    version: number,
+    value: A | B | C | D,
+    options?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<boolean>;
+
+  /**
+   * Removes the entry of a key where it still has the version that `getEntry` gave.
+   *
+   * @returns Whether it had that version; with the version 0, whether there is no entry.
+   */
+  compareAndDelete(key: LRUCacheForClustersAsPromised.Key, version: number): Promise<boolean>;
+
+  /**
+   * Changes a value by a function of the one that is there. Where another change comes between, the function is called again,
+   * at most 1000 times; then the call rejects with `ERR_CONFLICT`.
+   *
+   * @param fn - Gives the new value, or a Promise of it; `undefined` leaves the entry as it is.
+   * @returns The value that is then there.
+   */
+  update(
+    key: LRUCacheForClustersAsPromised.Key,
+    fn: (
+      current: A | B | C | D | undefined,
+    ) => A | B | C | D | undefined | Promise<A | B | C | D | undefined>,
+    options?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<A | B | C | D | undefined>;
+
+  /** Removes the entry of a key and gives its value, in one step; `undefined` where there is none. */
+  getAndDelete(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+
+  /**
+   * Begins the age of an entry anew and makes the entry the most recent.
+   *
+   * @param maxAge - Its new age limit in milliseconds; none: the one it has.
+   * @returns Whether there is an entry that has not expired.
+   */
+  touch(
+    key: LRUCacheForClustersAsPromised.Key,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<boolean>;
+
+  /** The milliseconds until an entry expires: `Infinity` without an age, 0 where there is none or it has expired. */
+  getRemainingTTL(key: LRUCacheForClustersAsPromised.Key): Promise<number>;
+
+  /**
+   * Counts in a fixed window of time, which begins with its first hit. It is one step for all processes.
+   *
+   * @param window - The length of the window in milliseconds, or `Infinity`.
+   */
+  hit(
+    key: LRUCacheForClustersAsPromised.Key,
+    window: number,
+    options?: LRUCacheForClustersAsPromised.HitOptions,
+  ): Promise<LRUCacheForClustersAsPromised.Hit>;
+
+  /** The value of each key, in order; `undefined` for a miss. Each is read as `get` does. */
+  getMany(
+    keys: Iterable<LRUCacheForClustersAsPromised.Key>,
+  ): Promise<Array<A | B | C | D | undefined>>;
+
+  /** Whether each key has an entry that has not expired, in order. */
+  hasMany(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<boolean[]>;
+
+  /** Removes entries; says of each key, in order, whether it had an entry that had not expired. */
+  deleteMany(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<boolean[]>;
+
+  /**
+   * Stores entries `[key, value, options?]`. The options of an entry go before those of the call.
+   *
+   * @returns For each entry, in order, whether it was stored.
+   */
+  setMany(
+    entries: Iterable<LRUCacheForClustersAsPromised.EntryToSet<A | B | C | D>>,
+    options?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<boolean[]>;
+
+  /** Lets this instance go: later calls reject with `ERR_CLOSED`. The namespace stays as it is. */
+  close(): Promise<void>;
+
+  /** As {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /** Resolves when the cache of this instance exists, or cannot be made. It never rejects. */
+  readonly ready: Promise<void>;
+
+  /** Makes a round trip to the store. It resolves with `true`, or rejects whatever {@link failsafe} says. */
+  healthCheck(): Promise<true>;
 
   /** Removes the entry of a key, if there is one. */
   del(key: LRUCacheForClustersAsPromised.Key): Promise<void>;
@@ -178,7 +290,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    */
   mSet(
     pairs: LRUCacheForClustersAsPromised.Pairs<A | B | C | D>,
-    maxAge?: number,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<LRUCacheForClustersAsPromised.Done>;
 
   /** As {@link mGet}, passing what is stored through this instance's {@link parse}. */
@@ -189,7 +301,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   /** As {@link mSet}, storing what this instance's {@link stringify} makes of each value. */
   mSetObjects(
     pairs: LRUCacheForClustersAsPromised.Pairs<A | B | C | D>,
-    maxAge?: number,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<LRUCacheForClustersAsPromised.Done>;
 
   /**
@@ -216,10 +328,18 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    * Without it the entry takes the cache's `maxAge` and its age starts anew with each call.
    * @returns The new number.
    */
-  incr(key: LRUCacheForClustersAsPromised.Key, amount?: number, maxAge?: number): Promise<number>;
+  incr(
+    key: LRUCacheForClustersAsPromised.Key,
+    amount?: number,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<number>;
 
   /** As {@link incr}, taking `amount` away. */
-  decr(key: LRUCacheForClustersAsPromised.Key, amount?: number, maxAge?: number): Promise<number>;
+  decr(
+    key: LRUCacheForClustersAsPromised.Key,
+    amount?: number,
+    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
+  ): Promise<number>;
 
   /** Removes all entries. */
   reset(): Promise<void>;
@@ -289,7 +409,7 @@ declare namespace LRUCacheForClustersAsPromised {
   export type Pairs<V = any> =
     | { readonly [key: string]: V }
     | ReadonlyMap<Key, V>
-    | ReadonlyArray<readonly [key: Key, value: V, maxAge?: number]>;
+    | ReadonlyArray<readonly [key: Key, value: V, maxAge?: number | SetOptions]>;
 
   /** `true`. Code that was written for the types of 1.x, which said `void`, goes on to compile. */
   export type Done = boolean & void;
@@ -331,12 +451,18 @@ declare namespace LRUCacheForClustersAsPromised {
      */
     maxAge?: number | undefined;
 
+    /** Another name of `maxAge`. */
+    ttl?: number | undefined;
+
     /**
      * Whether an expired value is returned once, when it is removed, instead of `undefined`.
      *
      * @defaultValue `false`
      */
     stale?: boolean | undefined;
+
+    /** Another name of `stale`. */
+    allowStale?: boolean | undefined;
   }
 
   /** The options of the constructor and of `getInstance`. */
@@ -497,6 +623,59 @@ declare namespace LRUCacheForClustersAsPromised {
     command: string;
   }
 
+  /** Options of a call that stores an entry or changes its age. */
+  export interface SetOptions {
+    /** The age limit in milliseconds; 0: the cache's, `Infinity`: never. */
+    maxAge?: number | undefined;
+    /** As `maxAge`. */
+    ttl?: number | undefined;
+    /** `true`: where there is an entry that has not expired, its age runs on. */
+    noUpdateTTL?: boolean | undefined;
+  }
+
+  /** What `getEntry` gives. */
+  export interface EntryInfo<V = any> {
+    /** The value. */
+    value: V;
+    /** Tells the entry, as it is now, from every other that the namespace had or will have. */
+    version: number;
+    /** When the entry was set, in milliseconds since the epoch; 0 where no time is kept. */
+    setAt: number;
+    /** When the entry expires, in milliseconds since the epoch; `Infinity` without an age. */
+    expires: number;
+  }
+
+  /** An entry as `setMany` takes it. */
+  export type EntryToSet<V = any> =
+    | readonly [key: Key, value: V]
+    | readonly [key: Key, value: V, options: number | SetOptions | undefined];
+
+  /** Options of `hit`. */
+  export interface HitOptions {
+    /** What is added: 1 where none is given. */
+    amount?: number;
+    /** `true`: no window is begun, and the count does not go below 0. */
+    ifPresent?: boolean;
+    /** The count above which `whenOver` changes the window. */
+    limit?: number;
+    /**
+     * What a hit above the limit does to the window: `'restart'` begins it anew; `'double'` too, and from the second unit above
+     * the limit on each doubles its length; with a number of milliseconds, the hit that goes above the limit makes the window
+     * end after that time.
+     */
+    whenOver?: 'restart' | 'double' | number;
+  }
+
+  /** What `hit` gives. */
+  export interface Hit {
+    /** The count, this hit included. */
+    count: number;
+    /** The milliseconds until the window ends; 0 where there is none. */
+    resetIn: number;
+    /** Whether this hit began the window. */
+    first: boolean;
+  }
+
   /** An entry as `dump` gives and `load` takes it. */
   export interface DumpEntry<V = any, K extends Key = Key> {
     /** The key. */
@@ -524,16 +703,28 @@ declare namespace LRUCacheForClustersAsPromised {
    * the primary alone, as a function cannot be sent.
    */
   export interface Commands<V = any> {
-    set(key: Key, value: V, maxAge?: number): boolean;
+    set(key: Key, value: V, maxAge?: number | SetOptions): boolean;
     get(key: Key): V | undefined;
     peek(key: Key): V | undefined;
     has(key: Key): boolean;
     del(key: Key): void;
-    mSet(pairs: Pairs<V>, maxAge?: number): true;
+    setIfAbsent(key: Key, value: V, options?: number | SetOptions): boolean;
+    getEntry(key: Key): EntryInfo<V> | undefined;
+    compareAndSet(key: Key, version: number, value: V, options?: number | SetOptions): boolean;
+    compareAndDelete(key: Key, version: number): boolean;
+    getAndDelete(key: Key): V | undefined;
+    touch(key: Key, maxAge?: number | SetOptions): boolean;
+    getRemainingTTL(key: Key): number;
+    hit(key: Key, window: number, options?: HitOptions): Hit;
+    getMany(keys: Iterable<Key>): Array<V | undefined>;
+    hasMany(keys: Iterable<Key>): boolean[];
+    deleteMany(keys: Iterable<Key>): boolean[];
+    setMany(entries: Iterable<EntryToSet<V>>, options?: number | SetOptions): boolean[];
+    mSet(pairs: Pairs<V>, maxAge?: number | SetOptions): true;
     mGet(keys: readonly Key[]): { [key: string]: V | undefined };
     mDel(keys: readonly Key[]): true;
-    incr(key: Key, amount?: number, maxAge?: number): number;
-    decr(key: Key, amount?: number, maxAge?: number): number;
+    incr(key: Key, amount?: number, maxAge?: number | SetOptions): number;
+    decr(key: Key, amount?: number, maxAge?: number | SetOptions): number;
     reset(): void;
     prune(): void;
     keys(): Key[];
@@ -611,7 +802,7 @@ declare namespace LRUCacheForClustersAsPromised {
      * @returns `true`; `false` when the entry can never fit: nothing is evicted for it, and the key's old value is gone.
      * @throws TypeError naming the type of a key that cannot be one, or of a `maxAge` that is not a number.
      */
-    set(key: K, value: V, maxAge?: number): boolean;
+    set(key: K, value: V, maxAge?: number | SetOptions): boolean;
 
     /**
      * The value of a key, whose entry becomes the most recent; `undefined` on a miss.
@@ -625,6 +816,55 @@ declare namespace LRUCacheForClustersAsPromised {
 
     /** Whether a key has an entry that has not expired. Removes nothing and leaves the order of recency. */
     has(key: K): boolean;
+
+    /**
+     * Stores a value where there is no entry, or an expired one. It is one step for all processes.
+     *
+     * @returns Whether it was stored.
+     */
+    setIfAbsent(key: K, value: V, options?: number | SetOptions): boolean;
+
+    /** As `get`, with the version of the entry and its times; `undefined` where there is none. */
+    getEntry(key: K): EntryInfo<V> | undefined;
+
+    /** Stores a value where the entry of the key still has the version that `getEntry` gave; 0: where there is no entry. */
+    compareAndSet(key: K, version: number, value: V, options?: number | SetOptions): boolean;
+
+    /** Removes the entry of a key where it still has the version that `getEntry` gave. */
+    compareAndDelete(key: K, version: number): boolean;
+
+    /** Removes the entry of a key and gives its value, in one step; `undefined` where there is none. */
+    getAndDelete(key: K): V | undefined;
+
+    /**
+     * Begins the age of an entry anew and makes the entry the most recent.
+     *
+     * @param maxAge - Its new age limit in milliseconds; none: the one it has.
+     * @returns Whether there is an entry that has not expired.
+     */
+    touch(key: K, maxAge?: number | SetOptions): boolean;
+
+    /** The milliseconds until an entry expires: `Infinity` without an age, 0 where there is none or it has expired. */
+    getRemainingTTL(key: K): number;
+
+    /**
+     * Counts in a fixed window of time, which begins with its first hit. It is one step for all processes.
+     *
+     * @param window - The length of the window in milliseconds, or `Infinity`.
+     */
+    hit(key: K, window: number, options?: HitOptions): Hit;
+
+    /** The value of each key, in order; `undefined` for a miss. Each is read as `get` does. */
+    getMany(keys: Iterable<K>): Array<V | undefined>;
+
+    /** Whether each key has an entry that has not expired, in order. */
+    hasMany(keys: Iterable<K>): boolean[];
+
+    /** Removes entries; says of each key, in order, whether it had an entry that had not expired. */
+    deleteMany(keys: Iterable<K>): boolean[];
+
+    /** Stores entries `[key, value, options?]`; says of each, in order, whether it was stored. */
+    setMany(entries: Iterable<EntryToSet<V>>, options?: number | SetOptions): boolean[];
 
     /** Removes the entry of a key, if there is one. */
     del(key: K): void;
@@ -669,6 +909,13 @@ declare namespace LRUCacheForClustersAsPromised {
       callback: (this: T, value: V, key: K, cache: this) => void,
       thisArg?: T,
     ): void;
+  }
+}
+
+declare global {
+  interface SymbolConstructor {
+    /** As Node.js and newer libraries of TypeScript declare it. */
+    readonly asyncDispose: unique symbol;
   }
 }
 

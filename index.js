@@ -4,11 +4,11 @@
 const cluster = /** @type {any} */ (require('cluster'));
 const { commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
-const { CODES, makeError } = require('./lib/errors');
+const { CODES, REJECTS, makeError } = require('./lib/errors');
 const { channels, observed } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
-const { readOptions } = require('./lib/options');
+const { entryList, listOf, readOptions } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
@@ -24,6 +24,22 @@ const { DECODED, FROZEN, OWN } = FORMS;
 
 /** The `parse` of instances that are given none. */
 const parseJson = JSON.parse;
+
+/** A round trip to the store. */
+const HEALTH_CHECK = {
+  ...commands.length,
+  name: 'healthCheck',
+  wire: 'length',
+  unanswered: REJECTS,
+};
+
+/** `getEntry` for `update`: an entry that is not known is not absent. */
+const GET_TO_UPDATE = { ...commands.getEntry, unanswered: REJECTS };
+
+/** How often `update` begins anew. */
+const MOST_UPDATES = 1000;
+
+const nothing = () => undefined;
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
@@ -212,6 +228,86 @@ class LRUCacheForClustersAsPromised {
     return this[CLIENT].call(commands.decr, key, amount, maxAge);
   }
 
+  get ready() {
+    return this[CLIENT].ready.then(nothing, nothing);
+  }
+
+  async healthCheck() {
+    await this[CLIENT].call(HEALTH_CHECK);
+    return true;
+  }
+
+  setIfAbsent(key, value, options) {
+    return this[CLIENT].call(commands.setIfAbsent, key, value, options);
+  }
+
+  getEntry(key) {
+    return this[CLIENT].call(commands.getEntry, key);
+  }
+
+  compareAndSet(key, version, value, options) {
+    return this[CLIENT].call(commands.compareAndSet, key, version, value, options);
+  }
+
+  compareAndDelete(key, version) {
+    return this[CLIENT].call(commands.compareAndDelete, key, version);
+  }
+
+  async update(key, fn, options) {
+    if (typeof fn !== 'function') {
+      throw makeError(['TypeError', 'update needs a function', CODES.INVALID_ARG_TYPE]);
+    }
+    const client = this[CLIENT];
+    for (let times = 0; times < MOST_UPDATES; times += 1) {
+      const entry = await client.call(GET_TO_UPDATE, key);
+      const value = await fn(entry?.value);
+      if (value === undefined) return entry?.value;
+      const version = entry?.version ?? 0;
+      if (await client.call(commands.compareAndSet, key, version, value, options)) return value;
+    }
+    throw makeError([
+      'Error',
+      `update was overtaken by other changes ${MOST_UPDATES} times`,
+      CODES.CONFLICT,
+    ]);
+  }
+
+  getAndDelete(key) {
+    return this[CLIENT].call(commands.getAndDelete, key);
+  }
+
+  touch(key, maxAge) {
+    return this[CLIENT].call(commands.touch, key, maxAge);
+  }
+
+  getRemainingTTL(key) {
+    return this[CLIENT].call(commands.getRemainingTTL, key);
+  }
+
+  hit(key, window, options) {
+    return this[CLIENT].call(commands.hit, key, window, options);
+  }
+
+  async getMany(keys) {
+    return this[CLIENT].call(commands.getMany, listOf('getMany', keys));
+  }
+
+  async hasMany(keys) {
+    return this[CLIENT].call(commands.hasMany, listOf('hasMany', keys));
+  }
+
+  async deleteMany(keys) {
+    return this[CLIENT].call(commands.deleteMany, listOf('deleteMany', keys));
+  }
+
+  async setMany(entries, options) {
+    return this[CLIENT].call(commands.setMany, entryList('setMany', entries), options);
+  }
+
+  async close() {
+    this[CLIENT].refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+  }
+
   reset() {
     if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.reset);
     return this[CLIENT].call(commands.reset);
@@ -262,6 +358,17 @@ class LRUCacheForClustersAsPromised {
   maxAge(maxAge) {
     return this[CLIENT].call(commands.maxAge, maxAge);
   }
+}
+
+// Node.js 20 has the symbol from 20.5 on.
+if (Symbol.asyncDispose) {
+  Object.defineProperty(LRUCacheForClustersAsPromised.prototype, Symbol.asyncDispose, {
+    value: function dispose() {
+      return this.close();
+    },
+    configurable: true,
+    writable: true,
+  });
 }
 
 if (primary) require('./lib/transport/server').listen();

@@ -574,8 +574,9 @@ const failures = [
 /**
  * @param {(options: object) => Promise<object>} open gives a cache
  * @param {() => object[]} [clocks] the agents by whose clock its ages count
+ * @param {(fn: Function, options: object) => Promise<any>} run calls a function where the calls are made
  */
-function callTests(open, clocks) {
+function callTests(open, clocks, run) {
   describe('results', () => {
     for (const [title, calls, expected, options] of results) {
       it(title, async () => {
@@ -591,6 +592,392 @@ function callTests(open, clocks) {
       assert.deepEqual(Object.keys(got), ['__proto__']);
       assert.deepEqual(Object.getOwnPropertyDescriptor(got, '__proto__').value, { polluted: true });
       assert.equal(got.polluted, undefined);
+    });
+  });
+
+  describe('beyond 1.x', () => {
+    const opened = (options) => open({ ...options, namespace: unique('beyond') });
+    const options = () => ({ namespace: unique('beyond'), timeout: 10_000 });
+
+    it('setIfAbsent stores where there is no entry, and an expired one is none', async () => {
+      const cache = await opened();
+      assert.equal(await cache.setIfAbsent('k', { n: 1 }), true);
+      assert.equal(await cache.setIfAbsent('k', { n: 2 }), false);
+      assert.deepEqual(await cache.get('k'), { n: 1 });
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.setIfAbsent('old', 2, { ttl: 60_000 }), true);
+      assert.equal(await cache.get('old'), 2);
+      const left = await cache.getRemainingTTL('old');
+      assert.ok(left > 0 && left <= 60_000, String(left));
+    });
+
+    it('getAndDelete gives a value once', async () => {
+      const cache = await opened();
+      await cache.mSet({ a: { n: [1] }, b: 'text', c: 3 });
+      assert.deepEqual(await cache.getAndDelete('a'), { n: [1] });
+      assert.equal(await cache.getAndDelete('a'), undefined);
+      assert.equal(await cache.getAndDelete('b'), 'text');
+      assert.deepEqual(await cache.keys(), ['c']);
+    });
+
+    it('touch begins an age anew, keeps the value, and makes the entry the most recent', async () => {
+      const cache = await opened();
+      await cache.mSet({ a: { n: 1 }, b: 2 });
+      assert.equal(await cache.touch('a', 60_000), true);
+      assert.deepEqual(await cache.keys(), ['a', 'b']);
+      assert.deepEqual(await cache.get('a'), { n: 1 });
+      const left = await cache.getRemainingTTL('a');
+      assert.ok(left > 0 && left <= 60_000, String(left));
+      assert.equal(await cache.touch('a', { maxAge: Infinity }), true);
+      assert.equal(await cache.getRemainingTTL('a'), Infinity);
+      assert.equal(await cache.touch('missing'), false);
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.touch('old'), false);
+    });
+
+    it('getRemainingTTL: Infinity without an age, 0 where there is no entry', async () => {
+      const cache = await opened();
+      await cache.set('k', 1);
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.getRemainingTTL('k'), Infinity);
+      assert.equal(await cache.getRemainingTTL('old'), 0);
+      assert.equal(await cache.getRemainingTTL('missing'), 0);
+    });
+
+    it('getMany, hasMany and deleteMany answer in the order of the keys', async () => {
+      const cache = await opened();
+      await cache.mSet({ a: { n: 1 }, b: 'text' });
+      await cache.set('old', 1, -1);
+      const keys = ['b', 'missing', 'a', 'old'];
+      assert.deepEqual(await cache.getMany(keys), ['text', undefined, { n: 1 }, undefined]);
+      await cache.set('old', 1, -1);
+      assert.deepEqual(await cache.hasMany(keys), [true, false, true, false]);
+      assert.deepEqual(await cache.deleteMany(['b', 'b', 'old']), [true, false, false]);
+      assert.deepEqual(await cache.keys(), ['a']);
+      assert.deepEqual(await cache.getMany([]), []);
+      assert.deepEqual(await cache.execute('hasMany', ['a', 5]), [true, false]);
+    });
+
+    it('lists that are none, and unknown options, are a TypeError', async () => {
+      const cache = await opened();
+      const isTypeError = (message) => ({ name: 'TypeError', message });
+      await assert.rejects(cache.getMany('abc'), isTypeError(/getMany needs an iterable/));
+      await assert.rejects(cache.hasMany(5), isTypeError(/hasMany needs an iterable/));
+      await assert.rejects(cache.setIfAbsent('k', 1, { tll: 5 }), isTypeError(/tll.*ttl/));
+      await assert.rejects(cache.touch('k', { maxAge: -1 }), isTypeError(/maxAge/));
+      await assert.rejects(cache.touch('k', { maxAge: 1, ttl: 2 }), isTypeError(/two names/));
+      await assert.rejects(cache.hit('k', 5, { amuont: 2 }), isTypeError(/amuont.*amount/));
+      await assert.rejects(cache.hit('k', 0), isTypeError(/window/));
+      await assert.rejects(cache.hit('k', 5, { amount: Infinity }), isTypeError(/amount/));
+      assert.equal(await cache.length(), 0);
+    });
+
+    it('hit counts in a window that begins with the first hit', async () => {
+      const cache = await opened();
+      const { resetIn, ...first } = await cache.hit('k', 60_000);
+      assert.deepEqual(first, { count: 1, first: true });
+      assert.ok(resetIn > 59_000 && resetIn <= 60_000, String(resetIn));
+      const second = await cache.hit('k', 5, { amount: 2 });
+      assert.deepEqual([second.count, second.first], [3, false]);
+      assert.ok(second.resetIn > 5, 'the window goes on');
+      assert.equal(await cache.get('k'), 3);
+      assert.deepEqual(await cache.hit('long', Infinity), {
+        count: 1,
+        resetIn: Infinity,
+        first: true,
+      });
+      await cache.set('plain', 7);
+      assert.equal((await cache.hit('plain', 1000)).count, 1, 'an entry without an age is absent');
+    });
+
+    it('hit with ifPresent begins no window and does not go below 0', async () => {
+      const cache = await opened();
+      const none = { count: 0, resetIn: 0, first: false };
+      assert.deepEqual(await cache.hit('k', 60_000, { ifPresent: true }), none);
+      assert.equal(await cache.has('k'), false);
+      await cache.hit('k', 60_000);
+      const { count } = await cache.hit('k', 60_000, { amount: -5, ifPresent: true });
+      assert.equal(count, 0);
+    });
+
+    it('an age in options: 0 is that of the cache, Infinity never', async () => {
+      const cache = await opened({ maxAge: 60_000 });
+      const left = async (key) => Math.ceil((await cache.getRemainingTTL(key)) / 10_000);
+      await cache.set('a', 1, { maxAge: 20_000 });
+      await cache.set('b', 1, { ttl: Infinity });
+      await cache.set('c', { n: 1 }, { ttl: 0 });
+      await cache.mSet(
+        [
+          ['d', 1],
+          ['e', 1, { ttl: 0 }],
+          ['f', 1, { ttl: 30_000 }],
+        ],
+        {
+          maxAge: 40_000,
+        },
+      );
+      await cache.incr('g', 1, { ttl: 20_000 });
+      const keys = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+      const ages = await Promise.all(keys.map(left));
+      assert.deepEqual(ages, [2, Infinity, 6, 4, 6, 3, 2]);
+      const isTypeError = (message) => ({ name: 'TypeError', message });
+      for (const call of [
+        (options) => cache.set('x', 1, options),
+        (options) => cache.incr('x', 1, options),
+        (options) => cache.decr('x', 1, options),
+        (options) => cache.mSet({ x: 1 }, options),
+        (options) => cache.mSet([['x', 1, options]]),
+        (options) => cache.setMany([['x', 1]], options),
+        (options) => cache.compareAndSet('x', 0, 1, options),
+        (options) => cache.touch('a', options),
+      ]) {
+        const run = async (options) => call(options);
+        await assert.rejects(run({ maxAge: -1 }), isTypeError(/maxAge must be.*-1/));
+        await assert.rejects(run({ ttl: NaN }), isTypeError(/maxAge must be.*NaN/));
+        await assert.rejects(run({ tll: 1 }), isTypeError(/no option tll.*ttl/));
+        await assert.rejects(run({ noUpdateTTL: 1 }), isTypeError(/noUpdateTTL/));
+      }
+      assert.equal(await cache.has('x'), false);
+    });
+
+    it('a write with noUpdateTTL leaves a running age alone', async () => {
+      const cache = await opened();
+      const options = { ttl: 90_000, noUpdateTTL: true };
+      const writes = {
+        set: () => cache.set('set', { n: 2 }, options),
+        mSet: () => cache.mSet({ mSet: { n: 2 } }, options),
+        setMany: () => cache.setMany([['setMany', { n: 2 }, { noUpdateTTL: true }]], 90_000),
+        incr: () => cache.incr('incr', 1, { noUpdateTTL: true }),
+        decr: () => cache.decr('decr', -1, { noUpdateTTL: true }),
+        touch: () => cache.touch('touch', options),
+      };
+      for (const [key, write] of Object.entries(writes)) {
+        await cache.set(key, 1, 30_000);
+        await write();
+        assert.ok((await cache.getRemainingTTL(key)) <= 30_000, key);
+        assert.deepEqual(await cache.keys().then(([first]) => first), key);
+      }
+      assert.deepEqual(await cache.getMany(Object.keys(writes)), [
+        ...Array(3).fill({ n: 2 }),
+        2,
+        2,
+        1,
+      ]);
+      await cache.set('old', 1, -1);
+      await cache.set('old', 2, options);
+      assert.ok((await cache.getRemainingTTL('old')) > 30_000, 'an expired entry has no age');
+    });
+
+    it('setMany stores any iterable of entries, and says of each whether it was stored', async () => {
+      const cache = await opened({ maxEntrySize: 2000 });
+      const object = { n: [1] };
+      const entries = new Map([
+        ['a', object],
+        ['b', 'text'],
+        ['c', 'x'.repeat(3000)],
+        [5, undefined],
+      ]);
+      assert.deepEqual(await cache.setMany(entries, 60_000), [true, true, false, true]);
+      assert.deepEqual(await cache.getMany([...entries.keys()]), [
+        object,
+        'text',
+        undefined,
+        undefined,
+      ]);
+      assert.equal(await cache.has(5), true);
+      assert.ok((await cache.getRemainingTTL('a')) <= 60_000);
+      assert.deepEqual(await cache.execute('setMany', [['d', 1]]), [true]);
+      const own = [
+        ['e', 1],
+        ['f', { n: 2 }, { ttl: Infinity }],
+      ];
+      assert.deepEqual(await cache.setMany(own, { ttl: 60_000 }), [true, true]);
+      assert.equal(await cache.getRemainingTTL('f'), Infinity);
+      assert.deepEqual(await cache.setMany([]), []);
+      for (const wrong of ['ab', 5, null, { a: 1 }, ['ab'], [5]]) {
+        await assert.rejects(cache.setMany(wrong), { name: 'TypeError', message: /setMany needs/ });
+      }
+    });
+
+    it('getEntry gives value, version and times', async () => {
+      const cache = await opened();
+      const before = Date.now();
+      await cache.mSet({ a: { n: 1 }, b: 2 });
+      await cache.set('c', 'text', 60_000);
+      const { version, ...a } = await cache.getEntry('a');
+      assert.deepEqual(a, { value: { n: 1 }, setAt: 0, expires: Infinity });
+      const c = await cache.getEntry('c');
+      assert.ok(c.setAt >= before && c.setAt <= Date.now(), String(c.setAt));
+      assert.equal(c.expires, c.setAt + 60_000);
+      assert.notEqual(version, c.version);
+      assert.deepEqual(await cache.keys(), ['c', 'a', 'b'], 'as get');
+      assert.equal(await cache.getEntry('missing'), undefined);
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.getEntry('old'), undefined);
+    });
+
+    it('a version is given once', async () => {
+      const cache = await opened();
+      const versions = [];
+      const note = async () => versions.push((await cache.getEntry('k')).version);
+      const changes = [
+        () => cache.set('k', 1),
+        () => cache.set('k', 1),
+        () => cache.touch('k'),
+        () => cache.incr('k'),
+        () => cache.hit('k', 1000),
+        async () => (await cache.del('k'), cache.set('k', 1)),
+        async () => (await cache.reset(), cache.set('k', 1)),
+        () => cache.execute('load', [{ k: 'k', v: 1, e: 0 }]),
+      ];
+      for (const change of changes) {
+        await change();
+        await note();
+        await note();
+      }
+      assert.equal(new Set(versions).size, changes.length);
+      assert.ok(!versions.includes(0));
+    });
+
+    it('compareAndSet and compareAndDelete change the entry of that version alone', async () => {
+      const cache = await opened();
+      assert.equal(await cache.compareAndSet('k', 0, { n: 1 }, { ttl: 60_000 }), true);
+      assert.equal(await cache.compareAndSet('k', 0, { n: 2 }), false);
+      const first = await cache.getEntry('k');
+      assert.deepEqual(first.value, { n: 1 });
+      assert.equal(await cache.compareAndSet('k', first.version, { n: 2 }), true);
+      assert.equal(await cache.compareAndSet('k', first.version, { n: 3 }), false);
+      assert.equal(await cache.compareAndDelete('k', first.version), false);
+      assert.deepEqual(await cache.get('k'), { n: 2 });
+      const { version } = await cache.getEntry('k');
+      assert.equal(await cache.compareAndDelete('k', version), true);
+      assert.equal(await cache.compareAndDelete('k', version), false);
+      assert.equal(await cache.compareAndDelete('k', 0), true, 'there is none');
+      await cache.set('old', 1, -1);
+      assert.equal(await cache.compareAndSet('old', 0, 2), true, 'an expired entry is none');
+      assert.equal(await cache.execute('compareAndSet', 'old', 0, 3), false);
+      const wrong = { name: 'TypeError', message: /version/ };
+      await assert.rejects(cache.compareAndSet('k', undefined, 1), wrong);
+      await assert.rejects(cache.compareAndDelete('k', 'x'), wrong);
+    });
+
+    it('update begins anew where another change came between', async () => {
+      const got = await run(async ({ Cache }, options) => {
+        const cache = await Cache.getInstance(options);
+        const updates = Array.from({ length: 20 }, () =>
+          cache.update('k', async (list = []) => [...list, list.length]),
+        );
+        await Promise.all(updates);
+        const left = await cache.update('k', () => undefined);
+        const none = await cache.update('none', () => undefined);
+        const wrong = [
+          cache.update('k', () => {
+            throw new RangeError('mine');
+          }),
+          cache.update('k', 5),
+        ];
+        const errors = (await Promise.allSettled(wrong)).map(({ reason }) => reason.name);
+        let times = 0;
+        const always = async () => {
+          times += 1;
+          await cache.set('k', -times);
+          return times;
+        };
+        const conflict = await cache.update('k', always).catch(({ code }) => code);
+        return { left, none, keys: await cache.keys(), errors, times, conflict };
+      }, options());
+      assert.deepEqual(got, {
+        left: Array.from({ length: 20 }, (_, index) => index),
+        none: undefined,
+        keys: ['k'],
+        errors: ['RangeError', 'TypeError'],
+        times: 1000,
+        conflict: 'ERR_CONFLICT',
+      });
+    });
+
+    it('lists of keys and entries may come from generators', async () => {
+      const got = await run(async ({ Cache }, options) => {
+        const cache = await Cache.getInstance(options);
+        const entries = function* entries() {
+          yield ['a', 1];
+          yield ['b', { n: 2 }];
+        };
+        const keys = () => new Set(['b', 'a', 'c']).values();
+        return [
+          await cache.setMany(entries()),
+          await cache.execute('setMany', entries()),
+          await cache.getMany(keys()),
+          await cache.execute('getMany', keys()),
+          await cache.hasMany(keys()),
+          await cache.deleteMany(keys()),
+        ];
+      }, options());
+      const values = [{ n: 2 }, 1, undefined];
+      const there = [true, true, false];
+      assert.deepEqual(got, [[true, true], [true, true], values, values, there, there]);
+    });
+
+    it('hit above a limit changes the window in the same step', async () => {
+      const cache = await opened();
+      const hits = async (key, options, count) => {
+        const left = [];
+        for (let n = 0; n < count; n += 1) {
+          const { resetIn } = await cache.hit(key, n === 0 ? 40_000 : 60_000, options);
+          left.push(Math.ceil(resetIn / 20_000));
+        }
+        return left;
+      };
+      assert.deepEqual(await hits('restart', { limit: 2, whenOver: 'restart' }, 4), [2, 2, 3, 3]);
+      assert.deepEqual(await hits('double', { limit: 1, whenOver: 'double' }, 4), [2, 3, 6, 12]);
+      assert.deepEqual(await hits('time', { limit: 1, whenOver: 200_000 }, 3), [2, 10, 10]);
+      assert.deepEqual(await hits('none', { limit: 1 }, 3), [2, 2, 2]);
+      assert.deepEqual(await cache.hit('endless', Infinity, { limit: 0, whenOver: 'double' }), {
+        count: 1,
+        resetIn: Infinity,
+        first: true,
+      });
+      for (const options of [
+        { limit: 1, whenOver: 'treble' },
+        { limit: 1, whenOver: 0 },
+        { limit: 'x', whenOver: 'double' },
+        { whenOver: 'double' },
+      ]) {
+        await assert.rejects(async () => cache.hit('wrong', 1000, options), { name: 'TypeError' });
+      }
+      assert.equal(await cache.has('wrong'), false);
+    });
+
+    it('calls of an instance that was closed reject, and the namespace stays', async () => {
+      const got = await run(async ({ Cache }, options) => {
+        const cache = await Cache.getInstance(options);
+        await cache.set('k', { n: 1 });
+        await cache.get('k');
+        const closed = [await cache.close(), await cache.close(), await cache.ready];
+        if (Symbol.asyncDispose) await cache[Symbol.asyncDispose]();
+        const calls = [
+          cache.get('k'),
+          cache.has('k'),
+          cache.mGet(['k']),
+          cache.getObject('k'),
+          cache.set('k', 2),
+          cache.healthCheck(),
+          cache.execute('get', 'k'),
+        ];
+        const codes = (await Promise.allSettled(calls)).map(({ reason }) => reason?.code);
+        const other = await Cache.getInstance(options);
+        return { closed, codes, value: await other.get('k') };
+      }, options());
+      assert.deepEqual(got, {
+        closed: [undefined, undefined, undefined],
+        codes: Array(7).fill('ERR_CLOSED'),
+        value: { n: 1 },
+      });
+    });
+
+    it('healthCheck gives true', async () => {
+      const cache = await opened();
+      if (cache.healthCheck) assert.equal(await cache.healthCheck(), true);
     });
   });
 
@@ -782,7 +1169,10 @@ function callTests(open, clocks) {
 
 /** In this process: whatever the cache lies in. */
 function localTests(open) {
-  callTests(open);
+  callTests(open, undefined, async (fn, options) => {
+    await open(options);
+    return fn({ Cache }, options);
+  });
 
   it('undefined and null are two keys', async () => {
     const cache = await open({ namespace: unique('calls') });
@@ -834,6 +1224,7 @@ for (const transport of TRANSPORTS) {
       (options) => worker.open({ timeout: 10_000, failsafe: 'reject', ...options }),
       // By messages the primary's clock counts, whatever that of the worker says.
       () => (transport === 'shared-memory' ? [worker] : []),
+      (fn, options) => worker.run(fn, options),
     );
 
     it('undefined and null are one key', async () => {

@@ -74,6 +74,31 @@ describe('timeouts', () => {
     assert.deepEqual(got[4], error('set'));
   });
 
+  it('reject whatever failsafe says where a call is beyond 1.x; getMany gives misses', async () => {
+    const got = await unanswered(async ({ Cache }) => {
+      const cache = new Cache({ namespace: 'strict', timeout: 30, failsafe: 'resolve' });
+      const calls = [
+        cache.setIfAbsent('k', 1),
+        cache.getAndDelete('k'),
+        cache.touch('k'),
+        cache.getRemainingTTL('k'),
+        cache.hit('k', 1000),
+        cache.hasMany(['k']),
+        cache.deleteMany(['k']),
+        cache.healthCheck(),
+        cache.execute('hit', 'k', 1000),
+      ];
+      const codes = (await Promise.allSettled(calls)).map(({ reason }) => reason?.code);
+      const many = await cache.getMany(new Set(['a', 'b']));
+      const executed = await cache.execute('getMany', ['a', 'b']);
+      const misses = [many, executed].map(
+        (values) => values.length === 2 && values.every((value) => value === undefined),
+      );
+      return [codes, misses, (await cache.ready) === undefined];
+    });
+    assert.deepEqual(got, [Array(9).fill('ETIMEDOUT'), [true, true], true]);
+  });
+
   it('getInstance keeps to failsafe too', async () => {
     const got = await unanswered(async ({ Cache }) => {
       const options = { namespace: 'instance', timeout: 30 };

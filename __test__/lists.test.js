@@ -35,8 +35,11 @@ describe('lists that Rust and JavaScript both have', () => {
       text,
     ]);
     assert.ok(codes.length > 0);
-    const { NOT_PRIMARY, TIMED_OUT, ...shared } = CODES;
-    assert.deepStrictEqual([NOT_PRIMARY, TIMED_OUT], ['ERR_NOT_PRIMARY', 'ETIMEDOUT']);
+    const { NOT_PRIMARY, TIMED_OUT, CLOSED, CONFLICT, ...shared } = CODES;
+    assert.deepStrictEqual(
+      [NOT_PRIMARY, TIMED_OUT, CLOSED, CONFLICT],
+      ['ERR_NOT_PRIMARY', 'ETIMEDOUT', 'ERR_CLOSED', 'ERR_CONFLICT'],
+    );
     assert.deepStrictEqual(shared, Object.fromEntries(codes));
   });
 

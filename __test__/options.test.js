@@ -297,8 +297,7 @@ describe('options that are unknown', () => {
   }
 
   const cases = [
-    ['ttl', 'did you mean maxAge?'],
-    ['allowStale', 'did you mean stale?'],
+    ['tll', 'did you mean ttl?'],
     ['maxage', 'did you mean maxAge?'],
     ['timeOut', 'did you mean timeout?'],
     ['nameSpace', 'did you mean namespace?'],
@@ -317,6 +316,24 @@ describe('options that are unknown', () => {
       assert.ok(message.includes(advice), message);
     });
   }
+
+  it('are none where they are second names: ttl of maxAge, allowStale of stale', async () => {
+    const options = { namespace: unique('options'), ttl: 5000, allowStale: true };
+    assert.deepEqual(await warningsOf(() => new Cache(options)), []);
+    const cache = new Cache({ namespace: options.namespace, ttl: 5000, maxAge: 5000 });
+    assert.deepEqual([await cache.maxAge(), await cache.stale()], [5000, true]);
+    const own = new Cache.LRUCache({ ttl: 7, allowStale: true });
+    assert.deepEqual([own.maxAge, own.allowStale], [7, true]);
+    const error = { name: 'TypeError', message: /two names of one option/ };
+    const namespace = unique('options');
+    assert.throws(() => new Cache({ namespace, ttl: 5, maxAge: 6 }), error);
+    assert.throws(() => new Cache({ namespace, allowStale: true, stale: false }), error);
+    assert.throws(() => new Cache.LRUCache({ ttl: 5, maxAge: 6 }), error);
+    assert.throws(() => new Cache({ namespace, ttl: 'x' }), {
+      name: 'TypeError',
+      message: /maxAge/,
+    });
+  });
 
   it('are warned of by the synchronous class, too', async () => {
     const [message] = await warningsOf(() => new Cache.LRUCache({ max: 5, maxsize: 7 }));

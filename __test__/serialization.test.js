@@ -103,6 +103,42 @@ for (const transport of TRANSPORTS)
         assert.deepEqual(await cache.mGet(Object.keys(values())), values());
       });
 
+      it('calls beyond 1.x of the worker find what the primary set by reference', async () => {
+        const namespace = unique('clone');
+        const options = { timeout: 10_000, failsafe: 'reject', ...cacheOptions };
+        const cache = await worker.open({ namespace, ...options });
+        const primary = new Cache({ namespace });
+        const { map } = values();
+        await primary.mSet({ a: map, b: map, c: map, d: map });
+        const a = await cache.getEntry('a');
+        assert.deepEqual(a.value, map);
+        assert.equal((await primary.getEntry('a')).version, a.version);
+        assert.equal(await cache.touch('a', 60_000), true);
+        assert.equal(await primary.get('a'), map, 'still by reference');
+        assert.ok((await cache.getRemainingTTL('a')) <= 60_000);
+        assert.equal(await cache.setIfAbsent('a', 1), false);
+        assert.equal(await cache.compareAndSet('a', a.version, 1), false);
+        const { version } = await cache.getEntry('a');
+        assert.equal(await cache.compareAndSet('a', version, map), true);
+        assert.deepEqual(await primary.get('a'), map);
+        assert.deepEqual(await cache.getMany(['a', 'b', 'none']), [map, map, undefined]);
+        assert.deepEqual(await cache.getAndDelete('b'), map);
+        assert.deepEqual(await cache.deleteMany(['b', 'c']), [false, true]);
+        assert.deepEqual(await cache.setMany([['d', map]]), [true]);
+        assert.equal((await cache.hit('d', 1000)).count, 1);
+        assert.deepEqual(await primary.keys(), ['d', 'a']);
+        const own = await primary.setIfAbsent('e', map);
+        assert.deepEqual([own, await primary.get('e')], [true, map]);
+        const { version: last } = await primary.getEntry('e');
+        const other = { by: 'reference' };
+        assert.equal(await primary.compareAndSet('e', last, other), true);
+        assert.equal(await primary.get('e'), other);
+        assert.equal(await primary.compareAndSet('e', last, map), false);
+        assert.equal(await primary.get('e'), other);
+        assert.deepEqual(await primary.setMany([['f', map, { ttl: 60_000 }]]), [true]);
+        assert.equal(await primary.getAndDelete('f'), map);
+      });
+
       it('a function among the values of the primary is an error for its caller only', async () => {
         const namespace = unique('clone');
         const cache = await worker.open({

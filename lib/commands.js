@@ -15,8 +15,8 @@
  * | `visits`        | the command calls a function for each entry                                                    |
  * | `snapshot`      | copies the first argument, which the caller may change before the call runs                    |
  * | `inPrimary`     | the call runs in the primary alone                                                             |
+ * | `unanswered`    | what a call without an answer gives under `failsafe: 'resolve'`, by its first argument; `REJECTS`: it rejects |
  * | `creates`       | the command makes a cache                                                                      |
- * | `insists`       | without an answer the call rejects, whatever `failsafe` says                                   |
  *
  * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
  * `KEYS_OF` or `keyed` where a row does not have them.
@@ -31,12 +31,20 @@ const {
   encodeValue,
   decodeValue,
 } = require('./transport/envelope');
-const { CODES, makeError } = require('./errors');
+const { CODES, REJECTS, makeError } = require('./errors');
 const { KIND } = require('./kinds');
 const { define } = require('./define');
 const { sharedKey } = require('./store/copies');
 const { bulk } = require('./store/lru-cache');
-const { numberJson, optionJson } = require('./options');
+const {
+  ageOf,
+  agesOf,
+  entryList,
+  hitOptions,
+  listOf,
+  numberJson,
+  optionJson,
+} = require('./options');
 const { statsOf } = require('./stats');
 
 const nothing = () => undefined;
@@ -46,6 +54,19 @@ const oneKey = (advanced, key) => encodeKey(key);
 
 /** JSON of an age. Falsy values count as none. The primary refuses what is no number. */
 const age = (maxAge) => (maxAge ? optionJson(maxAge) : 'null');
+
+/** JSON of the arguments that an age, or options with one, become: `,true` follows where an age runs on. */
+function ageArguments(call, given) {
+  const [maxAge, keepsAge] = ageOf(call, given);
+  return keepsAge ? `${age(maxAge)},true` : age(maxAge);
+}
+
+/** JSON of the arguments that the ages of entries become. @param {import('./options').Ages} ages */
+function agesArguments({ maxAge, ages, keeps }) {
+  const list = ages && `[${ages.map((own) => (own === 0 ? '0' : age(own))).join(',')}]`;
+  if (keeps) return `${age(maxAge)},${list ?? '[]'},${JSON.stringify(keeps)}`;
+  return list ? `${age(maxAge)},${list}` : age(maxAge);
+}
 
 /** The amount of a counter. As in 1.x, falsy values but 0 count as 1, and text is read as a number. */
 function amountOf(amount) {
@@ -141,8 +162,115 @@ function visitor(name) {
   };
 }
 
+/**
+ * A command on a list of keys, which gives something of each.
+ *
+ * @type {(name: string, unanswered?: any) => object}
+ */
+const onMany = (name, unanswered = REJECTS) => ({
+  unanswered,
+  local: (cache, keys) => cache[name](keys),
+  snapshot: (keys) => listOf(name, keys),
+  encode: (advanced, keys) => encodeKeys(listOf(name, keys)),
+  decode: (kind, payload) => decodeValues(payload),
+});
+
 const commands = {
   __proto__: null,
+
+  setIfAbsent: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, value, options) => cache.setIfAbsent(key, value, options),
+    encode: (advanced, key, value, options) =>
+      `${encodeKey(key)},${encodeValue(value, advanced)},${ageArguments('setIfAbsent', options)}`,
+    decode: plain,
+  },
+  getEntry: {
+    keyed: true,
+    unanswered: nothing,
+    local: (cache, key) => cache.getEntry(key),
+    encode: oneKey,
+    decode(kind, payload) {
+      if (payload === null) return undefined;
+      const [valueKind, value, version, setAt, expires] = payload;
+      return {
+        value: decodeValue(valueKind, value),
+        version,
+        setAt,
+        expires: unbounded(expires),
+      };
+    },
+  },
+  compareAndSet: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, version, value, options) =>
+      cache.compareAndSet(key, version, value, options),
+    encode(advanced, key, version, value, options) {
+      const stored = `${encodeValue(value, advanced)},${ageArguments('compareAndSet', options)}`;
+      return `${encodeKey(key)},${optionJson(version)},${stored}`;
+    },
+    decode: plain,
+  },
+  compareAndDelete: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, version) => cache.compareAndDelete(key, version),
+    encode: (advanced, key, version) => `${encodeKey(key)},${optionJson(version)}`,
+    decode: plain,
+  },
+  getAndDelete: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key) => cache.getAndDelete(key),
+    encode: oneKey,
+    decode: decodeValue,
+  },
+  touch: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, maxAge) => cache.touch(key, maxAge),
+    encode: (advanced, key, maxAge) => `${encodeKey(key)},${ageArguments('touch', maxAge)}`,
+    decode: plain,
+  },
+  getRemainingTTL: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key) => cache.getRemainingTTL(key),
+    encode: oneKey,
+    decode: decodeValue,
+  },
+  hit: {
+    keyed: true,
+    unanswered: REJECTS,
+    local: (cache, key, window, options) => cache.hit(key, window, options),
+    encode(advanced, key, window, options) {
+      const { amount, ifPresent, limit, whenOver } = hitOptions(options);
+      const numbers = `${optionJson(window)},${optionJson(amount)}`;
+      const over = `${optionJson(limit)},${optionJson(whenOver)}`;
+      return `${encodeKey(key)},${numbers},${ifPresent === true},${over}`;
+    },
+    decode: (kind, [count, resetIn, , first]) => ({
+      count: unbounded(count),
+      resetIn: unbounded(resetIn),
+      first,
+    }),
+  },
+  getMany: onMany('getMany', (keys) => Array.from(keys, () => undefined)),
+  hasMany: onMany('hasMany'),
+  deleteMany: onMany('deleteMany'),
+  setMany: {
+    unanswered: REJECTS,
+    local: (cache, entries, options) => cache.setMany(entries, options),
+    snapshot: (entries) => entryList('setMany', entries),
+    encode(advanced, entries, options) {
+      const list = entryList('setMany', entries);
+      const texts = list.map(([key, value]) => `${encodeKey(key)},${encodeValue(value, advanced)}`);
+      return `[${texts.join(',')}],${agesArguments(agesOf('setMany', list, options))}`;
+    },
+    decode: (kind, payload) => decodeValues(payload),
+  },
 
   get: { keyed: true, local: (cache, key) => cache.get(key), encode: oneKey, decode: decodeValue },
   peek: {
@@ -156,26 +284,26 @@ const commands = {
     keyed: true,
     local: (cache, key, value, maxAge) => cache.set(key, value, maxAge),
     encode: (advanced, key, value, maxAge) =>
-      `${encodeKey(key)},${encodeValue(value, advanced)},${age(maxAge)}`,
+      `${encodeKey(key)},${encodeValue(value, advanced)},${ageArguments('set', maxAge)}`,
     decode: plain,
   },
   del: { keyed: true, local: (cache, key) => cache.del(key), encode: oneKey, decode: nothing },
 
   incr: {
     keyed: true,
-    local: (cache, key, amount, maxAge) => bulk.incr(cache, key, amountOf(amount), maxAge || 0),
+    local: (cache, key, amount, maxAge) => bulk.incr(cache, 'incr', key, amountOf(amount), maxAge),
     encode: (advanced, key, amount, maxAge) =>
-      `${encodeKey(key)},${optionJson(amountOf(amount))},${age(maxAge)}`,
+      `${encodeKey(key)},${optionJson(amountOf(amount))},${ageArguments('incr', maxAge)}`,
     decode: decodeValue,
   },
   decr: {
     keyed: true,
     local(cache, key, amount, maxAge) {
       const by = amountOf(amount);
-      return bulk.incr(cache, key, typeof by === 'number' ? -by : by, maxAge || 0);
+      return bulk.incr(cache, 'decr', key, by, maxAge);
     },
     encode: (advanced, key, amount, maxAge) =>
-      `${encodeKey(key)},${optionJson(amountOf(amount))},${age(maxAge)}`,
+      `${encodeKey(key)},${optionJson(amountOf(amount))},${ageArguments('decr', maxAge)}`,
     decode: decodeValue,
   },
 
@@ -200,23 +328,23 @@ const commands = {
       const entries = entriesOf(pairs);
       const keys = entries.map(([key]) => key);
       const values = entries.map(([, value]) => value);
-      const ages = entries.some(([, , own]) => own) ? entries.map(([, , own]) => own) : undefined;
-      if (isObject(pairs)) bulk.setMany(cache, keys, values, maxAge, ages);
+      if (isObject(pairs)) bulk.setMany(cache, keys, values, agesOf('mSet', entries, maxAge));
       return true;
     },
     encode(advanced, pairs, maxAge) {
       const texts = [];
-      const ages = [];
-      for (const [key, value, own] of entriesOf(pairs)) {
+      const stored = [];
+      for (const entry of entriesOf(pairs)) {
+        const [key, value] = entry;
         // JSON leaves out of an object what it has no form for.
         if (value === undefined && !advanced) continue;
         const encoded = encodeValue(value, advanced, NOTHING);
         if (encoded === NOTHING) continue;
         texts.push(encodeKey(key), encoded);
-        ages.push(age(own));
+        stored.push(entry);
       }
-      const text = `[${texts.join(',')}],${isObject(pairs) ? age(maxAge) : 'null'}`;
-      return ages.some((own) => own !== 'null') ? `${text},[${ages.join(',')}]` : text;
+      const ages = isObject(pairs) ? agesArguments(agesOf('mSet', stored, maxAge)) : 'null';
+      return `[${texts.join(',')}],${ages}`;
     },
     decode: plain,
   },
@@ -300,7 +428,7 @@ const commands = {
   stale: staleSetting,
 
   stats: {
-    insists: true,
+    unanswered: REJECTS,
     local: (cache) => cache.stats(),
     encode: noArguments,
     decode: (kind, payload) => statsOf(payload),
@@ -312,6 +440,10 @@ const READS = [
   'get',
   'peek',
   'has',
+  'getRemainingTTL',
+  'getEntry',
+  'getMany',
+  'hasMany',
   'mGet',
   'keys',
   'values',
@@ -325,9 +457,14 @@ const keysOfList = (keys) => (Array.isArray(keys) ? Array.from(keys, sharedKey) 
 
 /** The keys that a call concerns, from its first argument, for commands without `keyed`. */
 const KEYS_OF = {
+  getMany: keysOfList,
+  hasMany: keysOfList,
+  deleteMany: keysOfList,
   mGet: keysOfList,
   mDel: keysOfList,
   mSet: (pairs) => entriesOf(pairs).map(([key]) => sharedKey(key)),
+  setMany: (entries) =>
+    Array.isArray(entries) ? entries.map(([key]) => sharedKey(key)) : undefined,
 };
 
 for (const name of Object.keys(commands)) {
@@ -351,8 +488,18 @@ const CREATE = {
  * Runs a command on a cache of this process. Both clients make their direct calls through this function. Near reads are
  * asked before, in the class.
  */
-function runHere(command, cache, a, b, c) {
-  return command.local(cache, a, b, c);
+function runHere(command, cache, a, b, c, d) {
+  return command.local(cache, a, b, c, d);
+}
+
+/**
+ * The arguments of a call that may be made more than once: an iterable gives its elements once.
+ *
+ * @param {any} command
+ * @param {any[]} args
+ */
+function snapshotOf(command, args) {
+  return command.snapshot ? [command.snapshot(args[0]), ...args.slice(1)] : args;
 }
 
 /**
@@ -365,7 +512,18 @@ function executeCommand(name) {
     name: String(name),
     wire: 'execute',
     inPrimary: true,
-    snapshot: (args) => (builtIn?.snapshot ? [builtIn.snapshot(args[0]), ...args.slice(1)] : args),
+    unanswered:
+      typeof builtIn?.unanswered === 'function'
+        ? (args) => builtIn.unanswered(args[0])
+        : builtIn?.unanswered,
+    snapshot(args) {
+      try {
+        return builtIn === undefined ? args : snapshotOf(builtIn, args);
+      } catch {
+        // Arguments for a function of the application. If there is none, `encode` finds what is wrong with them.
+        return args;
+      }
+    },
     encode(advanced, args) {
       const parts = [JSON.stringify(String(name)), encodeArguments(advanced, args)];
       if (builtIn) {
@@ -403,4 +561,4 @@ function encodeOrRefuse(command, advanced, args) {
   }
 }
 
-module.exports = { CREATE, commands, entriesOf, executeCommand, runHere };
+module.exports = { CREATE, commands, entriesOf, executeCommand, runHere, snapshotOf };

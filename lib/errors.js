@@ -23,6 +23,10 @@ const CODES = Object.freeze({
   SIBLINGS: 'ERR_STORE_PEERS',
   /** JavaScript alone: `getCache` and `getAllCaches` are there in the primary only. */
   NOT_PRIMARY: 'ERR_NOT_PRIMARY',
+  /** JavaScript alone: `update` was overtaken by other changes each time. */
+  CONFLICT: 'ERR_CONFLICT',
+  /** JavaScript alone: the instance was closed. */
+  CLOSED: 'ERR_CLOSED',
   /** JavaScript alone: a call got no answer in time. */
   TIMED_OUT: 'ETIMEDOUT',
 });
@@ -64,10 +68,17 @@ function unknownCommand(name) {
   ]);
 }
 
-/** Ends a call that got no answer in time, as `failsafe` of its instance says, or the command; the error's text is that of 1.x. */
-function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
-  if (failsafe !== 'reject' && !command.insists) {
-    resolve(undefined);
+/** The `unanswered` of commands that reject without an answer, whatever `failsafe` says. */
+const REJECTS = 'reject';
+
+/**
+ * Ends a call that got no answer in time, as `failsafe` of its instance and `unanswered` of the command say. `args` is the first
+ * argument. The error's text is that of 1.x.
+ */
+function failSafe({ failsafe, namespace }, command, { resolve, reject }, args) {
+  const { unanswered } = command;
+  if (failsafe !== 'reject' && unanswered !== REJECTS) {
+    resolve(unanswered?.(args));
     return;
   }
   const error = makeError(['Error', 'Timed out in isFailed()', CODES.TIMED_OUT]);
@@ -76,4 +87,4 @@ function failSafe({ failsafe, namespace }, command, { resolve, reject }) {
   reject(error);
 }
 
-module.exports = { CODES, concernsSegment, failSafe, makeError, passes, unknownCommand };
+module.exports = { CODES, REJECTS, concernsSegment, failSafe, makeError, passes, unknownCommand };

@@ -7,6 +7,7 @@
  * makes JSON of the options of `new LRUCache()`, which `createCache` of the addon checks.
  */
 
+const { types } = require('util');
 const { checkOptions } = require('./native/loader');
 const { CODES, makeError } = require('./errors');
 
@@ -52,7 +53,26 @@ const shown = (value) => (typeof value === 'number' ? String(value) : optionJson
 /** JSON of the options of a cache that `new LRUCache()` makes. */
 function lruCacheOptions(options) {
   warnOfUnknown(options, LRU_CACHE_OPTIONS);
-  return cacheOptionsJson({ ...options, prune: undefined });
+  const [read, error] = withOneName(options);
+  if (error) throw error;
+  return cacheOptionsJson({ ...read, prune: undefined });
+}
+
+/** Second names of options of a cache. */
+const SECOND_NAMES = { ttl: 'maxAge', allowStale: 'stale' };
+
+/** Options of a cache with second names replaced, and the error where both names are given and differ. */
+function withOneName(options) {
+  const read = { ...options };
+  for (const [second, name] of Object.entries(SECOND_NAMES)) {
+    const given = options[second] ?? undefined;
+    if (given === undefined) continue;
+    if ((options[name] ?? given) !== given) {
+      return [read, invalid(`${name} and ${second} are two names of one option`)];
+    }
+    read[name] = given;
+  }
+  return [read, undefined];
 }
 
 /** JSON of the options that are given and that a cache has. */
@@ -75,13 +95,16 @@ const CLASS_OPTIONS = [
   'near',
   'freeze',
   ...CACHE_OPTIONS,
+  ...Object.keys(SECOND_NAMES),
 ];
 
 /** The options that `new LRUCache()` knows. */
-const LRU_CACHE_OPTIONS = CACHE_OPTIONS.filter((name) => name !== 'prune');
+const LRU_CACHE_OPTIONS = [...CACHE_OPTIONS, ...Object.keys(SECOND_NAMES)].filter(
+  (name) => name !== 'prune',
+);
 
 /** Names that other packages have for an option of ours. */
-const SYNONYMS = { ttl: 'maxAge', allowStale: 'stale', name: 'namespace', prefix: 'namespace' };
+const SYNONYMS = { name: 'namespace', prefix: 'namespace' };
 
 /** Options of lru-cache 6, on which the original was built, that this package does not have, and what to do instead. */
 const NOT_HERE = {
@@ -107,6 +130,102 @@ function warnOfUnknown(options, known) {
       code: 'LRU_CACHE_UNKNOWN_OPTION',
     });
   }
+}
+
+/** Checks the options of a call: an object or nothing, whose names are all known. */
+function checkCallOptions(call, options, known) {
+  if (options === undefined || options === null) return {};
+  if (typeof options !== 'object' || Array.isArray(options)) {
+    throw makeError([
+      'TypeError',
+      `${call} takes options as an object, got ${shown(options)}`,
+      CODES.INVALID_ARG_TYPE,
+    ]);
+  }
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown === undefined) return options;
+  throw makeError([
+    'TypeError',
+    `${call} has no option ${unknown}: did you mean ${nearest(unknown, known)}?`,
+    CODES.INVALID_ARG_VALUE,
+  ]);
+}
+
+/** The options of `hit`. */
+const HIT_OPTIONS = ['amount', 'ifPresent', 'limit', 'whenOver'];
+
+/** The options of `hit`, checked as far as their types decide. */
+function hitOptions(given) {
+  const options = checkCallOptions('hit', given, HIT_OPTIONS);
+  if (options.whenOver === undefined || typeof options.limit === 'number') return options;
+  throw invalid(`hit needs a limit with whenOver, got ${shown(options.limit)}`);
+}
+
+/** The elements of any iterable but a string. */
+function listOf(call, list, what = 'keys') {
+  if (Array.isArray(list)) return Array.from(list);
+  const isText = typeof list === 'string' || types.isStringObject(list);
+  if (!isText && typeof list?.[Symbol.iterator] === 'function') return Array.from(list);
+  throw makeError([
+    'TypeError',
+    `${call} needs an iterable of ${what}, got ${shown(list)}`,
+    CODES.INVALID_ARG_TYPE,
+  ]);
+}
+
+/** The entries `[key, value, options?]` of any iterable but a string. */
+function entryList(call, entries) {
+  const list = listOf(call, entries, 'entries [key, value, options?]');
+  const wrong = list.findIndex((entry) => !Array.isArray(entry));
+  if (wrong < 0) return list;
+  throw makeError([
+    'TypeError',
+    `${call} needs entries [key, value, options?], got ${shown(list[wrong])}`,
+    CODES.INVALID_ARG_TYPE,
+  ]);
+}
+
+/** The options of a call that stores an entry or changes its age. */
+const SET_OPTIONS = ['maxAge', 'ttl', 'noUpdateTTL'];
+
+/**
+ * What a call is given as an age: the age, and whether that of an entry that is there runs on. A number is as in 1.x. In
+ * options 0 is the cache's age; `undefined`: not given.
+ *
+ * @returns {[maxAge: any, keepsAge: boolean | undefined]}
+ */
+function ageOf(call, age) {
+  if (typeof age !== 'object' || age === null) return [age, undefined];
+  const { maxAge, ttl, noUpdateTTL } = checkCallOptions(call, age, SET_OPTIONS);
+  const given = maxAge ?? ttl;
+  if (maxAge !== undefined && ttl !== undefined && maxAge !== ttl) {
+    throw invalid('maxAge and ttl are two names of one option');
+  }
+  if (given !== undefined && !(typeof given === 'number' && given >= 0)) {
+    throw invalid(`maxAge must be a number of milliseconds from 0 on, got ${shown(given)}`);
+  }
+  if (noUpdateTTL !== undefined && typeof noUpdateTTL !== 'boolean') {
+    throw invalid(`noUpdateTTL must be true or false, got ${shown(noUpdateTTL)}`);
+  }
+  return [given, noUpdateTTL];
+}
+
+/**
+ * The ages of entries `[key, value, own?]`, and that of the call: `ages` and `keeps` have an element for each entry, where any
+ * has one. An element `undefined` of `ages`: that of the call.
+ *
+ * @typedef {{ maxAge: any, ages?: any[], keeps?: boolean[] }} Ages
+ * @returns {Ages}
+ */
+function agesOf(call, entries, common) {
+  const [maxAge, keepsAll = false] = ageOf(call, common);
+  const own = entries.map((entry) => ageOf(call, entry[2] || undefined));
+  const keeps = own.map(([, keepsAge = keepsAll]) => keepsAge);
+  return {
+    maxAge,
+    ages: own.some(([age]) => age !== undefined) ? own.map(([age]) => age) : undefined,
+    keeps: keeps.includes(true) ? keeps : undefined,
+  };
 }
 
 /** The name among `names` that is most like this one. */
@@ -146,6 +265,7 @@ function isNear(near) {
 function readOptions(given) {
   const options = given ?? {};
   warnOfUnknown(options, CLASS_OPTIONS);
+  const [ofCache, twoNames] = withOneName(options);
   const read = {
     // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
     namespace: Buffer.from(String(options.namespace || 'default')).toString(),
@@ -157,11 +277,13 @@ function readOptions(given) {
     near: options.near ?? undefined,
     freeze: options.freeze ?? false,
     /** Those of the cache, as JSON. */
-    cacheOptions: cacheOptionsJson(options),
+    cacheOptions: cacheOptionsJson(ofCache),
     error: undefined,
   };
   const wrong = checkOptions(read.cacheOptions);
-  if (wrong) {
+  if (twoNames) {
+    read.error = twoNames;
+  } else if (wrong) {
     read.error = makeError(wrong);
   } else if (!(Number(read.timeout) > 0)) {
     read.error = invalid(
@@ -188,6 +310,11 @@ function readOptions(given) {
 }
 
 module.exports = {
+  ageOf,
+  agesOf,
+  entryList,
+  hitOptions,
+  listOf,
   DEFAULT_TIMEOUT,
   LONGEST_TIMER,
   timeoutOf,

@@ -12,7 +12,7 @@
 //! replaced.
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     key::Key,
     stats::{Event, Stats},
     storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
@@ -306,6 +306,79 @@ impl<S: Storage> Cache<S> {
         self.store(key, value, stamp, now)
     }
 
+    /// As [`Cache::set`], but where there is an entry that has not expired its age runs on.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_within_age(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        max_age: Option<f64>,
+        now: impl Clock,
+    ) -> Result<bool> {
+        match self.running(key, now) {
+            Ok(Some(stamp)) => self.store(key, value, stamp, now),
+            Ok(None) => self.set(key, value, max_age, now),
+            Err(error) => {
+                self.storage.decline(value);
+                Err(error)
+            }
+        }
+    }
+
+    /// The stamp of an entry that has not expired.
+    fn running(&self, key: &[u8], now: impl Clock) -> Result<Option<Stamp>> {
+        let max_age = self.limits().max_age;
+        let stamp = self.storage.stamp(key)?;
+        Ok(stamp.filter(|stamp| !expired(*stamp, max_age, now)))
+    }
+
+    /// As [`Cache::get`], with what else is known of the entry. An expired entry, which is removed, has the version 0.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub fn get_entry(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<()>,
+    ) -> Result<Option<Facts>> {
+        let Some(stamp) = self.storage.stamp(key)? else {
+            return Ok(None);
+        };
+        let max_age = self.limits().max_age;
+        let is_over = expired(stamp, max_age, now);
+        let facts = Facts {
+            version: if is_over { 0.0 } else { self.version(key)? },
+            set_at: stamp.set_at,
+            expires: match age_of(stamp, max_age) {
+                0.0 => f64::INFINITY,
+                age => stamp.set_at + age,
+            },
+        };
+        Ok(self.get(key, now, read)?.map(|()| facts))
+    }
+
+    /// The version of an entry that is there.
+    fn version(&mut self, key: &[u8]) -> Result<f64> {
+        self.storage.begin_versions();
+        self.storage.peek(key)?;
+        let seen = self.storage.seen().filter(|seen| seen.version != 0.0);
+        seen.map(|seen| seen.version).ok_or_else(Error::out_of_memory)
+    }
+
+    /// Whether the entry of a key has a version that [`Cache::get_entry`] gave. 0: whether there is none, or an expired one.
+    ///
+    /// # Errors
+    /// As [`Storage::peek`].
+    pub fn has_version(&mut self, key: &[u8], version: f64, now: impl Clock) -> Result<bool> {
+        Ok(match self.running(key, now)? {
+            Some(_) => self.version(key)? == version,
+            None => version == 0.0,
+        })
+    }
+
     /// Stores an entry and evicts others to keep the limits. All calls of this module that store an entry call this
     /// function. A move between storages (`migrate.rs`) puts entries itself and then calls [`Cache::trim`]. Returns what
     /// [`Cache::set`] returns.
@@ -368,12 +441,23 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Cache::set`].
     pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
+        self.add(key, amount, max_age, given(max_age).is_some(), now)
+    }
+
+    /// As [`Cache::incr`], where `keeps_age` says whether the age of a counter that is there runs on.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn add(
+        &mut self,
+        key: &[u8],
+        amount: f64,
+        max_age: Option<f64>,
+        keeps_age: bool,
+        now: impl Clock,
+    ) -> Result<f64> {
         let limits = self.limits();
-        let max_age = given(max_age);
-        let window = match max_age {
-            Some(_) => self.storage.stamp(key)?,
-            None => None,
-        };
+        let window = if keeps_age { self.storage.stamp(key)? } else { None };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
         // To store the sum makes the entry the most recent.
         let current = self.find(key, now, How::Value, |value| match value {
@@ -392,6 +476,97 @@ impl<S: Storage> Cache<S> {
             }
         }
         Ok(sum)
+    }
+
+    /// Counts in a fixed window of time. Without a running window this call begins one of `window` milliseconds, in which the
+    /// count begins at 0; with `if_present` it does not, and the count does not go below 0. A running window is an entry with an age
+    /// that has not expired and whose value is a finite number. The entry becomes the most recent. `over` is a limit, and what
+    /// becomes of the window where the count is above the limit.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn hit(
+        &mut self,
+        key: &[u8],
+        window: f64,
+        amount: f64,
+        if_present: bool,
+        over: Option<(f64, WhenOver)>,
+        now: impl Clock,
+    ) -> Result<Hit> {
+        let now = now.now();
+        let running = match self.storage.value(key)? {
+            Some((Value::Number(count), stamp)) => Some((count, stamp)),
+            _ => None,
+        };
+        let max_age = self.limits().max_age;
+        let running = running.filter(|(count, stamp)| {
+            count.is_finite() && stamp.max_age != 0.0 && !expired(*stamp, max_age, now)
+        });
+        if running.is_none() && if_present {
+            return Ok(Hit {
+                count: 0.0,
+                reset_in: 0.0,
+                first: false,
+            });
+        }
+        let fresh = Stamp {
+            set_at: now,
+            max_age: window,
+        };
+        let (before, stamp) = running.unwrap_or((0.0, fresh));
+        let sum = before + amount;
+        let count = if if_present { sum.max(0.0) } else { sum };
+        let anew = over.and_then(|(limit, when_over)| when_over.window(window, limit, before, count));
+        let stamp = anew.map_or(stamp, |max_age| Stamp { set_at: now, max_age });
+        self.store(key, Value::Number(count), stamp, now)?;
+        Ok(Hit {
+            count,
+            reset_in: left(stamp, max_age, now),
+            first: running.is_none(),
+        })
+    }
+
+    /// Begins the age of an entry anew, with the age it has or with `max_age`, and makes the entry the most recent. Returns
+    /// whether there is one that has not expired. With `keeps_age` its age runs on.
+    ///
+    /// # Errors
+    /// As [`Storage::touch`] and [`Storage::restamp`].
+    pub fn renew(
+        &mut self,
+        key: &[u8],
+        max_age: Option<f64>,
+        keeps_age: bool,
+        now: impl Clock,
+    ) -> Result<bool> {
+        let Some(old) = self.running(key, now)? else {
+            return Ok(false);
+        };
+        if keeps_age {
+            return Ok(self.storage.touch(key)?.is_some());
+        }
+        let max_age = given(max_age).unwrap_or(old.max_age);
+        let stamp = Stamp {
+            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
+            max_age,
+        };
+        let is_there = self.storage.restamp(key, stamp)?;
+        if expired(stamp, self.limits().max_age, now) {
+            // A negative age, as in `store`.
+            self.storage.remove(key)?;
+        }
+        Ok(is_there)
+    }
+
+    /// What is left of the age of an entry, in milliseconds: infinite without an age, 0 where there is no entry or the entry has
+    /// expired. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Storage::stamp`].
+    pub fn remaining(&self, key: &[u8], now: impl Clock) -> Result<f64> {
+        let max_age = self.limits().max_age;
+        let stamp = self.storage.stamp(key)?;
+        Ok(stamp.map_or(0.0, |stamp| left(stamp, max_age, now)))
     }
 
     /// Removes all entries.
@@ -523,6 +698,60 @@ impl<R> Found<R> {
     }
 }
 
+/// What [`Cache::hit`] gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// The count, this call's included.
+    pub count: f64,
+    /// How long the window goes on, in milliseconds; 0 where there is none.
+    pub reset_in: f64,
+    /// Whether this call began the window.
+    pub first: bool,
+}
+
+/// What becomes of the window of [`Cache::hit`] where the count is above the limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WhenOver {
+    /// It begins anew.
+    Restart,
+    /// It begins anew; from the second unit above the limit on, each doubles its length.
+    Double,
+    /// The hit that goes above the limit makes it end after this many milliseconds. Later hits leave it alone.
+    Time(f64),
+}
+
+impl WhenOver {
+    /// The longest window that [`WhenOver::Double`] makes, in milliseconds: JavaScript counts exactly up to here.
+    const LONGEST: f64 = 9_007_199_254_740_991.0;
+
+    /// The length of the window that begins now; `None` where the present one goes on.
+    fn window(self, window: f64, limit: f64, before: f64, count: f64) -> Option<f64> {
+        let above = count - limit;
+        match self {
+            _ if above.is_nan() || above <= 0.0 => None,
+            Self::Restart => Some(window),
+            Self::Double if window == f64::INFINITY => Some(window),
+            Self::Double => Some(
+                (window * (above.ceil() - 1.0).exp2())
+                    .min(Self::LONGEST)
+                    .max(window),
+            ),
+            Self::Time(time) => (before <= limit).then_some(time),
+        }
+    }
+}
+
+/// What is known of an entry beside its value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// Tells the entry, as it is now, from every other that there was or will be. Not 0, but for an expired one.
+    pub version: f64,
+    /// When it was set, in milliseconds since the epoch; 0 where no age applied at that time.
+    pub set_at: f64,
+    /// When it expires, in milliseconds since the epoch; infinite for never.
+    pub expires: f64,
+}
+
 /// An entry that a call has just found or stored, for a process that keeps a copy of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Remembered {
@@ -564,6 +793,14 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
         cache_max_age
     } else {
         stamp.max_age
+    }
+}
+
+/// What is left of the age of an entry, in milliseconds: infinite without an age, never below 0.
+fn left(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> f64 {
+    match age_of(stamp, cache_max_age) {
+        0.0 => f64::INFINITY,
+        max_age => (stamp.set_at + max_age - now.now()).max(0.0),
     }
 }
 

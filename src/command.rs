@@ -1,5 +1,5 @@
 //! Every command of a cache, once: its name, its arguments, what it does, and what it gives. The commands are those
-//! of the 1.x API.
+//! of the 1.x API, and calls beyond it.
 //!
 //! A command is read before the lock of its cache is taken ([`Command::parse`], from a message or from the arguments of a
 //! JavaScript call), and what it gives is made into a message or into JavaScript values after. Under the lock it runs
@@ -8,7 +8,7 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cache::{self, Cache, Clock, DumpEntry, Remembered},
+    cache::{self, Cache, Clock, DumpEntry, Remembered, WhenOver},
     error::{Error, Result},
     key::{Key, KeyList},
     options,
@@ -33,6 +33,8 @@ pub enum Command<'a, K = Key> {
         value: Carried<'a>,
         /// Its own age in milliseconds.
         max_age: Option<f64>,
+        /// Whether an entry that is there keeps its age, which runs on.
+        keeps_age: bool,
     },
     /// Removes an entry.
     Del(K),
@@ -44,7 +46,72 @@ pub enum Command<'a, K = Key> {
         amount: f64,
         /// The age of a counter that this call creates, in milliseconds.
         max_age: Option<f64>,
+        /// Whether a counter that is there keeps its age, which runs on, without `max_age` too.
+        keeps_age: bool,
     },
+    /// Stores an entry where there is none that has not expired.
+    SetIfAbsent {
+        /// The key.
+        key: K,
+        /// The value.
+        value: Carried<'a>,
+        /// Its own age in milliseconds.
+        max_age: Option<f64>,
+    },
+    /// As [`Command::Get`], with the version and the times of the entry.
+    GetEntry(K),
+    /// Stores an entry where the one that is there has this version.
+    CompareAndSet {
+        /// The key.
+        key: K,
+        /// The version; 0 where there must be no entry.
+        version: f64,
+        /// The value.
+        value: Carried<'a>,
+        /// Its own age in milliseconds.
+        max_age: Option<f64>,
+        /// Whether an entry that is there keeps its age, which runs on.
+        keeps_age: bool,
+    },
+    /// Removes an entry that has this version.
+    CompareAndDelete {
+        /// The key.
+        key: K,
+        /// The version; 0 where there must be no entry.
+        version: f64,
+    },
+    /// Removes an entry and gives its value.
+    GetAndDelete(K),
+    /// Begins the age of an entry anew and makes it the most recent.
+    Touch {
+        /// The key.
+        key: K,
+        /// Its new age in milliseconds.
+        max_age: Option<f64>,
+        /// Whether the age runs on instead.
+        keeps_age: bool,
+    },
+    /// What is left of the age of an entry, in milliseconds.
+    GetRemainingTtl(K),
+    /// Counts in a window of time.
+    Hit {
+        /// The key.
+        key: K,
+        /// The length of a window that this call begins, in milliseconds.
+        window: f64,
+        /// What is added.
+        amount: f64,
+        /// Whether no window is begun.
+        if_present: bool,
+        /// The count above which `when_over` says what becomes of the window.
+        limit: f64,
+        /// What becomes of the window above the limit.
+        when_over: Option<WhenOver>,
+    },
+    /// Whether there is an entry of each key, as [`Command::Has`].
+    HasMany(KeyList),
+    /// Removes entries, and says of each key whether there was one that had not expired.
+    DeleteMany(KeyList),
     /// The value of each key, as [`Command::Get`].
     MGet(KeyList),
     /// Stores entries.
@@ -57,6 +124,10 @@ pub enum Command<'a, K = Key> {
         max_age: Option<f64>,
         /// The age of each key, where it has one of its own; shorter than the keys where no more have.
         ages: Vec<Option<f64>>,
+        /// Whether an entry that is there keeps its age, for each key; shorter than the keys where no more do.
+        keeps_ages: Vec<bool>,
+        /// Whether the answer says of each key whether its entry was stored.
+        tells: bool,
     },
     /// Removes entries.
     MDel(KeyList),
@@ -173,6 +244,19 @@ pub trait Arguments<'a> {
 
     /// The value of an option, not checked yet; `None` where none was given.
     fn option(&mut self) -> Result<Option<Json>>;
+
+    /// Whether something is wanted; `false` where nothing was given.
+    fn flag(&mut self) -> Result<bool> {
+        Ok(self.option()? == Some(Json::Bool(true)))
+    }
+
+    /// Whether something is wanted, for each of a list; an empty list where nothing was given.
+    fn flags(&mut self) -> Result<Vec<bool>> {
+        Ok(match self.option()? {
+            Some(Json::Array(flags)) => flags.iter().map(|flag| *flag == Json::Bool(true)).collect(),
+            _ => vec![],
+        })
+    }
 }
 
 /// The names of all commands, as messages and JavaScript have them.
@@ -184,6 +268,18 @@ pub const NAMES: &[&str] = &[
     "del",
     "incr",
     "decr",
+    "setIfAbsent",
+    "getEntry",
+    "compareAndSet",
+    "compareAndDelete",
+    "getAndDelete",
+    "touch",
+    "getRemainingTTL",
+    "hit",
+    "getMany",
+    "hasMany",
+    "deleteMany",
+    "setMany",
     "mGet",
     "mSet",
     "mDel",
@@ -218,6 +314,7 @@ impl<'a> Command<'a> {
                 key: arguments.key()?,
                 value: arguments.value()?,
                 max_age: arguments.max_age()?,
+                keeps_age: arguments.flag()?,
             },
             "del" => Self::Del(arguments.key()?),
             "incr" | "decr" => {
@@ -227,16 +324,62 @@ impl<'a> Command<'a> {
                     key,
                     amount: if name == "decr" { -amount } else { amount },
                     max_age: arguments.max_age()?,
+                    keeps_age: arguments.flag()?,
                 }
             }
-            "mGet" => Self::MGet(arguments.keys()?),
-            "mSet" => {
+            "getEntry" => Self::GetEntry(arguments.key()?),
+            "compareAndSet" => Self::CompareAndSet {
+                key: arguments.key()?,
+                version: version(arguments)?,
+                value: arguments.value()?,
+                max_age: arguments.max_age()?,
+                keeps_age: arguments.flag()?,
+            },
+            "compareAndDelete" => Self::CompareAndDelete {
+                key: arguments.key()?,
+                version: version(arguments)?,
+            },
+            "setIfAbsent" => Self::SetIfAbsent {
+                key: arguments.key()?,
+                value: arguments.value()?,
+                max_age: arguments.max_age()?,
+            },
+            "getAndDelete" => Self::GetAndDelete(arguments.key()?),
+            "touch" => Self::Touch {
+                key: arguments.key()?,
+                max_age: arguments.max_age()?,
+                keeps_age: arguments.flag()?,
+            },
+            "getRemainingTTL" => Self::GetRemainingTtl(arguments.key()?),
+            "hit" => {
+                let key = arguments.key()?;
+                let window = arguments.number("window")?.filter(|window| *window > 0.0);
+                let window = window.ok_or_else(|| Error::argument("window must be a number above 0"))?;
+                let amount = arguments.number("amount")?.unwrap_or(1.0);
+                if !amount.is_finite() {
+                    return Err(Error::argument("amount must be a finite number"));
+                }
+                Self::Hit {
+                    key,
+                    window,
+                    amount,
+                    if_present: arguments.flag()?,
+                    limit: arguments.number("limit")?.unwrap_or(f64::INFINITY),
+                    when_over: arguments.option()?.as_ref().map(when_over).transpose()?,
+                }
+            }
+            "hasMany" => Self::HasMany(arguments.keys()?),
+            "deleteMany" => Self::DeleteMany(arguments.keys()?),
+            "mGet" | "getMany" => Self::MGet(arguments.keys()?),
+            "mSet" | "setMany" => {
                 let (keys, values) = arguments.pairs()?;
                 Self::MSet {
                     keys,
                     values,
                     max_age: arguments.max_age()?,
                     ages: arguments.ages()?,
+                    keeps_ages: arguments.flags()?,
+                    tells: name == "setMany",
                 }
             }
             "mDel" => Self::MDel(arguments.keys()?),
@@ -266,17 +409,45 @@ fn option<'a, T>(
     arguments.option()?.as_ref().map(check).transpose()
 }
 
+/// The next argument, a version.
+fn version<'a>(arguments: &mut impl Arguments<'a>) -> Result<f64> {
+    let version = arguments.number("version")?;
+    version.ok_or_else(|| Error::argument("version must be a number that getEntry gave, or 0"))
+}
+
+/// What a caller said of a window above its limit.
+fn when_over(given: &Json) -> Result<WhenOver> {
+    match (given, options::number(given)) {
+        (Json::String(text), _) if text == "restart" => Ok(WhenOver::Restart),
+        (Json::String(text), _) if text == "double" => Ok(WhenOver::Double),
+        (_, Some(time)) if time > 0.0 => Ok(WhenOver::Time(time)),
+        _ => Err(Error::argument(
+            "whenOver must be 'restart', 'double' or a number of milliseconds above 0",
+        )),
+    }
+}
+
 impl<K: AsRef<[u8]>> Command<'_, K> {
     /// Whose values it reads.
     pub fn reads(&self) -> Reads<'_> {
         match self {
-            Self::Get(key) | Self::Peek(key) => Reads::One(key.as_ref()),
+            Self::Get(key) | Self::Peek(key) | Self::GetEntry(key) | Self::GetAndDelete(key) => {
+                Reads::One(key.as_ref())
+            }
             Self::MGet(keys) => Reads::These(keys),
             Self::Values | Self::Dump | Self::Pop => Reads::Any,
             Self::Has(_)
             | Self::Set { .. }
             | Self::Del(_)
             | Self::Incr { .. }
+            | Self::SetIfAbsent { .. }
+            | Self::CompareAndSet { .. }
+            | Self::CompareAndDelete { .. }
+            | Self::Touch { .. }
+            | Self::GetRemainingTtl(_)
+            | Self::Hit { .. }
+            | Self::HasMany(_)
+            | Self::DeleteMany(_)
             | Self::MSet { .. }
             | Self::MDel(_)
             | Self::Reset
@@ -309,7 +480,7 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
 /// let mut copies = Copies::new(1000);
 /// let key = b"skey".as_slice();
 /// let value = Carried::Borrowed(Value::Number(1.5));
-/// let set = Command::Set { key, value, max_age: None };
+/// let set = Command::Set { key, value, max_age: None, keeps_age: false };
 /// assert_eq!(run(&mut cache, &set, 0.0, &mut copies), Ok(Answer::Bool(true)));
 /// assert_eq!(run(&mut cache, &Command::Get(key), 0.0, &mut copies), Ok(Answer::Found));
 /// assert_eq!(copies.iter().next(), Some(Item::Value(Value::Number(1.5))));
@@ -336,15 +507,106 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::Found
         }
         Command::Has(key) => Answer::Bool(cache.has(key.as_ref(), now)?),
-        Command::Set { key, value, max_age } => {
-            Answer::Bool(cache.set(key.as_ref(), value.value(), *max_age, now)?)
-        }
+        Command::Set {
+            key,
+            value,
+            max_age,
+            keeps_age,
+        } => Answer::Bool(set(cache, key.as_ref(), value, (*max_age, *keeps_age), now)?),
         Command::Del(key) => {
             cache.del(key.as_ref())?;
             Answer::Nothing
         }
-        Command::Incr { key, amount, max_age } => {
-            Answer::Number(cache.incr(key.as_ref(), *amount, *max_age, now)?)
+        Command::Incr {
+            key,
+            amount,
+            max_age,
+            keeps_age,
+        } => Answer::Number(if *keeps_age {
+            cache.add(key.as_ref(), *amount, *max_age, true, now)?
+        } else {
+            cache.incr(key.as_ref(), *amount, *max_age, now)?
+        }),
+        Command::GetEntry(key) => {
+            let facts = cache.get_entry(key.as_ref(), now, |value| sink.value(value))?;
+            match facts {
+                Some(facts) => {
+                    sink.number(facts.version)?;
+                    sink.number(facts.set_at)?;
+                    sink.number(facts.expires)?;
+                    Answer::List
+                }
+                None => Answer::Nothing,
+            }
+        }
+        Command::CompareAndSet {
+            key,
+            version,
+            value,
+            max_age,
+            keeps_age,
+        } => match cache.has_version(key.as_ref(), *version, now) {
+            Ok(true) => Answer::Bool(set(cache, key.as_ref(), value, (*max_age, *keeps_age), now)?),
+            other => {
+                cache.storage_mut().decline(value.value());
+                Answer::Bool(other?)
+            }
+        },
+        Command::CompareAndDelete { key, version } => {
+            let holds = cache.has_version(key.as_ref(), *version, now)?;
+            if holds {
+                cache.del(key.as_ref())?;
+            }
+            Answer::Bool(holds)
+        }
+        Command::SetIfAbsent { key, value, max_age } => match cache.has(key.as_ref(), now) {
+            Ok(false) => Answer::Bool(cache.set(key.as_ref(), value.value(), *max_age, now)?),
+            there => {
+                cache.storage_mut().decline(value.value());
+                there?;
+                Answer::Bool(false)
+            }
+        },
+        Command::GetAndDelete(key) => {
+            let found = cache.peek(key.as_ref(), now, |value| sink.value(value))?;
+            found.map_or_else(|| sink.miss(), Ok)?;
+            cache.del(key.as_ref())?;
+            Answer::Found
+        }
+        Command::Touch {
+            key,
+            max_age,
+            keeps_age,
+        } => Answer::Bool(cache.renew(key.as_ref(), *max_age, *keeps_age, now)?),
+        Command::GetRemainingTtl(key) => Answer::Number(cache.remaining(key.as_ref(), now)?),
+        Command::Hit {
+            key,
+            window,
+            amount,
+            if_present,
+            limit,
+            when_over,
+        } => {
+            let over = when_over.map(|when_over| (*limit, when_over));
+            let hit = cache.hit(key.as_ref(), *window, *amount, *if_present, over, now)?;
+            sink.number(hit.count)?;
+            sink.number(hit.reset_in)?;
+            sink.value(Value::Bool(hit.first))?;
+            Answer::List
+        }
+        Command::HasMany(keys) => {
+            keys.iter()
+                .try_for_each(|key| sink.value(Value::Bool(cache.has(key, now)?)))?;
+            Answer::List
+        }
+        Command::DeleteMany(keys) => {
+            cache.begin_steps();
+            keys.iter().try_for_each(|key| {
+                let there = cache.has(key, now)?;
+                cache.del(key)?;
+                sink.value(Value::Bool(there))
+            })?;
+            Answer::List
         }
         Command::MGet(keys) => {
             keys.iter().try_for_each(|key| get(cache, key, now, sink))?;
@@ -355,21 +617,28 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             values,
             max_age,
             ages,
+            keeps_ages,
+            tells,
         } => {
             cache.begin_steps();
             let mut values = values.iter();
-            let done = keys
-                .iter()
-                .zip(&mut values)
-                .enumerate()
-                .try_for_each(|(index, (key, value))| {
-                    let own = ages.get(index).copied().flatten();
-                    cache.set(key, value.value(), own.or(*max_age), now).map(drop)
-                });
+            let done: Result<()> =
+                keys.iter()
+                    .zip(&mut values)
+                    .enumerate()
+                    .try_for_each(|(index, (key, value))| {
+                        let own = ages.get(index).copied().flatten();
+                        let keeps_age = keeps_ages.get(index) == Some(&true);
+                        let stored = set(cache, key, value, (own.or(*max_age), keeps_age), now)?;
+                        if *tells {
+                            sink.value(Value::Bool(stored))?;
+                        }
+                        Ok(())
+                    });
             // What was not reached is not stored.
             values.for_each(|value| cache.storage_mut().decline(value.value()));
             done?;
-            Answer::Bool(true)
+            if *tells { Answer::List } else { Answer::Bool(true) }
         }
         Command::MDel(keys) => {
             cache.begin_steps();
@@ -486,6 +755,21 @@ impl Listing {
         }
         Ok(true)
     }
+}
+
+/// Stores an entry with an age, or with the one that the entry has where `keeps_age`.
+#[inline(always)]
+fn set<S: Storage>(
+    cache: &mut Cache<S>,
+    key: &[u8],
+    value: &Carried<'_>,
+    (max_age, keeps_age): (Option<f64>, bool),
+    now: impl Clock,
+) -> Result<bool> {
+    if keeps_age {
+        return cache.set_within_age(key, value.value(), max_age, now);
+    }
+    cache.set(key, value.value(), max_age, now)
 }
 
 fn get<S: Storage>(cache: &mut Cache<S>, key: &[u8], now: impl Clock, sink: &mut impl Sink) -> Result<()> {

@@ -70,6 +70,10 @@ impl Store {
         let theirs = Self::shared(theirs);
         let mut theirs = theirs.lock(FINAL_LOCK_WAIT)?;
         let mut here = self.lock(FINAL_LOCK_WAIT)?;
+        if let (Place::Shared(from), Place::Shared(to)) = (theirs.storage(), here.storage()) {
+            // A process that has a version of either must not find it at another entry.
+            to.renew_versions(from.last_version());
+        }
         let mut new = KeyList::default();
         let listed = theirs.visit_keys(|key| match here.storage().stamp(key)? {
             Some(_) => Ok(()),

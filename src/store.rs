@@ -692,6 +692,10 @@ impl Storage for Place {
         on!(self, storage => storage.seen())
     }
 
+    fn begin_versions(&mut self) {
+        on!(self, storage => storage.begin_versions())
+    }
+
     fn glimpse(&mut self, key: &[u8]) -> Option<Glimpse<'_>> {
         on!(self, storage => storage.glimpse(key))
     }
@@ -750,6 +754,10 @@ impl Storage for Place {
 
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
         on!(self, storage => storage.put(key, value, stamp))
+    }
+
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        on!(self, storage => storage.restamp(key, stamp))
     }
 
     fn decline(&mut self, value: Value<'_>) {

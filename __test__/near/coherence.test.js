@@ -11,7 +11,7 @@ const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const Cache = require('../..');
 const { Actor, BYTES } = require('./actor');
-const { STRESS, describeShared, processes, startWorker, unique } = require('../helpers');
+const { STRESS, describeShared, processes, startWorker, unique, until } = require('../helpers');
 
 const READS = STRESS ? 10_000_000 : 120_000;
 const WRITES = READS / 10;
@@ -137,4 +137,49 @@ describeShared('reads by three workers and the primary, which all write', () => 
     assert.equal(total.timedOut, 0, 'no stop is as long as a call waits');
     await Promise.all(workers.map((worker) => worker.kill()));
   }).timeout(STRESS ? 1_800_000 : 60_000);
+});
+
+describeShared('near reads of an entry whose age another process changes', () => {
+  const { worker: start } = processes();
+
+  /** Reads a key so often that near reads remember the entry, and gives what was read last. */
+  const readOften = async ({ state }) => {
+    let value;
+    for (let n = 0; n < 50; n += 1) value = await state.cache.get('k');
+    return value;
+  };
+
+  it('end with the age that touch gave it', async () => {
+    const namespace = unique('touched');
+    const worker = await start({ transport: 'shared-memory' });
+    await worker.run(async ({ Cache: Class, state }, name) => {
+      state.cache = await Class.getInstance({ namespace: name, timeout: 10_000 });
+    }, namespace);
+    const primary = new Cache({ namespace });
+    await primary.set('k', 'value', 60_000);
+    assert.equal(await worker.run(readOften), 'value');
+    assert.equal(await primary.get('k'), 'value');
+    assert.equal(await primary.touch('k', 1), true);
+    await until(async () => !(await primary.has('k')));
+    assert.equal(await worker.run(readOften), undefined);
+    assert.equal(await primary.get('k'), undefined);
+  });
+
+  it('give what compareAndSet, getAndDelete and setMany left', async () => {
+    const namespace = unique('compared');
+    const worker = await start({ transport: 'shared-memory' });
+    await worker.run(async ({ Cache: Class, state }, name) => {
+      state.cache = await Class.getInstance({ namespace: name, timeout: 10_000 });
+    }, namespace);
+    const primary = new Cache({ namespace });
+    await primary.set('k', 1);
+    assert.equal(await worker.run(readOften), 1);
+    const { version } = await primary.getEntry('k');
+    assert.equal(await primary.compareAndSet('k', version, 2), true);
+    assert.equal(await worker.run(readOften), 2);
+    assert.deepEqual(await primary.setMany([['k', 3]]), [true]);
+    assert.equal(await worker.run(readOften), 3);
+    assert.equal(await primary.getAndDelete('k'), 3);
+    assert.equal(await worker.run(readOften), undefined);
+  });
 });

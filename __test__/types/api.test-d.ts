@@ -5,8 +5,13 @@ import type {
   Done,
   DumpEntry,
   Entry,
+  Hit,
+  HitOptions,
   InitOptions,
+  SetOptions,
   Key,
+  EntryInfo,
+  EntryToSet,
   LRUCacheOptions,
   Options,
   Pairs as PairsOf,
@@ -36,7 +41,9 @@ exact<{
   maxSize?: number | undefined;
   maxEntrySize?: number | undefined;
   maxAge?: number | undefined;
+  ttl?: number | undefined;
   stale?: boolean | undefined;
+  allowStale?: boolean | undefined;
   prune?: false | string | undefined;
   parse?: ((stored: any) => any) | undefined;
   stringify?: ((value: any) => any) | undefined;
@@ -113,20 +120,56 @@ type Users = { [key: string]: User | undefined };
 type Pairs = PairsOf<User>;
 
 exact<string | number | bigint | boolean | null | undefined>()({} as Key);
-exact<(key: Key, value: User, maxAge?: number) => Promise<boolean>>()(users.set);
+exact<(key: Key, value: User, maxAge?: number | SetOptions) => Promise<boolean>>()(users.set);
 exact<(key: Key) => Promise<User | undefined>>()(users.get);
-exact<(key: Key, value: User, maxAge?: number) => Promise<boolean>>()(users.setObject);
+exact<(key: Key, value: User, maxAge?: number | SetOptions) => Promise<boolean>>()(users.setObject);
 exact<(key: Key) => Promise<User | undefined>>()(users.getObject);
 exact<(key: Key) => Promise<void>>()(users.del);
 exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGet);
-exact<(pairs: Pairs, maxAge?: number) => Promise<Done>>()(users.mSet);
+exact<(pairs: Pairs, maxAge?: number | SetOptions) => Promise<Done>>()(users.mSet);
 exact<(keys: readonly Key[]) => Promise<Users>>()(users.mGetObjects);
-exact<(pairs: Pairs, maxAge?: number) => Promise<Done>>()(users.mSetObjects);
+exact<(pairs: Pairs, maxAge?: number | SetOptions) => Promise<Done>>()(users.mSetObjects);
 exact<(keys: readonly Key[]) => Promise<Done>>()(users.mDel);
+exact<(key: Key, value: User, options?: number | SetOptions) => Promise<boolean>>()(
+  users.setIfAbsent,
+);
+exact<(key: Key) => Promise<User | undefined>>()(users.getAndDelete);
+exact<(key: Key) => Promise<EntryInfo<User> | undefined>>()(users.getEntry);
+exact<
+  (key: Key, version: number, value: User, options?: number | SetOptions) => Promise<boolean>
+>()(users.compareAndSet);
+exact<(key: Key, version: number) => Promise<boolean>>()(users.compareAndDelete);
+exact<
+  (
+    key: Key,
+    fn: (current: User | undefined) => User | undefined | Promise<User | undefined>,
+    options?: number | SetOptions,
+  ) => Promise<User | undefined>
+>()(users.update);
+exact<(entries: Iterable<EntryToSet<User>>, options?: number | SetOptions) => Promise<boolean[]>>()(
+  users.setMany,
+);
+exact<() => Promise<void>>()(users.close);
+void users.setMany(new Map([['k', user]]), { ttl: 5, noUpdateTTL: true });
+void users.hit('k', 5, { limit: 1, whenOver: 'double' });
+// @ts-expect-error
+void users.hit('k', 5, { limit: 1, whenOver: 'treble' });
+exact<(key: Key, maxAge?: number | SetOptions) => Promise<boolean>>()(users.touch);
+exact<(key: Key) => Promise<number>>()(users.getRemainingTTL);
+exact<(key: Key, window: number, options?: HitOptions) => Promise<Hit>>()(users.hit);
+exact<(keys: Iterable<Key>) => Promise<Array<User | undefined>>>()(users.getMany);
+exact<(keys: Iterable<Key>) => Promise<boolean[]>>()(users.hasMany);
+exact<(keys: Iterable<Key>) => Promise<boolean[]>>()(users.deleteMany);
+exact<Promise<void>>()(users.ready);
+exact<() => Promise<true>>()(users.healthCheck);
+// @ts-expect-error
+void users.hit('k');
+// @ts-expect-error
+void users.setIfAbsent('k', user, { tll: 1 });
 exact<(key: Key) => Promise<User | undefined>>()(users.peek);
 exact<(key: Key) => Promise<boolean>>()(users.has);
-exact<(key: Key, amount?: number, maxAge?: number) => Promise<number>>()(users.incr);
-exact<(key: Key, amount?: number, maxAge?: number) => Promise<number>>()(users.decr);
+exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.incr);
+exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.decr);
 exact<() => Promise<void>>()(users.reset);
 exact<<K extends Key = string>() => Promise<K[]>>()(users.keys);
 exact<Promise<string[]>>()(users.keys());
@@ -151,7 +194,7 @@ users.mSet(null);
 
 // --- execute -------------------------------------------------------------------------------------------------------
 exact<{
-  set: (key: Key, value: User, maxAge?: number) => boolean;
+  set: (key: Key, value: User, maxAge?: number | SetOptions) => boolean;
   get: (key: Key) => User | undefined;
   peek: (key: Key) => User | undefined;
   has: (key: Key) => boolean;
@@ -163,11 +206,23 @@ exact<{
   load: (entries: ReadonlyArray<DumpEntry<User>>) => void;
   pop: () => Entry<User> | null;
   prune: () => void;
-  mSet: (pairs: Pairs, maxAge?: number) => true;
+  mSet: (pairs: Pairs, maxAge?: number | SetOptions) => true;
   mGet: (keys: readonly Key[]) => Users;
   mDel: (keys: readonly Key[]) => true;
-  incr: (key: Key, amount?: number, maxAge?: number) => number;
-  decr: (key: Key, amount?: number, maxAge?: number) => number;
+  setIfAbsent: (key: Key, value: User, options?: number | SetOptions) => boolean;
+  getEntry: (key: Key) => EntryInfo<User> | undefined;
+  compareAndSet: (key: Key, version: number, value: User, options?: number | SetOptions) => boolean;
+  compareAndDelete: (key: Key, version: number) => boolean;
+  setMany: (entries: Iterable<EntryToSet<User>>, options?: number | SetOptions) => boolean[];
+  getAndDelete: (key: Key) => User | undefined;
+  touch: (key: Key, maxAge?: number | SetOptions) => boolean;
+  getRemainingTTL: (key: Key) => number;
+  hit: (key: Key, window: number, options?: HitOptions) => Hit;
+  getMany: (keys: Iterable<Key>) => Array<User | undefined>;
+  hasMany: (keys: Iterable<Key>) => boolean[];
+  deleteMany: (keys: Iterable<Key>) => boolean[];
+  incr: (key: Key, amount?: number, maxAge?: number | SetOptions) => number;
+  decr: (key: Key, amount?: number, maxAge?: number | SetOptions) => number;
   length: () => number;
   itemCount: () => number;
   max: (max?: number) => number;
@@ -256,7 +311,9 @@ exact<{
   maxSize?: number | undefined;
   maxEntrySize?: number | undefined;
   maxAge?: number | undefined;
+  ttl?: number | undefined;
   stale?: boolean | undefined;
+  allowStale?: boolean | undefined;
 }>()({} as Members<LRUCacheOptions>);
 new LRUCache(10);
 new LRUCache({ max: 10 });
@@ -270,7 +327,7 @@ new LRUCache({ namespace: 'users' });
 new LRUCache<Date, User>();
 
 declare const lru: LRUCache<string, User>;
-exact<(key: string, value: User, maxAge?: number) => boolean>()(lru.set);
+exact<(key: string, value: User, maxAge?: number | SetOptions) => boolean>()(lru.set);
 exact<(key: string) => User | undefined>()(lru.get);
 exact<(key: string) => User | undefined>()(lru.peek);
 exact<(key: string) => boolean>()(lru.has);

@@ -14,7 +14,15 @@ const { commands, del, get, getMany, has, incr, keep, peek, put, set } = native;
 const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
-const { lruCacheOptions, optionJson } = require('../options');
+const {
+  ageOf,
+  agesOf,
+  entryList,
+  hitOptions,
+  listOf,
+  lruCacheOptions,
+  optionJson,
+} = require('../options');
 const { statsOf } = require('../stats');
 const { MISS: NEAR_MISS, flat } = require('../near/near-cache');
 const {
@@ -230,6 +238,15 @@ class LRUCache {
   }
 
   set(key, value, maxAge = 0) {
+    if (typeof maxAge === 'object' && maxAge !== null) {
+      const [age, keepsAge] = ageOf('set', maxAge);
+      if (keepsAge) {
+        const run = (payload, place, time) =>
+          commands.set(this.#cache, time, key, payload, place, age || 0, 'true');
+        return this.#store(value, run);
+      }
+      maxAge = age ?? 0;
+    }
     const { state, values } = this.#table;
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const run = isReference(value) ? keep : set;
@@ -264,6 +281,107 @@ class LRUCache {
     }
     this.#finish(result);
     return outcome !== KIND.MISS;
+  }
+
+  setIfAbsent(key, value, options) {
+    const [maxAge] = ageOf('setIfAbsent', options);
+    return this.#store(value, (payload, place, time) =>
+      commands.setIfAbsent(this.#cache, time, key, payload, place, maxAge || 0),
+    );
+  }
+
+  getEntry(key) {
+    const found = this.#checked(commands.getEntry(this.#cache, now(), key));
+    if (found === undefined) return this.#finish(undefined);
+    const { values, numbers } = this.#list(found);
+    return { value: values[0], version: numbers[0], setAt: numbers[1], expires: numbers[2] };
+  }
+
+  compareAndSet(key, version, value, options) {
+    const [maxAge, keepsAge] = ageOf('compareAndSet', options);
+    const flag = keepsAge ? 'true' : undefined;
+    return this.#store(value, (payload, place, time) =>
+      commands.compareAndSet(this.#cache, time, key, version, payload, place, maxAge || 0, flag),
+    );
+  }
+
+  compareAndDelete(key, version) {
+    return this.#finish(commands.compareAndDelete(this.#cache, now(), key, version));
+  }
+
+  /** How a value crosses: its kind and its payload. */
+  #crossing(value) {
+    if (this.#copies === undefined) return [isReference(value) ? KIND.SLOT : KIND.PLAIN, value];
+    // What JSON has no form for is null, as in an array.
+    return encode(value, this.#copies) ?? [KIND.PLAIN, null];
+  }
+
+  /** Runs a command that may store a value: `run` is given its payload, its place and the time. */
+  #store(value, run) {
+    const [kind, payload] = this.#crossing(value);
+    const places = Int32Array.of(placeOf(kind));
+    const result = run(payload, places, now());
+    this.#keep(places, [value]);
+    return this.#finish(result);
+  }
+
+  setMany(entries, options) {
+    const list = entryList('setMany', entries);
+    const { maxAge, ages, keeps } = agesOf('setMany', list, options);
+    const crossing = list.map(([, value]) => this.#crossing(value));
+    const places = Int32Array.from(crossing, ([kind]) => placeOf(kind));
+    const payloads = crossing.map(([, payload]) => payload);
+    const keys = list.map(([key]) => key);
+    const all = { maxAge, ages, keeps };
+    const result = this.#mSet(commands.setMany, keys, payloads, places, all);
+    this.#keep(
+      places,
+      list.map(([, value]) => value),
+    );
+    return this.#list(result).values;
+  }
+
+  getAndDelete(key) {
+    return this.#value(commands.getAndDelete(this.#cache, now(), key));
+  }
+
+  touch(key, maxAge) {
+    const [age, keepsAge] = ageOf('touch', maxAge);
+    const flag = keepsAge ? 'true' : undefined;
+    return this.#finish(commands.touch(this.#cache, now(), key, age || 0, flag));
+  }
+
+  getRemainingTTL(key) {
+    return this.#finish(commands.getRemainingTTL(this.#cache, now(), key));
+  }
+
+  hit(key, window, options) {
+    const { amount, ifPresent, limit, whenOver } = hitOptions(options);
+    const flag = String(ifPresent === true);
+    const over = whenOver === undefined ? undefined : optionJson(whenOver);
+    const { numbers, values } = this.#list(
+      commands.hit(this.#cache, now(), key, window, amount, flag, limit, over),
+    );
+    return { count: numbers[0], resetIn: numbers[1], first: values[0] };
+  }
+
+  getMany(keys) {
+    return this.#many(commands.getMany, 'getMany', keys);
+  }
+
+  hasMany(keys) {
+    return this.#many(commands.hasMany, 'hasMany', keys);
+  }
+
+  deleteMany(keys) {
+    return this.#many(commands.deleteMany, 'deleteMany', keys);
+  }
+
+  /** What a command gives of each key. */
+  #many(command, name, keys) {
+    const time = now();
+    const run = (crossing, count) => command(this.#cache, time, crossing, count);
+    return this.#list(this.#withKeys(listOf(name, keys), run)).values;
   }
 
   del(key) {
@@ -402,11 +520,12 @@ class LRUCache {
   }
 
   /** `setMany` of copies. */
-  #putMany(keys, values, maxAge, ages) {
+  #putMany(keys, values, { maxAge, ages, keeps }) {
     const there = [];
     const places = [];
     const payloads = [];
-    const own = ages && [];
+    const ownAges = ages && [];
+    const ownKeeps = keeps && [];
     for (let index = 0; index < keys.length; index += 1) {
       const value = values[index];
       // In an object JSON leaves out what it has no form for.
@@ -416,9 +535,11 @@ class LRUCache {
       there.push(keys[index]);
       places.push(placeOf(encoded[0]));
       payloads.push(encoded[1]);
-      own?.push(ages[index] || undefined);
+      ownAges?.push(ages[index]);
+      ownKeeps?.push(keeps[index]);
     }
-    this.#finish(this.#mSet(there, payloads, Int32Array.from(places), maxAge || 0, own));
+    const own = { maxAge, ages: ownAges, keeps: ownKeeps };
+    this.#finish(this.#mSet(commands.mSet, there, payloads, Int32Array.from(places), own));
   }
 
   /** As `bulk.getMany`, with what near reads remember; `undefined` where the keys have to be read by one native call. */
@@ -460,10 +581,12 @@ class LRUCache {
     return pairs;
   }
 
-  #mSet(keys, payloads, places, maxAge, ages) {
+  /** Runs a command that stores entries, with their ages as `agesOf` gives them. */
+  #mSet(command, keys, payloads, places, { maxAge, ages, keeps }) {
     const time = now();
+    const flags = keeps && JSON.stringify(keeps);
     const run = (crossing) =>
-      commands.mSet(this.#cache, time, crossing, payloads, places, maxAge, ages);
+      command(this.#cache, time, crossing, payloads, places, maxAge || 0, ages, flags);
     return this.#withKeys(keys, run);
   }
 
@@ -524,12 +647,11 @@ class LRUCache {
         cache.#finish(payloads);
         return pairs;
       },
-      /** Sets entries; with `ages`, each has its own where that is given. */
-      setMany(cache, keys, values, maxAge, ages) {
-        if (cache.#copies !== undefined) return cache.#putMany(keys, values, maxAge, ages);
+      /** Sets entries, with their ages as `agesOf` gives them. */
+      setMany(cache, keys, values, ages) {
+        if (cache.#copies !== undefined) return cache.#putMany(keys, values, ages);
         const places = cache.#placesOf(values);
-        const own = ages?.map((age) => age || undefined);
-        const result = cache.#mSet(keys, values, places, maxAge, own);
+        const result = cache.#mSet(commands.mSet, keys, values, places, ages);
         cache.#keep(places, values);
         return cache.#finish(result);
       },
@@ -563,8 +685,15 @@ class LRUCache {
           cache.#finish(native.unhold(cache.#cache));
         }
       },
-      incr(cache, key, amount, maxAge) {
-        return cache.#finish(incr(cache.#cache, key, amount, maxAge, now()));
+      /** `incr` or `decr`, as `name` says. */
+      incr(cache, name, key, amount, given) {
+        const [maxAge, keepsAge] = ageOf(name, given);
+        if (keepsAge) {
+          const command = commands[name];
+          return cache.#finish(command(cache.#cache, now(), key, amount, maxAge || 0, 'true'));
+        }
+        const by = name === 'decr' && typeof amount === 'number' ? -amount : amount;
+        return cache.#finish(incr(cache.#cache, key, by, maxAge || 0, now()));
       },
     };
   }

@@ -106,11 +106,11 @@ class Channel {
   }
 
   /** Makes a call that cannot run on the segment right now: encoded, in this process or in the primary. */
-  call(client, command, a, b, c) {
+  call(client, command, a, b, c, d) {
     return new Promise((resolve, reject) => {
       const mode = client.copiesClones;
       if (command.snapshot) a = command.snapshot(a);
-      const encoded = command.encode(mode, a, b, c);
+      const encoded = command.encode(mode, a, b, c, d);
       const head = client.head(command, mode);
       const request = encoded === '' ? `${head}]` : `${head},${encoded}]`;
       const call = new Call(client, command, request, a, resolve, reject);

@@ -1,6 +1,6 @@
 'use strict';
 
-const { CREATE, commands, runHere } = require('../commands');
+const { CREATE, commands, runHere, snapshotOf } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
 const { bulk } = require('../store/lru-cache');
@@ -50,17 +50,23 @@ class LocalClient {
     return this.views.near.cache;
   }
 
-  call(command, a, b, c) {
+  call(command, a, b, c, d) {
     try {
       // A call that visits entries cannot be made again.
       if (command.visits)
-        return Promise.resolve(runHere(command, cachesOf(this.namespace).patient, a, b, c));
+        return Promise.resolve(runHere(command, cachesOf(this.namespace).patient, a, b, c, d));
       if (this.retryQueue.length === 0)
-        return Promise.resolve(runHere(command, this.cache, a, b, c));
+        return Promise.resolve(runHere(command, this.cache, a, b, c, d));
     } catch (error) {
       if (command.visits || error?.code !== BUSY) return Promise.reject(error);
     }
-    return this.#wait(command, a, b, c);
+    return this.#wait(command, a, b, c, d);
+  }
+
+  /** Every later call rejects with this error. */
+  refuse(error) {
+    this.call = () => Promise.reject(error);
+    this.reads = 0;
   }
 
   /** Calls by name: a function that the application put on the cache, or else a command. */
@@ -69,24 +75,24 @@ class LocalClient {
     if (own) return this.call({ name, local: () => callOwn(this.namespace, own, args) });
     const command = commands[name];
     if (!command) throw unknownCommand(name);
-    return this.call(command, ...args);
+    return this.call(command, ...snapshotOf(command, args));
   }
 
   /** Makes a call as soon as the lock is free, or ends it when its time is over. */
-  #wait(command, a, b, c) {
+  #wait(command, a, b, c, d) {
     return new Promise((resolve, reject) => {
       if (command.snapshot) a = command.snapshot(a);
       let over = false;
       const expire = () => {
         over = true;
         const { failsafe } = this.instance;
-        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject });
+        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject }, a);
       };
       const timer = setTimeout(expire, Math.min(timeoutOf(this.instance), LONGEST_TIMER));
       const attempt = () => {
         if (over && !command.creates) return true;
         try {
-          resolve(runHere(command, this.cache, a, b, c));
+          resolve(runHere(command, this.cache, a, b, c, d));
         } catch (error) {
           if (error?.code === BUSY) return false;
           reject(error);

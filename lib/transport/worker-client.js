@@ -1,6 +1,6 @@
 'use strict';
 
-const { commands, executeCommand, runHere } = require('../commands');
+const { commands, executeCommand, runHere, snapshotOf } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { timeoutOf } = require('../options');
 const { sharedKey } = require('../store/copies');
@@ -106,20 +106,20 @@ class WorkerClient {
     return head;
   }
 
-  call(command, a, b, c) {
+  call(command, a, b, c, d) {
     if (this.error) return Promise.reject(this.error);
     const { attachment } = this;
     if ((attachment.open || attachment.allows(command, a)) && command.direct !== false) {
       const first = command.keyed ? sharedKey(a) : a;
       const cache = attachment.views.get(this.copiesClones ? 'advanced' : 'json', this.reads);
       try {
-        return Promise.resolve(runHere(command, cache, first, b, c));
+        return Promise.resolve(runHere(command, cache, first, b, c, d));
       } catch (error) {
         if (!this.runner.goesOn(error)) return Promise.reject(error);
         if (error.code === ELSEWHERE) command = commandElsewhere(command, cache, first);
       }
     }
-    return channel.call(this, command, a, b, c);
+    return channel.call(this, command, a, b, c, d);
   }
 
   /** Calls by name: a function that the application put on the cache in the primary, or else a command. */
@@ -131,7 +131,12 @@ class WorkerClient {
       : !attachment.siblings;
     if (hasOwn) return channel.call(this, executeCommand(name), args);
     const command = commands[name];
-    return command ? this.call(command, ...args) : Promise.reject(unknownCommand(name));
+    if (!command) return Promise.reject(unknownCommand(name));
+    try {
+      return this.call(command, ...snapshotOf(command, args));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** Near reads of this process in this namespace. */
@@ -154,7 +159,7 @@ class WorkerClient {
   /** Ends a call that got no answer. */
   fail(call) {
     const { failsafe } = this.instance;
-    failSafe({ failsafe, namespace: this.namespace }, call.command, call);
+    failSafe({ failsafe, namespace: this.namespace }, call.command, call, call.args);
   }
 }
 

@@ -292,6 +292,7 @@ fn incr(call: &Call) -> Given {
             key,
             amount: number(call, call.argument(2), "amount")?.unwrap_or(1.0),
             max_age: max_age(call, call.argument(3))?,
+            keeps_age: false,
         };
         run_plain(call, handle, &command, call.clock(call.argument(4)))
     })

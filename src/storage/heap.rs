@@ -173,6 +173,10 @@ impl Storage for HeapStorage {
         self.seen.take()
     }
 
+    fn begin_versions(&mut self) {
+        self.versions();
+    }
+
     fn set_limits(&mut self, limits: Limits) {
         let before = (self.limits.max_age, self.limits.allow_stale);
         if let Some(versions) = &mut self.versions
@@ -275,6 +279,18 @@ impl Storage for HeapStorage {
                 Ok(false)
             }
         }
+    }
+
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        self.seen.set(None);
+        let Some(stored) = self.entries.get_mut(key) else {
+            return Ok(false);
+        };
+        stored.stamp = stamp;
+        if let (Some(versions), 1..) = (&mut self.versions, stored.row.get()) {
+            versions.get_mut().renew(stored.row.get());
+        }
+        Ok(true)
     }
 
     fn decline(&mut self, value: Value<'_>) {

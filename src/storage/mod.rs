@@ -141,6 +141,9 @@ pub trait Storage {
         None
     }
 
+    /// From here on [`Storage::seen`] tells versions.
+    fn begin_versions(&mut self) {}
+
     /// Reads an entry without the lock, and leaves its recency alone. `None`: take the lock, to learn whether there is one.
     fn glimpse(&mut self, _key: &[u8]) -> Option<Glimpse<'_>> {
         None
@@ -214,6 +217,12 @@ pub trait Storage {
     /// # Errors
     /// There is no memory for it; what was stored before is still there.
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool>;
+
+    /// Gives an entry another stamp and a new version, and makes it the most recent. Returns whether there is one.
+    ///
+    /// # Errors
+    /// As [`Storage::remove`].
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool>;
 
     /// Lets go of a value that was meant for an entry and is not stored.
     fn decline(&mut self, value: Value<'_>);

@@ -2,7 +2,11 @@
 //! version for each entry, a ring of uses. All of it belongs to one thread: JavaScript writes the ring between calls, and
 //! Rust reads it in calls.
 //!
-//! An entry has a row here from its first read on that JavaScript remembers; other entries cost nothing.
+//! An entry has a row here from its first read on that JavaScript remembers, or that asks for its version; other entries cost
+//! nothing.
+//!
+//! No version is given twice in a namespace. Versions here are no integers, those of a segment are, so a cache that moves to a
+//! segment gets others. Caches of one process share the count, so a namespace that is removed and made again gets others too.
 
 use slab::Slab;
 use std::{
@@ -10,7 +14,10 @@ use std::{
     fmt,
     marker::PhantomData,
     ptr::NonNull,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::storage::{
@@ -94,6 +101,12 @@ struct Row {
     round: u64,
 }
 
+/// A version that no entry of this process has had.
+fn next_version() -> f64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) as f64 + 0.5
+}
+
 /// Rows, versions, uses. Row 0 is none.
 #[derive(Debug)]
 pub struct Versions {
@@ -101,7 +114,6 @@ pub struct Versions {
     ring: Arc<Zeroed<Ring>>,
     pieces: Vec<Arc<Piece>>,
     rows: Slab<Row>,
-    last: f64,
     rounds: u64,
     pace: Pace,
 }
@@ -115,7 +127,6 @@ impl Default for Versions {
             ring: Arc::new(ring),
             pieces: vec![],
             rows: Slab::new(),
-            last: 0.0,
             rounds: 0,
             pace: Pace::default(),
         }
@@ -172,9 +183,8 @@ impl Versions {
 
     /// Ends the version of a row, whose entry has changed, and begins another.
     pub fn renew(&mut self, row: u32) {
-        self.last += 1.0;
         if let Some(version) = self.version(row) {
-            version.set(self.last);
+            version.set(next_version());
         }
     }
 

@@ -30,6 +30,9 @@ const GROWTH_MOST: usize = 1024 * 1024;
 const MOST_REMOVED: u32 = 256;
 const MOST_LOOKED_AT: u32 = 8192;
 
+/// Up to here numbers are counted one by one.
+const EXACT: f64 = 4_503_599_627_370_496.0;
+
 /// Memory of each region that [`Edit::shrink_part`] gives back at a time, in bytes.
 const SHRINK_PART: usize = 256 * 1024;
 
@@ -336,9 +339,39 @@ impl<M: Memory> Edit<M> {
     /// Moves an entry between two that are next to each other in the order of recency, neither of them itself, with this time
     /// of use. `NONE` for `newer`: to the front; for `older`: to the end.
     pub(super) fn move_between(&self, at: u32, row: &Row, newer: u32, older: u32, used: u64) -> Checked<()> {
-        let header = self.header();
         let mut change = self.change();
-        self.unlink_recency(&mut change, at, row)?;
+        self.relink(&mut change, at, row, newer, older)?;
+        change.set_used(at, used);
+        change.commit()
+    }
+
+    /// Makes an entry the most recent and gives it another stamp and a new version, by one change: a process that reads without
+    /// the lock, and one that is killed, finds the entry as before or as after.
+    pub(super) fn restamp(&self, at: u32, row: &Row, stamp: Stamp) -> Checked<()> {
+        let mut change = self.change();
+        change.end_version(at);
+        change.set_halves(row.set_at.halves(), stamp.set_at.to_bits());
+        change.set_halves(row.max_age.halves(), stamp.max_age.to_bits());
+        let newest = self.header().newest.get();
+        if newest != at {
+            self.relink(&mut change, at, row, NONE, newest)?;
+            change.set_used(at, self.tick());
+        }
+        change.begin_version(at, self.next_version());
+        change.commit()
+    }
+
+    /// The change moves an entry between two others in the order of recency, as [`Edit::move_between`] says.
+    fn relink<'a>(
+        &'a self,
+        change: &mut Change<'a, M>,
+        at: u32,
+        row: &'a Row,
+        newer: u32,
+        older: u32,
+    ) -> Checked<()> {
+        let header = self.header();
+        self.unlink_recency(change, at, row)?;
         change.set(&row.newer, newer);
         change.set(&row.older, older);
         match newer {
@@ -349,13 +382,29 @@ impl<M: Memory> Edit<M> {
             NONE => change.set(&header.oldest, at),
             _ => change.set(&self.live_row(older)?.newer, at),
         }
-        change.set_used(at, used);
-        change.commit()
+        Ok(())
     }
 
     /// Gives an entry that has no version one that no entry has had.
     pub(super) fn begin_version(&self, at: u32) -> Checked<()> {
         self.version_at(at)?.publish(self.next_version());
+        Ok(())
+    }
+
+    /// Gives every entry a version above all that this segment and another have given: the entries of both come together, and
+    /// `last` is the last version of the other one. A process may be killed on the way: each entry has a version of its own
+    /// then, and whoever brings the entries together begins again.
+    pub(super) fn renew_versions(&self, last: f64) -> Checked<()> {
+        let own = &self.header().last_version;
+        // Another number is damage.
+        if (0.0..EXACT).contains(&last) {
+            own.set(own.get().max(last));
+        }
+        for at in 1..self.longest() {
+            if self.row(at)?.state().is() == State::LIVE {
+                self.begin_version(at)?;
+            }
+        }
         Ok(())
     }
 

@@ -412,6 +412,19 @@ impl<M: Memory> Segment<M> {
         Ok(())
     }
 
+    /// The last version that was given.
+    pub(crate) fn last_version(&self) -> f64 {
+        self.header().last_version.get()
+    }
+
+    /// Gives every entry a version above all of this segment, and above `last` of another whose entries come here. The lock
+    /// must be held.
+    pub(crate) fn renew_versions(&self, last: f64) {
+        if self.edit.renew_versions(last).is_err() {
+            self.header().damaged.set(1);
+        }
+    }
+
     fn write_limits(&self, limits: Limits) {
         if self.edit.store_limits(&limits).is_err() {
             self.header().damaged.set(1);
@@ -638,6 +651,15 @@ impl<M: Memory> Storage for Segment<M> {
         });
         self.free_released();
         Ok(stored?)
+    }
+
+    fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        self.forget();
+        let hash = self.edit.hash(key);
+        self.or_nothing(|this| match this.find(key, hash)? {
+            Some(at) => this.restamp(at, this.live_row(at)?, stamp).map(|()| true),
+            None => Ok(false),
+        })
     }
 
     fn decline(&mut self, value: Value<'_>) {

@@ -114,7 +114,7 @@ impl Seen {
 
     fn see(&mut self, model: &Model, call: &Call) {
         match call {
-            Call::Put(..) => self.entries.extend(model.0.first().cloned()),
+            Call::Put(..) | Call::Restamp(..) => self.entries.extend(model.0.first().cloned()),
             _ => self.throughout.retain(|key| model.at(key).is_some()),
         }
     }

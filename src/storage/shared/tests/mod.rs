@@ -100,6 +100,7 @@ impl Model {
 enum Call {
     Put(Vec<u8>, OwnedValue, Stamp),
     Touch(Vec<u8>),
+    Restamp(Vec<u8>, Stamp),
     Remove(Vec<u8>),
     RemoveLeastRecent,
     RetainStamps(u64),
@@ -155,7 +156,14 @@ fn call(random: &mut Random, keys: usize) -> Call {
             };
             Call::Put(key(random, keys), value(random), stamp)
         }
-        50..70 => Call::Touch(key(random, keys)),
+        50..62 => Call::Touch(key(random, keys)),
+        62..70 => {
+            let stamp = Stamp {
+                set_at: random.below(1000) as f64,
+                max_age: random.below(3) as f64,
+            };
+            Call::Restamp(key(random, keys), stamp)
+        }
         70..88 => Call::Remove(key(random, keys)),
         88..97 => Call::RemoveLeastRecent,
         97..99 => Call::RetainStamps(random.next()),
@@ -190,6 +198,14 @@ fn apply<M: Memory>(segment: &mut Segment<M>, model: &mut Model, call: &Call) {
             );
             if let Some(kept) = kept {
                 model.0.insert(0, kept);
+            }
+        }
+        Call::Restamp(key, stamp) => {
+            let at = model.at(key);
+            assert_eq!(segment.restamp(key, *stamp), Ok(at.is_some()));
+            if let Some(at) = at {
+                let (key, value, _) = model.0.remove(at);
+                model.0.insert(0, (key, value, *stamp));
             }
         }
         Call::Remove(key) => {
@@ -578,6 +594,7 @@ fn any_call(segment: &mut Segment<PlainMemory>, random: &mut Random) {
         _ => match call(random, 64) {
             Call::Put(key, value, stamp) => drop(segment.put(&key, value.as_ref(), stamp)),
             Call::Touch(key) => drop(segment.touch(&key)),
+            Call::Restamp(key, stamp) => drop(segment.restamp(&key, stamp)),
             Call::Remove(key) => drop(segment.remove(&key)),
             Call::RemoveLeastRecent => drop(segment.remove_least_recent()),
             Call::RetainStamps(mask) => {

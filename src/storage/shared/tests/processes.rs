@@ -740,6 +740,78 @@ fn what_could_not_be_taken_over_can_be_later() {
     assert_eq!(slots.in_use(), 1, "the value is still an entry's");
 }
 
+/// The version of an entry, as `getEntry` gives it.
+fn version(store: &Store, key: &[u8]) -> f64 {
+    let mut cache = store.lock(LONG).unwrap();
+    let facts = cache.get_entry(key, 1.0, |_| Ok(())).unwrap();
+    facts.expect("an entry").version
+}
+
+/// Whether an entry has a version.
+fn has_version(store: &Store, key: &[u8], version: f64) -> bool {
+    store.lock(LONG).unwrap().has_version(key, version, 1.0).unwrap()
+}
+
+#[test]
+fn a_version_of_one_segment_is_that_of_no_entry_where_both_come_together() {
+    let slots = Slots::default();
+    let [theirs, own] = [create(1), create(1)];
+    for store in [&theirs, &own] {
+        let mut cache = store.lock(LONG).unwrap();
+        for key in [b"sa", b"sb"] {
+            cache.set(key, Value::Null, None, 1.0).unwrap();
+        }
+    }
+    // Both count from the same number on.
+    theirs
+        .lock(LONG)
+        .unwrap()
+        .set(b"sc", Value::Null, None, 1.0)
+        .unwrap();
+    let old: Vec<_> = [&theirs, &own]
+        .into_iter()
+        .flat_map(|store| [version(store, b"sa"), version(store, b"sb")])
+        .collect();
+    assert_eq!(old[..2], old[2..]);
+    let highest = version(&theirs, b"sc");
+    theirs.lock(LONG).unwrap().del(b"sc").unwrap();
+
+    own.adopt(&theirs.ticket().unwrap(), &slots, |_| None).unwrap();
+    for key in [b"sa", b"sb"] {
+        assert!(version(&own, key) > highest);
+        assert!(!old.iter().any(|version| has_version(&own, key, *version)));
+    }
+    segment(&own.lock(LONG).unwrap()).validate().unwrap();
+}
+
+#[test]
+fn a_version_on_the_heap_is_that_of_no_entry_in_a_segment() {
+    let slots = Slots::default();
+    let own = Store::heap(slots.clone());
+    own.lock(LONG)
+        .unwrap()
+        .set(b"sa", Value::Null, None, 1.0)
+        .unwrap();
+    let old = version(&own, b"sa");
+    assert!(has_version(&own, b"sa", old));
+    own.share(&slots, |_| None).unwrap();
+    for _ in 0..100 {
+        assert!(!has_version(&own, b"sa", old));
+        own.lock(LONG)
+            .unwrap()
+            .set(b"sa", Value::Null, None, 1.0)
+            .unwrap();
+    }
+    // A namespace that is made again has other versions, too.
+    let again = Store::heap(slots);
+    again
+        .lock(LONG)
+        .unwrap()
+        .set(b"sa", Value::Null, None, 1.0)
+        .unwrap();
+    assert!(version(&again, b"sa") > old);
+}
+
 #[test]
 fn a_door_that_goes_takes_its_slots_along() {
     let slots = Slots::default();
