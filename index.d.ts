@@ -263,7 +263,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   [Symbol.asyncDispose](): Promise<void>;
 
   /** Resolves when the cache of this instance exists, or cannot be made. It never rejects. */
-  readonly ready: Promise<void>;
+  get ready(): Promise<void>;
 
   /** Makes a round trip to the store. It resolves with `true`, or rejects whatever {@link failsafe} says. */
   healthCheck(): Promise<true>;

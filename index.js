@@ -2,7 +2,7 @@
 
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
-const { commands, entriesOf } = require('./lib/commands');
+const { GET_TO_UPDATE, SET_TO_UPDATE, commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
 const { channels, observed } = require('./lib/observe/channels');
@@ -32,9 +32,6 @@ const HEALTH_CHECK = {
   wire: 'length',
   unanswered: REJECTS,
 };
-
-/** `getEntry` for `update`: an entry that is not known is not absent. */
-const GET_TO_UPDATE = { ...commands.getEntry, unanswered: REJECTS };
 
 /** How often `update` begins anew. */
 const MOST_UPDATES = 1000;
@@ -263,7 +260,8 @@ class LRUCacheForClustersAsPromised {
       const value = await fn(entry?.value);
       if (value === undefined) return entry?.value;
       const version = entry?.version ?? 0;
-      if (await client.call(commands.compareAndSet, key, version, value, options)) return value;
+      const stored = await client.call(SET_TO_UPDATE, key, version, value, options);
+      if (stored !== false) return stored ? value : undefined;
     }
     throw makeError([
       'Error',

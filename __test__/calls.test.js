@@ -896,6 +896,29 @@ function callTests(open, clocks, run) {
       });
     });
 
+    it('update gives undefined, and leaves no entry, where the new value can never fit', async () => {
+      const got = await run(
+        async ({ Cache }, options) => {
+          const cache = await Cache.getInstance(options);
+          await cache.set('k', 'small');
+          let times = 0;
+          const grow = (text) => {
+            times += 1;
+            return text.repeat(1000);
+          };
+          const large = 'x'.repeat(3000);
+          return {
+            updated: await cache.update('k', grow),
+            times,
+            has: await cache.has('k'),
+            compared: await cache.compareAndSet('k', 0, large),
+          };
+        },
+        { ...options(), maxEntrySize: 2000 },
+      );
+      assert.deepEqual(got, { updated: undefined, times: 1, has: false, compared: false });
+    });
+
     it('lists of keys and entries may come from generators', async () => {
       const got = await run(async ({ Cache }, options) => {
         const cache = await Cache.getInstance(options);

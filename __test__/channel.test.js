@@ -74,11 +74,15 @@ describe('timeouts', () => {
     assert.deepEqual(got[4], error('set'));
   });
 
-  it('reject whatever failsafe says where a call is beyond 1.x; getMany gives misses', async () => {
+  it('reject whatever failsafe says where a call is beyond 1.x; getEntry and getMany give misses', async () => {
     const got = await unanswered(async ({ Cache }) => {
       const cache = new Cache({ namespace: 'strict', timeout: 30, failsafe: 'resolve' });
       const calls = [
         cache.setIfAbsent('k', 1),
+        cache.compareAndSet('k', 0, 1),
+        cache.compareAndDelete('k', 0),
+        cache.update('k', () => 1),
+        cache.setMany([['k', 1]]),
         cache.getAndDelete('k'),
         cache.touch('k'),
         cache.getRemainingTTL('k'),
@@ -94,9 +98,10 @@ describe('timeouts', () => {
       const misses = [many, executed].map(
         (values) => values.length === 2 && values.every((value) => value === undefined),
       );
-      return [codes, misses, (await cache.ready) === undefined];
+      const entry = await cache.getEntry('k');
+      return [codes, misses, entry === undefined, (await cache.ready) === undefined];
     });
-    assert.deepEqual(got, [Array(9).fill('ETIMEDOUT'), [true, true], true]);
+    assert.deepEqual(got, [Array(13).fill('ETIMEDOUT'), [true, true], true, true]);
   });
 
   it('getInstance keeps to failsafe too', async () => {

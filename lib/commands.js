@@ -211,7 +211,7 @@ const commands = {
       const stored = `${encodeValue(value, advanced)},${ageArguments('compareAndSet', options)}`;
       return `${encodeKey(key)},${optionJson(version)},${stored}`;
     },
-    decode: plain,
+    decode: (kind, payload) => payload === true,
   },
   compareAndDelete: {
     keyed: true,
@@ -473,6 +473,17 @@ for (const name of Object.keys(commands)) {
   commands[name] = { name, keysOf, reads: READS.includes(name), ...command };
 }
 
+/** `getEntry` for `update`: without an answer it is not known that there is no entry. */
+const GET_TO_UPDATE = { ...commands.getEntry, unanswered: REJECTS };
+
+/** `compareAndSet` for `update`: `false` where another change came between alone. */
+const SET_TO_UPDATE = {
+  ...commands.compareAndSet,
+  local: (cache, key, version, value, options) =>
+    bulk.compareAndSet(cache, key, version, value, options),
+  decode: plain,
+};
+
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
 const CREATE = {
   name: 'open',
@@ -561,4 +572,13 @@ function encodeOrRefuse(command, advanced, args) {
   }
 }
 
-module.exports = { CREATE, commands, entriesOf, executeCommand, runHere, snapshotOf };
+module.exports = {
+  CREATE,
+  GET_TO_UPDATE,
+  SET_TO_UPDATE,
+  commands,
+  entriesOf,
+  executeCommand,
+  runHere,
+  snapshotOf,
+};

@@ -800,7 +800,8 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
 fn left(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> f64 {
     match age_of(stamp, cache_max_age) {
         0.0 => f64::INFINITY,
-        max_age => (stamp.set_at + max_age - now.now()).max(0.0),
+        // As `expired` has it, which rounds least.
+        max_age => (max_age - (now.now() - stamp.set_at)).max(0.0),
     }
 }
 

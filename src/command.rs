@@ -60,7 +60,7 @@ pub enum Command<'a, K = Key> {
     },
     /// As [`Command::Get`], with the version and the times of the entry.
     GetEntry(K),
-    /// Stores an entry where the one that is there has this version.
+    /// Stores an entry where the one that is there has this version. The answer is nothing where the new one can never fit.
     CompareAndSet {
         /// The key.
         key: K,
@@ -546,7 +546,11 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             max_age,
             keeps_age,
         } => match cache.has_version(key.as_ref(), *version, now) {
-            Ok(true) => Answer::Bool(set(cache, key.as_ref(), value, (*max_age, *keeps_age), now)?),
+            Ok(true) => match set(cache, key.as_ref(), value, (*max_age, *keeps_age), now)? {
+                true => Answer::Bool(true),
+                // It can never fit: no other change came between.
+                false => Answer::Nothing,
+            },
             other => {
                 cache.storage_mut().decline(value.value());
                 Answer::Bool(other?)

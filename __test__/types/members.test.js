@@ -46,7 +46,8 @@ describe('index.d.ts', () => {
       ts.createSourceFile('index.d.ts', text, ts.ScriptTarget.Latest),
       function visit(node) {
         if (ts.isClassDeclaration(node) || ts.isInterfaceDeclaration(node)) {
-          const named = node.members.filter((member) => member.name);
+          // Symbols have no text here.
+          const named = node.members.filter(({ name }) => name && !ts.isComputedPropertyName(name));
           const [own, shared] = [false, true].map((wanted) =>
             named.filter((member) => Boolean(member.modifiers?.some(isStatic)) === wanted),
           );

@@ -298,6 +298,11 @@ class LRUCache {
   }
 
   compareAndSet(key, version, value, options) {
+    return this.#compareAndSet(key, version, value, options) === true;
+  }
+
+  /** As `compareAndSet`; `undefined` where the value can never fit. */
+  #compareAndSet(key, version, value, options) {
     const [maxAge, keepsAge] = ageOf('compareAndSet', options);
     const flag = keepsAge ? 'true' : undefined;
     return this.#store(value, (payload, place, time) =>
@@ -655,6 +660,9 @@ class LRUCache {
         cache.#keep(places, values);
         return cache.#finish(result);
       },
+      /** `compareAndSet`, with `undefined` where the value can never fit. */
+      compareAndSet: (cache, key, version, value, options) =>
+        cache.#compareAndSet(key, version, value, options),
       delMany(cache, keys) {
         const run = (crossing, count) => commands.mDel(cache.#cache, NaN, crossing, count);
         cache.#finish(cache.#withKeys(keys, run));

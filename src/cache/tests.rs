@@ -650,4 +650,103 @@ fn entries_that_go_are_counted_by_what_removed_them() {
     assert_eq!(counts(&cache), [0.0, 0.0, 0.0, 6.0, 3.0, 3.0, 0.0]);
     let stats = cache.stats();
     assert_eq!((stats.entries, stats.size, stats.processes), (0, 0.0, 1));
+
+#[test]
+fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
+    let mut cache = cache();
+    put(&mut cache, "a", 1.0, Some(10.0), 0.0);
+    let bytes = key("a");
+    let write = |cache: &mut HeapCache, now| {
+        let value = Value::Number(now);
+        cache
+            .set_within_age(bytes.as_bytes(), value, Some(100.0), now)
+            .unwrap()
+    };
+    assert!(write(&mut cache, 5.0));
+    assert_eq!(cache.remaining(bytes.as_bytes(), 5.0), Ok(5.0));
+    assert_eq!(get(&mut cache, "a", 10.0), Some(5.0));
+    assert!(write(&mut cache, 11.0), "the entry has expired");
+    assert_eq!(cache.remaining(bytes.as_bytes(), 11.0), Ok(100.0));
+    assert_eq!(cache.add(bytes.as_bytes(), 2.0, None, true, 12.0), Ok(13.0));
+    assert_eq!(cache.remaining(bytes.as_bytes(), 12.0), Ok(99.0));
+}
+
+#[test]
+fn renew_begins_an_age_anew_and_makes_the_entry_the_most_recent() {
+    let mut cache = abc();
+    let renew = |cache: &mut HeapCache, name: &str, max_age, keeps_age, now| {
+        cache
+            .renew(key(name).as_bytes(), max_age, keeps_age, now)
+            .unwrap()
+    };
+    let left = |cache: &HeapCache, name: &str, now: f64| cache.remaining(key(name).as_bytes(), now).unwrap();
+    assert!(renew(&mut cache, "a", Some(10.0), false, 5.0));
+    assert_eq!((order(&cache).as_str(), left(&cache, "a", 5.0)), ("acb", 10.0));
+    assert!(renew(&mut cache, "a", None, false, 8.0));
+    assert_eq!(left(&cache, "a", 8.0), 10.0);
+    assert!(renew(&mut cache, "b", None, false, 8.0));
+    assert!(renew(&mut cache, "a", Some(99.0), true, 9.0));
+    assert_eq!((order(&cache).as_str(), left(&cache, "a", 9.0)), ("abc", 9.0));
+    assert_eq!(left(&cache, "b", 9.0), f64::INFINITY);
+    assert!(!renew(&mut cache, "a", None, false, 19.0), "it has expired");
+    assert!(!renew(&mut cache, "x", None, false, 19.0));
+    assert!(renew(&mut cache, "c", Some(-1.0), false, 19.0));
+    assert!(!has(&cache, "c", 19.0), "a negative age removes, as in set");
+}
+
+#[test]
+fn a_window_above_its_limit_changes_as_the_caller_says() {
+    let mut cache = cache();
+    let mut hits = |name: &str, limit: f64, when_over: WhenOver, amount: f64| -> Vec<f64> {
+        (0..4)
+            .map(|n| {
+                let over = Some((limit, when_over));
+                let hit = cache.hit(key(name).as_bytes(), 100.0, amount, false, over, f64::from(n));
+                hit.unwrap().reset_in
+            })
+            .collect()
+    };
+    assert_eq!(hits("a", 9.0, WhenOver::Restart, 1.0), [100.0, 99.0, 98.0, 97.0]);
+    assert_eq!(
+        hits("b", 2.0, WhenOver::Restart, 1.0),
+        [100.0, 99.0, 100.0, 100.0]
+    );
+    assert_eq!(
+        hits("c", 1.0, WhenOver::Double, 1.0),
+        [100.0, 100.0, 200.0, 400.0]
+    );
+    assert_eq!(hits("d", 1.0, WhenOver::Time(7.0), 1.0), [100.0, 7.0, 6.0, 5.0]);
+    let longest = 9_007_199_254_740_991.0;
+    assert_eq!(hits("e", 0.0, WhenOver::Double, 1e9), [longest; 4]);
+    assert_eq!(
+        hits("f", f64::NAN, WhenOver::Double, 1.0),
+        [100.0, 99.0, 98.0, 97.0]
+    );
+}
+
+#[test]
+fn a_version_is_that_of_an_entry_until_it_changes() {
+    let mut cache = abc();
+    let name = key("a");
+    let version = |cache: &mut HeapCache, now: f64| {
+        let facts = cache.get_entry(name.as_bytes(), now, |_| Ok(())).unwrap();
+        facts.map(|facts| facts.version)
+    };
+    let first = version(&mut cache, 0.0).unwrap();
+    assert_eq!(version(&mut cache, 0.0), Some(first));
+    assert_eq!(cache.has_version(name.as_bytes(), first, 0.0), Ok(true));
+    assert_eq!(cache.has_version(name.as_bytes(), 0.0, 0.0), Ok(false));
+    cache.renew(name.as_bytes(), Some(10.0), false, 1.0).unwrap();
+    assert_eq!(cache.has_version(name.as_bytes(), first, 1.0), Ok(false));
+    let second = version(&mut cache, 1.0).unwrap();
+    assert!(second > first);
+    assert_eq!(
+        cache.has_version(name.as_bytes(), 0.0, 12.0),
+        Ok(true),
+        "it has expired"
+    );
+    assert_eq!(cache.has_version(name.as_bytes(), second, 12.0), Ok(false));
+    cache.set_allow_stale(true);
+    assert_eq!(version(&mut cache, 12.0), Some(0.0), "read once, and removed");
+    assert_eq!(version(&mut cache, 12.0), None);
 }
