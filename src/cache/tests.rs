@@ -650,6 +650,7 @@ fn entries_that_go_are_counted_by_what_removed_them() {
     assert_eq!(counts(&cache), [0.0, 0.0, 0.0, 6.0, 3.0, 3.0, 0.0]);
     let stats = cache.stats();
     assert_eq!((stats.entries, stats.size, stats.processes), (0, 0.0, 1));
+}
 
 #[test]
 fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
