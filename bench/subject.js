@@ -298,7 +298,7 @@ function forkWorkers() {
       if (message.bench !== 'done') return process.send(message);
       results.set(index, message.result);
       if (results.size < waitFor) return;
-      const all = [...results.values()];
+      const all = Array.from({ length: waitFor }, (_, at) => results.get(at));
       results = new Map();
       process.send({ bench: 'done', result: waitFor === 1 ? all[0] : all });
     });
