@@ -232,7 +232,7 @@ pub struct Header {
     /// readers without the lock read the limits, too.
     pub floor: Float,
 
-    // What is in use. Rows and blocks below `…_used` are entries or on a free list, those above were never
+    // What is in use. Rows and blocks below `…_used` are in use or free, those above were never
     // used; below `…_ready` there is memory behind them.
     /// Entries.
     pub len: Word,

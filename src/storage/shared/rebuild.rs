@@ -33,7 +33,7 @@ impl<M: Memory> Deref for Rebuild<'_, M> {
 }
 
 impl<M: Memory> Rebuild<'_, M> {
-    /// Rebuilds everything from the rows: the index, the order of recency, the free lists, every count. An
+    /// Rebuilds everything from the rows: the index, the order of recency, the free rows and blocks, every count. An
     /// entry that was half written is dropped, and so is what makes no sense. It may be stopped at any point
     /// and begun again.
     ///

@@ -375,7 +375,7 @@ impl<M: Memory> Segment<M> {
         self.edit.settle();
     }
 
-    /// Rebuilds the index, the order of recency, the free lists and every count from the rows. Drops an entry that was
+    /// Rebuilds the index, the order of recency, the free rows and blocks, and every count from the rows. Drops an entry that was
     /// half written, and what makes no sense.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ fn killed_before_any_store_and_before_any_store_of_the_repair_a_call_is_made_or_
         let mut random = Random(seed * 991);
         let mut segment = create(tiny());
         let mut model = Model::default();
-        // A free list, and entries of many blocks.
+        // Free rows and blocks, and entries of many blocks.
         for _ in 0..30 {
             let call = call(&mut random, 6);
             apply(&mut segment, &mut model, &call);

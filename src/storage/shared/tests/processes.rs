@@ -114,7 +114,7 @@ fn mutation(cache: &mut Guard<'_>, number: usize) {
             cache.set_max(17.0);
             drop(cache.set(b"snew", Value::String(b"new"), None, 1.0));
         }
-        // Replaces many blocks by many others that are on the free list.
+        // Replaces many blocks by many others that are free.
         9 => drop(cache.set(b"s15", Value::String(&long[..1000]), None, 1.0)),
         _ => drop(cache.set(b"s7", Value::Slot(1), None, 1.0)),
     }
