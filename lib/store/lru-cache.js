@@ -38,7 +38,7 @@ const {
 } = require('./copies');
 const { STATE, ValueTable } = require('./value-table');
 
-const { FREED, OUTCOME, SLOT, USED } = STATE;
+const { FREED, OUTCOME, SLOT, USED, WANTED } = STATE;
 
 /** Places of values that are passed to Rust: the value itself is passed, or the value is kept by reference. */
 const PLAIN = placeOf(KIND.PLAIN);
@@ -210,9 +210,15 @@ class LRUCache {
     return this.#read(near, peek, key);
   }
 
+  /** What the next native call finds or stores is to be remembered. Returns what `begin` of near reads does. */
+  #begin(near) {
+    this.#table.state[WANTED] = 1;
+    return near.begin();
+  }
+
   /** Reads an entry by a native call, and remembers what it gave: near reads have been asked before. */
   #read(near, run, key) {
-    const begun = near.begin();
+    const begun = this.#begin(near);
     const result = run(this.#cache, key, now());
     const { state } = this.#table;
     if (state[USED] !== 0) this.#use();
@@ -251,7 +257,7 @@ class LRUCache {
     if (this.#copies !== undefined) return this.#put(key, value, maxAge);
     const run = isReference(value) ? keep : set;
     const near = this.#near.cache;
-    const begun = near?.isHot(key) ? near.begin() : undefined;
+    const begun = near?.isHot(key) ? this.#begin(near) : undefined;
     const result = run(this.#cache, key, value, maxAge, now());
     const kind = state[OUTCOME];
     if (kind === KIND.SLOT) {
@@ -272,7 +278,7 @@ class LRUCache {
     // What JSON has no form for is null, as in an array.
     if (isEncoded(value)) [kind, payload] = encode(value, this.#copies) ?? [KIND.PLAIN, null];
     const near = this.#near.cache;
-    const begun = near?.isHot(key) ? near.begin() : undefined;
+    const begun = near?.isHot(key) ? this.#begin(near) : undefined;
     const result = put(this.#cache, key, payload, maxAge || 0, now(), kind);
     const outcome = this.#table.state[OUTCOME];
     if (begun !== undefined && outcome === KIND.PLAIN) {
@@ -556,7 +562,7 @@ class LRUCache {
       const found = missing.map((index) => keys[index]);
       const places = takePlaces(found.length);
       const time = now();
-      const begun = near.begin();
+      const begun = this.#begin(near);
       const run = (crossing, count) => getMany(this.#cache, crossing, count, places, time);
       const payloads = this.#checked(this.#withKeys(found, run));
       // What near reads freeze they keep.

@@ -3,7 +3,15 @@
 const native = require('../native/loader');
 
 /** Indexes of a table's `state`; see `src/addon/caches.rs`. */
-const STATE = Object.freeze({ OUTCOME: 0, SLOT: 1, FREED: 2, USED: 3, FREED_SLOTS: 4, FOUND: 64 });
+const STATE = Object.freeze({
+  OUTCOME: 0,
+  SLOT: 1,
+  FREED: 2,
+  USED: 3,
+  WANTED: 4,
+  FREED_SLOTS: 5,
+  FOUND: 64,
+});
 /** The entries of a list of which Rust says what can be remembered; three numbers of 64 bits each. */
 const MOST_FOUND = 128;
 

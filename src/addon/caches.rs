@@ -39,8 +39,10 @@ pub mod state {
     /// Index: 1 where the last call was a use that JavaScript is to record, of the first entry in [`FOUND`]. JavaScript sets it to
     /// 0 then.
     pub const USED: usize = 3;
+    /// Index: 1 where JavaScript remembers what the next call finds or stores. That call sets it to 0.
+    pub const WANTED: usize = 4;
     /// Index: freed slots, from here to [`FOUND`].
-    pub const FREED_SLOTS: usize = 4;
+    pub const FREED_SLOTS: usize = 5;
     /// Index: what JavaScript may remember of the entries that the last call found or stored, to the end of the array: for
     /// each of them three numbers of 64 bits, its row, its version (0: nothing) and the last millisecond at which it has not
     /// expired.
@@ -153,6 +155,15 @@ impl Table {
         }
     }
 
+    /// Whether JavaScript remembers what this call finds or stores.
+    pub fn is_wanted(&self) -> bool {
+        let is_wanted = self.get(state::WANTED) != 0;
+        if is_wanted {
+            self.set(state::WANTED, 0);
+        }
+        is_wanted
+    }
+
     /// Says which slot belongs to the result.
     pub fn say_slot(&self, slot: u32) {
         self.set(state::SLOT, slot as i32);
@@ -194,18 +205,16 @@ pub struct Handle {
     pub table: Rc<Table>,
     /// The lock for several calls, once for each `hold` without its `unhold`.
     pub holds: RefCell<Vec<Hold>>,
-    /// Whether JavaScript remembers what it has read.
-    pub is_near: Cell<bool>,
     /// Whether JavaScript records what it has used: then it may be read without the lock.
     pub records_uses: Cell<bool>,
 }
 
 impl Handle {
-    /// Says what JavaScript may remember of the entry that a call has found or stored, if it remembers anything. For `None`
+    /// Says what JavaScript may remember of the entry that a call has found or stored, where JavaScript wants to. For `None`
     /// nothing is said: before such a call JavaScript has written that there is nothing.
     #[inline]
     pub fn remember(&self, entry: impl FnOnce() -> Option<Remembered>) {
-        if self.is_near.get()
+        if self.table.is_wanted()
             && let Some(entry) = entry()
         {
             self.table.remember(0, Some(entry));
@@ -219,7 +228,6 @@ impl Handle {
             lock_wait,
             table,
             holds: RefCell::default(),
-            is_near: Cell::default(),
             records_uses: Cell::default(),
         }
     }

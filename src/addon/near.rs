@@ -10,14 +10,13 @@ use super::{
 };
 use crate::{error::Result, storage::Mapped, store::Place, value::Mark};
 
-/// `nearControl(cache, remembers)`: gate, epoch and count of uses. Where JavaScript remembers what it reads, results say from
-/// now on what that may be, see [`super::caches::state`]; where not, there is something only if other processes share the cache.
+/// `nearControl(cache, remembers)`: gate, epoch and count of uses. Where JavaScript remembers nothing that it reads, there is
+/// something only if other processes share the cache.
 pub fn control(call: &Call) -> Given {
     let remembers = call.bool(call.argument(1));
     // The ring that JavaScript had may be one of another place: entries lie elsewhere after a move.
     handle_of(call, call.argument(0))?.records_uses.set(false);
-    window(call, |handle, place| {
-        handle.is_near.set(remembers);
+    window(call, |_, place| {
         if !remembers && !place.is_shared() {
             return None;
         }

@@ -318,7 +318,7 @@ fn get_many(call: &Call) -> Given {
             places,
             copies: &mut copies,
             next: 0,
-            remembers: handle.is_near.get().then_some(&*handle.table),
+            remembers: handle.table.is_wanted().then_some(&*handle.table),
         };
         let answer = command::run(&mut *cache, &command, now, &mut sink);
         drop(cache);
