@@ -55,6 +55,18 @@ function nearPairs(client, keys, form) {
   }
 }
 
+/**
+ * Whether an instance parses strings by `JSON.parse`, of what the class's own `method` reads: a subclass may read in another way,
+ * a test suite too, and somebody may observe the reads.
+ */
+function parsesPlainly(instance, method) {
+  return (
+    instance.parse === parseJson &&
+    instance[method] === LRUCacheForClustersAsPromised.prototype[method] &&
+    !channels.get.hasSubscribers
+  );
+}
+
 /** What only the primary has. The message of the error is that of 1.x. */
 function requirePrimary() {
   if (primary) return primary;
@@ -146,12 +158,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   async getObject(key) {
-    // A subclass may read in another way, a test suite too.
-    const isPlain =
-      this.parse === parseJson &&
-      this.get === LRUCacheForClustersAsPromised.prototype.get &&
-      !channels.get.hasSubscribers;
-    const near = isPlain ? this[CLIENT].near : undefined;
+    const near = parsesPlainly(this, 'get') ? this[CLIENT].near : undefined;
     const object = near === undefined ? MISS : near.getParsed(key);
     if (object !== MISS) return object;
     const value = await this.get(key);
@@ -176,11 +183,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   async mGetObjects(keys) {
-    const isPlain =
-      this.parse === parseJson &&
-      this.mGet === LRUCacheForClustersAsPromised.prototype.mGet &&
-      !channels.get.hasSubscribers;
-    const near = isPlain ? nearPairs(this[CLIENT], keys, DECODED) : MISS;
+    const near = parsesPlainly(this, 'mGet') ? nearPairs(this[CLIENT], keys, DECODED) : MISS;
     if (near !== MISS) return near;
     const pairs = await this.mGet(keys);
     const objects = {};

@@ -497,6 +497,12 @@ impl Guard<'_> {
             return Ok(false);
         };
         let max_age = self.limits().max_age;
+        // Where in the copies an entry begins; `None` where nothing of it is listed.
+        let give = |entry: Entry<'_>, copies: &mut Copies| {
+            let at = copies.end();
+            let is_given = what.give(entry, max_age, now, copies)?;
+            Ok(is_given.then_some(at))
+        };
         let Place::Shared(segment) = self.storage() else {
             return Ok(false);
         };
@@ -506,12 +512,7 @@ impl Guard<'_> {
             let Place::Shared(segment) = self.storage() else {
                 return Ok(false);
             };
-            let mut give = |entry: Entry<'_>| {
-                let at = copies.end();
-                let is_given = what.give(entry, max_age, now, copies)?;
-                Ok(is_given.then_some(at))
-            };
-            let read = listing.read(segment, &mut give);
+            let read = listing.read(segment, &mut |entry: Entry<'_>| give(entry, copies));
             // What is read under the lock takes no memory then.
             let read = read.and_then(|()| copies.reserve(2 * LAST_BYTES));
             self.resume()?;
@@ -520,12 +521,7 @@ impl Guard<'_> {
             let Place::Shared(segment) = self.storage() else {
                 return Ok(false);
             };
-            let mut give = |entry: Entry<'_>| {
-                let at = copies.end();
-                let is_given = what.give(entry, max_age, now, copies)?;
-                Ok(is_given.then_some(at))
-            };
-            match listing.catch_up(segment, &mut give)? {
+            match listing.catch_up(segment, &mut |entry: Entry<'_>| give(entry, copies))? {
                 Caught::Behind => {}
                 Caught::Void => return Ok(false),
                 Caught::Up => break,

@@ -372,23 +372,14 @@ impl<M: Memory> View<M> {
                 self.mark(summary, group)?;
             }
             let word = self.free_of(group)?;
-            let (was, halves) = (word.get().to_ne_bytes(), word.halves());
-            let (was, free) = (was.as_chunks::<4>().0, free.to_ne_bytes());
-            for (half, (was, free)) in halves.into_iter().zip(was.iter().zip(free.as_chunks::<4>().0)) {
-                if was != free {
-                    change.set(half, u32::from_ne_bytes(*free));
-                }
+            for (half, free) in word.halves().into_iter().zip(free.to_ne_bytes().as_chunks().0) {
+                change.set_if_new(half, u32::from_ne_bytes(*free));
             }
         }
-        let mut store = |word: &'a Word, now: u32| {
-            if word.get() != now {
-                change.set(word, now);
-            }
-        };
-        store(&header.blocks_free, blocks.free);
-        store(&header.blocks_used, blocks.used);
-        store(&header.loose_block, blocks.loose_block);
-        store(&header.loose_count, blocks.loose_count);
+        change.set_if_new(&header.blocks_free, blocks.free);
+        change.set_if_new(&header.blocks_used, blocks.used);
+        change.set_if_new(&header.loose_block, blocks.loose_block);
+        change.set_if_new(&header.loose_count, blocks.loose_count);
         Ok(())
     }
 

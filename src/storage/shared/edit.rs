@@ -261,16 +261,11 @@ impl<M: Memory> Edit<M> {
     #[inline(always)]
     fn store_lists<'a>(&'a self, change: &mut Change<'a, M>, now: &Lists) {
         let header = self.header();
-        let mut store = |word: &'a Word, now: u32| {
-            if word.get() != now {
-                change.set(word, now);
-            }
-        };
-        store(&header.len, now.len);
-        store(&header.slots, now.slots);
-        store(&header.free_row, now.free_row);
-        store(&header.rows_used, now.rows_used);
-        store(&header.released, now.released);
+        change.set_if_new(&header.len, now.len);
+        change.set_if_new(&header.slots, now.slots);
+        change.set_if_new(&header.free_row, now.free_row);
+        change.set_if_new(&header.rows_used, now.rows_used);
+        change.set_if_new(&header.released, now.released);
     }
 
     /// Frees a row and its blocks. No list leads to the row any more. Where the value is a slot, the row waits on the list

@@ -193,6 +193,14 @@ impl<'a, M: Memory> Change<'a, M> {
         self.rest.count += 1;
     }
 
+    /// As [`Change::set`], where the word has another value.
+    #[inline(always)]
+    pub(super) fn set_if_new(&mut self, word: &'a Word, value: u32) {
+        if word.get() != value {
+            self.set(word, value);
+        }
+    }
+
     /// As [`Change::set`], for the two words of a number.
     pub(super) fn set_halves(&mut self, halves: [&'a Word; 2], number: u64) {
         let bytes = number.to_ne_bytes();

@@ -40,12 +40,12 @@ struct Cursor {
     time: u64,
 }
 
-/// Where the next row is moved to, or behind that.
+/// The part of the order of recency that is in place already. The next row is moved behind it.
 struct Cut {
-    /// The row before that place; `NONE` for the front.
+    /// The last row of that part; `NONE` where it is empty.
     newer: u32,
-    /// How many rows may be passed in all. More of them were used after the records only where a process was stopped
-    /// between its look at the count of uses and its record.
+    /// How many more rows, used later than a record, may be added to that part. A limit bounds the time under the lock: a process
+    /// that was stopped between its look at the count of uses and its record leaves a record with an old time.
     passes: u32,
 }
 
