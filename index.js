@@ -5,7 +5,7 @@ const cluster = /** @type {any} */ (require('cluster'));
 const { GET_TO_UPDATE, SET_TO_UPDATE, commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
-const { channels, observed } = require('./lib/observe/channels');
+const { channels, runObserved } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
 const { entryList, listOf, readOptions } = require('./lib/options');
@@ -41,8 +41,8 @@ const nothing = () => undefined;
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
 
-/** Whether somebody observes calls that store entries. */
-const observesSets = () => channels.set.hasSubscribers || channels.evict.hasSubscribers;
+/** Makes a call of an instance. */
+const run = (instance, command, a, b, c, d) => runObserved(instance[CLIENT], command, a, b, c, d);
 
 /** What near reads know of a list of keys, if they know all of it. Objects are given as `form` says. */
 function nearPairs(client, keys, form) {
@@ -141,12 +141,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   set(key, value, maxAge) {
-    if (observesSets()) return observed(this[CLIENT], commands.set, key, value, maxAge);
-    return this[CLIENT].call(commands.set, key, value, maxAge);
+    return run(this, commands.set, key, value, maxAge);
   }
 
   get(key) {
-    if (channels.get.hasSubscribers) return observed(this[CLIENT], commands.get, key);
+    if (channels.get.hasSubscribers) return run(this, commands.get, key);
     const client = this[CLIENT];
     const { near } = client;
     const value = near === undefined ? MISS : near.get(key, client.freezes);
@@ -166,20 +165,18 @@ class LRUCacheForClustersAsPromised {
   }
 
   del(key) {
-    if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.del, key);
-    return this[CLIENT].call(commands.del, key);
+    return run(this, commands.del, key);
   }
 
   mGet(keys) {
-    if (channels.get.hasSubscribers) return observed(this[CLIENT], commands.mGet, keys);
+    if (channels.get.hasSubscribers) return run(this, commands.mGet, keys);
     const client = this[CLIENT];
     const pairs = nearPairs(client, keys, client.freezes ? FROZEN : OWN);
     return pairs === MISS ? client.call(commands.mGet, keys) : Promise.resolve(pairs);
   }
 
   mSet(pairs, maxAge) {
-    if (observesSets()) return observed(this[CLIENT], commands.mSet, pairs, maxAge);
-    return this[CLIENT].call(commands.mSet, pairs, maxAge);
+    return run(this, commands.mSet, pairs, maxAge);
   }
 
   async mGetObjects(keys) {
@@ -202,8 +199,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   mDel(keys) {
-    if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.mDel, keys);
-    return this[CLIENT].call(commands.mDel, keys);
+    return run(this, commands.mDel, keys);
   }
 
   peek(key) {
@@ -219,13 +215,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   incr(key, amount, maxAge) {
-    if (observesSets()) return observed(this[CLIENT], commands.incr, key, amount, maxAge);
-    return this[CLIENT].call(commands.incr, key, amount, maxAge);
+    return run(this, commands.incr, key, amount, maxAge);
   }
 
   decr(key, amount, maxAge) {
-    if (observesSets()) return observed(this[CLIENT], commands.decr, key, amount, maxAge);
-    return this[CLIENT].call(commands.decr, key, amount, maxAge);
+    return run(this, commands.decr, key, amount, maxAge);
   }
 
   get ready() {
@@ -238,32 +232,31 @@ class LRUCacheForClustersAsPromised {
   }
 
   setIfAbsent(key, value, options) {
-    return this[CLIENT].call(commands.setIfAbsent, key, value, options);
+    return run(this, commands.setIfAbsent, key, value, options);
   }
 
   getEntry(key) {
-    return this[CLIENT].call(commands.getEntry, key);
+    return run(this, commands.getEntry, key);
   }
 
   compareAndSet(key, version, value, options) {
-    return this[CLIENT].call(commands.compareAndSet, key, version, value, options);
+    return run(this, commands.compareAndSet, key, version, value, options);
   }
 
   compareAndDelete(key, version) {
-    return this[CLIENT].call(commands.compareAndDelete, key, version);
+    return run(this, commands.compareAndDelete, key, version);
   }
 
   async update(key, fn, options) {
     if (typeof fn !== 'function') {
       throw makeError(['TypeError', 'update needs a function', CODES.INVALID_ARG_TYPE]);
     }
-    const client = this[CLIENT];
     for (let times = 0; times < MOST_UPDATES; times += 1) {
-      const entry = await client.call(GET_TO_UPDATE, key);
+      const entry = await run(this, GET_TO_UPDATE, key);
       const value = await fn(entry?.value);
       if (value === undefined) return entry?.value;
       const version = entry?.version ?? 0;
-      const stored = await client.call(SET_TO_UPDATE, key, version, value, options);
+      const stored = await run(this, SET_TO_UPDATE, key, version, value, options);
       if (stored !== false) return stored ? value : undefined;
     }
     throw makeError([
@@ -274,7 +267,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   getAndDelete(key) {
-    return this[CLIENT].call(commands.getAndDelete, key);
+    return run(this, commands.getAndDelete, key);
   }
 
   touch(key, maxAge) {
@@ -286,11 +279,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   hit(key, window, options) {
-    return this[CLIENT].call(commands.hit, key, window, options);
+    return run(this, commands.hit, key, window, options);
   }
 
   async getMany(keys) {
-    return this[CLIENT].call(commands.getMany, listOf('getMany', keys));
+    return run(this, commands.getMany, listOf('getMany', keys));
   }
 
   async hasMany(keys) {
@@ -298,11 +291,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   async deleteMany(keys) {
-    return this[CLIENT].call(commands.deleteMany, listOf('deleteMany', keys));
+    return run(this, commands.deleteMany, listOf('deleteMany', keys));
   }
 
   async setMany(entries, options) {
-    return this[CLIENT].call(commands.setMany, entryList('setMany', entries), options);
+    return run(this, commands.setMany, entryList('setMany', entries), options);
   }
 
   async close() {
@@ -310,8 +303,7 @@ class LRUCacheForClustersAsPromised {
   }
 
   reset() {
-    if (channels.delete.hasSubscribers) return observed(this[CLIENT], commands.reset);
-    return this[CLIENT].call(commands.reset);
+    return run(this, commands.reset);
   }
 
   keys() {
@@ -347,13 +339,11 @@ class LRUCacheForClustersAsPromised {
   }
 
   max(max) {
-    if (channels.evict.hasSubscribers) return observed(this[CLIENT], commands.max, max);
-    return this[CLIENT].call(commands.max, max);
+    return run(this, commands.max, max);
   }
 
   maxSize(maxSize) {
-    if (channels.evict.hasSubscribers) return observed(this[CLIENT], commands.maxSize, maxSize);
-    return this[CLIENT].call(commands.maxSize, maxSize);
+    return run(this, commands.maxSize, maxSize);
   }
 
   maxAge(maxAge) {

@@ -78,6 +78,49 @@ describe('diagnostics channels', () => {
     );
   });
 
+  it('say what calls beyond 1.x did', async () => {
+    const cache = new Cache({ namespace: unique('channels'), max: 3 });
+    const messages = await heard(cache, async () => {
+      await cache.setIfAbsent('a', 1);
+      await cache.setIfAbsent('a', 2);
+      const { version } = await cache.getEntry('a');
+      await cache.getEntry('none');
+      await cache.compareAndSet('a', version, 3);
+      await cache.compareAndSet('a', version, 4);
+      await cache.compareAndDelete('a', version);
+      await cache.update('a', (value) => value + 1);
+      await cache.setMany([
+        ['b', 1],
+        ['c', 1],
+        ['d', 1],
+      ]);
+      await cache.getMany(['a', 'b']);
+      await cache.hit('h', 1000);
+      await cache.getAndDelete('h');
+      await cache.deleteMany(['c', 'none']);
+      // These read, store and remove nothing.
+      await cache.hasMany(['d']);
+      await cache.touch('d');
+      await cache.getRemainingTTL('d');
+      await cache.healthCheck();
+    });
+    const [get, set] = [
+      (key, hit) => ['get', { key, hit }],
+      (key, stored) => ['set', { key, stored }],
+    ];
+    const removed = (key) => ['delete', { key }];
+    assert.deepEqual(messages, [
+      ...[set('a', true), set('a', false)],
+      ...[get('a', true), get('none', false)],
+      ...[set('a', true), set('a', false)],
+      ...[get('a', true), set('a', true)],
+      ...[set('b', true), set('c', true), set('d', true), ['evict', { count: 1 }]],
+      ...[get('a', false), get('b', true)],
+      ...[set('h', true), ['evict', { count: 1 }], removed('h')],
+      ...[removed('c'), removed('none')],
+    ]);
+  });
+
   it('see reads that were near reads before', async () => {
     const cache = new Cache({ namespace: unique('channels') });
     await cache.setObject('k', { a: 1 });

@@ -2,7 +2,7 @@
 
 /**
  * What this process's calls did, for whoever subscribes to a channel of `node:diagnostics_channel`. While nobody does, a
- * call costs one look at `hasSubscribers`, in `index.js`.
+ * call costs a look at `hasSubscribers` of each channel, in `runObserved`.
  */
 
 const { channel } = require('diagnostics_channel');
@@ -29,19 +29,65 @@ const OBSERVED = {
     messages: ([keys], pairs) =>
       keys.map((key) => ({ key, hit: Object.hasOwn(pairs ?? {}, String(key)) })),
   },
+  getEntry: { on: channels.get, messages: ([key], entry) => [{ key, hit: entry !== undefined }] },
+  getMany: {
+    on: channels.get,
+    messages: ([keys], values) => keys.map((key, at) => ({ key, hit: values?.[at] !== undefined })),
+  },
   set: { on: channels.set, messages: ([key], stored) => [{ key, stored: stored === true }] },
   mSet: {
     on: channels.set,
     messages: ([pairs], done) => entriesOf(pairs).map(([key]) => ({ key, stored: done === true })),
   },
+  setMany: {
+    on: channels.set,
+    messages: ([entries], stored) => entries.map(([key], at) => ({ key, stored: stored?.[at] })),
+  },
+  setIfAbsent: {
+    on: channels.set,
+    messages: ([key], stored) => [{ key, stored: stored === true }],
+  },
+  compareAndSet: {
+    on: channels.set,
+    messages: ([key], stored) => [{ key, stored: stored === true }],
+  },
+  hit: { on: channels.set, messages: ([key]) => [{ key, stored: true }] },
   incr: { on: channels.set, messages: ([key], sum) => [{ key, stored: sum !== undefined }] },
   decr: { on: channels.set, messages: ([key], sum) => [{ key, stored: sum !== undefined }] },
   del: { on: channels.delete, messages: ([key]) => [{ key }] },
   mDel: { on: channels.delete, snapshot: true, messages: ([keys]) => keys.map((key) => ({ key })) },
+  compareAndDelete: {
+    on: channels.delete,
+    messages: ([key], isDeleted) => (isDeleted ? [{ key }] : []),
+  },
+  getAndDelete: { on: channels.delete, messages: ([key]) => [{ key }] },
+  deleteMany: { on: channels.delete, messages: ([keys]) => keys.map((key) => ({ key })) },
   reset: { on: channels.delete, messages: () => [{}] },
   max: {},
   maxSize: {},
 };
+
+const { delete: ofDeletes, evict: ofEvictions, get: ofGets, set: ofSets } = channels;
+
+/** Whether somebody subscribes to what a call of a command publishes. */
+function isObserved(command) {
+  const row = OBSERVED[command.name];
+  if (row === undefined) return false;
+  // What stores entries evicts others, and so do the limits, which have no channel of their own.
+  const evicts = row.on === undefined || row.on === ofSets;
+  return row.on?.hasSubscribers || (evicts && ofEvictions.hasSubscribers);
+}
+
+/** Makes a call, and publishes what it did where somebody subscribes to that. It gives what the call gives. */
+function runObserved(client, command, a, b, c, d) {
+  const isAny =
+    ofGets.hasSubscribers ||
+    ofSets.hasSubscribers ||
+    ofDeletes.hasSubscribers ||
+    ofEvictions.hasSubscribers;
+  if (!isAny || !isObserved(command)) return client.call(command, a, b, c, d);
+  return observed(client, command, a, b, c, d);
+}
 
 /** What one message says of a call that failed. */
 function failure(command, args, error) {
@@ -49,7 +95,7 @@ function failure(command, args, error) {
 }
 
 /**
- * Makes a call, and publishes what it did when it has ended. It gives what the call gives.
+ * Makes a call that is observed, and publishes what it did when it has ended.
  *
  * @param {any} client
  * @param {any} command
@@ -81,4 +127,4 @@ async function observed(client, command, ...args) {
   }
 }
 
-module.exports = { channels, observed };
+module.exports = { channels, runObserved };
