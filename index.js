@@ -5,6 +5,8 @@ const cluster = /** @type {any} */ (require('cluster'));
 const { GET_TO_UPDATE, SET_TO_UPDATE, commands, entriesOf } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
+const { Fetcher } = require('./lib/fetch/fetcher');
+const { memoize, memoizeOn } = require('./lib/fetch/memoize');
 const { channels, runObserved } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
@@ -40,6 +42,9 @@ const nothing = () => undefined;
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
+
+/** The property of an instance that has its `fetch`. */
+const FETCHER = Symbol('fetcher');
 
 /** Makes a call of an instance. */
 const run = (instance, command, a, b, c, d) => runObserved(instance[CLIENT], command, a, b, c, d);
@@ -91,6 +96,10 @@ class LRUCacheForClustersAsPromised {
     this.parse = read.parse;
     this.stringify = read.stringify;
     Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
+    const client = this[CLIENT];
+    const remember = (key) => client.call(commands.peek, key).catch(nothing);
+    const fetcher = new Fetcher(client, read.ofFetch, { miss: MISS, remember });
+    Object.defineProperty(this, FETCHER, { value: fetcher });
     if (!read.error && !instances.has(this.namespace)) instances.set(this.namespace, this);
   }
 
@@ -298,8 +307,18 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.setMany, entryList('setMany', entries), options);
   }
 
+  fetch(key, loader, options) {
+    return this[FETCHER].fetch(key, loader, options);
+  }
+
+  memoize(fn, options) {
+    return memoizeOn(this, fn, options);
+  }
+
   async close() {
-    this[CLIENT].refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+    const error = makeError(['Error', 'the cache was closed', CODES.CLOSED]);
+    this[FETCHER].close(error);
+    this[CLIENT].refuse(error);
   }
 
   reset() {
@@ -369,6 +388,7 @@ module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);
 module.exports.default = LRUCacheForClustersAsPromised;
 module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
 module.exports.LRUCache = LRUCache;
+module.exports.memoize = memoize;
 // The statics are there as the class's own; said again, they are found by `import { init } from …` as well.
 module.exports.init = LRUCacheForClustersAsPromised.init;
 module.exports.getInstance = LRUCacheForClustersAsPromised.getInstance;
