@@ -628,6 +628,17 @@ declare namespace LRUCacheForClustersAsPromised {
     droppedEntries: number;
     /** Processes that have the store in their memory and have made a call, at most 128. Workers that use IPC are not among them. */
     processes: number;
+    /** What `fetch` did. */
+    fetches: {
+      /** Loaders that ran. */
+      loads: number;
+      /** Calls that waited for the loader of another. */
+      followers: number;
+      /** Loaders that failed. */
+      errors: number;
+      /** The milliseconds that loaders took, all together. */
+      loadTime: number;
+    };
   }
 
   /** What `stats` gives: what all processes share, and what is of this process. */

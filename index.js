@@ -2,7 +2,13 @@
 
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
-const { GET_TO_UPDATE, SET_TO_UPDATE, commands, entriesOf } = require('./lib/commands');
+const {
+  COUNT_FETCHES,
+  GET_TO_UPDATE,
+  SET_TO_UPDATE,
+  commands,
+  entriesOf,
+} = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
 const { Fetcher } = require('./lib/fetch/fetcher');
@@ -45,6 +51,19 @@ const CLIENT = Symbol('client');
 
 /** The property of an instance that has its `fetch`. */
 const FETCHER = Symbol('fetcher');
+
+/** `fetch` of an instance. */
+function fetcherOf(client, options) {
+  return new Fetcher(client, options, {
+    miss: MISS,
+    remember: (key) => client.call(commands.peek, key).catch(nothing),
+    // What is not counted is no matter of a caller.
+    count: (loads, followers, errors, loadTime) =>
+      client
+        .call(COUNT_FETCHES, loads, followers, errors, Math.round(loadTime * 1000))
+        .catch(nothing),
+  });
+}
 
 /** Makes a call of an instance. */
 const run = (instance, command, a, b, c, d) => runObserved(instance[CLIENT], command, a, b, c, d);
@@ -96,10 +115,7 @@ class LRUCacheForClustersAsPromised {
     this.parse = read.parse;
     this.stringify = read.stringify;
     Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
-    const client = this[CLIENT];
-    const remember = (key) => client.call(commands.peek, key).catch(nothing);
-    const fetcher = new Fetcher(client, read.ofFetch, { miss: MISS, remember });
-    Object.defineProperty(this, FETCHER, { value: fetcher });
+    Object.defineProperty(this, FETCHER, { value: fetcherOf(this[CLIENT], read.ofFetch) });
     if (!read.error && !instances.has(this.namespace)) instances.set(this.namespace, this);
   }
 

@@ -143,6 +143,14 @@ impl<S: Storage> Cache<S> {
         self.storage.stats()
     }
 
+    /// Counts what `fetch` did: loaders that ran, callers that waited for another's, loaders that failed, microseconds.
+    pub fn count_fetches(&mut self, loads: u64, followers: u64, errors: u64, time: u64) {
+        self.storage.count(Event::Load, loads);
+        self.storage.count(Event::Follower, followers);
+        self.storage.count(Event::LoadError, errors);
+        self.storage.count(Event::LoadTime, time);
+    }
+
     /// The present limits.
     pub fn limits(&self) -> Limits {
         self.storage.limits()

@@ -39,7 +39,8 @@ describe('fetch', () => {
   /** A process with its `fetch`. */
   function start({ defaults = {}, ...options } = {}) {
     const process = store.process(options);
-    const fetcher = new Fetcher(process, defaults);
+    const count = (...counts) => process.count(...counts);
+    const fetcher = new Fetcher(process, defaults, { count });
     process.fetcher = fetcher;
     process.fetch = (...args) => fetcher.fetch(...args);
     return process;
@@ -986,12 +987,12 @@ describe('fetch', () => {
     it("with onError: 'retry' a success ends the tries", async () => {
       const one = start({ defaults: { onError: 'retry' } });
       const load = loader();
-      const all = Array.from({ length: 5 }, () => one.fetch(key, load));
+      const all = Promise.allSettled(Array.from({ length: 5 }, () => one.fetch(key, load)));
       await turn();
       load.calls[0].reject(new Error('away'));
       await turn();
       load.calls[1].resolve('value');
-      const results = await Promise.allSettled(all);
+      const results = await all;
       assert.deepEqual(
         results.map(({ status }) => status),
         ['rejected', ...Array(4).fill('fulfilled')],

@@ -187,13 +187,15 @@ class Process {
       },
       isAwaited: (key, token) =>
         (store.leases.get(token)?.waiters ?? []).some(({ by }) => by !== this && by.isAlive),
-      count: async (loads, followers, errors, loadTime) => {
-        store.counts.loads += loads;
-        store.counts.followers += followers;
-        store.counts.errors += errors;
-        store.counts.loadTime += loadTime;
-      },
     };
+  }
+
+  count(loads, followers, errors, loadTime) {
+    const { counts } = this.#store;
+    counts.loads += loads;
+    counts.followers += followers;
+    counts.errors += errors;
+    counts.loadTime += loadTime;
   }
 
   set(key, value, maxAge) {

@@ -18,6 +18,12 @@ const nothing = () => {};
 const LEASE_TIMEOUT = 30_000;
 const REFRESH_BACKOFF = 1000;
 
+/**
+ * Names of options are checked by every call that finds no entry, and by so many of an instance that do. A check of each would
+ * cost as much as the read; programs spell an option the same way each time.
+ */
+const CHECKED_HITS = 1000;
+
 /** How often the loader of a caller may be stopped because its key was written: then it is left to end. */
 const MOST_VOIDS = 3;
 
@@ -34,7 +40,6 @@ function takesHit(options) {
   return (
     typeof options === 'object' &&
     options !== null &&
-    hasKnownNames(options) &&
     !options.forceRefresh &&
     !options.refreshAfter &&
     options.signal === undefined &&
@@ -46,12 +51,13 @@ class Fetcher {
   #defaults;
   /** The loader of calls without one, as they call it. */
   #method;
-  /** What `near.get` gives where a native call has to answer. */
   #miss;
-  /** Makes near reads of this process remember a key. */
   #remember;
+  #count;
   /** Whether an entry that is there is given, where a call has no options. */
   #takesHits;
+  /** How many calls that find an entry check the names of their options. */
+  #checks = CHECKED_HITS;
   /** Callers that wait. @type {Set<Caller>} */
   callers = new Set();
   /** Loaders of this instance that run. @type {Set<Load>} */
@@ -62,14 +68,19 @@ class Fetcher {
   /**
    * @param {import('./runs').Port} port
    * @param {any} defaults the options of `fetch` of the instance
-   * @param {{ miss?: any, remember?: (key: any) => void }} [near]
+   * @param {object} [calls]
+   * @param {any} [calls.miss] what `near.get` gives where a native call has to answer
+   * @param {(key: any) => void} [calls.remember] makes near reads of this process remember a key
+   * @param {(loads: number, followers: number, errors: number, loadTime: number) => void} [calls.count] adds to the
+   *   statistics; the time is in milliseconds
    */
-  constructor(port, defaults = {}, { miss, remember } = {}) {
+  constructor(port, defaults = {}, { miss, remember, count } = {}) {
     const { fetchMethod, ...options } = defaults;
     this.port = port;
     this.runs = runsOf(port.namespace);
     this.#miss = miss;
     this.#remember = remember;
+    this.#count = count;
     this.#defaults = Object.freeze({
       leaseTimeout: LEASE_TIMEOUT,
       refreshBackoff: REFRESH_BACKOFF,
@@ -90,9 +101,16 @@ class Fetcher {
 
   #takesHit(loader, options) {
     if (!this.#takesHits) return false;
-    if (typeof loader === 'function') return options === undefined || takesHit(options);
-    if (this.#method === undefined || options !== undefined) return false;
-    return loader === undefined || takesHit(loader);
+    let given = options;
+    if (typeof loader !== 'function') {
+      if (this.#method === undefined || options !== undefined) return false;
+      given = loader;
+    }
+    if (given === undefined) return true;
+    if (!takesHit(given)) return false;
+    if (this.#checks === 0) return true;
+    this.#checks -= 1;
+    return hasKnownNames(given);
   }
 
   /** As `fetch`, where there may be no entry. */
@@ -129,6 +147,11 @@ class Fetcher {
   /** Makes near reads remember an entry that a claim has found. */
   remember(key) {
     if (this.port.near !== undefined) this.#remember?.(key);
+  }
+
+  /** Adds to the statistics. */
+  count({ loads = 0, followers = 0, errors = 0, loadTime = 0 }) {
+    this.#count?.(loads, followers, errors, loadTime);
   }
 
   /** Ends all that is under way: loaders are aborted, leases given back, callers rejected. */
@@ -343,7 +366,7 @@ class Caller {
     if (!isKnown) {
       run = new Follow(this.#runs, this.#key, token, stale);
       this.#runs.add(run);
-      run.start(this.#port, Math.min(this.#settings.leaseTimeout, LONGEST_TIMER));
+      run.start(this.#fetcher, Math.min(this.#settings.leaseTimeout, LONGEST_TIMER));
     }
     // What is called behind a run that is to come waits for that one.
     if (this.#runs.isQueued(this.#key)) this.#isFresh = true;

@@ -168,37 +168,24 @@ class Run {
 
 /** Waits for the loader of another process. */
 class Follow extends Run {
-  /** @param {Port} port @param {number} timeout */
-  start(port, timeout) {
+  /** @param {import('./fetcher').Fetcher} fetcher @param {number} timeout */
+  start(fetcher, timeout) {
     const ended = (result) => {
-      this.#count(port);
-      this.end(this.#outcomeOf(port, result));
+      if (this.followers > 0) fetcher.count({ followers: this.followers });
+      this.end(this.#outcomeOf(fetcher.port, result));
     };
     try {
-      port.leases.wait(this.key, this.token, timeout).then(ended, () => this.end(LOST));
+      fetcher.port.leases.wait(this.key, this.token, timeout).then(ended, () => this.end(LOST));
     } catch {
       this.end(LOST);
     }
     return this;
   }
 
-  #count(port) {
-    if (this.followers > 0) count(port, { followers: this.followers });
-  }
-
   #outcomeOf(port, { state, value, error }) {
     if (state === 'unstored') return valueOf(port.copier(value));
     if (state === 'error') return errorOf(decodeError(error));
     return state === 'settled' ? STORED : AGAIN;
-  }
-}
-
-/** Adds to the statistics. What is not counted is no matter of a caller. */
-function count(port, { loads = 0, followers = 0, errors = 0, loadTime = 0 }) {
-  try {
-    port.leases.count?.(loads, followers, errors, loadTime)?.catch(nothing);
-  } catch {
-    // The store cannot be reached.
   }
 }
 
@@ -323,7 +310,8 @@ class Load extends Run {
   /** The loader has ended. */
   #took(errors) {
     this.loadTime = performance.now() - this.#since;
-    count(this.port, { loads: 1, followers: this.followers, errors, loadTime: this.loadTime });
+    const { followers, loadTime } = this;
+    this.fetcher.count({ loads: 1, followers, errors, loadTime });
   }
 
   #loaded(loaded) {

@@ -47,7 +47,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 pub const MOVED: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $atomic:ty, $plain:ty, $from:expr, $to:expr) => {
@@ -304,13 +304,13 @@ pub struct Label {
 /// The most bytes of a [`Label`].
 pub const LABEL_BYTES: usize = 508;
 
-/// How often each [`crate::stats::Event`] happened under the lock, in a line of its own. No record of a change has them: a
+/// How often each [`crate::stats::Event`] happened under the lock, in lines of its own. No record of a change has them: a
 /// process that is killed may leave its last call uncounted. A rebuild leaves them as they are.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Counters {
     pub events: [Long; EVENTS],
-    _1: Long,
+    _1: [Long; 5],
 }
 
 /// Words of the last level of a summary.
@@ -630,7 +630,7 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1152 + 2048 + 64 + 512 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1152 + 2048 + 128 + 512 && size_of::<Header>() <= 4096);
     assert!(size_of::<Intent>() == 640 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
@@ -642,8 +642,8 @@ const _: () = {
             && offset_of!(RingHead, dropped) == 32
             && offset_of!(RingHead, uncounted) == 40
     );
-    assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 64);
-    assert!(offset_of!(Header, label) == 3264 && size_of::<Label>() == 512);
+    assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 128);
+    assert!(offset_of!(Header, label) == 3328 && size_of::<Label>() == 512);
     assert!(RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two());
     assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
