@@ -5,6 +5,7 @@
 //! - An entry is expired when more time has passed since it was set than its own age. An entry without an age of its own
 //!   has the cache's present age.
 //! - An expired entry still counts, and keeps its place in the order, until a call removes it.
+//! - An expired entry that is kept for `fetch` is a miss for every other call, and is removed by none until that time ends, too.
 //! - `get` and `set` make an entry the most recent. No other call does, but for `incr`, which is made of both.
 //!
 //! The cache keeps its limits by evicting the least recent entries. An entry that would not fit in an empty cache is not
@@ -15,7 +16,7 @@ use crate::{
     error::{Error, Result},
     key::Key,
     stats::{Event, Stats},
-    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Kept, Limits, Seen, Stamp, Storage},
     value::{OwnedValue, Value},
 };
 
@@ -258,6 +259,9 @@ impl<S: Storage> Cache<S> {
         if !expired(stamp, max_age, now) {
             return read(value).map(Found::Fresh);
         }
+        if is_kept(stamp, max_age, now) {
+            return Ok(Found::Nothing);
+        }
         let stale = allow_stale.then(|| read(value)).transpose()?;
         self.expire(key)?;
         Ok(stale.map_or(Found::Nothing, Found::Stale))
@@ -335,6 +339,65 @@ impl<S: Storage> Cache<S> {
         }
     }
 
+    /// As [`Cache::set`], of an entry that stays past its age for `grace` milliseconds, for [`Cache::kept`].
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_kept(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        max_age: Option<f64>,
+        grace: f64,
+        now: impl Clock,
+    ) -> Result<bool> {
+        let max_age = given(max_age).unwrap_or(self.limits().max_age);
+        let stamp = Stamp {
+            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
+            max_age,
+        };
+        self.store_kept(key, value, stamp, Kept::For(grace), now)
+    }
+
+    /// Stores the text of an error for [`Cache::kept`], for `time` milliseconds. Every other call takes it for a miss.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_error(&mut self, key: &[u8], text: Value<'_>, time: f64, now: impl Clock) -> Result<bool> {
+        // It expires before any time that a clock gives.
+        let stamp = Stamp {
+            set_at: now.now() + time,
+            max_age: -f64::from(u32::MAX) - time,
+        };
+        self.store_kept(key, text, stamp, Kept::Error, now)
+    }
+
+    /// Passes the value of an entry that is kept past its age to `read`, with when it was set and when it expired; whether it is an
+    /// error. Changes nothing.
+    ///
+    /// # Errors
+    /// The error of `read`, or that of [`Storage::peek`].
+    pub fn kept<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Option<(R, Past)>> {
+        let max_age = self.limits().max_age;
+        let Some((value, stamp)) = self.storage.peek(key)? else {
+            return Ok(None);
+        };
+        if !expired(stamp, max_age, now) || !is_kept(stamp, max_age, now) {
+            return Ok(None);
+        }
+        let past = Past {
+            set_at: stamp.set_at,
+            expires: stamp.set_at + age_of(stamp, max_age),
+            is_error: stamp.kept() == Kept::Error,
+        };
+        Ok(Some((read(value)?, past)))
+    }
+
     /// The stamp of an entry that has not expired.
     fn running(&self, key: &[u8], now: impl Clock) -> Result<Option<Stamp>> {
         let max_age = self.limits().max_age;
@@ -391,6 +454,19 @@ impl<S: Storage> Cache<S> {
     /// function. A move between storages (`migrate.rs`) puts entries itself and then calls [`Cache::trim`]. Returns what
     /// [`Cache::set`] returns.
     fn store(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, now: impl Clock) -> Result<bool> {
+        self.store_kept(key, value, stamp, Kept::No, now)
+    }
+
+    /// As `store`, of an entry that is kept past its age.
+    fn store_kept(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+        kept: Kept,
+        now: impl Clock,
+    ) -> Result<bool> {
+        let stamp = stamp.keeping(kept);
         let limits = self.limits();
         let size = self.storage.entry_size(key, value);
         if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
@@ -408,7 +484,7 @@ impl<S: Storage> Cache<S> {
             }
         };
         self.storage.count(Event::Set, 1);
-        if replaced && expired(stamp, limits.max_age, now) {
+        if replaced && expired(stamp, limits.max_age, now) && !is_kept(stamp, limits.max_age, now) {
             // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
             self.expire(key)?;
         }
@@ -553,11 +629,13 @@ impl<S: Storage> Cache<S> {
         if keeps_age {
             return Ok(self.storage.touch(key)?.is_some());
         }
+        let kept = old.kept();
         let max_age = given(max_age).unwrap_or(old.max_age);
         let stamp = Stamp {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         };
+        let stamp = stamp.keeping(kept);
         let is_there = self.storage.restamp(key, stamp)?;
         if expired(stamp, self.limits().max_age, now) {
             // A negative age, as in `store`.
@@ -598,7 +676,7 @@ impl<S: Storage> Cache<S> {
     pub fn prune(&mut self, now: impl Clock) {
         let max_age = self.limits().max_age;
         self.removing(Event::Expiration, |storage| {
-            storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
+            storage.retain_stamps(|stamp| !expired(stamp, max_age, now) || is_kept(stamp, max_age, now));
         });
     }
 
@@ -607,7 +685,9 @@ impl<S: Storage> Cache<S> {
     pub fn prune_part(&mut self, from: u32, now: impl Clock) -> Option<u32> {
         let max_age = self.limits().max_age;
         self.removing(Event::Expiration, |storage| {
-            storage.retain_part(from, |stamp| !expired(stamp, max_age, now))
+            storage.retain_part(from, |stamp| {
+                !expired(stamp, max_age, now) || is_kept(stamp, max_age, now)
+            })
         })
     }
 
@@ -760,6 +840,17 @@ pub struct Facts {
     pub expires: f64,
 }
 
+/// What is known of an entry that is kept past its age.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Past {
+    /// When it was set, in milliseconds since the epoch.
+    pub set_at: f64,
+    /// When it expired, in milliseconds since the epoch.
+    pub expires: f64,
+    /// Whether its value is the text of an error.
+    pub is_error: bool,
+}
+
 /// An entry that a call has just found or stored, for a process that keeps a copy of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Remembered {
@@ -822,6 +913,17 @@ pub fn expires(stamp: Stamp, max_age: f64, now: impl Clock) -> Option<f64> {
 fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     let max_age = age_of(stamp, cache_max_age);
     max_age != 0.0 && now.now() - stamp.set_at > max_age
+}
+
+/// Whether an entry that has expired stays for `fetch`. Only this function decides this.
+#[cold]
+fn is_kept(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
+    let past = now.now() - stamp.set_at;
+    match stamp.kept() {
+        Kept::No => false,
+        Kept::For(time) => past - age_of(stamp, cache_max_age) <= time,
+        Kept::Error => past <= 0.0,
+    }
 }
 
 /// Whether nothing is left of the age of an entry that is to be loaded: it would have expired, or has no time left. An
