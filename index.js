@@ -299,7 +299,10 @@ class LRUCacheForClustersAsPromised {
   }
 
   async close() {
-    this[CLIENT].refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+    const client = this[CLIENT];
+    const released = client.leases.close();
+    client.refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+    await released;
   }
 
   reset() {
