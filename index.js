@@ -332,9 +332,12 @@ class LRUCacheForClustersAsPromised {
   }
 
   async close() {
+    const client = this[CLIENT];
     const error = makeError(['Error', 'the cache was closed', CODES.CLOSED]);
     this[FETCHER].close(error);
-    this[CLIENT].refuse(error);
+    const released = client.leases.close();
+    client.refuse(error);
+    await released;
   }
 
   reset() {

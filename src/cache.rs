@@ -224,6 +224,33 @@ impl<S: Storage> Cache<S> {
         Ok(found.value())
     }
 
+    /// As [`Cache::get`], but an expired entry is always a miss. Also gives when the entry was set and when it expires, both in
+    /// milliseconds since the epoch; infinite for never.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub fn get_fresh<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Option<(R, f64, f64)>> {
+        let max_age = self.limits().max_age;
+        let found = match self.storage.touch(key)? {
+            Some((value, stamp)) if !expired(stamp, max_age, now) => {
+                Some((read(value)?, stamp.set_at, expires_at(stamp, max_age)))
+            }
+            Some(_) => {
+                self.expire(key)?;
+                None
+            }
+            None => None,
+        };
+        let event = if found.is_some() { Event::Hit } else { Event::Miss };
+        self.storage.count(event, 1);
+        Ok(found)
+    }
+
     /// Counts a `get` of an entry whose value another process has to give, as the most recent.
     ///
     /// # Errors
@@ -423,10 +450,7 @@ impl<S: Storage> Cache<S> {
         let facts = Facts {
             version: if is_over { 0.0 } else { self.version(key)? },
             set_at: stamp.set_at,
-            expires: match age_of(stamp, max_age) {
-                0.0 => f64::INFINITY,
-                age => stamp.set_at + age,
-            },
+            expires: expires_at(stamp, max_age),
         };
         Ok(self.get(key, now, read)?.map(|()| facts))
     }
@@ -467,9 +491,10 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
     ) -> Result<bool> {
         let stamp = stamp.keeping(kept);
+        self.void(key);
         let limits = self.limits();
         let size = self.storage.entry_size(key, value);
-        if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
+        if !fits(&limits, size) {
             self.refuse(key, value)?;
             return Ok(false);
         }
@@ -492,6 +517,11 @@ impl<S: Storage> Cache<S> {
         Ok(true)
     }
 
+    /// Whether an entry can ever fit.
+    pub(crate) fn fits(&self, key: &[u8], value: Value<'_>) -> bool {
+        fits(&self.limits(), self.storage.entry_size(key, value))
+    }
+
     /// Declines a value that can never fit (its slot is freed), and removes the entry of its key.
     fn refuse(&mut self, key: &[u8], value: Value<'_>) -> Result<()> {
         // A JavaScript value that is set again under the same key may have the slot that it has in the entry. Then the
@@ -510,6 +540,7 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Storage::remove`].
     pub fn del(&mut self, key: &[u8]) -> Result<()> {
+        self.void(key);
         if self.storage.remove(key)? {
             self.storage.count(Event::Delete, 1);
         }
@@ -660,6 +691,7 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Storage::remove`].
     pub fn reset(&mut self) -> Result<()> {
+        self.void_all();
         self.removing(Event::Delete, S::clear)
     }
 
@@ -895,6 +927,14 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
     }
 }
 
+/// When an entry expires, in milliseconds since the epoch; infinite for never.
+fn expires_at(stamp: Stamp, cache_max_age: f64) -> f64 {
+    match age_of(stamp, cache_max_age) {
+        0.0 => f64::INFINITY,
+        age => stamp.set_at + age,
+    }
+}
+
 /// What is left of the age of an entry, in milliseconds: infinite without an age, never below 0.
 fn left(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> f64 {
     match age_of(stamp, cache_max_age) {
@@ -935,6 +975,11 @@ fn is_over(left: f64, now: impl Clock) -> bool {
         max_age: left,
     };
     left == 0.0 || expired(stamp, left, now)
+}
+
+/// Whether an entry of this size can ever fit.
+fn fits(limits: &Limits, size: f64) -> bool {
+    limits.max >= 1.0 && size <= limits.max_size && size <= limits.max_entry_size
 }
 
 /// The age that a caller gave; `None` for 0 and `NaN`, which mean none.

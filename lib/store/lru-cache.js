@@ -77,6 +77,9 @@ function join(keys) {
  * @typedef {{ near?: Near, uses?: Near, frozen: boolean }} Reads `uses`: what records uses, though nothing is remembered
  */
 
+/** What Rust writes of a lease beside a value. */
+const leaseNumbers = new Float64Array(4);
+
 /** Stands for near reads where there are none. @type {{ cache: any }} */
 const NO_NEAR = Object.freeze({ cache: undefined });
 
@@ -685,6 +688,57 @@ class LRUCache {
             ? cache.#list(result)
             : cache.#value(result);
         };
+      },
+      /** Calls on leases, for `lib/store/leases.js`. `claim` and `look` give what Rust writes into `leaseNumbers`, and a value. */
+      leases: {
+        claim(cache, key, fresh, timeout, process) {
+          const payload = native.leaseClaim(
+            cache.#cache,
+            key,
+            now(),
+            leaseNumbers,
+            fresh,
+            timeout,
+            process,
+          );
+          const value = cache.#value(payload);
+          const [state, token, setAt, expires] = leaseNumbers;
+          return { state, token, value, setAt, expires };
+        },
+        /** Whether the value was stored. */
+        settle: (cache, key, token, value, maxAge) =>
+          cache.#store(value, (payload, place, time) =>
+            native.leaseSettle(cache.#cache, time, key, payload, place, token, maxAge || 0),
+          ),
+        /** Leaves a value, or the text of an error. It is for other processes, so it is a copy. */
+        leave(cache, key, token, value, isError) {
+          const [kind, payload] = encode(value, cache.#copies ?? 'json') ?? [KIND.PLAIN, null];
+          const place = Int32Array.of(placeOf(kind));
+          const id = cache.#cache;
+          return cache.#finish(native.leaseLeave(id, now(), key, payload, place, token, isError));
+        },
+        release: (cache, key, token) =>
+          cache.#finish(native.leaseRelease(cache.#cache, key, token)),
+        /** For how many milliseconds the lease runs, 0 where it does not; and whether its end will be told. */
+        join(cache, key, token) {
+          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers));
+          const [left, isTold] = leaseNumbers;
+          return { left, isTold: isTold === 1 };
+        },
+        quit: (cache, key, token) => cache.#finish(native.leaseQuit(cache.#cache, key, token)),
+        look(cache, key, token) {
+          const payload = native.leaseLook(cache.#cache, key, token, now(), leaseNumbers);
+          const value = cache.#value(payload);
+          return { state: leaseNumbers[0], value };
+        },
+        isHeld: (cache, key, token) => cache.#finish(native.leaseHeld(cache.#cache, key, token)),
+        ended: (cache) => cache.#finish(native.leaseEnded(cache.#cache)),
+        /** What a later `get` gives of a value that is stored. */
+        copyOf(cache, value) {
+          if (cache.#copies === undefined) return value;
+          const [kind, payload] = cache.#crossing(value);
+          return decode(kind, payload, cache.#frozen);
+        },
       },
       /** Whether the application in the primary has this cache, and may have put functions on it. */
       isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),

@@ -8,6 +8,7 @@
 const native = require('../native/loader');
 const { KIND } = require('../kinds');
 const { FORMS, MISS, NearCache } = require('../near/near-cache');
+const { Leases } = require('./leases');
 const { openCache } = require('./lru-cache');
 const { STATE } = require('./value-table');
 
@@ -42,6 +43,8 @@ class Views {
   #plain = [];
   #json = [];
   #advanced = [];
+  /** @type {Leases | undefined} */
+  #leases = undefined;
 
   /**
    * @param {any} owner the cache in Rust
@@ -80,6 +83,11 @@ class Views {
     });
   }
 
+  /** The leases of the namespace, as this process has them. */
+  get leases() {
+    return (this.#leases ??= new Leases(this.#owner, this.get('json', 0)));
+  }
+
   /** An instance asks for this many bytes of near reads, where it says how many. */
   raiseNear(bytes) {
     if (typeof bytes !== 'number') return;
@@ -96,6 +104,7 @@ class Views {
 
   /** Ends near reads. */
   close() {
+    this.#leases?.close();
     this.#end();
     this.near.cache = undefined;
     this.#wantsNear = false;

@@ -233,7 +233,7 @@ class Attachment {
 
   /** Whether an encoded call on these keys runs in this process. Else it is sent to the primary. */
   takes(keys) {
-    return this.#isHere && (this.isWaiting || !this.#inFlight.blocks(keys));
+    return this.isHere && (this.isWaiting || !this.#inFlight.blocks(keys));
   }
 
   /**
@@ -244,7 +244,7 @@ class Attachment {
    */
   due(call) {
     if (!call.isWanted) return [['drop']];
-    if (!this.#isHere || call.inPrimary) return [['send']];
+    if (!this.isHere || call.inPrimary) return [['send']];
     if (this.state === STATES.MOVED) return [['wait']];
     // A call in flight on one of these keys goes first, so this call is sent behind it.
     if (this.#inFlight.blocks(call.keys)) return [['send']];
@@ -274,14 +274,14 @@ class Attachment {
     if (!concernsSegment(code)) return [['answer']];
     if (code === MOVED) {
       const effects = this.moved(message, isConnected);
-      return [...effects, this.#isHere ? ['wait'] : ['send']];
+      return [...effects, this.isHere ? ['wait'] : ['send']];
     }
     this.#leave(message);
     return [['forget'], ['send']];
   }
 
   /** Whether calls are made in this process: on the segment, or when it is found. */
-  get #isHere() {
+  get isHere() {
     const { state } = this;
     return state === STATES.ATTACHED || state === STATES.SEARCHING || state === STATES.MOVED;
   }

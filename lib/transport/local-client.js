@@ -5,6 +5,7 @@ const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
 const { bulk } = require('../store/lru-cache');
 const { NEAR, readsOf } = require('../store/views');
+const { LocalLeases } = require('./leases');
 const { applyOptions, cachesOf, callOwn, ownFunction, retryQueueOf } = require('./caches');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -42,6 +43,8 @@ class LocalClient {
     this.freezes = freeze === true;
     this.views = views;
     this.cache = views.get(undefined, this.reads);
+    /** The leases of this instance. */
+    this.leases = new LocalLeases(this);
   }
 
   /** What answers near reads of this instance; `undefined` where none can be made now. */

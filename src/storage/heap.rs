@@ -1,16 +1,21 @@
 //! The private store of one process, on the crate `lru`. Values lie off the JavaScript heap; one that is a
 //! JavaScript value lies in JavaScript and holds a slot here.
 
+mod leases;
 pub mod versions;
 
 use lru::LruCache;
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
-use self::versions::Versions;
+use self::{leases::HeapLeases, versions::Versions};
 use super::{Entry, Limits, Seen, Stamp, Storage};
 use crate::{
     error::Result,
     key::Key,
+    lease::Ended,
     slots::Slots,
     stats::{Counts, Event, Stats},
     value::{OwnedValue, Value},
@@ -43,6 +48,7 @@ pub struct HeapStorage {
     seen: Cell<Option<Seen>>,
     /// What happened, but for reads by JavaScript.
     counts: Box<Counts>,
+    leases: Box<HeapLeases>,
 }
 
 impl HeapStorage {
@@ -56,7 +62,14 @@ impl HeapStorage {
             versions: None,
             seen: Cell::default(),
             counts: Box::default(),
+            leases: Box::default(),
         }
+    }
+
+    /// Says whom to tell when a lease ends.
+    pub fn with_ended(mut self, ended: Arc<Ended>) -> Self {
+        self.leases.ended = Some(ended);
+        self
     }
 
     /// What JavaScript reads without a call, from now on.

@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     error::Result,
+    lease::Leases,
     stats::{Counts, Event, Stats},
     value::Value,
 };
@@ -194,7 +195,7 @@ pub struct Glimpse<'a> {
 }
 
 /// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
-pub trait Storage {
+pub trait Storage: Leases {
     /// The present limits.
     fn limits(&self) -> Limits;
 

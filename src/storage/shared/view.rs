@@ -88,6 +88,8 @@ pub(super) struct View<M: Memory> {
     /// As checked when the segment was made or attached; never read from the header again.
     pub(super) geometry: Geometry,
     hasher: FixedState,
+    /// Another hash, for what is told from others by its hash alone.
+    second: FixedState,
     /// Copies of what was read since [`View::forget`].
     scratch: Bump,
 }
@@ -100,6 +102,7 @@ impl<M: Memory> View<M> {
             memory,
             geometry,
             hasher: FixedState::with_seed(seed),
+            second: FixedState::with_seed(!seed),
             scratch: Bump::new(),
         }
     }
@@ -115,7 +118,7 @@ impl<M: Memory> View<M> {
     }
 
     /// An item of the region at `region`, whose items have the numbers `numbers`.
-    fn item<T: Shared>(&self, region: usize, index: u32, numbers: Range<u32>) -> Checked<&T> {
+    pub(super) fn item<T: Shared>(&self, region: usize, index: u32, numbers: Range<u32>) -> Checked<&T> {
         if !numbers.contains(&index) {
             return Err(Fault::Damage);
         }
@@ -129,6 +132,17 @@ impl<M: Memory> View<M> {
                 .add(index as usize)
                 .as_ref()
         })
+    }
+
+    /// Words from `at` on, which lie in the region of leases.
+    pub(super) fn words(&self, at: usize, count: usize) -> Checked<&[Word]> {
+        let end = at.checked_add(count * size_of::<Word>()).ok_or(Fault::Damage)?;
+        if at < self.geometry.leases_at || end > self.geometry.sections_at || !at.is_multiple_of(4) {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within the region, which lies within the memory; aligned; any bytes are words, which may change under a
+        // reference.
+        Ok(unsafe { std::slice::from_raw_parts(self.memory.base().add(at).cast::<Word>().as_ptr(), count) })
     }
 
     /// A bucket of those reserved.
@@ -255,6 +269,13 @@ impl<M: Memory> View<M> {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         hasher.finish()
+    }
+
+    /// 128 bits of hash: two keys do not have the same.
+    pub(super) fn key_hash(&self, key: &[u8]) -> [u64; 2] {
+        let mut second = self.second.build_hasher();
+        second.write(key);
+        [self.long_hash(key), second.finish()]
     }
 
     /// A number that two versions of the hash do not have in common.

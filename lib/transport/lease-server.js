@@ -1,0 +1,119 @@
+'use strict';
+
+/** The leases of workers whose transport is IPC: the primary claims, settles and awaits them for them. */
+
+const { CODES, makeError } = require('../errors');
+const { cachesOf, registry, retryQueueOf } = require('./caches');
+const { NOTHING, decodeKey, decodeValue, encodeValue } = require('./envelope');
+
+// Kept, because test suites replace the globals by timers that stand still.
+const { clearTimeout, setTimeout } = globalThis;
+
+const { BUSY } = CODES;
+
+/** The leases of each worker, by token. A worker that is gone gives them up. */
+const leasesOf = new WeakMap();
+
+const nothing = () => {};
+
+/** Runs a call on the cache of a namespace, as soon as no other process has the lock. */
+function attempt(namespace, run) {
+  return new Promise((resolve, reject) => {
+    const once = () => {
+      try {
+        resolve(run());
+      } catch (error) {
+        if (error?.code === BUSY) return false;
+        reject(error);
+      }
+      return true;
+    };
+    if (!once()) retryQueueOf(namespace).add(once);
+  });
+}
+
+/** The leases of a worker. */
+function heldBy(worker) {
+  let held = leasesOf.get(worker);
+  if (held === undefined) {
+    held = new Map();
+    leasesOf.set(worker, held);
+    worker.once('disconnect', () => {
+      leasesOf.delete(worker);
+      for (const [token, { namespace, key, endWatch }] of held) {
+        endWatch?.();
+        attempt(namespace, () => cachesOf(namespace).views.leases.release(key, token)).catch(
+          nothing,
+        );
+      }
+    });
+  }
+  return held;
+}
+
+/** A worker has a lease no longer. */
+function letGo(worker, token) {
+  const held = heldBy(worker);
+  held.get(token)?.endWatch?.();
+  held.delete(token);
+}
+
+/** The calls, by name: the leases, a view, who calls, the key, the arguments. */
+const CALLS = {
+  __proto__: null,
+  claim(leases, view, { worker, namespace }, key, [options]) {
+    const claimed = leases.claim(view, key, { ...options, process: worker.process.pid });
+    if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
+    return claimed;
+  },
+  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge]) {
+    const value = decodeValue(valueKind, payload);
+    const outcome = { kind, value, error: value, maxAge: maxAge ?? undefined };
+    const { stored, value: given } = leases.settle(view, key, token, outcome);
+    letGo(worker, token);
+    return kind === 'value' ? { stored, value: given } : { stored };
+  },
+  release(leases, view, { worker }, key, [token]) {
+    leases.release(key, token);
+    letGo(worker, token);
+    return null;
+  },
+  wait: (leases, view, caller, key, [token, timeout]) =>
+    leases.wait(view, key, token, timeout ?? Infinity),
+  /** Resolves when the lease is void, is settled by its owner, or after `time` milliseconds. */
+  watch: (leases, view, { worker }, key, [token, time]) =>
+    new Promise((resolve) => {
+      const end = leases.watch(key, token, () => done('void'));
+      const timer = setTimeout(() => done('timeout'), time).unref();
+      const done = (state) => {
+        end();
+        clearTimeout(timer);
+        resolve({ state });
+      };
+      const held = heldBy(worker).get(token);
+      if (held !== undefined) held.endWatch = () => done('settled');
+    }),
+  isHeld: (leases, view, caller, key, [token]) => leases.isHeld(key, token),
+};
+
+/** Answers a call of a worker: JSON of `[result, kind, value]`. */
+async function leaseCall(worker, namespace, mode, values) {
+  const [op, key, ...args] = values;
+  const call = CALLS[op];
+  if (call === undefined || registry.cache(namespace) === null) {
+    throw makeError(['Error', 'not a request on a lease', CODES.BAD_REQUEST]);
+  }
+  const advanced = mode === 1;
+  const { views } = cachesOf(namespace);
+  const view = views.get(advanced ? 'advanced' : 'json', 0);
+  const caller = { worker, namespace };
+  const result = await attempt(namespace, () =>
+    call(views.leases, view, caller, decodeKey(key), args),
+  );
+  const hasValue = result !== null && typeof result === 'object' && 'value' in result;
+  if (!hasValue) return `[${JSON.stringify(result)},${NOTHING}]`;
+  const { value, ...rest } = result;
+  return `[${JSON.stringify(rest)},${encodeValue(value, advanced)}]`;
+}
+
+module.exports = { leaseCall };
