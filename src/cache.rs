@@ -240,6 +240,7 @@ impl<S: Storage> Cache<S> {
             Some((value, stamp)) if !expired(stamp, max_age, now) => {
                 Some((read(value)?, stamp.set_at, expires_at(stamp, max_age)))
             }
+            Some((_, stamp)) if is_kept(stamp, max_age, now) => None,
             Some(_) => {
                 self.expire(key)?;
                 None
@@ -408,7 +409,7 @@ impl<S: Storage> Cache<S> {
         &mut self,
         key: &[u8],
         now: impl Clock,
-        read: impl FnOnce(Value<'_>) -> Result<R>,
+        read: impl FnOnce(Value<'_>, Past) -> Result<R>,
     ) -> Result<Option<(R, Past)>> {
         let max_age = self.limits().max_age;
         let Some((value, stamp)) = self.storage.peek(key)? else {
@@ -422,7 +423,7 @@ impl<S: Storage> Cache<S> {
             expires: stamp.set_at + age_of(stamp, max_age),
             is_error: stamp.kept() == Kept::Error,
         };
-        Ok(Some((read(value)?, past)))
+        Ok(Some((read(value, past)?, past)))
     }
 
     /// The stamp of an entry that has not expired.

@@ -70,6 +70,7 @@ export function leaseSettle(
   places: Places,
   token: number,
   maxAge: unknown,
+  grace: number,
 ): Result;
 export function leaseLeave(
   cache: Id,
@@ -79,6 +80,7 @@ export function leaseLeave(
   places: Places,
   token: number,
   isError: boolean,
+  ttl: number,
 ): Result;
 export function leaseRelease(cache: Id, key: Key, token: number): Result;
 export function leaseJoin(cache: Id, key: Key, token: number, numbers: Float64Array): Result;

@@ -12,7 +12,7 @@
 const { commands } = require('../commands');
 const { CODES, REJECTS, failSafe } = require('../errors');
 const { KIND } = require('../kinds');
-const { LONGEST_TIMER } = require('../options');
+const { LONGEST_TIMER, optionJson } = require('../options');
 const { sharedKey } = require('../store/copies');
 const { decodeValue, encodeKey, encodeValue } = require('./envelope');
 
@@ -257,10 +257,10 @@ function decodeText(text) {
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge }] = args;
+    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0 }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
-    parts.push(JSON.stringify(maxAge ?? null));
+    parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }
@@ -270,8 +270,10 @@ function encodeCall(advanced, op, key, args) {
 /** What a call gave, from its answer. */
 function decodeResult(payload) {
   const [result, kind, value] = payload;
-  if (kind !== KIND.MISS) result.value = decodeValue(kind, value);
   if (result?.state === 'hit') result.expires ??= Infinity;
+  if (kind === KIND.MISS) return result;
+  // The value of an entry past its age, or else that of the answer.
+  (result.stale ?? result).value = decodeValue(kind, value);
   return result;
 }
 

@@ -755,7 +755,7 @@ fn a_version_is_that_of_an_entry_until_it_changes() {
 /// What is kept of "k": its value, or whether it is an error.
 fn kept(cache: &mut Cache<HeapStorage>, now: f64) -> Option<(Option<f64>, bool)> {
     cache
-        .kept(key("k").as_bytes(), now, number)
+        .kept(key("k").as_bytes(), now, |value, _| number(value))
         .unwrap()
         .map(|(value, past)| (value, past.is_error))
 }

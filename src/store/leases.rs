@@ -10,7 +10,7 @@ use crate::storage::shared::{
     sleeper::Sleeper,
 };
 use crate::{
-    cache::Clock,
+    cache::{Clock, Past},
     error::Result,
     lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, boot_time},
     value::Value,
@@ -55,7 +55,7 @@ impl Store {
         (timeout, fresh, process): (u64, bool, Option<u32>),
         now: impl Clock,
         patience: Duration,
-        mut read: impl FnMut(Value<'_>) -> Result<R>,
+        mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
     ) -> Result<Claim<R>> {
         let mut tries = 0;
         loop {
