@@ -60,7 +60,7 @@ static FUNCTIONS: [Function; 30] = [
     Function::new::<4>("leaseJoin", leases::join),
     Function::new::<3>("leaseQuit", leases::quit),
     Function::new::<5>("leaseLook", leases::look),
-    Function::new::<3>("leaseHeld", leases::held),
+    Function::new::<3>("leaseWaiters", leases::waiters),
     Function::new::<1>("leaseEnded", leases::ended),
     Function::new::<4>("handle", registry::handle),
 ];
