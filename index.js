@@ -56,7 +56,6 @@ const FETCHER = Symbol('fetcher');
 function fetcherOf(client, options) {
   return new Fetcher(client, options, {
     miss: MISS,
-    remember: (key) => client.call(commands.peek, key).catch(nothing),
     // What is not counted is no matter of a caller.
     count: (loads, followers, errors, loadTime) =>
       client

@@ -306,6 +306,29 @@ function tests(sides) {
     assert.deepEqual(await owner.voided(sentinel.token), [sentinel.token]);
   });
 
+  it('its owner knows whether somebody waits', async () => {
+    const { token } = await owner.leases.claim('k', {});
+    await owner.run(watch, 'k', token);
+    assert.equal(await owner.leases.isAwaited('k', token), false);
+    const wait = other.leases.wait('k', token, 100);
+    await other.leases.isHeld('k', token);
+    assert.equal(await owner.leases.isAwaited('k', token), true);
+    assert.deepEqual(await wait, { state: 'timeout' });
+    assert.equal(await owner.leases.isAwaited('k', token), false);
+  });
+
+  it('a copy is what get gives, and each is another', async () => {
+    const given = await owner.run(({ state }) => {
+      const value = { a: [1, undefined], date: new Date(0) };
+      const copies = state.leases.copier(value);
+      const [first, second] = [copies(), copies()];
+      return [first, second, state.leases.copyOf('text'), first === second && first !== value];
+    });
+    await owner.cache.set('k', { a: [1, undefined], date: new Date(0) });
+    const value = await owner.cache.get('k');
+    assert.deepEqual(given, [value, value, 'text', false]);
+  });
+
   it('keys of all kinds have leases of their own', async () => {
     const keys = ['1', 1, true, null, 1n, 'x'.repeat(500)];
     const tokens = new Set();

@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const { tracingChannel } = require('node:diagnostics_channel');
 const { setImmediate: turn } = require('node:timers/promises');
 const Cache = require('../..');
-const { unique } = require('../helpers');
+const { fakeClock, unique } = require('../helpers');
 
 const open = (options) => new Cache({ namespace: unique('fetch'), ...options });
 
@@ -139,6 +139,111 @@ describe('fetch in a process without workers', () => {
       [error, error],
     );
     assert.equal(await cache.fetch('k', () => 'value'), 'value');
+  });
+
+  describe('entries past their age', () => {
+    const clock = fakeClock();
+    const failing = () => Promise.reject(new Error('away'));
+
+    /** A cache with an entry that fetch has stored, and that has expired. */
+    async function expired(options, more) {
+      const cache = open({ staleIfError: 1000, ...options });
+      await cache.fetch('k', () => ({ n: 1 }), { ttl: 10, ...more });
+      await clock.tick(11);
+      return cache;
+    }
+
+    it('are given where the loader fails, and until staleIfError is over', async () => {
+      const cache = await expired();
+      assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
+      await clock.tick(1000);
+      await assert.rejects(cache.fetch('k', failing), /away/);
+    });
+
+    it('are given at once with staleWhileRevalidate, and renewed', async () => {
+      const cache = await expired({ staleWhileRevalidate: 1000 });
+      const { promise, end } = gate();
+      assert.deepEqual(await cache.fetch('k', () => promise), { n: 1 });
+      assert.deepEqual(await cache.fetch('k', () => promise), { n: 1 });
+      end('new');
+      await turn();
+      assert.equal(await cache.get('k'), 'new');
+    });
+
+    it('are a miss for every other call, and left alone by it', async () => {
+      const cache = await expired({ stale: true });
+      assert.equal(await cache.get('k'), undefined);
+      assert.equal(await cache.peek('k'), undefined);
+      assert.equal(await cache.has('k'), false);
+      assert.deepEqual(await cache.mGet(['k']), {});
+      assert.deepEqual(await cache.getMany(['k']), [undefined]);
+      assert.equal(await cache.getEntry('k'), undefined);
+      assert.equal(await cache.touch('k'), false);
+      assert.equal(await cache.getRemainingTTL('k'), 0);
+      assert.deepEqual(await cache.dump(), []);
+      await cache.prune();
+      cache.getCache().forEach(() => assert.fail('visited'));
+      assert.equal(await cache.length(), 1);
+      assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
+    });
+
+    it('are gone with any write, and count as none for it', async () => {
+      const cache = await expired();
+      assert.equal(await cache.setIfAbsent('k', 'set', { maxAge: 10 }), true);
+      await clock.tick(11);
+      await assert.rejects(cache.fetch('k', failing), /away/);
+      assert.equal(await cache.incr('k'), 1);
+    });
+
+    it('go when that time ends', async () => {
+      const cache = await expired();
+      // It is kept a fifth longer at most.
+      await clock.tick(1200);
+      await cache.prune();
+      assert.equal(await cache.length(), 0);
+    });
+
+    it('are not kept without these options', async () => {
+      const cache = await expired({ staleIfError: 0 });
+      assert.equal(await cache.get('k'), undefined);
+      assert.equal(await cache.length(), 0);
+    });
+
+    it('have the age of the cache where they have none of their own', async () => {
+      const cache = await expired({ maxAge: 10 }, { ttl: undefined });
+      assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
+    });
+
+    it('an error is stored for errorTtl, for fetch alone', async () => {
+      const cache = open({ errorTtl: 50, stale: true });
+      await assert.rejects(cache.fetch('k', () => Promise.reject(new RangeError('away'))));
+      await assert.rejects(
+        cache.fetch('k', () => assert.fail('called')),
+        new RangeError('away'),
+      );
+      assert.equal(await cache.get('k'), undefined);
+      assert.equal(await cache.has('k'), false);
+      await clock.tick(51);
+      assert.equal(await cache.fetch('k', () => 'value'), 'value');
+    });
+
+    it('an error leaves an entry, and one past its age', async () => {
+      const cache = await expired({ errorTtl: 50 });
+      assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
+      assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
+      await cache.set('k', 'written');
+      await assert.rejects(cache.fetch('k', failing, { forceRefresh: true }), /away/);
+      assert.equal(await cache.get('k'), 'written');
+    });
+
+    it('refreshAfter renews what is older, before it expires', async () => {
+      const cache = open({ refreshAfter: 50 });
+      await cache.fetch('k', () => 'old', { ttl: 100 });
+      await clock.tick(51);
+      assert.equal(await cache.fetch('k', () => 'new', { ttl: 100 }), 'old');
+      await turn();
+      assert.equal(await cache.fetch('k', () => assert.fail('called')), 'new');
+    });
   });
 
   it('close aborts loaders and gives leases back', async () => {

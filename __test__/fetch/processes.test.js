@@ -167,6 +167,45 @@ for (const transport of TRANSPORTS) {
       assert.deepEqual(await other, [true, 'RangeError', 'away', 'E_AWAY', 'no route']);
     });
 
+    it('an entry past its age is given by each process, while one renews it', async () => {
+      const [one, two, three] = workers;
+      const namespace = unique('fetch');
+      const stale = { staleWhileRevalidate: 60_000 };
+      for (const each of [one, two, three]) await each.run(open, { namespace, ...stale });
+      await one.run(
+        ({ state }, given) => state.cache.fetch(given, () => ({ n: 1 }), { ttl: 1 }),
+        key,
+      );
+      const here = new Cache({ namespace });
+      await until(async () => !(await here.has(key)));
+      const stay = ({ state }, given) => {
+        const status = {};
+        const hanging = () => new Promise((resolve) => (state.finish = resolve));
+        return state.cache.fetch(given, hanging, { status }).then((value) => [value, status.fetch]);
+      };
+      const all = await Promise.all([one, two, three].map((each) => each.run(stay, key)));
+      assert.deepEqual(all, Array(3).fill([{ n: 1 }, 'stale']));
+      const renewing = ({ state }) => typeof state.finish === 'function';
+      const by = await Promise.all([one, two, three].map((each) => each.run(renewing)));
+      assert.equal(by.filter(Boolean).length, 1);
+      await [one, two, three][by.indexOf(true)].run(({ state }) => state.finish('new'));
+      await until(async () => (await here.get(key)) === 'new');
+      await Promise.all(
+        [one, two, three].map((each) => each.run(({ state }) => delete state.finish)),
+      );
+    });
+
+    it('an error is stored for all processes, with errorTtl', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key, { errorTtl: 60_000 });
+      assert.equal(await one.run(fail), 'away');
+      const thrown = await two.run(followError, key);
+      assert.deepEqual(thrown, [true, 'RangeError', 'away', 'E_AWAY', 'no route']);
+      assert.equal(await cache.get(key), undefined);
+      await cache.set(key, 'written');
+      assert.deepEqual(await two.run(follow, key), { value: 'written', loads: 0 });
+    });
+
     it('forceRefresh in another process runs behind the present run', async () => {
       const [one, two] = workers;
       await one.run(begin, key);

@@ -166,6 +166,7 @@ class Process {
       return result;
     };
     this.leases = {
+      copier: copy,
       claim: (key, options) => call('claim', () => store.claim(this, key, options)),
       settle: (key, token, outcome) =>
         call('settle', () => store.settle(token, { ...outcome, give: copy(outcome.value) })),

@@ -52,7 +52,6 @@ class Fetcher {
   /** The loader of calls without one, as they call it. */
   #method;
   #miss;
-  #remember;
   #count;
   /** Whether an entry that is there is given, where a call has no options. */
   #takesHits;
@@ -70,16 +69,14 @@ class Fetcher {
    * @param {any} defaults the options of `fetch` of the instance
    * @param {object} [calls]
    * @param {any} [calls.miss] what `near.get` gives where a native call has to answer
-   * @param {(key: any) => void} [calls.remember] makes near reads of this process remember a key
    * @param {(loads: number, followers: number, errors: number, loadTime: number) => void} [calls.count] adds to the
    *   statistics; the time is in milliseconds
    */
-  constructor(port, defaults = {}, { miss, remember, count } = {}) {
+  constructor(port, defaults = {}, { miss, count } = {}) {
     const { fetchMethod, ...options } = defaults;
     this.port = port;
     this.runs = runsOf(port.namespace);
     this.#miss = miss;
-    this.#remember = remember;
     this.#count = count;
     this.#defaults = Object.freeze({
       leaseTimeout: LEASE_TIMEOUT,
@@ -142,11 +139,6 @@ class Fetcher {
     if (!isTraced()) return run(undefined);
     const trace = { namespace: this.port.namespace, key, fetch: undefined };
     return fetchChannel.tracePromise(() => run(trace), trace);
-  }
-
-  /** Makes near reads remember an entry that a claim has found. */
-  remember(key) {
-    if (this.port.near !== undefined) this.#remember?.(key);
   }
 
   /** Adds to the statistics. */
@@ -305,7 +297,6 @@ class Caller {
 
   #hit({ value, setAt, expires }) {
     const { refreshAfter = 0 } = this.#settings;
-    this.#fetcher.remember(this.#key);
     if (refreshAfter > 0 && setAt > 0 && Date.now() - setAt > refreshAfter) {
       this.#renew({ value, setAt, expires });
     }
@@ -319,7 +310,11 @@ class Caller {
     if (runs.renewing.has(key) || runs.present(key) || runs.hasFailed(key)) return;
     runs.renewing.add(key);
     // The caller may change its value before the loader asks for this one.
-    const stale = new Stale(this.#port, { value: this.#port.copier(value)(), setAt, expires });
+    const stale = new Stale(this.#port, {
+      value: this.#port.leases.copier(value)(),
+      setAt,
+      expires,
+    });
     const { leaseTimeout } = this.#settings;
     const claimed = (claim) => {
       runs.renewing.delete(key);

@@ -17,10 +17,9 @@ const { clearTimeout, performance, setTimeout } = globalThis;
  *
  * @typedef {object} Port
  * @property {string} namespace
- * @property {any} leases claims, settles and waits; see `docs/fetch.md`
+ * @property {any} leases the leases of the instance: `LeasePort` in `lib/transport/leases.js`
  * @property {any} near what answers near reads, or `undefined`
  * @property {boolean} freezes whether reads give frozen objects
- * @property {(value: any) => () => any} copier a function that gives a value as a `get` of this instance would, each time anew
  */
 
 /** How a run ends. */
@@ -52,7 +51,7 @@ class Stale {
   }
 
   give() {
-    this.#give ??= this.#port.copier(this.#value);
+    this.#give ??= this.#port.leases.copier(this.#value);
     return this.#give();
   }
 
@@ -183,7 +182,7 @@ class Follow extends Run {
   }
 
   #outcomeOf(port, { state, value, error }) {
-    if (state === 'unstored') return valueOf(port.copier(value));
+    if (state === 'unstored') return valueOf(port.leases.copier(value));
     if (state === 'error') return errorOf(decodeError(error));
     return state === 'settled' ? STORED : AGAIN;
   }
@@ -319,7 +318,7 @@ class Load extends Run {
     let give;
     try {
       outcome = this.#outcomeOf(loaded);
-      give = this.port.copier(outcome.value);
+      give = this.port.leases.copier(outcome.value);
     } catch (error) {
       // A function among the options threw, an age is none, or the value has no form.
       this.#failed(error);

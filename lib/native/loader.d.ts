@@ -92,7 +92,7 @@ export function leaseLook(
   now: Now,
   numbers: Float64Array,
 ): Result;
-export function leaseHeld(cache: Id, key: Key, token: number): Result;
+export function leaseWaiters(cache: Id, key: Key, token: number): Result;
 export function leaseEnded(cache: Id): Result;
 /** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 /** The memory of near reads, see `src/addon/near.rs`. */

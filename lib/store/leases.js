@@ -84,8 +84,8 @@ class Leases {
         return { state: 'error', error: claimed.value };
       default: {
         const { token, value, setAt, expires } = claimed;
-        const stale = claimed.isPast ? { value, setAt, expires } : undefined;
-        return state === 'full' ? { state, stale } : { state, token, stale };
+        const answer = state === 'full' ? { state } : { state, token };
+        return claimed.isPast ? { ...answer, stale: { value, setAt, expires } } : answer;
       }
     }
   }
@@ -97,7 +97,7 @@ class Leases {
     if (kind === 'value') {
       const { value, maxAge, grace = 0 } = outcome;
       const stored = native.settle(view, key, token, value, maxAge, grace);
-      return { stored, value: native.copyOf(view, value) };
+      return { stored, value: this.copier(view, value)() };
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
@@ -113,12 +113,20 @@ class Leases {
 
   /** Whether a lease runs: the key was not written since the claim. */
   isHeld(key, token) {
-    return native.isHeld(this.#cache, key, token);
+    return native.waiters(this.#cache, key, token) >= 0;
   }
 
-  /** What a later `get` gives of a value that is stored. */
-  copyOf(view, value) {
-    return native.copyOf(view, value);
+  /** Whether somebody waits for a lease, the watches of this process left out. */
+  isAwaited(key, token) {
+    const joined = this.#joined.get(token);
+    if (joined !== undefined && joined.waits.size > 0) return true;
+    const own = joined === undefined ? 0 : 1;
+    return native.waiters(this.#cache, key, token) > own;
+  }
+
+  /** A function that gives what a later `get` gives of a value that is stored, an object of its own each time. */
+  copier(view, value) {
+    return native.copier(view, value);
   }
 
   /** Waits for the end of a lease. Resolves with `timeout` after so many milliseconds. */

@@ -692,16 +692,13 @@ class LRUCache {
       /** Calls on leases, for `lib/store/leases.js`. `claim` and `look` give what Rust writes into `leaseNumbers`, and a value. */
       leases: {
         claim(cache, key, fresh, timeout, process) {
-          const payload = native.leaseClaim(
-            cache.#cache,
-            key,
-            now(),
-            leaseNumbers,
-            fresh,
-            timeout,
-            process,
-          );
-          const value = cache.#value(payload);
+          const run = (id, given, time) =>
+            native.leaseClaim(id, given, time, leaseNumbers, fresh, timeout, process);
+          const near = cache.#near.cache;
+          const value =
+            near === undefined
+              ? cache.#value(run(cache.#cache, key, now()))
+              : cache.#read(near, run, key);
           const [state, token, setAt, expires, isPast] = leaseNumbers;
           return { state, token, value, setAt, expires, isPast: isPast === 1 };
         },
@@ -732,13 +729,15 @@ class LRUCache {
           const value = cache.#value(payload);
           return { state: leaseNumbers[0], value };
         },
-        isHeld: (cache, key, token) => cache.#finish(native.leaseHeld(cache.#cache, key, token)),
+        /** How many processes wait for a lease; below 0 where it does not run. */
+        waiters: (cache, key, token) =>
+          cache.#finish(native.leaseWaiters(cache.#cache, key, token)),
         ended: (cache) => cache.#finish(native.leaseEnded(cache.#cache)),
-        /** What a later `get` gives of a value that is stored. */
-        copyOf(cache, value) {
-          if (cache.#copies === undefined) return value;
+        /** A function that gives what a later `get` gives of a value that is stored. */
+        copier(cache, value) {
+          if (cache.#copies === undefined) return () => value;
           const [kind, payload] = cache.#crossing(value);
-          return decode(kind, payload, cache.#frozen);
+          return () => decode(kind, payload, cache.#frozen);
         },
       },
       /** Whether the application in the primary has this cache, and may have put functions on it. */

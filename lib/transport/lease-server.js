@@ -101,6 +101,7 @@ const CALLS = {
       if (held !== undefined) held.endWatch = () => done('settled');
     }),
   isHeld: (leases, view, caller, key, [token]) => leases.isHeld(key, token),
+  isAwaited: (leases, view, caller, key, [token]) => leases.isAwaited(key, token),
 };
 
 /** Answers a call of a worker: JSON of `[result, kind, value]`. */

@@ -11,6 +11,7 @@
 
 const { commands } = require('../commands');
 const { CODES, REJECTS, failSafe } = require('../errors');
+const { freeze } = require('../freeze');
 const { KIND } = require('../kinds');
 const { LONGEST_TIMER, optionJson } = require('../options');
 const { sharedKey } = require('../store/copies');
@@ -42,35 +43,68 @@ const keysOf = (key) => [sharedKey(key)];
 class LeasePort {
   /** The keys of the leases of this instance, by token. */
   #claimed = new Map();
+  #isClosed = false;
 
   constructor(client) {
     this.client = client;
   }
 
   async claim(key, options) {
-    const run = (leases, view) => leases.claim(view, key, options);
+    const run = (leases, view, first) => leases.claim(view, first, options);
     const claimed = await this.call('claim', key, run, options);
-    if (claimed.state === 'leased') this.#claimed.set(claimed.token, key);
+    if (claimed.state === 'leased') {
+      if (this.#isClosed) await this.giveUp(key, claimed.token);
+      else this.#claimed.set(claimed.token, key);
+    }
     return claimed;
   }
 
   async settle(key, token, outcome) {
-    const run = (leases, view) => leases.settle(view, key, token, outcome);
+    const run = (leases, view, first) => leases.settle(view, first, token, outcome);
     const settled = await this.call('settle', key, run, token, outcome);
     this.#claimed.delete(token);
     return settled;
   }
 
   async release(key, token) {
-    await this.call('release', key, (leases) => leases.release(key, token), token);
+    // What is closed has given up its leases.
+    if (this.#isClosed) return;
+    await this.call('release', key, (leases, view, first) => leases.release(first, token), token);
     this.#claimed.delete(token);
   }
 
   /** Gives up every lease of this instance. */
   close() {
+    this.#isClosed = true;
     const claimed = [...this.#claimed];
     this.#claimed.clear();
-    return Promise.allSettled(claimed.map(([token, key]) => this.release(key, token)));
+    return Promise.allSettled(claimed.map(([token, key]) => this.giveUp(key, token)));
+  }
+
+  /** What a later `get` gives of a value that is stored. */
+  copyOf(value) {
+    return this.copier(value)();
+  }
+
+  /**
+   * Gives a lease up, of an instance that was closed too. Where the lock is taken the lease stays, up to its deadline.
+   *
+   * @param {any} key
+   * @param {number} token
+   * @returns {Promise<void>}
+   */
+  // eslint-disable-next-line no-unused-vars
+  async giveUp(key, token) {
+    throw new Error('not implemented');
+  }
+
+  /**
+   * @param {any} value
+   * @returns {() => any} gives what a later `get` gives of the value, an object of its own each time
+   */
+  // eslint-disable-next-line no-unused-vars
+  copier(value) {
+    throw new Error('not implemented');
   }
 
   /**
@@ -78,7 +112,7 @@ class LeasePort {
    *
    * @param {string} op
    * @param {any} key
-   * @param {(leases: import('../store/leases').Leases, view: any) => any} run
+   * @param {(leases: import('../store/leases').Leases, view: any, key: any) => any} run
    * @param {any[]} args
    * @returns {Promise<any>}
    */
@@ -95,7 +129,7 @@ class LocalLeases extends LeasePort {
   }
 
   call(op, key, run) {
-    const local = (view) => run(this.#leases, view);
+    const local = (view) => run(this.#leases, view, key);
     return this.client.call({ name: op, unanswered: REJECTS, local });
   }
 
@@ -111,8 +145,16 @@ class LocalLeases extends LeasePort {
     return this.#leases.isHeld(key, token);
   }
 
-  copyOf(value) {
-    return this.#leases.copyOf(this.client.cache, value);
+  isAwaited(key, token) {
+    return this.#leases.isAwaited(key, token);
+  }
+
+  async giveUp(key, token) {
+    this.#leases.release(key, token);
+  }
+
+  copier(value) {
+    return this.#leases.copier(this.client.cache, value);
   }
 }
 
@@ -145,7 +187,7 @@ class WorkerLeases extends LeasePort {
       if (client.error) throw client.error;
       if (this.#isHere(key)) {
         try {
-          return run(attachment.views.leases, this.#view());
+          return run(attachment.views.leases, this.#view(), sharedKey(key));
         } catch (error) {
           if (!runner.goesOn(error)) throw error;
           if (error.code === ELSEWHERE) return this.#remote(op, key, args);
@@ -199,7 +241,7 @@ class WorkerLeases extends LeasePort {
 
   async wait(key, token, timeout = Infinity) {
     const due = performance.now() + timeout;
-    const local = (leases, view) => leases.wait(view, key, token, due - performance.now());
+    const local = (leases, view, first) => leases.wait(view, first, token, due - performance.now());
     for (;;) {
       if (this.#isHere(key) || this.client.attachment.isHere) {
         return this.call('wait', key, local, token, Math.min(timeout, LONGEST_WAIT));
@@ -213,7 +255,8 @@ class WorkerLeases extends LeasePort {
 
   watch(key, token, onVoid) {
     const { attachment } = this.client;
-    if (attachment.views !== undefined) return attachment.views.leases.watch(key, token, onVoid);
+    if (attachment.views !== undefined)
+      return attachment.views.leases.watch(sharedKey(key), token, onVoid);
     let isOver = false;
     const end = () => {
       isOver = true;
@@ -234,23 +277,36 @@ class WorkerLeases extends LeasePort {
   }
 
   isHeld(key, token) {
-    if (this.#isHere(key)) {
-      return this.client.attachment.views.leases.isHeld(sharedKey(key), token);
-    }
-    return this.call('isHeld', key, (leases) => leases.isHeld(key, token), token);
+    return this.#ask('isHeld', key, token);
   }
 
-  copyOf(value) {
-    const { attachment, copiesClones } = this.client;
-    if (attachment.views !== undefined) return attachment.views.leases.copyOf(this.#view(), value);
-    return decodeText(encodeValue(value, copiesClones));
+  isAwaited(key, token) {
+    return this.#ask('isAwaited', key, token);
   }
-}
 
-/** The value of a text of two elements, kind and payload. */
-function decodeText(text) {
-  const [kind, payload] = JSON.parse(`[${text}]`);
-  return decodeValue(kind, payload);
+  /** Asks of a lease: at once where it can be read here. */
+  #ask(op, key, token) {
+    const { attachment } = this.client;
+    if (this.#isHere(key)) return attachment.views.leases[op](sharedKey(key), token);
+    return this.call(op, key, (leases, view, first) => leases[op](first, token), token);
+  }
+
+  async giveUp(key, token) {
+    const { views } = this.client.attachment;
+    if (views !== undefined) views.leases.release(sharedKey(key), token);
+    else await this.#remote('release', key, [token]);
+  }
+
+  copier(value) {
+    const { attachment, copiesClones, freezes } = this.client;
+    if (attachment.views !== undefined) return attachment.views.leases.copier(this.#view(), value);
+    const text = encodeValue(value, copiesClones);
+    return () => {
+      const [kind, payload] = JSON.parse(`[${text}]`);
+      const copy = decodeValue(kind, payload);
+      return freezes && kind === KIND.JSON ? freeze(copy) : copy;
+    };
+  }
 }
 
 /** JSON of a call: its values, `[op, key, ...arguments]`. */

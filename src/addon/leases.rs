@@ -56,7 +56,7 @@ pub fn claim(call: &Call) -> Given {
         let how = (timeout, fresh, (process != 0).then_some(process));
         let mut found = handle.table.found.borrow_mut();
         found.clear();
-        let claim = handle
+        let (claim, entry) = handle
             .store
             .claim(key, how, now, handle.lock_wait, |value, past| {
                 let [set_at, expires, is_past] =
@@ -65,6 +65,7 @@ pub fn claim(call: &Call) -> Given {
                 found.clear();
                 found.copy(value)
             })?;
+        handle.remember(|| entry);
         match claim {
             Claim::Hit { set_at, expires, .. } => write(numbers, &[state::HIT, 0.0, set_at, expires]),
             Claim::Leased(token) => write(numbers, &[state::LEASED, token]),
@@ -190,11 +191,12 @@ pub fn look(call: &Call) -> Given {
     })
 }
 
-/// `leaseHeld(cache, key, token)`: whether a lease runs. Takes no lock of a segment.
-pub fn held(call: &Call) -> Given {
+/// `leaseWaiters(cache, key, token)`: how many processes wait for a lease; below 0 where it does not run. Takes no lock of a segment.
+pub fn waiters(call: &Call) -> Given {
     on_key(call, |handle, key| {
-        let held = handle.store.is_held(key, call.number(call.argument(2)));
-        Ok(handle.table.mark(Mark::Plain, call.js_bool(held)))
+        let waiters = handle.store.waiters(key, call.number(call.argument(2)));
+        let waiters = waiters.map_or(-1.0, f64::from);
+        Ok(handle.table.mark(Mark::Plain, call.js_number(waiters)))
     })
 }
 

@@ -10,7 +10,7 @@ use crate::storage::shared::{
     sleeper::Sleeper,
 };
 use crate::{
-    cache::{Clock, Past},
+    cache::{Clock, Past, Remembered},
     error::Result,
     lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, boot_time},
     value::Value,
@@ -45,7 +45,8 @@ impl Store {
         &self.ended
     }
 
-    /// As [`crate::cache::Cache::claim`]. The lease is that of this thread, or of the process `process`.
+    /// As [`crate::cache::Cache::claim`], with what may be remembered of an entry. The lease is that of this thread, or of the
+    /// process `process`.
     ///
     /// # Errors
     /// As [`Store::lock`], and as [`crate::cache::Cache::claim`].
@@ -56,7 +57,7 @@ impl Store {
         now: impl Clock,
         patience: Duration,
         mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
-    ) -> Result<Claim<R>> {
+    ) -> Result<(Claim<R>, Option<Remembered>)> {
         let mut tries = 0;
         loop {
             let mut guard = self.lock(patience)?;
@@ -75,7 +76,7 @@ impl Store {
                 Claim::Held(lease) if tries < TRIES => {
                     drop(guard);
                     if lives(lease.owner) {
-                        return Ok(claim);
+                        return Ok((claim, None));
                     }
                     self.lock(patience)?.end_leases_of(&[lease.owner]);
                 }
@@ -90,11 +91,12 @@ impl Store {
                     drop(guard);
                     owners.retain(|owner| !lives(*owner));
                     if owners.is_empty() {
-                        return Ok(claim);
+                        return Ok((claim, None));
                     }
                     self.lock(patience)?.end_leases_of(&owners);
                 }
-                claim => return Ok(claim),
+                Claim::Hit { .. } => return Ok((claim, guard.remembered())),
+                claim => return Ok((claim, None)),
             }
         }
     }
@@ -140,7 +142,7 @@ impl Store {
             Place::Heap(_) => true,
             #[cfg(target_os = "linux")]
             Place::Shared(segment) => {
-                let Some(at) = segment.lease_runs(key, lease.token) else {
+                let Some((at, _)) = segment.lease_runs(key, lease.token) else {
                     return false;
                 };
                 let mut sleeper = self.sleeper.lock();
@@ -197,12 +199,13 @@ impl Store {
         }
     }
 
-    /// Whether a lease runs: no other has written the key. Does not wait for the lock of a segment.
-    pub fn is_held(&self, key: &[u8], token: f64) -> bool {
-        match self.inner.lock().cache.storage_mut() {
-            Place::Heap(heap) => heap.lease(key).is_some_and(|lease| lease.token == token),
+    /// How many processes wait for a lease; `None` where it does not run: another has written the key, say. Does not wait for the lock
+    /// of a segment.
+    pub fn waiters(&self, key: &[u8], token: f64) -> Option<u32> {
+        match self.inner.lock().cache.storage() {
+            Place::Heap(heap) => heap.waiters(key, token),
             #[cfg(target_os = "linux")]
-            Place::Shared(segment) => segment.lease_runs(key, token).is_some(),
+            Place::Shared(segment) => segment.lease_runs(key, token).map(|(_, waiters)| waiters),
         }
     }
 }

@@ -66,6 +66,14 @@ impl HeapLeases {
     }
 }
 
+impl HeapStorage {
+    /// How many wait for a lease; `None` where it does not run.
+    pub fn waiters(&self, key: &[u8], token: f64) -> Option<u32> {
+        let running = self.leases.running.get(key);
+        Some(running.filter(|running| running.lease.token == token)?.waiters)
+    }
+}
+
 impl Leases for HeapStorage {
     #[inline(always)]
     fn has_leases(&self) -> bool {

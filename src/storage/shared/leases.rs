@@ -413,10 +413,13 @@ impl<M: Memory> Segment<M> {
         }
     }
 
-    /// Whether the lease of a token runs on a key, and where. Needs no lock.
-    pub fn lease_runs(&self, key: &[u8], token: f64) -> Option<u32> {
-        let is_here = self.header().moved.get() == NONE;
-        self.edit.lease_runs(key, token).filter(|_| is_here)
+    /// The place in which the lease of a token runs on a key, and how many processes wait for it. Needs no lock.
+    pub fn lease_runs(&self, key: &[u8], token: f64) -> Option<(u32, u32)> {
+        if self.header().moved.get() != NONE {
+            return None;
+        }
+        let at = self.edit.lease_runs(key, token)?;
+        Some((at, self.edit.lease_place(at).ok()?.waiters.get()))
     }
 }
 
