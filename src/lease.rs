@@ -454,3 +454,6 @@ impl fmt::Debug for Ended {
         f.debug_struct("Ended").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

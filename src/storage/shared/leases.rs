@@ -278,24 +278,25 @@ impl<M: Memory> Edit<M> {
         Ok(())
     }
 
+    /// The outcomes that have bytes: the place and the room of each, and when it goes.
+    fn outcomes(&self) -> impl Iterator<Item = (u32, u32, u64)> {
+        (0..PLACES).filter_map(|at| {
+            if self.lease_mark(at).ok()?.get() == 0 {
+                return None;
+            }
+            let found = self.lease_place(at).ok()?.read()?;
+            let has_room = found.lease.is_over && has_bytes(found.state);
+            let (room, _) = has_room.then(|| room_of(found.inline)).flatten()?;
+            Some((at, room, found.lease.deadline))
+        })
+    }
+
     /// Writes the bytes of an outcome where there is room. Returns what leads to them.
     fn write_outcome(&self, bytes: &[u8]) -> Option<u64> {
         if bytes.len() > LONGEST_OUTCOME {
             return None;
         }
-        let mut used = 0_u32;
-        for at in 0..PLACES {
-            if self.lease_mark(at).ok()?.get() == 0 {
-                continue;
-            }
-            if let Some(found) = self.lease_place(at).ok()?.read()
-                && found.lease.is_over
-                && has_bytes(found.state)
-                && let Some((room, _)) = room_of(found.inline)
-            {
-                used |= 1 << room;
-            }
-        }
+        let used = self.outcomes().fold(0_u32, |used, (_, room, _)| used | 1 << room);
         let room = (!used).trailing_zeros();
         if room >= OUTCOMES {
             return None;
@@ -495,6 +496,13 @@ impl<M: Memory> Leases for Segment<M> {
             .edit
             .lease_place(at)
             .is_ok_and(|place| place.waiters.get() != 0);
+        if waits && !outcome.bytes().is_empty() && self.edit.outcomes().count() >= OUTCOMES as usize {
+            // The oldest was most likely left for a process that is gone.
+            let oldest = self.edit.outcomes().min_by_key(|(_, _, until)| *until);
+            if let Some((oldest, ..)) = oldest {
+                self.free_lease(oldest);
+            }
+        }
         if waits && self.edit.leave(at, outcome, until) {
             self.wake();
         } else {
