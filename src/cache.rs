@@ -842,8 +842,8 @@ pub enum WhenOver {
 }
 
 impl WhenOver {
-    /// The longest window that [`WhenOver::Double`] makes, in milliseconds: JavaScript counts exactly up to here.
-    const LONGEST: f64 = 9_007_199_254_740_991.0;
+    /// The longest window that [`WhenOver::Double`] makes, in milliseconds: JavaScript counts exactly up to here, and a stamp keeps it.
+    const LONGEST: f64 = 9_007_199_254_740_736.0;
 
     /// The length of the window that begins now; `None` where the present one goes on.
     fn window(self, window: f64, limit: f64, before: f64, count: f64) -> Option<f64> {
@@ -924,7 +924,7 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
     if stamp.max_age == 0.0 {
         cache_max_age
     } else {
-        stamp.max_age
+        stamp.age()
     }
 }
 
@@ -947,7 +947,7 @@ fn left(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> f64 {
 
 /// When an entry expires that has not expired yet, in milliseconds since the epoch; 0 for never. `None`: it has expired.
 pub fn expires(stamp: Stamp, max_age: f64, now: impl Clock) -> Option<f64> {
-    (!expired(stamp, max_age, now)).then_some(stamp.set_at + stamp.max_age)
+    (!expired(stamp, max_age, now)).then_some(stamp.set_at + stamp.age())
 }
 
 /// Whether an entry is expired: more time than its age has passed since it was set. Only this function decides this.

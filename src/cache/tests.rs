@@ -717,7 +717,7 @@ fn a_window_above_its_limit_changes_as_the_caller_says() {
         [100.0, 100.0, 200.0, 400.0]
     );
     assert_eq!(hits("d", 1.0, WhenOver::Time(7.0), 1.0), [100.0, 7.0, 6.0, 5.0]);
-    let longest = 9_007_199_254_740_991.0;
+    let longest = 9_007_199_254_740_736.0;
     assert_eq!(hits("e", 0.0, WhenOver::Double, 1e9), [longest; 4]);
     assert_eq!(
         hits("f", f64::NAN, WhenOver::Double, 1.0),

@@ -37,7 +37,7 @@ fn segment() -> Cache<Segment<PlainMemory>> {
     Cache::new(Segment::create(memory, geometry, identity).unwrap())
 }
 
-fn number(value: Value<'_>) -> Result<f64> {
+fn number(value: Value<'_>, _: Option<Past>) -> Result<f64> {
     match value {
         Value::Number(number) => Ok(number),
         other => panic!("{other:?}"),
@@ -125,7 +125,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                 if random.below(4) == 0 {
                     assert_eq!(cache.leave(name, token, Outcome::Value(Value::Null), at), holds);
                 } else {
-                    let stored = cache.settle(name, token, Value::Number(value), None, at, 0.0);
+                    let stored = cache.settle(name, token, Value::Number(value), (None, 0.0), at, 0.0);
                     assert_eq!(stored, Ok(holds));
                     if holds {
                         model.entries.insert(key, value);
@@ -332,8 +332,9 @@ fn a_slot_that_is_not_stored_is_freed() {
     let Ok(Claim::Leased(token)) = claimed else {
         panic!("{claimed:?}")
     };
-    let settle =
-        |cache: &mut Cache<HeapStorage>| cache.settle(b"sa", token, Value::Slot(slots.take()), None, 0, 0.0);
+    let settle = |cache: &mut Cache<HeapStorage>| {
+        cache.settle(b"sa", token, Value::Slot(slots.take()), (None, 0.0), 0, 0.0)
+    };
     assert_eq!(settle(&mut cache), Ok(true));
     assert_eq!(settle(&mut cache), Ok(false), "the lease is gone");
     assert_eq!(slots.in_use(), 1);
@@ -365,4 +366,55 @@ fn the_end_of_a_lease_is_told_to_those_who_wait() {
     }
     assert_eq!(told.load(Relaxed), 1, "once, until they are asked for");
     assert_eq!(ended.take(), tokens);
+}
+
+#[test]
+fn a_claim_gives_what_is_kept_past_its_age_and_errors() {
+    let mut cache = Cache::new(HeapStorage::new(Slots::default()));
+    let key = b"sa".as_slice();
+    let past = |value: Value<'_>, past: Option<Past>| match value {
+        Value::Number(number) => (number, past.map(|past| (past.set_at, past.expires))),
+        _ => (0.0, past.map(|_| (0.0, 0.0))),
+    };
+    let mut seen = vec![];
+    let mut claim = |cache: &mut Cache<HeapStorage>, fresh: bool, now: f64| {
+        seen.clear();
+        let claim = cache.claim(key, ask(0, 100, fresh), now, |value, known| {
+            seen.push(past(value, known));
+            Ok(())
+        });
+        (claim.unwrap(), seen.clone())
+    };
+    let (Claim::Leased(token), _) = claim(&mut cache, false, 0.0) else {
+        panic!()
+    };
+    assert_eq!(
+        cache.settle(key, token, Value::Number(5.0), (Some(10.0), 100.0), 0, 0.0),
+        Ok(true)
+    );
+    assert!(matches!(claim(&mut cache, false, 10.0), (Claim::Hit { .. }, _)));
+    let (Claim::Leased(token), stale) = claim(&mut cache, false, 11.0) else {
+        panic!()
+    };
+    assert_eq!(stale, [(5.0, Some((0.0, 10.0)))]);
+    // An error leaves it there.
+    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 11.0), Ok(true));
+    let (Claim::Leased(token), stale) = claim(&mut cache, false, 12.0) else {
+        panic!()
+    };
+    assert_eq!(stale, [(5.0, Some((0.0, 10.0)))]);
+    assert!(matches!(claim(&mut cache, false, 12.0), (Claim::Held(_), stale) if stale.len() == 1));
+    cache.del(key).unwrap();
+    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 12.0), Ok(false), "void");
+    let (Claim::Leased(token), stale) = claim(&mut cache, false, 12.0) else {
+        panic!()
+    };
+    assert_eq!(stale, []);
+    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 12.0), Ok(true));
+    assert!(matches!(claim(&mut cache, false, 62.0), (Claim::Error(()), _)));
+    let (Claim::Leased(token), _) = claim(&mut cache, true, 62.0) else {
+        panic!()
+    };
+    cache.release(key, token);
+    assert!(matches!(claim(&mut cache, false, 63.0), (Claim::Leased(_), _)));
 }

@@ -73,6 +73,12 @@ impl Kept {
 }
 
 impl Stamp {
+    /// The entry's own age in milliseconds, or 0 for none.
+    #[inline(always)]
+    pub fn age(self) -> f64 {
+        f64::from_bits(self.max_age.to_bits() & !Kept::BITS)
+    }
+
     /// How an entry with this stamp is kept past its age. A time is rounded up, by a fifth at most.
     pub fn kept(self) -> Kept {
         if self.max_age.is_finite() {
@@ -87,8 +93,7 @@ impl Stamp {
         if self.max_age == 0.0 || !self.max_age.is_finite() {
             return self;
         }
-        let age = self.max_age.to_bits() & !Kept::BITS;
-        let max_age = f64::from_bits(age | kept.bits());
+        let max_age = f64::from_bits(self.age().to_bits() | kept.bits());
         Self { max_age, ..self }
     }
 }

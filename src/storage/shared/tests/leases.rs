@@ -34,7 +34,7 @@ fn text(value: Value<'_>) -> Result<Vec<u8>> {
 }
 
 fn claim(cache: &mut Plain, key: &[u8], at: u64) -> f64 {
-    match cache.claim(key, ask(at), 0.0, text) {
+    match cache.claim(key, ask(at), 0.0, |value, _| text(value)) {
         Ok(Claim::Leased(token)) => token,
         other => panic!("{other:?}"),
     }
@@ -78,7 +78,7 @@ fn killed(cache: &mut Plain, call: impl FnOnce(&mut Plain), mut check: impl FnMu
         let token = claim(&mut found, b"safter", 1000);
         found.storage().validate().unwrap();
         assert_eq!(
-            found.settle(b"safter", token, Value::Null, None, 0, 0.0),
+            found.settle(b"safter", token, Value::Null, (None, 0.0), 0, 0.0),
             Ok(true)
         );
         found.storage_mut().end_leases(|_| true);
@@ -121,7 +121,7 @@ fn whoever_is_killed_in_a_call_on_a_lease_leaves_no_lease_beside_a_write() {
                 claim(cache, b"skey", 0);
             },
             |found| {
-                let claimed = found.claim(b"skey", ask(0), 0.0, text).unwrap();
+                let claimed = found.claim(b"skey", ask(0), 0.0, |value, _| text(value)).unwrap();
                 assert!(
                     matches!(claimed, Claim::Leased(_) | Claim::Held(_)),
                     "{claimed:?}"
@@ -135,7 +135,7 @@ fn whoever_is_killed_in_a_call_on_a_lease_leaves_no_lease_beside_a_write() {
     cache.storage_mut().await_lease(key, token, true);
     kills += killed(
         &mut cache,
-        |cache| drop(cache.settle(key, token, Value::String(b"new"), None, 0, 0.0)),
+        |cache| drop(cache.settle(key, token, Value::String(b"new"), (None, 0.0), 0, 0.0)),
         |found| {
             let is_there = get(found, key).is_some();
             assert!(!(is_there && found.holds(key, token)));
@@ -218,7 +218,7 @@ fn leases_that_damage_has_changed_break_nothing() {
             cache.storage().lease_runs(key, *token);
             let look = cache.look(key, *token, 0, 0.0, |_| Ok(()));
             assert!(look.is_ok());
-            let claimed = cache.claim(key, ask(0), 0.0, text).unwrap();
+            let claimed = cache.claim(key, ask(0), 0.0, |value, _| text(value)).unwrap();
             assert!(!matches!(claimed, Claim::Hit { .. }));
             cache.set(key, Value::Null, None, 0.0).unwrap();
         }
@@ -280,7 +280,7 @@ mod processes {
 
     fn claim(store: &Store, key: &[u8], timeout: u64) -> Claim<()> {
         store
-            .claim(key, (timeout, false, None), 0.0, LONG, |_| Ok(()))
+            .claim(key, (timeout, false, None), 0.0, LONG, |_, _| Ok(()))
             .unwrap()
             .0
     }
@@ -333,7 +333,7 @@ mod processes {
             let settled = owner
                 .lock(LONG)
                 .unwrap()
-                .settle(&key, token, Value::Null, None, 0, 0.0);
+                .settle(&key, token, Value::Null, (None, 0.0), 0, 0.0);
             assert_eq!(settled, Ok(true));
             told.recv_timeout(LONG).unwrap();
             times.push(begin.elapsed());
@@ -392,7 +392,7 @@ mod processes {
             let settled = heap
                 .lock(LONG)
                 .unwrap()
-                .settle(b"sk", late, Value::Null, None, 0, 0.0);
+                .settle(b"sk", late, Value::Null, (None, 0.0), 0, 0.0);
             assert_eq!(settled, Ok(false));
         }
 
@@ -406,7 +406,7 @@ mod processes {
             let settled = late
                 .lock(LONG)
                 .unwrap()
-                .settle(b"sk", token, Value::Null, None, 0, 0.0);
+                .settle(b"sk", token, Value::Null, (None, 0.0), 0, 0.0);
             assert_eq!(settled, Ok(false));
         }
         assert!(
