@@ -27,6 +27,7 @@ pub mod cache;
 pub mod command;
 pub mod copies;
 pub mod error;
+pub mod extras;
 pub mod handler;
 pub mod key;
 #[cfg(target_os = "linux")]

@@ -15,6 +15,7 @@ use super::{
     view::{BUCKETS, Checked, Fault, View},
 };
 use crate::{
+    extras::{self, Extras},
     slots::Slots,
     storage::{Limits, Stamp},
     value::{Kind, Value},
@@ -27,8 +28,18 @@ const GROWTH_LEAST: usize = 16 * 1024;
 const GROWTH_MOST: usize = 1024 * 1024;
 
 /// The most entries that [`Edit::remove_rows`] removes before it stops, and the most rows that it looks at.
-const MOST_REMOVED: u32 = 256;
-const MOST_LOOKED_AT: u32 = 8192;
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) removed: u32,
+    pub(super) looked_at: u32,
+}
+
+impl Part {
+    pub(super) const DEFAULT: Self = Self {
+        removed: 256,
+        looked_at: 8192,
+    };
+}
 
 /// Up to here numbers are counted one by one.
 const EXACT: f64 = 4_503_599_627_370_496.0;
@@ -77,8 +88,18 @@ impl<M: Memory> Edit<M> {
 
     /// Stores an entry as the most recent, in place of one under the same key. Returns whether there was one. The new
     /// entry is whole before the old one goes. Returns the new row, too.
-    pub(super) fn insert(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<(bool, u32)> {
-        let bytes = key.len() as u64 + value.bytes().len() as u64;
+    pub(super) fn insert(
+        &self,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+        extras: Extras<'_>,
+    ) -> Checked<(bool, u32)> {
+        let tail = match extras.is_none() {
+            true => value.bytes(),
+            false => self.with_extras(value, extras)?,
+        };
+        let bytes = key.len() as u64 + tail.len() as u64;
         if bytes > u64::from(u32::MAX) {
             return Err(Fault::Memory);
         }
@@ -92,20 +113,20 @@ impl<M: Memory> Edit<M> {
         self.reserve(blocks)?;
         let count = blocks as u32;
         let mut blocks = self.blocks();
-        let first = self.fill(&mut blocks, key, value.bytes(), count)?;
+        let first = self.fill(&mut blocks, key, tail, count)?;
 
         let mut change = self.change();
         let mut lists = self.lists();
         let (at, row) = self.take_row(&mut lists)?;
         row.hash.set(hash);
         row.key_len.set(key.len() as u32);
-        row.value_len.set(value.bytes().len() as u32);
+        row.value_len.set(tail.len() as u32);
         row.first.set(first);
         row.used.set(self.tick());
         row.set_at.set(stamp.set_at);
         row.max_age.set(stamp.max_age);
         row.inline.set(value.inline());
-        change.set(&row.state, row.state().live(value.kind()).0);
+        change.set(&row.state, row.state().live(value.kind(), !extras.is_none()).0);
         if value.kind() == Kind::Slot {
             lists.slots = lists.slots.wrapping_add(1);
         }
@@ -145,6 +166,17 @@ impl<M: Memory> Edit<M> {
         Ok((old.is_some(), at))
     }
 
+    /// The bytes of extras, and those of a value behind them, in the scratch memory.
+    #[cold]
+    fn with_extras(&self, value: Value<'_>, extras: Extras<'_>) -> Checked<&[u8]> {
+        let len = extras.stored_len();
+        let tail = self.scratch(len.checked_add(value.bytes().len()).ok_or(Fault::Memory)?)?;
+        let since = self.header().tags.count.get();
+        extras::write(extras, since, |tag| self.long_hash(tag), &mut tail[..len]);
+        tail[len..].copy_from_slice(value.bytes());
+        Ok(tail)
+    }
+
     /// Removes an entry.
     pub(super) fn remove_row(&self, at: u32) -> Checked<()> {
         let row = self.live_row(at)?;
@@ -165,17 +197,22 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Removes the entries whose rows `gone` names, from the row `from` on and in the order of their rows: the order of
-    /// recency would lead all over the memory. Stops after some time that does not depend on the number of entries, and
+    /// recency would lead all over the memory. Stops after a part, in a time that does not depend on the number of entries, and
     /// returns the row to go on with; `None` at the end. Ends early where it finds damage, and marks it.
-    pub(super) fn remove_rows(&self, from: u32, mut gone: impl FnMut(&Row) -> bool) -> Option<u32> {
+    pub(super) fn remove_rows(
+        &self,
+        from: u32,
+        part: Part,
+        mut gone: impl FnMut(&Self, &Row) -> bool,
+    ) -> Option<u32> {
         let from = from.max(1);
         let mut removed = 0;
         for at in from..self.longest() {
-            if removed >= MOST_REMOVED || at - from >= MOST_LOOKED_AT {
+            if removed >= part.removed || at - from >= part.looked_at {
                 return Some(at);
             }
             let Ok(row) = self.row(at) else { break };
-            if row.state().is() == State::LIVE && gone(row) {
+            if row.state().is() == State::LIVE && gone(self, row) {
                 if self.remove_row(at).is_err() {
                     self.header().damaged.set(1);
                     break;
