@@ -669,7 +669,7 @@ impl<M: Memory> Storage for Segment<M> {
     fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
         self.forget();
         let stored = self.mending(|this| {
-            let (replaced, at) = this.insert(key, value, stamp, extras)?;
+            let (replaced, at) = this.store(key, value, stamp, extras)?;
             self.see(at, this.row(at)?)?;
             Ok(replaced)
         });
