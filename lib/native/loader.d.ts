@@ -70,6 +70,8 @@ export function leaseSettle(
   places: Places,
   token: number,
   maxAge: unknown,
+  grace?: number,
+  tags?: string,
 ): Result;
 export function leaseLeave(
   cache: Id,

@@ -66,9 +66,10 @@ const CALLS = {
     if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
     return claimed;
   },
-  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge]) {
+  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, tags]) {
     const value = decodeValue(valueKind, payload);
-    const outcome = { kind, value, error: value, maxAge: maxAge ?? undefined };
+    const ages = { maxAge: maxAge ?? undefined, tags: tags ?? undefined };
+    const outcome = { kind, value, error: value, ...ages };
     const { stored, value: given } = leases.settle(view, key, token, outcome);
     letGo(worker, token);
     return kind === 'value' ? { stored, value: given } : { stored };

@@ -13,7 +13,7 @@ const { commands } = require('../commands');
 const { CODES, REJECTS, failSafe } = require('../errors');
 const { freeze } = require('../freeze');
 const { KIND } = require('../kinds');
-const { LONGEST_TIMER } = require('../options');
+const { LONGEST_TIMER, tagList } = require('../options');
 const { sharedKey } = require('../store/copies');
 const { decodeValue, encodeKey, encodeValue } = require('./envelope');
 
@@ -313,10 +313,11 @@ class WorkerLeases extends LeasePort {
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge }] = args;
+    const [token, { kind, value, error, maxAge, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
-    parts.push(JSON.stringify(maxAge ?? null));
+    const list = tags === undefined ? null : tagList('fetch', tags);
+    parts.push(JSON.stringify(maxAge ?? null), JSON.stringify(list));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }

@@ -8,12 +8,14 @@ use std::cell::Cell;
 use super::{
     arguments::{InOrder, max_age},
     caches::{Handle, NOTHING, NativeCache, handle_by_index},
-    call::{Call, JsValue},
+    call::{Call, JsValue, Type},
     store::{Given, lock, on_cache, on_key},
 };
 use crate::{
+    cache::Terms,
     command::Arguments,
     error::Result,
+    extras::{Extras, TagList},
     lease::{Claim, Look, Outcome, boot_time},
     store::Store,
     value::{Mark, Value},
@@ -86,13 +88,26 @@ fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Res
     })
 }
 
-/// `leaseSettle(cache, now, key, payload, places, token, maxAge)`: whether the value was stored.
+/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: whether the value was stored. `tags` is JSON.
 pub fn settle(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
-        let max_age = max_age(call, call.argument(6))?;
-        lock(handle)?.settle(key, token, value, max_age, boot_time(), now)
+        let tags = tags(call, call.argument(8))?;
+        let terms = Terms {
+            max_age: max_age(call, call.argument(6))?,
+            extras: Extras { tags: tags.tags() },
+            ..Terms::default()
+        };
+        lock(handle)?.settle(key, token, value, &terms, boot_time(), now)
     })
+}
+
+/// Tags, of JSON; none for `undefined`.
+fn tags(call: &Call, json: JsValue) -> Result<TagList> {
+    if call.type_of(json) == Type::Undefined {
+        return Ok(TagList::default());
+    }
+    TagList::parse(&serde_json::from_str(&call.text(json)).unwrap_or_default())
 }
 
 /// `leaseLeave(cache, now, key, payload, places, token, isError)`: leaves a value, or the text of an error, for those who wait.

@@ -22,6 +22,7 @@ use crate::{
     command::{self, Command, NAMES},
     copies::Copies,
     error::Result,
+    extras::TagList,
     storage::Storage,
     store::{Guard, Read},
     value::{Mark, Value},
@@ -54,7 +55,7 @@ static FUNCTIONS: [Function; 30] = [
     Function::new::<1>("nearRing", near::ring),
     Function::new::<1>("refresh", near::refresh),
     Function::new::<7>("leaseClaim", leases::claim),
-    Function::new::<7>("leaseSettle", leases::settle),
+    Function::new::<9>("leaseSettle", leases::settle),
     Function::new::<7>("leaseLeave", leases::leave),
     Function::new::<3>("leaseRelease", leases::release),
     Function::new::<4>("leaseJoin", leases::join),
@@ -265,7 +266,7 @@ fn keep(call: &Call) -> Given {
         let mut cache = lock(handle)?;
         let slot = if !copies_strings(&cache) {
             // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
-            match cache.storage().peek(key)? {
+            match cache.storage().value(key)? {
                 Some((Value::Slot(slot), _)) => slot,
                 _ => handle.table.slots.take(),
             }
@@ -302,6 +303,7 @@ fn incr(call: &Call) -> Given {
             amount: number(call, call.argument(2), "amount")?.unwrap_or(1.0),
             max_age: max_age(call, call.argument(3))?,
             keeps_age: false,
+            tags: TagList::default(),
         };
         run_plain(call, handle, &command, call.clock(call.argument(4)))
     })
