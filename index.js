@@ -16,7 +16,7 @@ const { memoize, memoizeOn } = require('./lib/fetch/memoize');
 const { channels, runObserved } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
-const { entryList, listOf, readOptions } = require('./lib/options');
+const { entryList, listOf, readOptions, tagList } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
@@ -337,6 +337,10 @@ class LRUCacheForClustersAsPromised {
     const released = client.leases.close();
     client.refuse(error);
     await released;
+  }
+
+  async invalidateTags(tags) {
+    return run(this, commands.invalidateTags, tagList('invalidateTags', tags));
   }
 
   reset() {

@@ -241,6 +241,25 @@ function tests(sides) {
     });
   }
 
+  it('an invalidation of a tag given at settle makes a lease void, of another does not', async () => {
+    for (const [tags, stored] of [
+      [['a', 'b'], false],
+      ['b', false],
+      [['c'], true],
+      [undefined, true],
+    ]) {
+      await owner.cache.invalidateTags('a');
+      const { token } = await owner.leases.claim('k', {});
+      await other.cache.invalidateTags(['b', 'd']);
+      const settled = await owner.leases.settle('k', token, { kind: 'value', value: 'v', tags });
+      assert.equal(settled.stored, stored, String(tags));
+      assert.equal(await other.cache.get('k'), stored ? 'v' : undefined);
+      if (tags?.[0] === 'c') await other.cache.invalidateTags('c');
+      else await other.cache.del('k');
+      assert.equal(await other.cache.get('k'), undefined);
+    }
+  });
+
   for (const [name, call] of OTHERS) {
     it(`${name} leaves a lease as it is`, async () => {
       await owner.cache.set('k', 'old');

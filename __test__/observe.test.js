@@ -98,6 +98,7 @@ describe('diagnostics channels', () => {
       await cache.hit('h', 1000);
       await cache.getAndDelete('h');
       await cache.deleteMany(['c', 'none']);
+      await cache.invalidateTags(['x', 'y']);
       // These read, store and remove nothing.
       await cache.hasMany(['d']);
       await cache.touch('d');
@@ -117,7 +118,7 @@ describe('diagnostics channels', () => {
       ...[set('b', true), set('c', true), set('d', true), ['evict', { count: 1 }]],
       ...[get('a', false), get('b', true)],
       ...[set('h', true), ['evict', { count: 1 }], removed('h')],
-      ...[removed('c'), removed('none')],
+      ...[removed('c'), removed('none'), ['delete', { tags: ['x', 'y'] }]],
     ]);
   });
 

@@ -37,8 +37,9 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Clock, Past},
+    cache::{Cache, Clock, Past, Terms},
     error::Result,
+    extras::Tags,
     storage::Storage,
     value::{OwnedValue, Value},
 };
@@ -62,6 +63,8 @@ pub struct Lease {
     pub owner: u64,
     /// When another may claim, in milliseconds of [`boot_time`]. Of a lease that is over: when the outcome goes.
     pub deadline: u64,
+    /// The count of invalidations of tags when it was claimed, as the storage counts them for its leases.
+    pub since: u64,
     /// Whether it was settled, and only the outcome is left.
     pub is_over: bool,
 }
@@ -170,6 +173,9 @@ pub trait Leases {
         read: impl FnOnce(Outcome<'_>) -> Result<R>,
     ) -> Result<Option<R>>;
 
+    /// Whether one of these tags was invalidated since the lease was claimed.
+    fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool;
+
     /// A process waits for a lease to end, or no longer does. The outcome of a lease that is over goes with the last one.
     fn await_lease(&mut self, key: &[u8], token: f64, waits: bool);
 }
@@ -268,19 +274,26 @@ impl<S: Storage> Cache<S> {
         key: &[u8],
         token: f64,
         value: Value<'_>,
-        (max_age, grace): (Option<f64>, f64),
+        terms: &Terms<'_>,
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
-        if !self.holds(key, token) {
+        let lease = self.lease_of(key, token);
+        let tags = terms.extras.tags;
+        let is_void = lease.is_none_or(|lease| {
+            // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
+            !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags)
+        });
+        if is_void {
             self.storage_mut().decline(value);
+            self.release(key, token);
             return Ok(false);
         }
-        if !self.fits(key, value) {
+        if !self.fits(key, value, terms.extras) {
             self.leave(key, token, Outcome::Value(value), at);
         }
         // Ends the lease first, as any write does.
-        self.set_kept(key, value, max_age, grace, now)
+        self.set_on(key, value, terms, now)
     }
 
     /// Ends a lease whose computation failed, leaves the text of the error for those who wait, and stores it for `time` milliseconds
@@ -325,11 +338,15 @@ impl<S: Storage> Cache<S> {
 
     /// Whether a lease runs on a key and has this token.
     pub fn holds(&mut self, key: &[u8], token: f64) -> bool {
-        self.storage().has_leases()
-            && self
-                .storage_mut()
-                .lease(key)
-                .is_some_and(|lease| lease.token == token)
+        self.lease_of(key, token).is_some()
+    }
+
+    fn lease_of(&mut self, key: &[u8], token: f64) -> Option<Lease> {
+        if !self.storage().has_leases() {
+            return None;
+        }
+        let lease = self.storage_mut().lease(key);
+        lease.filter(|lease| lease.token == token)
     }
 
     /// What has become of a lease. `read` is given the outcome that it has left.

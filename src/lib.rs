@@ -10,6 +10,7 @@
 //! | `migrate` | moves of entries from the heap to a segment, and from one segment to another |
 //! | [`lease`] | the right of one caller to compute a value |
 //! | [`key`], [`value`], [`wtf8`] | what an entry is made of |
+//! | [`extras`] | what an entry may have besides: its tags |
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`stats`] | what is counted |
 //! | [`options`], [`registry`] | caches by namespace |
@@ -28,6 +29,7 @@ pub mod cache;
 pub mod command;
 pub mod copies;
 pub mod error;
+pub mod extras;
 pub mod handler;
 pub mod key;
 pub mod lease;

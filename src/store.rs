@@ -32,6 +32,7 @@ use crate::{
     command::{self, Answer, Command, Reads},
     copies::Copies,
     error::{Error, Result},
+    extras::{Extras, Tags},
     lease::{Ended, Held, Lease, Leases, Outcome},
     slots::Slots,
     stats::{Event, Stats},
@@ -742,6 +743,10 @@ impl Leases for Place {
         on!(self, storage => storage.outcome(key, token, read))
     }
 
+    fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool {
+        on!(self, storage => storage.is_outdated(lease, tags))
+    }
+
     fn await_lease(&mut self, key: &[u8], token: f64, waits: bool) {
         on!(self, storage => storage.await_lease(key, token, waits))
     }
@@ -796,8 +801,8 @@ impl Storage for Place {
         on!(self, storage => storage.size())
     }
 
-    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
-        on!(self, storage => storage.entry_size(key, value))
+    fn entry_size(&self, key: &[u8], value: Value<'_>, extras: Extras<'_>) -> f64 {
+        on!(self, storage => storage.entry_size(key, value, extras))
     }
 
     fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
@@ -816,12 +821,16 @@ impl Storage for Place {
         on!(self, storage => storage.stamp(key))
     }
 
+    fn extras(&self, key: &[u8]) -> Result<Extras<'_>> {
+        on!(self, storage => storage.extras(key))
+    }
+
     fn least_recent(&self) -> Result<Option<Entry<'_>>> {
         on!(self, storage => storage.least_recent())
     }
 
-    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
-        on!(self, storage => storage.put(key, value, stamp))
+    fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
+        on!(self, storage => storage.put_with(key, value, stamp, extras))
     }
 
     fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
@@ -848,7 +857,7 @@ impl Storage for Place {
         on!(self, storage => storage.visit(visit))
     }
 
-    fn visit_keys(&self, visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn visit_keys(&self, visit: impl FnMut(&[u8], Stamp) -> Result<()>) -> Result<()> {
         on!(self, storage => storage.visit_keys(visit))
     }
 
@@ -858,5 +867,21 @@ impl Storage for Place {
 
     fn retain_part(&mut self, from: u32, keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
         on!(self, storage => storage.retain_part(from, keep))
+    }
+
+    fn invalidate(&mut self, tags: Tags<'_>) {
+        on!(self, storage => storage.invalidate(tags))
+    }
+
+    fn invalidations(&self) -> u64 {
+        on!(self, storage => storage.invalidations())
+    }
+
+    fn swept(&mut self, count: u64) {
+        on!(self, storage => storage.swept(count))
+    }
+
+    fn sweep(&mut self, tags: usize, keep: impl FnMut(Stamp) -> bool) {
+        on!(self, storage => storage.sweep(tags, keep))
     }
 }

@@ -70,7 +70,8 @@ export function leaseSettle(
   places: Places,
   token: number,
   maxAge: unknown,
-  grace: number,
+  grace?: number,
+  tags?: string,
 ): Result;
 export function leaseLeave(
   cache: Id,

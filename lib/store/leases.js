@@ -95,8 +95,8 @@ class Leases {
     this.#unwatch(token);
     const { kind } = outcome;
     if (kind === 'value') {
-      const { value, maxAge, grace = 0 } = outcome;
-      const stored = native.settle(view, key, token, value, maxAge, grace);
+      const { value, maxAge, grace, tags } = outcome;
+      const stored = native.settle(view, key, token, value, maxAge, grace, tags);
       return { stored, value: this.copier(view, value)() };
     }
     const isError = kind === 'error';

@@ -72,10 +72,11 @@ const CALLS = {
     if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
     return claimed;
   },
-  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more]) {
+  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more, tags]) {
     const value = decodeValue(valueKind, payload);
     const time = numberOf(more);
-    const outcome = { kind, value, error: value, maxAge: numberOf(maxAge), grace: time, ttl: time };
+    const terms = { maxAge: numberOf(maxAge), grace: time, ttl: time, tags: tags ?? undefined };
+    const outcome = { kind, value, error: value, ...terms };
     const { stored, value: given } = leases.settle(view, key, token, outcome);
     letGo(worker, token);
     return kind === 'value' ? { stored, value: given } : { stored };

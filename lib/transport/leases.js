@@ -13,7 +13,7 @@ const { commands } = require('../commands');
 const { CODES, REJECTS, failSafe } = require('../errors');
 const { freeze } = require('../freeze');
 const { KIND } = require('../kinds');
-const { LONGEST_TIMER, optionJson } = require('../options');
+const { LONGEST_TIMER, optionJson, tagList } = require('../options');
 const { sharedKey } = require('../store/copies');
 const { decodeValue, encodeKey, encodeValue } = require('./envelope');
 
@@ -313,10 +313,12 @@ class WorkerLeases extends LeasePort {
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0 }] = args;
+    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
+    const list = tags === undefined ? null : tagList('fetch', tags);
     parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
+    parts.push(JSON.stringify(list));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }

@@ -8,13 +8,16 @@ use std::cell::Cell;
 use super::{
     arguments::{InOrder, max_age},
     caches::{Handle, NOTHING, NativeCache, handle_by_index},
-    call::{Call, JsValue},
+    call::{Call, JsValue, Type},
     store::{Given, lock, on_cache, on_key},
 };
 use crate::{
+    cache::Terms,
     command::Arguments,
     error::{Error, Result},
+    extras::{Extras, TagList},
     lease::{Claim, Look, Outcome, boot_time},
+    storage::Kept,
     store::Store,
     value::{Mark, Value},
 };
@@ -98,14 +101,27 @@ fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Res
     })
 }
 
-/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace)`: whether the value was stored.
+/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: whether the value was stored. `tags` is JSON.
 pub fn settle(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
-        let max_age = max_age(call, call.argument(6))?;
-        let ages = (max_age, time(call, call.argument(7)));
-        lock(handle)?.settle(key, token, value, ages, boot_time(), now)
+        let tags = tags(call, call.argument(8))?;
+        let terms = Terms {
+            max_age: max_age(call, call.argument(6))?,
+            extras: Extras { tags: tags.tags() },
+            kept: Kept::For(time(call, call.argument(7))),
+            ..Terms::default()
+        };
+        lock(handle)?.settle(key, token, value, &terms, boot_time(), now)
     })
+}
+
+/// Tags, of JSON; none for `undefined`.
+fn tags(call: &Call, json: JsValue) -> Result<TagList> {
+    if call.type_of(json) == Type::Undefined {
+        return Ok(TagList::default());
+    }
+    TagList::parse(&serde_json::from_str(&call.text(json)).unwrap_or_default())
 }
 
 /// `leaseLeave(cache, now, key, payload, places, token, isError, ttl)`: leaves a value, or the text of an error, for those who wait. The

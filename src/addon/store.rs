@@ -22,6 +22,7 @@ use crate::{
     command::{self, Command, NAMES},
     copies::Copies,
     error::Result,
+    extras::TagList,
     storage::Storage,
     store::{Guard, Read},
     value::{Mark, Value},
@@ -54,7 +55,7 @@ static FUNCTIONS: [Function; 30] = [
     Function::new::<1>("nearRing", near::ring),
     Function::new::<1>("refresh", near::refresh),
     Function::new::<7>("leaseClaim", leases::claim),
-    Function::new::<8>("leaseSettle", leases::settle),
+    Function::new::<9>("leaseSettle", leases::settle),
     Function::new::<8>("leaseLeave", leases::leave),
     Function::new::<3>("leaseRelease", leases::release),
     Function::new::<4>("leaseJoin", leases::join),
@@ -302,6 +303,7 @@ fn incr(call: &Call) -> Given {
             amount: number(call, call.argument(2), "amount")?.unwrap_or(1.0),
             max_age: max_age(call, call.argument(3))?,
             keeps_age: false,
+            tags: TagList::default(),
         };
         run_plain(call, handle, &command, call.clock(call.argument(4)))
     })

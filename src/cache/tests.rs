@@ -124,7 +124,7 @@ fn a_max_below_one_refuses_every_entry() {
 fn unit() -> f64 {
     cache()
         .storage()
-        .entry_size(key("a").as_bytes(), Value::Number(1.0))
+        .entry_size(key("a").as_bytes(), Value::Number(1.0), Extras::NONE)
 }
 
 fn put_text(cache: &mut HeapCache, name: &str, length: usize) -> bool {
@@ -652,6 +652,14 @@ fn entries_that_go_are_counted_by_what_removed_them() {
     assert_eq!((stats.entries, stats.size, stats.processes), (0, 0.0, 1));
 }
 
+fn within(max_age: Option<f64>) -> Terms<'static> {
+    Terms {
+        max_age,
+        keeps_age: true,
+        ..Terms::default()
+    }
+}
+
 #[test]
 fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
     let mut cache = cache();
@@ -660,7 +668,7 @@ fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
     let write = |cache: &mut HeapCache, now| {
         let value = Value::Number(now);
         cache
-            .set_within_age(bytes.as_bytes(), value, Some(100.0), now)
+            .set_on(bytes.as_bytes(), value, &within(Some(100.0)), now)
             .unwrap()
     };
     assert!(write(&mut cache, 5.0));
@@ -668,7 +676,10 @@ fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
     assert_eq!(get(&mut cache, "a", 10.0), Some(5.0));
     assert!(write(&mut cache, 11.0), "the entry has expired");
     assert_eq!(cache.remaining(bytes.as_bytes(), 11.0), Ok(100.0));
-    assert_eq!(cache.add(bytes.as_bytes(), 2.0, None, true, 12.0), Ok(13.0));
+    assert_eq!(
+        cache.incr_on(bytes.as_bytes(), 2.0, &within(None), 12.0),
+        Ok(13.0)
+    );
     assert_eq!(cache.remaining(bytes.as_bytes(), 12.0), Ok(99.0));
 }
 
@@ -752,6 +763,16 @@ fn a_version_is_that_of_an_entry_until_it_changes() {
     assert_eq!(version(&mut cache, 12.0), None);
 }
 
+/// Stores 5 as "k" with an age of 10, kept past that for so long.
+fn keep(cache: &mut Cache<HeapStorage>, time: f64) -> Result<bool> {
+    let terms = Terms {
+        max_age: Some(10.0),
+        kept: Kept::For(time),
+        ..Terms::default()
+    };
+    cache.set_on(key("k").as_bytes(), Value::Number(5.0), &terms, 0.0)
+}
+
 /// What is kept of "k": its value, or whether it is an error.
 fn kept(cache: &mut Cache<HeapStorage>, now: f64) -> Option<(Option<f64>, bool)> {
     cache
@@ -766,10 +787,7 @@ fn an_entry_that_is_kept_past_its_age_is_a_miss_for_every_other_call() {
     cache.set_allow_stale(true);
     let name = key("k");
     let k = name.as_bytes();
-    assert_eq!(
-        cache.set_kept(k, Value::Number(5.0), Some(10.0), 100.0, 0.0),
-        Ok(true)
-    );
+    assert_eq!(keep(&mut cache, 100.0), Ok(true));
     assert_eq!(kept(&mut cache, 10.0), None, "it has not expired");
     assert_eq!(get(&mut cache, "k", 10.0), Some(5.0));
     assert_eq!(kept(&mut cache, 11.0), Some((Some(5.0), false)));
@@ -795,17 +813,11 @@ fn an_entry_that_is_kept_past_its_age_is_a_miss_for_every_other_call() {
 #[test]
 fn a_write_ends_what_is_kept() {
     let mut cache = cache();
-    let name = key("k");
-    let k = name.as_bytes();
-    cache
-        .set_kept(k, Value::Number(5.0), Some(10.0), f64::INFINITY, 0.0)
-        .unwrap();
+    keep(&mut cache, f64::INFINITY).unwrap();
     assert_eq!(kept(&mut cache, 1e12), Some((Some(5.0), false)));
     put(&mut cache, "k", 6.0, Some(10.0), 20.0);
     assert_eq!((get(&mut cache, "k", 31.0), cache.len()), (None, 0));
-    cache
-        .set_kept(k, Value::Number(5.0), Some(10.0), 100.0, 0.0)
-        .unwrap();
+    keep(&mut cache, 100.0).unwrap();
     assert_eq!(incr(&mut cache, "k", 1.0, None, 20.0), 1.0, "it counts as none");
 }
 

@@ -1,11 +1,14 @@
 //! Leases by random calls, against a model, on the heap and in a segment.
 
+use serde_json::json;
 use std::collections::HashMap;
 
 use super::*;
 use crate::{
+    extras::{Extras, TagList},
     slots::Slots,
     storage::{
+        Kept,
         heap::HeapStorage,
         shared::{Geometry, Segment, memory::PlainMemory, segment::SegmentId},
     },
@@ -57,6 +60,8 @@ fn ask(at: u64, timeout: u64, fresh: bool) -> Ask {
 struct Running {
     token: f64,
     deadline: u64,
+    /// The step of its claim.
+    begun: u64,
 }
 
 /// What must be there.
@@ -64,6 +69,10 @@ struct Running {
 struct Model {
     entries: HashMap<u64, f64>,
     running: HashMap<u64, Running>,
+    /// The tag of each entry that `settle` stored, if it has one.
+    tags: HashMap<u64, Option<u8>>,
+    /// The step of the last invalidation of each tag.
+    invalidated: [u64; 3],
     /// All leases that were ever had: key and token.
     had: Vec<(u64, f64)>,
 }
@@ -72,13 +81,13 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
     let mut random = Random(seed);
     let mut model = Model::default();
     let mut at = 1000;
-    for step in 0..4000 {
+    for step in 0..4000_u64 {
         at += random.below(3);
         let number_of_key = random.below(6);
         let name = format!("s{number_of_key}{}", "x".repeat(number_of_key as usize * 30));
         let (key, name) = (number_of_key, name.as_bytes());
         let value = step as f64;
-        match random.below(12) {
+        match random.below(13) {
             0..3 => {
                 let fresh = random.below(3) == 0;
                 let claim = cache.claim(name, ask(at, 20, fresh), 0.0, number).unwrap();
@@ -106,7 +115,15 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                         );
                         model.had.push((key, token));
                         let deadline = at + 20;
-                        model.running.insert(key, Running { token, deadline });
+                        let begun = step;
+                        model.running.insert(
+                            key,
+                            Running {
+                                token,
+                                deadline,
+                                begun,
+                            },
+                        );
                     }
                 }
             }
@@ -116,7 +133,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                     continue;
                 };
                 let had = model.had[index - random.below(6).min(index as u64) as usize];
-                let token = if had.0 == key { had.1 } else { f64::from(step) };
+                let token = if had.0 == key { had.1 } else { -(step as f64) };
                 let holds = model
                     .running
                     .get(&key)
@@ -125,9 +142,27 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                 if random.below(4) == 0 {
                     assert_eq!(cache.leave(name, token, Outcome::Value(Value::Null), at), holds);
                 } else {
-                    let stored = cache.settle(name, token, Value::Number(value), (None, 0.0), at, 0.0);
-                    assert_eq!(stored, Ok(holds));
-                    if holds {
+                    let tags = TagList::parse(&json!([format!("t{}", random.below(3))])).unwrap();
+                    let tags = if random.below(2) == 0 {
+                        TagList::default()
+                    } else {
+                        tags
+                    };
+                    let number_of_tag = tags.tags().iter().next().map(|tag| tag[1] - b'0');
+                    let terms = Terms {
+                        extras: Extras { tags: tags.tags() },
+                        ..Terms::default()
+                    };
+                    let is_void = number_of_tag.is_some_and(|tag| {
+                        model
+                            .running
+                            .get(&key)
+                            .is_some_and(|running| running.begun < model.invalidated[usize::from(tag)])
+                    });
+                    let stored = cache.settle(name, token, Value::Number(value), &terms, at, 0.0);
+                    assert_eq!(stored, Ok(holds && !is_void));
+                    if holds && !is_void {
+                        model.tags.insert(key, number_of_tag);
                         model.entries.insert(key, value);
                     }
                 }
@@ -137,6 +172,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
             }
             6 => {
                 cache.set(name, Value::Number(value), None, 0.0).unwrap();
+                model.tags.remove(&key);
                 model.entries.insert(key, value);
                 model.running.remove(&key);
             }
@@ -159,6 +195,16 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                     let name = format!("s{key}{}", "x".repeat(*key as usize * 30));
                     cache.has(name.as_bytes(), 0.0).unwrap()
                 });
+            }
+            10 if step % 7 == 1 => {
+                let tag = random.below(3);
+                let tags = TagList::parse(&json!([format!("t{tag}"), "other"])).unwrap();
+                cache.invalidate(tags.tags());
+                model.invalidated[tag as usize] = step;
+                let tagged = model.tags.clone();
+                model
+                    .entries
+                    .retain(|key, _| tagged.get(key) != Some(&Some(tag as u8)));
             }
             10 if step % 7 == 0 => {
                 cache.reset().unwrap();
@@ -333,7 +379,7 @@ fn a_slot_that_is_not_stored_is_freed() {
         panic!("{claimed:?}")
     };
     let settle = |cache: &mut Cache<HeapStorage>| {
-        cache.settle(b"sa", token, Value::Slot(slots.take()), (None, 0.0), 0, 0.0)
+        cache.settle(b"sa", token, Value::Slot(slots.take()), &Terms::default(), 0, 0.0)
     };
     assert_eq!(settle(&mut cache), Ok(true));
     assert_eq!(settle(&mut cache), Ok(false), "the lease is gone");
@@ -377,6 +423,11 @@ fn a_claim_gives_what_is_kept_past_its_age_and_errors() {
         _ => (0.0, past.map(|_| (0.0, 0.0))),
     };
     let mut seen = vec![];
+    let terms = Terms {
+        max_age: Some(10.0),
+        kept: Kept::For(100.0),
+        ..Terms::default()
+    };
     let mut claim = |cache: &mut Cache<HeapStorage>, fresh: bool, now: f64| {
         seen.clear();
         let claim = cache.claim(key, ask(0, 100, fresh), now, |value, known| {
@@ -389,7 +440,7 @@ fn a_claim_gives_what_is_kept_past_its_age_and_errors() {
         panic!()
     };
     assert_eq!(
-        cache.settle(key, token, Value::Number(5.0), (Some(10.0), 100.0), 0, 0.0),
+        cache.settle(key, token, Value::Number(5.0), &terms, 0, 0.0),
         Ok(true)
     );
     assert!(matches!(claim(&mut cache, false, 10.0), (Claim::Hit { .. }, _)));
@@ -417,4 +468,30 @@ fn a_claim_gives_what_is_kept_past_its_age_and_errors() {
     };
     cache.release(key, token);
     assert!(matches!(claim(&mut cache, false, 63.0), (Claim::Leased(_), _)));
+}
+
+fn tagged<S: Storage>(mut cache: Cache<S>) {
+    let list = |tags: &[&str]| TagList::parse(&json!(tags)).unwrap();
+    for (tags, stored) in [(&["a", "b"][..], false), (&["b"], false), (&["c"], true)] {
+        cache.invalidate(list(&["a"]).tags());
+        let claimed = cache.claim(b"sk", ask(0, 10, true), 0.0, number);
+        let Ok(Claim::Leased(token)) = claimed else {
+            panic!("{claimed:?}")
+        };
+        cache.invalidate(list(&["b", "d"]).tags());
+        let tags = list(tags);
+        let terms = Terms {
+            extras: Extras { tags: tags.tags() },
+            ..Terms::default()
+        };
+        let settled = cache.settle(b"sk", token, Value::Number(1.0), &terms, 0, 0.0);
+        assert_eq!(settled, Ok(stored), "{tags:?}");
+        assert!(!cache.storage().has_leases());
+    }
+}
+
+#[test]
+fn tags_given_at_settle_count_from_the_claim() {
+    tagged(heap());
+    tagged(segment());
 }

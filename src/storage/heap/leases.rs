@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::HeapStorage;
 use crate::{
     error::Result,
+    extras::{Tags, is_outdated},
     lease::{Ended, Held, Lease, Leases, Outcome, OwnedOutcome, PLACES, heap_token},
 };
 
@@ -16,7 +17,15 @@ pub(super) struct HeapLeases {
     /// The outcomes of those that are over, by token.
     over: HashMap<u64, Over>,
     pub(super) ended: Option<Arc<Ended>>,
+    /// How often tags were invalidated while there were leases, and at which of these counts each tag was the last time.
+    invalidations: u64,
+    invalidated: HashMap<Box<[u8]>, u64>,
+    /// What was claimed before this count is void, whatever its tags: there were too many to keep.
+    floor: u64,
 }
+
+/// The most tags that are kept for leases.
+const MOST_TAGS: usize = 1024;
 
 #[derive(Debug)]
 struct Running {
@@ -33,6 +42,22 @@ struct Over {
 }
 
 impl HeapLeases {
+    /// Tags are invalidated.
+    pub(super) fn invalidate(&mut self, tags: Tags<'_>) {
+        if self.running.is_empty() {
+            self.invalidated.clear();
+            return;
+        }
+        self.invalidations += 1;
+        for tag in tags.iter() {
+            if self.invalidated.len() >= MOST_TAGS {
+                self.invalidated.clear();
+                self.floor = self.invalidations;
+            }
+            self.invalidated.insert(tag.into(), self.invalidations);
+        }
+    }
+
     fn tell(&self, token: f64, waiters: u32) {
         if let (1.., Some(ended)) = (waiters, &self.ended) {
             ended.push(token);
@@ -98,6 +123,7 @@ impl Leases for HeapStorage {
             token: heap_token(),
             owner,
             deadline,
+            since: leases.invalidations,
             is_over: false,
         };
         leases.running.insert(key.into(), Running { lease, waiters: 0 });
@@ -173,6 +199,11 @@ impl Leases for HeapStorage {
     ) -> Result<Option<R>> {
         let over = self.leases.over.get(&token.to_bits());
         over.map(|over| read(over.outcome.as_ref())).transpose()
+    }
+
+    fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool {
+        let number = |tag: &[u8]| self.leases.invalidated.get(tag).map_or(0, |number| *number);
+        lease.since < self.leases.floor || is_outdated(lease.since, tags.iter().map(number))
     }
 
     fn await_lease(&mut self, key: &[u8], token: f64, waits: bool) {

@@ -306,6 +306,9 @@ pub struct Header {
     /// Whose segment it is, for people.
     pub label: Label,
 
+    /// The invalidations of tags.
+    pub tags: Invalidations,
+
     pub leases: LeaseHead,
 }
 
@@ -334,6 +337,8 @@ pub struct LeasePlace {
     /// As the lock names threads.
     pub owner: Long,
     pub deadline: Long,
+    /// The count of invalidations of tags when it was claimed.
+    pub since: Long,
     pub state: Word,
     /// How many processes wait for its end.
     pub waiters: Word,
@@ -342,7 +347,7 @@ pub struct LeasePlace {
     pub key_len: Word,
     _1: Word,
     /// The first bytes of the key.
-    pub head: [Long; 7],
+    pub head: [Long; KEY_HEAD / size_of::<Long>()],
 }
 
 /// The name of a namespace, in UTF-8, as far as there is room.
@@ -404,12 +409,54 @@ pub struct Control {
     /// Odd while ages, or everything at once, change. A new number after each such change: what was read before may be
     /// out of date, whatever its version.
     pub epoch: Word,
-    _1: [Word; 14],
+    /// A new number with each invalidation of tags: what was read before of an entry with tags may be out of date.
+    pub tags: Word,
+    _1: [Word; 13],
     /// The uses of entries that were counted: the source of times of use. In a line of its own, since every read that
     /// counts as a use adds to it.
     pub uses: Word,
     _2: [Word; 15],
 }
+
+/// The tags that were invalidated, but for the table: see `tags.rs`.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Invalidations {
+    /// How often tags were invalidated.
+    pub count: Long,
+    /// Every entry with tags that was stored when the count was below this one is outdated.
+    pub floor: Long,
+    /// Of each half of the table: the slots whose numbers are not above this one are free. `CLEAR`: the whole half is.
+    pub bases: [Long; 2],
+    /// The count when the sweep began that is under way, or that was completed last.
+    pub swept: Long,
+    /// The half that takes new tags, and how many it has taken.
+    pub half: Word,
+    pub used: Word,
+    /// The row with which the sweep goes on; `NONE` where none is under way.
+    pub sweep: Word,
+    /// 1 while several tags are being invalidated by one call.
+    pub several: Word,
+    /// 1 once the table has memory.
+    pub ready: Word,
+    _1: Word,
+}
+
+/// All of a half of the table of tags is free.
+pub const CLEAR: u64 = u64::MAX;
+
+/// A tag that was invalidated.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TagSlot {
+    /// Of the tag.
+    pub hash: Long,
+    /// The number of its last invalidation.
+    pub number: Long,
+}
+
+/// Slots in a half of the table of tags.
+pub const TAG_SLOTS: u32 = 2048;
 
 /// The bytes of [`Control`] that JavaScript sees.
 pub const CONTROL_BYTES: usize = size_of::<Control>();
@@ -510,7 +557,7 @@ pub const RECORDS: u32 = 1024;
 pub const MOST_RECORDS: u32 = 8192;
 
 /// The bytes of a key that the place of a lease keeps.
-pub const KEY_HEAD: usize = 56;
+pub const KEY_HEAD: usize = 48;
 
 /// Outcomes of leases that have bytes of their own.
 pub const OUTCOMES: u32 = 16;
@@ -563,7 +610,7 @@ pub struct Row {
     pub hash: Word,
     /// In bytes.
     pub key_len: Word,
-    /// In bytes; 0 where the value lies in the row.
+    /// In bytes, extras included; without them 0 where the value lies in the row.
     pub value_len: Word,
     /// The first block of key and value.
     pub first: Word,
@@ -582,7 +629,7 @@ pub struct Row {
     pub inline: Long,
 }
 
-/// The state word of a row: what the row is, the kind of its value, and a generation that changes each time
+/// The state word of a row: what the row is, the kind of its value, whether it has extras, and a generation that changes each time
 /// the row becomes another entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State(pub u32);
@@ -600,14 +647,24 @@ impl State {
         self.0 & 0xFF
     }
 
+    /// The bit of an entry that has extras: they lie between its key and its value.
+    const EXTRAS: u32 = 0x8000;
+
     /// The kind of its value; `None` where the word is damaged.
     pub fn kind(self) -> Option<Kind> {
-        Kind::of_number((self.0 >> 8) as u8)
+        Kind::of_number(((self.0 & !Self::EXTRAS) >> 8) as u8)
+    }
+
+    /// Whether the entry has extras.
+    #[inline(always)]
+    pub fn has_extras(self) -> bool {
+        self.0 & Self::EXTRAS != 0
     }
 
     /// The next generation, as an entry.
-    pub fn live(self, kind: Kind) -> Self {
-        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | (kind as u32) << 8 | Self::LIVE)
+    pub fn live(self, kind: Kind, has_extras: bool) -> Self {
+        let extras = if has_extras { Self::EXTRAS } else { 0 };
+        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | extras | (kind as u32) << 8 | Self::LIVE)
     }
 
     /// The same generation, as something else.
@@ -694,7 +751,8 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1152 + 2048 + 128 + 512 + 64 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1152 + 2048 + 128 + 512 + 64 + 64 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Invalidations>() == 64 && offset_of!(Control, tags) == 8);
     assert!(size_of::<Intent>() == 640 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
@@ -707,7 +765,7 @@ const _: () = {
             && offset_of!(RingHead, uncounted) == 40
     );
     assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 128);
-    assert!(offset_of!(Header, leases) == 3840 && size_of::<LeasePlace>() == 128);
+    assert!(offset_of!(Header, leases) == 3904 && size_of::<LeasePlace>() == 128);
     assert!(offset_of!(Header, label) == 3328 && size_of::<Label>() == 512);
     assert!(RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two());
     assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
@@ -741,6 +799,8 @@ unsafe impl Shared for Block {}
 unsafe impl Shared for Section {}
 // SAFETY: as above.
 unsafe impl Shared for LeasePlace {}
+// SAFETY: as above.
+unsafe impl Shared for TagSlot {}
 // SAFETY: what each item is, all of them are.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
@@ -760,6 +820,7 @@ pub struct Geometry {
     pub(super) rows_at: usize,
     pub(super) versions_at: usize,
     pub(super) rings_at: usize,
+    pub(super) tags_at: usize,
     pub(super) leases_at: usize,
     pub(super) sections_at: usize,
     pub(super) blocks_at: usize,
@@ -790,7 +851,8 @@ impl Geometry {
         let rows_at = after(index_at, buckets_max, size_of::<Word>())?;
         let versions_at = after(rows_at, rows_max, size_of::<Row>())?;
         let rings_at = after(versions_at, rows_max, size_of::<Float>())?;
-        let leases_at = after(rings_at, RINGS, size_of::<Ring>())?;
+        let tags_at = after(rings_at, RINGS, size_of::<Ring>())?;
+        let leases_at = after(tags_at, 2 * TAG_SLOTS, size_of::<TagSlot>())?;
         let sections_at = after(leases_at, 1, LEASES_BYTES)?;
         let blocks_at = after(sections_at, sections(blocks_max), size_of::<Section>())?;
         let len = after(blocks_at, blocks_max, size_of::<Block>())?;
@@ -802,6 +864,7 @@ impl Geometry {
             rows_at,
             versions_at,
             rings_at,
+            tags_at,
             leases_at,
             sections_at,
             blocks_at,

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    extras::Tags,
     lease::{Held, LONGEST_OUTCOME, Lease, Leases, Outcome, PLACES},
     value::{Kind, Value},
 };
@@ -61,6 +62,7 @@ impl LeasePlace {
             self.hash[1].get(),
             self.owner.get(),
             self.deadline.get(),
+            self.since.get(),
             self.inline.get(),
             pair,
         ];
@@ -86,6 +88,7 @@ impl LeasePlace {
                 token: self.token.get(),
                 owner: self.owner.get(),
                 deadline: self.deadline.get(),
+                since: self.since.get(),
                 is_over: state & 0xFF != RUNNING,
             },
             state,
@@ -263,6 +266,7 @@ impl<M: Memory> Edit<M> {
             place.hash[1].set(hash[1]);
             place.owner.set(lease.owner);
             place.deadline.set(lease.deadline);
+            place.since.set(lease.since);
             place.state.set(RUNNING);
             place.waiters.set(0);
             place.inline.set(0);
@@ -453,6 +457,7 @@ impl<M: Memory> Leases for Segment<M> {
             token: self.edit.next_version(),
             owner,
             deadline,
+            since: self.header().tags.count.get(),
             is_over: false,
         };
         self.edit.write_lease(at, hash, key, &lease).ok()?;
@@ -529,6 +534,11 @@ impl<M: Memory> Leases for Segment<M> {
             }
             Err(memory) => Err(memory.into()),
         }
+    }
+
+    fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool {
+        let hashes = tags.iter().map(|tag| self.edit.long_hash(tag));
+        self.edit.table().may_be_older(lease.since, hashes)
     }
 
     fn await_lease(&mut self, key: &[u8], token: f64, waits: bool) {

@@ -11,7 +11,7 @@ use super::{
     Random, attach, create, small,
 };
 use crate::{
-    cache::Cache,
+    cache::{Cache, Terms},
     error::Result,
     lease::{Ask, Claim, Leases, Look, Outcome},
     storage::shared::Segment,
@@ -78,7 +78,7 @@ fn killed(cache: &mut Plain, call: impl FnOnce(&mut Plain), mut check: impl FnMu
         let token = claim(&mut found, b"safter", 1000);
         found.storage().validate().unwrap();
         assert_eq!(
-            found.settle(b"safter", token, Value::Null, (None, 0.0), 0, 0.0),
+            found.settle(b"safter", token, Value::Null, &Terms::default(), 0, 0.0),
             Ok(true)
         );
         found.storage_mut().end_leases(|_| true);
@@ -135,7 +135,7 @@ fn whoever_is_killed_in_a_call_on_a_lease_leaves_no_lease_beside_a_write() {
     cache.storage_mut().await_lease(key, token, true);
     kills += killed(
         &mut cache,
-        |cache| drop(cache.settle(key, token, Value::String(b"new"), (None, 0.0), 0, 0.0)),
+        |cache| drop(cache.settle(key, token, Value::String(b"new"), &Terms::default(), 0, 0.0)),
         |found| {
             let is_there = get(found, key).is_some();
             assert!(!(is_there && found.holds(key, token)));
@@ -237,7 +237,7 @@ fn a_place_whose_owner_or_deadline_damage_has_changed_is_free() {
     let token = claim(&mut cache, b"sa", 0);
     let at = cache.storage().lease_runs(b"sa", token).unwrap().0;
     let place = cache.storage().edit.geometry.leases_at + 2048 * 4 + at as usize * 128;
-    // The deadline: five numbers before it.
+    // The deadline: five numbers lie before it.
     // SAFETY: within the memory, and aligned.
     let deadline: &Long = unsafe { cache.storage().memory().base().add(place + 40).cast().as_ref() };
     assert_eq!(deadline.get(), 100);
@@ -268,6 +268,7 @@ mod processes {
 
     use super::super::harness::{self, Child, say};
     use crate::{
+        cache::Terms,
         error::Error,
         lease::{Claim, Look},
         slots::Slots,
@@ -330,10 +331,11 @@ mod processes {
             let joined = waiter.join(&key, token, LONG).unwrap().unwrap();
             assert!(joined.is_told && joined.left > 50_000);
             let begin = Instant::now();
-            let settled = owner
-                .lock(LONG)
-                .unwrap()
-                .settle(&key, token, Value::Null, (None, 0.0), 0, 0.0);
+            let settled =
+                owner
+                    .lock(LONG)
+                    .unwrap()
+                    .settle(&key, token, Value::Null, &Terms::default(), 0, 0.0);
             assert_eq!(settled, Ok(true));
             told.recv_timeout(LONG).unwrap();
             times.push(begin.elapsed());
@@ -389,10 +391,10 @@ mod processes {
         told_there.recv_timeout(LONG).unwrap();
         assert_eq!(look(&heap, b"sk", token), Look::Gone);
         for late in [token, theirs] {
-            let settled = heap
-                .lock(LONG)
-                .unwrap()
-                .settle(b"sk", late, Value::Null, (None, 0.0), 0, 0.0);
+            let settled =
+                heap.lock(LONG)
+                    .unwrap()
+                    .settle(b"sk", late, Value::Null, &Terms::default(), 0, 0.0);
             assert_eq!(settled, Ok(false));
         }
 
@@ -403,10 +405,10 @@ mod processes {
         late.adopt(&early.ticket().unwrap(), &Slots::default(), |_| None)
             .unwrap();
         for token in [held, moved] {
-            let settled = late
-                .lock(LONG)
-                .unwrap()
-                .settle(b"sk", token, Value::Null, (None, 0.0), 0, 0.0);
+            let settled =
+                late.lock(LONG)
+                    .unwrap()
+                    .settle(b"sk", token, Value::Null, &Terms::default(), 0, 0.0);
             assert_eq!(settled, Ok(false));
         }
         assert!(
