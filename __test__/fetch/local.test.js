@@ -96,6 +96,27 @@ describe('fetch in a process without workers', () => {
     });
   }
 
+  it('tags of the options, and of the loader, end the entry', async () => {
+    const cache = open();
+    await cache.fetch('a', () => 1, { tags: (value, key) => [`n${value}`, key] });
+    await cache.fetch('b', (key, { setTags }) => (setTags('own'), 2), { tags: 'n2' });
+    assert.deepEqual((await cache.getEntry('a')).tags, ['n1', 'a']);
+    assert.deepEqual((await cache.getEntry('b')).tags, ['own']);
+    await cache.invalidateTags('n1');
+    assert.equal(await cache.fetch('a', () => 'anew'), 'anew');
+  });
+
+  it('a tag that is invalidated while a loader runs voids its result', async () => {
+    const cache = open();
+    const { promise, end } = gate();
+    const late = cache.fetch('k', () => promise, { tags: ['t', 'other'] });
+    await turn();
+    await cache.invalidateTags(['t']);
+    end('late');
+    assert.equal(await late, 'late');
+    assert.equal(await cache.get('k'), undefined);
+  });
+
   it('the signal of a loader fires when its key is written', async () => {
     const cache = open();
     const { promise, end } = gate();

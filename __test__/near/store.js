@@ -177,4 +177,4 @@ function read(store, near, port, key) {
 /** As if each use were a turn of its own: several rings of one thread stand for several processes. */
 const atOnce = (end) => end();
 
-module.exports = { atOnce, EPOCH, GATE, NUMBERS, STAMP, Store, read };
+module.exports = { atOnce, EPOCH, GATE, STAMP, Store, read };
