@@ -2,9 +2,17 @@
 
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
-const { GET_TO_UPDATE, SET_TO_UPDATE, commands, entriesOf } = require('./lib/commands');
+const {
+  COUNT_FETCHES,
+  GET_TO_UPDATE,
+  SET_TO_UPDATE,
+  commands,
+  entriesOf,
+} = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
+const { Fetcher } = require('./lib/fetch/fetcher');
+const { memoize, memoizeOn } = require('./lib/fetch/memoize');
 const { channels, runObserved } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
@@ -40,6 +48,21 @@ const nothing = () => undefined;
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
+
+/** The property of an instance that has its `fetch`. */
+const FETCHER = Symbol('fetcher');
+
+/** `fetch` of an instance. */
+function fetcherOf(client, options) {
+  return new Fetcher(client, options, {
+    miss: MISS,
+    // What is not counted is no matter of a caller.
+    count: (loads, followers, errors, loadTime) =>
+      client
+        .call(COUNT_FETCHES, loads, followers, errors, Math.round(loadTime * 1000))
+        .catch(nothing),
+  });
+}
 
 /** Makes a call of an instance. */
 const run = (instance, command, a, b, c, d) => runObserved(instance[CLIENT], command, a, b, c, d);
@@ -91,6 +114,7 @@ class LRUCacheForClustersAsPromised {
     this.parse = read.parse;
     this.stringify = read.stringify;
     Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
+    Object.defineProperty(this, FETCHER, { value: fetcherOf(this[CLIENT], read.ofFetch) });
     if (!read.error && !instances.has(this.namespace)) instances.set(this.namespace, this);
   }
 
@@ -298,10 +322,20 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.setMany, entryList('setMany', entries), options);
   }
 
+  fetch(key, loader, options) {
+    return this[FETCHER].fetch(key, loader, options);
+  }
+
+  memoize(fn, options) {
+    return memoizeOn(this, fn, options);
+  }
+
   async close() {
     const client = this[CLIENT];
+    const error = makeError(['Error', 'the cache was closed', CODES.CLOSED]);
+    this[FETCHER].close(error);
     const released = client.leases.close();
-    client.refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+    client.refuse(error);
     await released;
   }
 
@@ -376,6 +410,7 @@ module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);
 module.exports.default = LRUCacheForClustersAsPromised;
 module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
 module.exports.LRUCache = LRUCache;
+module.exports.memoize = memoize;
 // The statics are there as the class's own; said again, they are found by `import { init } from …` as well.
 module.exports.init = LRUCacheForClustersAsPromised.init;
 module.exports.getInstance = LRUCacheForClustersAsPromised.getInstance;

@@ -511,6 +511,18 @@ const CREATE = {
   decode: nothing,
 };
 
+/** Counts what `fetch` did: loads, followers, errors, microseconds. The class has no such member. */
+const COUNT_FETCHES = {
+  name: 'countFetches',
+  unanswered: nothing,
+  // No call waits for it, and it waits for none.
+  keysOf: () => [],
+  reads: true,
+  local: bulk.command('countFetches'),
+  encode: (advanced, ...counts) => counts.join(','),
+  decode: nothing,
+};
+
 /**
  * Runs a command on a cache of this process. Both clients make their direct calls through this function. Near reads are
  * asked before, in the class.
@@ -589,6 +601,7 @@ function encodeOrRefuse(command, advanced, args) {
 }
 
 module.exports = {
+  COUNT_FETCHES,
   CREATE,
   GET_TO_UPDATE,
   SET_TO_UPDATE,

@@ -5,6 +5,7 @@
 //! - An entry is expired when more time has passed since it was set than its own age. An entry without an age of its own
 //!   has the cache's present age.
 //! - An expired entry still counts, and keeps its place in the order, until a call removes it.
+//! - An expired entry that is kept for `fetch` is a miss for every other call, and is removed by none until that time ends, too.
 //! - `get` and `set` make an entry the most recent. No other call does, but for `incr`, which is made of both.
 //!
 //! The cache keeps its limits by evicting the least recent entries. An entry that would not fit in an empty cache is not
@@ -16,7 +17,7 @@ use crate::{
     extras::{Extras, Tags},
     key::Key,
     stats::{Event, Stats},
-    storage::{Entry, Glimpse, Limits, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Kept, Limits, Seen, Stamp, Storage},
     value::{OwnedValue, Value},
 };
 
@@ -63,6 +64,8 @@ pub struct Terms<'a> {
     pub keeps_age: bool,
     /// What the entry has besides its value. What an entry that is there has does not stay.
     pub extras: Extras<'a>,
+    /// Whether the entry stays past its age, for `fetch`.
+    pub kept: Kept,
 }
 
 /// An entry with the time at which it expires. `dump` returns a list of these, `load` takes one.
@@ -157,6 +160,14 @@ impl<S: Storage> Cache<S> {
         self.storage.stats()
     }
 
+    /// Counts what `fetch` did: loaders that ran, callers that waited for another's, loaders that failed, microseconds.
+    pub fn count_fetches(&mut self, loads: u64, followers: u64, errors: u64, time: u64) {
+        self.storage.count(Event::Load, loads);
+        self.storage.count(Event::Follower, followers);
+        self.storage.count(Event::LoadError, errors);
+        self.storage.count(Event::LoadTime, time);
+    }
+
     /// The present limits.
     pub fn limits(&self) -> Limits {
         self.storage.limits()
@@ -245,6 +256,7 @@ impl<S: Storage> Cache<S> {
             Some((value, stamp)) if !expired(stamp, max_age, now) => {
                 Some((read(value)?, stamp.set_at, expires_at(stamp, max_age)))
             }
+            Some((_, stamp)) if is_kept(stamp, max_age, now) => None,
             Some(_) => {
                 self.expire(key)?;
                 None
@@ -290,6 +302,9 @@ impl<S: Storage> Cache<S> {
         };
         if !expired(stamp, max_age, now) {
             return read(value).map(Found::Fresh);
+        }
+        if is_kept(stamp, max_age, now) {
+            return Ok(Found::Nothing);
         }
         let stale = (allow_stale && !is_invalid(stamp))
             .then(|| read(value))
@@ -363,7 +378,7 @@ impl<S: Storage> Cache<S> {
         match running {
             Ok(running) => {
                 let stamp = running.unwrap_or_else(|| self.fresh(terms.max_age, now));
-                self.store(key, value, stamp, terms.extras, now)
+                self.store_kept(key, value, stamp, terms.extras, terms.kept, now)
             }
             Err(error) => {
                 self.storage.decline(value);
@@ -379,6 +394,65 @@ impl<S: Storage> Cache<S> {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         }
+    }
+
+    /// As [`Cache::set`], of an entry that stays past its age for `grace` milliseconds, for [`Cache::kept`].
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_kept(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        max_age: Option<f64>,
+        grace: f64,
+        now: impl Clock,
+    ) -> Result<bool> {
+        let terms = Terms {
+            max_age,
+            kept: Kept::For(grace),
+            ..Terms::default()
+        };
+        self.set_on(key, value, &terms, now)
+    }
+
+    /// Stores the text of an error for [`Cache::kept`], for `time` milliseconds. Every other call takes it for a miss.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_error(&mut self, key: &[u8], text: Value<'_>, time: f64, now: impl Clock) -> Result<bool> {
+        // It expires before any time that a clock gives.
+        let stamp = Stamp {
+            set_at: now.now() + time,
+            max_age: -f64::from(u32::MAX) - time,
+        };
+        self.store_kept(key, text, stamp, Extras::NONE, Kept::Error, now)
+    }
+
+    /// Passes the value of an entry that is kept past its age to `read`, with when it was set and when it expired; whether it is an
+    /// error. Changes nothing.
+    ///
+    /// # Errors
+    /// The error of `read`, or that of [`Storage::peek`].
+    pub fn kept<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>, Past) -> Result<R>,
+    ) -> Result<Option<(R, Past)>> {
+        let max_age = self.limits().max_age;
+        let Some((value, stamp)) = self.storage.peek(key)? else {
+            return Ok(None);
+        };
+        if !expired(stamp, max_age, now) || !is_kept(stamp, max_age, now) {
+            return Ok(None);
+        }
+        let past = Past {
+            set_at: stamp.set_at,
+            expires: stamp.set_at + age_of(stamp, max_age),
+            is_error: stamp.kept() == Kept::Error,
+        };
+        Ok(Some((read(value, past)?, past)))
     }
 
     /// The stamp of an entry that has not expired.
@@ -449,6 +523,20 @@ impl<S: Storage> Cache<S> {
         extras: Extras<'_>,
         now: impl Clock,
     ) -> Result<bool> {
+        self.store_kept(key, value, stamp, extras, Kept::No, now)
+    }
+
+    /// As `store`, of an entry that is kept past its age.
+    fn store_kept(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+        extras: Extras<'_>,
+        kept: Kept,
+        now: impl Clock,
+    ) -> Result<bool> {
+        let stamp = stamp.keeping(kept);
         self.void(key);
         let limits = self.limits();
         let size = self.storage.entry_size(key, value, extras);
@@ -467,7 +555,7 @@ impl<S: Storage> Cache<S> {
             }
         };
         self.storage.count(Event::Set, 1);
-        if replaced && expired(stamp, limits.max_age, now) {
+        if replaced && expired(stamp, limits.max_age, now) && !is_kept(stamp, limits.max_age, now) {
             // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
             self.expire(key)?;
         }
@@ -624,11 +712,13 @@ impl<S: Storage> Cache<S> {
         if keeps_age {
             return Ok(self.storage.touch(key)?.is_some());
         }
+        let kept = old.kept();
         let max_age = given(max_age).unwrap_or(old.max_age);
         let stamp = Stamp {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         };
+        let stamp = stamp.keeping(kept);
         let is_there = self.storage.restamp(key, stamp)?;
         if expired(stamp, self.limits().max_age, now) {
             // A negative age, as in `store`.
@@ -682,7 +772,9 @@ impl<S: Storage> Cache<S> {
             self.pruning = self.storage.invalidations();
         }
         let rest = self.removing(Event::Expiration, |storage| {
-            storage.retain_part(from, |stamp| !expired(stamp, max_age, now))
+            storage.retain_part(from, |stamp| {
+                !expired(stamp, max_age, now) || is_kept(stamp, max_age, now)
+            })
         });
         if rest.is_none() {
             self.storage.swept(self.pruning);
@@ -868,6 +960,17 @@ pub struct Facts {
     pub expires: f64,
 }
 
+/// What is known of an entry that is kept past its age.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Past {
+    /// When it was set, in milliseconds since the epoch.
+    pub set_at: f64,
+    /// When it expired, in milliseconds since the epoch.
+    pub expires: f64,
+    /// Whether its value is the text of an error.
+    pub is_error: bool,
+}
+
 /// An entry that a call has just found or stored, for a process that keeps a copy of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Remembered {
@@ -947,6 +1050,17 @@ fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
 /// and is never given: not as a stale one, and not by calls that give expired entries.
 pub fn is_invalid(stamp: Stamp) -> bool {
     stamp == Stamp::INVALID
+}
+
+/// Whether an entry that has expired stays for `fetch`. Only this function decides this.
+#[cold]
+fn is_kept(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
+    let past = now.now() - stamp.set_at;
+    match stamp.kept() {
+        Kept::No => false,
+        Kept::For(time) => past - age_of(stamp, cache_max_age) <= time,
+        Kept::Error => past <= 0.0,
+    }
 }
 
 /// Whether nothing is left of the age of an entry that is to be loaded: it would have expired, or has no time left. An

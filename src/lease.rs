@@ -37,7 +37,7 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Clock, Terms},
+    cache::{Cache, Clock, Past, Terms},
     error::Result,
     extras::Tags,
     storage::Storage,
@@ -211,6 +211,8 @@ pub enum Claim<R> {
     Held(Lease),
     /// There is no lease to be had.
     Full,
+    /// An error is stored: this was read of its text.
+    Error(R),
 }
 
 /// What one who waits finds.
@@ -227,7 +229,8 @@ pub enum Look<R> {
 }
 
 impl<S: Storage> Cache<S> {
-    /// Reads an entry as [`Cache::get`] does; where there is none that has not expired, begins a lease on its key.
+    /// Reads an entry as [`Cache::get`] does; where there is none that has not expired, begins a lease on its key. An entry that is kept
+    /// past its age is read, too: then `read` is given what is known of it.
     ///
     /// # Errors
     /// As [`Cache::get`].
@@ -236,16 +239,20 @@ impl<S: Storage> Cache<S> {
         key: &[u8],
         ask: Ask,
         now: impl Clock,
-        read: impl FnOnce(Value<'_>) -> Result<R>,
+        mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
     ) -> Result<Claim<R>> {
-        if !ask.fresh
-            && let Some((read, set_at, expires)) = self.get_fresh(key, now, read)?
-        {
-            return Ok(Claim::Hit {
-                read,
-                set_at,
-                expires,
-            });
+        if !ask.fresh {
+            if let Some((read, set_at, expires)) = self.get_fresh(key, now, |value| read(value, None))? {
+                return Ok(Claim::Hit {
+                    read,
+                    set_at,
+                    expires,
+                });
+            }
+            let kept = self.kept(key, now, |value, past| read(value, Some(past)))?;
+            if let Some((read, Past { is_error: true, .. })) = kept {
+                return Ok(Claim::Error(read));
+            }
         }
         match self.storage_mut().lease(key) {
             Some(lease) if lease.deadline > ask.at => return Ok(Claim::Held(lease)),
@@ -287,6 +294,29 @@ impl<S: Storage> Cache<S> {
         }
         // Ends the lease first, as any write does.
         self.set_on(key, value, terms, now)
+    }
+
+    /// Ends a lease whose computation failed, leaves the text of the error for those who wait, and stores it for `time` milliseconds
+    /// where there is no entry, not even one that is kept past its age.
+    ///
+    /// # Errors
+    /// As [`Cache::set`]. The lease has ended.
+    pub fn fail(
+        &mut self,
+        key: &[u8],
+        token: f64,
+        text: &[u8],
+        time: f64,
+        at: u64,
+        now: impl Clock,
+    ) -> Result<bool> {
+        if !self.leave(key, token, Outcome::Error(text), at) {
+            return Ok(false);
+        }
+        if time > 0.0 && !self.has(key, now)? && self.kept(key, now, |_, _| Ok(()))?.is_none() {
+            self.set_error(key, Value::String(text), time, now)?;
+        }
+        Ok(true)
     }
 
     /// Ends a lease whose result is not stored, and leaves it for those who wait. Returns whether the lease still ran.

@@ -12,7 +12,7 @@ const root = path.join(__dirname, '..', '..');
 const Cache = require(root);
 const { commands } = require(path.join(root, 'lib', 'commands'));
 
-const NAMED_EXPORTS = ['LRUCache', 'LRUCacheForClustersAsPromised', 'default'];
+const NAMED_EXPORTS = ['LRUCache', 'LRUCacheForClustersAsPromised', 'default', 'memoize'];
 
 /** What a declared member is, as `kindsOf` names it. */
 function kindOf(member) {

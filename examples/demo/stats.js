@@ -8,6 +8,7 @@
 
 const diagnostics = require('node:diagnostics_channel');
 const { LRUCache: PlainLRU } = require('lru-cache');
+const { askHerd } = require('./herd');
 const source = require('../source');
 
 const CACHE_MAX = Number(process.env.CACHE_MAX);
@@ -44,7 +45,11 @@ diagnostics.subscribe('http.server.request.start', ({ request }) => {
   share.request(request.url);
 });
 
-process.on('message', (message) => {
+process.on('message', async (message) => {
+  if (message?.demo === 'herd?') {
+    process.send({ demo: 'herd', calls: await askHerd(message) });
+    return;
+  }
   if (message?.demo !== 'report?') return;
   process.send({
     demo: 'report',

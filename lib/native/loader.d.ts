@@ -70,7 +70,7 @@ export function leaseSettle(
   places: Places,
   token: number,
   maxAge: unknown,
-  grace?: number,
+  grace: number,
   tags?: string,
 ): Result;
 export function leaseLeave(
@@ -81,6 +81,7 @@ export function leaseLeave(
   places: Places,
   token: number,
   isError: boolean,
+  ttl: number,
 ): Result;
 export function leaseRelease(cache: Id, key: Key, token: number): Result;
 export function leaseJoin(cache: Id, key: Key, token: number, numbers: Float64Array): Result;

@@ -26,6 +26,7 @@ const STATES = Object.freeze([
   'unstored',
   'error',
   'gone',
+  'failed',
 ]);
 
 /** How long another may not claim, in milliseconds, where a caller does not say. */
@@ -79,10 +80,13 @@ class Leases {
         const { value, setAt, expires } = claimed;
         return { state, value, setAt, expires };
       }
-      case 'full':
-        return { state };
-      default:
-        return { state, token: claimed.token };
+      case 'failed':
+        return { state: 'error', error: claimed.value };
+      default: {
+        const { token, value, setAt, expires } = claimed;
+        const answer = state === 'full' ? { state } : { state, token };
+        return claimed.isPast ? { ...answer, stale: { value, setAt, expires } } : answer;
+      }
     }
   }
 
@@ -91,12 +95,13 @@ class Leases {
     this.#unwatch(token);
     const { kind } = outcome;
     if (kind === 'value') {
-      const { value, maxAge, grace, tags } = outcome;
+      const { value, maxAge, grace = 0, tags } = outcome;
       const stored = native.settle(view, key, token, value, maxAge, grace, tags);
       return { stored, value: this.copier(view, value)() };
     }
     const isError = kind === 'error';
-    native.leave(view, key, token, isError ? outcome.error : outcome.value, isError);
+    const left = isError ? outcome.error : outcome.value;
+    native.leave(view, key, token, left, isError, outcome.ttl ?? 0);
     return { stored: false };
   }
 

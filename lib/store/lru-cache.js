@@ -82,7 +82,7 @@ function join(keys) {
  */
 
 /** What Rust writes of a lease beside a value. */
-const leaseNumbers = new Float64Array(4);
+const leaseNumbers = new Float64Array(5);
 
 /** Stands for near reads where there are none. @type {{ cache: any }} */
 const NO_NEAR = Object.freeze({ cache: undefined });
@@ -713,8 +713,8 @@ class LRUCache {
             near === undefined
               ? cache.#value(run(cache.#cache, key, now()))
               : cache.#read(near, run, key);
-          const [state, token, setAt, expires] = leaseNumbers;
-          return { state, token, value, setAt, expires };
+          const [state, token, setAt, expires, isPast] = leaseNumbers;
+          return { state, token, value, setAt, expires, isPast: isPast === 1 };
         },
         /** Whether the value was stored. */
         settle(cache, key, token, value, maxAge, grace, tags) {
@@ -725,11 +725,12 @@ class LRUCache {
           );
         },
         /** Leaves a value, or the text of an error. It is for other processes, so it is a copy. */
-        leave(cache, key, token, value, isError) {
+        leave(cache, key, token, value, isError, ttl) {
           const [kind, payload] = encode(value, cache.#copies ?? 'json') ?? [KIND.PLAIN, null];
           const place = Int32Array.of(placeOf(kind));
           const id = cache.#cache;
-          return cache.#finish(native.leaseLeave(id, now(), key, payload, place, token, isError));
+          const left = native.leaseLeave(id, now(), key, payload, place, token, isError, ttl);
+          return cache.#finish(left);
         },
         release: (cache, key, token) =>
           cache.#finish(native.leaseRelease(cache.#cache, key, token)),

@@ -58,6 +58,12 @@ function letGo(worker, token) {
   held.delete(token);
 }
 
+/** A number of a message, as `optionJson` writes it; `undefined` for none. */
+function numberOf(json) {
+  if (typeof json === 'number') return json;
+  return typeof json?.n === 'string' ? Number(json.n) : undefined;
+}
+
 /** The calls, by name: the leases, a view, who calls, the key, the arguments. */
 const CALLS = {
   __proto__: null,
@@ -66,10 +72,11 @@ const CALLS = {
     if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
     return claimed;
   },
-  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, tags]) {
+  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more, tags]) {
     const value = decodeValue(valueKind, payload);
-    const ages = { maxAge: maxAge ?? undefined, tags: tags ?? undefined };
-    const outcome = { kind, value, error: value, ...ages };
+    const time = numberOf(more);
+    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time };
+    const outcome = { kind, value, error: value, ...times, tags: tags ?? undefined };
     const { stored, value: given } = leases.settle(view, key, token, outcome);
     letGo(worker, token);
     return kind === 'value' ? { stored, value: given } : { stored };
@@ -112,10 +119,13 @@ async function leaseCall(worker, namespace, mode, values) {
   const result = await attempt(namespace, () =>
     call(views.leases, view, caller, decodeKey(key), args),
   );
-  const hasValue = result !== null && typeof result === 'object' && 'value' in result;
+  // The value of an entry past its age, or else that of the answer.
+  const holder = result?.stale ?? result;
+  const hasValue = holder !== null && typeof holder === 'object' && 'value' in holder;
   if (!hasValue) return `[${JSON.stringify(result)},${NOTHING}]`;
-  const { value, ...rest } = result;
-  return `[${JSON.stringify(rest)},${encodeValue(value, advanced)}]`;
+  const { value, ...rest } = holder;
+  const answer = holder === result ? rest : { ...result, stale: rest };
+  return `[${JSON.stringify(answer)},${encodeValue(value, advanced)}]`;
 }
 
 module.exports = { leaseCall };

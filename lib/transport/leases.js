@@ -13,7 +13,7 @@ const { commands } = require('../commands');
 const { CODES, REJECTS, failSafe } = require('../errors');
 const { freeze } = require('../freeze');
 const { KIND } = require('../kinds');
-const { LONGEST_TIMER, tagList } = require('../options');
+const { LONGEST_TIMER, optionJson, tagList } = require('../options');
 const { sharedKey } = require('../store/copies');
 const { decodeValue, encodeKey, encodeValue } = require('./envelope');
 
@@ -313,11 +313,11 @@ class WorkerLeases extends LeasePort {
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge, tags }] = args;
+    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
-    const list = tags === undefined ? null : tagList('fetch', tags);
-    parts.push(JSON.stringify(maxAge ?? null), JSON.stringify(list));
+    parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
+    parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }
@@ -327,8 +327,10 @@ function encodeCall(advanced, op, key, args) {
 /** What a call gave, from its answer. */
 function decodeResult(payload) {
   const [result, kind, value] = payload;
-  if (kind !== KIND.MISS) result.value = decodeValue(kind, value);
   if (result?.state === 'hit') result.expires ??= Infinity;
+  if (kind === KIND.MISS) return result;
+  // The value of an entry past its age, or else that of the answer.
+  (result.stale ?? result).value = decodeValue(kind, value);
   return result;
 }
 

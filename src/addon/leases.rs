@@ -14,9 +14,10 @@ use super::{
 use crate::{
     cache::Terms,
     command::Arguments,
-    error::Result,
+    error::{Error, Result},
     extras::{Extras, TagList},
     lease::{Claim, Look, Outcome, boot_time},
+    storage::Kept,
     store::Store,
     value::{Mark, Value},
 };
@@ -32,6 +33,7 @@ mod state {
     pub const UNSTORED: f64 = 6.0;
     pub const ERROR: f64 = 7.0;
     pub const GONE: f64 = 8.0;
+    pub const FAILED: f64 = 9.0;
 }
 
 /// Writes numbers into the array that JavaScript has passed, as many as fit.
@@ -42,11 +44,15 @@ fn write(numbers: &[Cell<f64>], values: &[f64]) {
 }
 
 /// `leaseClaim(cache, key, now, numbers, fresh, timeout, process)`: the value of an entry. `numbers` gets the state, the token, when
-/// the entry was set and when it expires. `timeout` is in milliseconds; `process` is that of the owner, where it is another.
+/// the entry was set and when it expires, and 1 where it is one that is kept past its age. `timeout` is in milliseconds; `process` is that of the owner, where it is another.
 pub fn claim(call: &Call) -> Given {
     on_key(call, |handle, key| {
         let now = call.clock(call.argument(2));
-        let numbers = call.typed_array(call.argument(3));
+        let numbers = call.typed_array::<f64>(call.argument(3));
+        if numbers.len() < 5 {
+            return Err(Error::argument("numbers must have a place for each number"));
+        }
+        numbers[4].set(0.0);
         let fresh = call.bool(call.argument(4));
         let timeout = call.number(call.argument(5)) as u64;
         let process = call.index(call.argument(6));
@@ -55,13 +61,20 @@ pub fn claim(call: &Call) -> Given {
         found.clear();
         let (claim, entry) = handle
             .store
-            .claim(key, how, now, handle.lock_wait, |value| found.copy(value))?;
+            .claim(key, how, now, handle.lock_wait, |value, past| {
+                let [set_at, expires, is_past] =
+                    past.map_or([0.0; 3], |past| [past.set_at, past.expires, 1.0]);
+                write(&numbers[2..], &[set_at, expires, is_past]);
+                found.clear();
+                found.copy(value)
+            })?;
         handle.remember(|| entry);
         match claim {
             Claim::Hit { set_at, expires, .. } => write(numbers, &[state::HIT, 0.0, set_at, expires]),
             Claim::Leased(token) => write(numbers, &[state::LEASED, token]),
             Claim::Held(lease) => write(numbers, &[state::HELD, lease.token]),
             Claim::Full => write(numbers, &[state::FULL]),
+            Claim::Error(()) => write(numbers, &[state::FAILED]),
         }
         found.show(call, &handle.table)
     })
@@ -96,6 +109,7 @@ pub fn settle(call: &Call) -> Given {
         let terms = Terms {
             max_age: max_age(call, call.argument(6))?,
             extras: Extras { tags: tags.tags() },
+            kept: Kept::For(time(call, call.argument(7))),
             ..Terms::default()
         };
         lock(handle)?.settle(key, token, value, &terms, boot_time(), now)
@@ -110,17 +124,26 @@ fn tags(call: &Call, json: JsValue) -> Result<TagList> {
     TagList::parse(&serde_json::from_str(&call.text(json)).unwrap_or_default())
 }
 
-/// `leaseLeave(cache, now, key, payload, places, token, isError)`: leaves a value, or the text of an error, for those who wait.
-/// Whether the lease ran.
+/// `leaseLeave(cache, now, key, payload, places, token, isError, ttl)`: leaves a value, or the text of an error, for those who wait. The
+/// error is stored for `ttl` milliseconds. Whether the lease ran.
 pub fn leave(call: &Call) -> Given {
+    let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
-        let outcome = match (call.bool(call.argument(6)), value) {
-            (true, Value::String(text)) => Outcome::Error(text),
-            (_, value) => Outcome::Value(value),
-        };
-        let ran = lock(handle)?.leave(key, token, outcome, boot_time());
-        Ok(ran)
+        let mut cache = lock(handle)?;
+        match (call.bool(call.argument(6)), value) {
+            (true, Value::String(text)) => {
+                let time = time(call, call.argument(7));
+                cache.fail(key, token, text, time, boot_time(), now)
+            }
+            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time())),
+        }
     })
+}
+
+/// A time in milliseconds, at least 0.
+fn time(call: &Call, value: JsValue) -> f64 {
+    // What is no number is none.
+    call.number(value).max(0.0)
 }
 
 /// `leaseRelease(cache, key, token)`

@@ -56,7 +56,7 @@ static FUNCTIONS: [Function; 30] = [
     Function::new::<1>("refresh", near::refresh),
     Function::new::<7>("leaseClaim", leases::claim),
     Function::new::<9>("leaseSettle", leases::settle),
-    Function::new::<7>("leaseLeave", leases::leave),
+    Function::new::<8>("leaseLeave", leases::leave),
     Function::new::<3>("leaseRelease", leases::release),
     Function::new::<4>("leaseJoin", leases::join),
     Function::new::<3>("leaseQuit", leases::quit),

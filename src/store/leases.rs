@@ -10,7 +10,7 @@ use crate::storage::shared::{
     sleeper::Sleeper,
 };
 use crate::{
-    cache::{Clock, Remembered},
+    cache::{Clock, Past, Remembered},
     error::Result,
     lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, boot_time},
     value::Value,
@@ -56,7 +56,7 @@ impl Store {
         (timeout, fresh, process): (u64, bool, Option<u32>),
         now: impl Clock,
         patience: Duration,
-        mut read: impl FnMut(Value<'_>) -> Result<R>,
+        mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
     ) -> Result<(Claim<R>, Option<Remembered>)> {
         let mut tries = 0;
         loop {

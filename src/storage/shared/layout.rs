@@ -362,13 +362,13 @@ pub struct Label {
 /// The most bytes of a [`Label`].
 pub const LABEL_BYTES: usize = 508;
 
-/// How often each [`crate::stats::Event`] happened under the lock, in a line of its own. No record of a change has them: a
+/// How often each [`crate::stats::Event`] happened under the lock, in lines of its own. No record of a change has them: a
 /// process that is killed may leave its last call uncounted. A rebuild leaves them as they are.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Counters {
     pub events: [Long; EVENTS],
-    _1: Long,
+    _1: [Long; 5],
 }
 
 /// Words of the last level of a summary.
@@ -751,7 +751,7 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1152 + 2048 + 64 + 512 + 64 + 64 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1152 + 2048 + 128 + 512 + 64 + 64 && size_of::<Header>() <= 4096);
     assert!(size_of::<Invalidations>() == 64 && offset_of!(Control, tags) == 8);
     assert!(size_of::<Intent>() == 640 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
@@ -764,9 +764,9 @@ const _: () = {
             && offset_of!(RingHead, dropped) == 32
             && offset_of!(RingHead, uncounted) == 40
     );
-    assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 64);
-    assert!(offset_of!(Header, leases) == 3840 && size_of::<LeasePlace>() == 128);
-    assert!(offset_of!(Header, label) == 3264 && size_of::<Label>() == 512);
+    assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 128);
+    assert!(offset_of!(Header, leases) == 3904 && size_of::<LeasePlace>() == 128);
+    assert!(offset_of!(Header, label) == 3328 && size_of::<Label>() == 512);
     assert!(RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two());
     assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
