@@ -64,7 +64,7 @@ pub struct Terms<'a> {
     pub keeps_age: bool,
     /// What the entry has besides its value. What an entry that is there has does not stay.
     pub extras: Extras<'a>,
-    /// Whether it stays past its age, for [`Cache::kept`].
+    /// Whether the entry stays past its age, for `fetch`.
     pub kept: Kept,
 }
 
@@ -378,12 +378,21 @@ impl<S: Storage> Cache<S> {
         match running {
             Ok(running) => {
                 let stamp = running.unwrap_or_else(|| self.fresh(terms.max_age, now));
-                self.put(key, value, stamp.keeping(terms.kept), terms.extras, now)
+                self.store_kept(key, value, stamp, terms.extras, terms.kept, now)
             }
             Err(error) => {
                 self.storage.decline(value);
                 Err(error)
             }
+        }
+    }
+
+    /// The stamp of an entry that is stored now.
+    fn fresh(&self, max_age: Option<f64>, now: impl Clock) -> Stamp {
+        let max_age = given(max_age).unwrap_or(self.limits().max_age);
+        Stamp {
+            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
+            max_age,
         }
     }
 
@@ -397,7 +406,7 @@ impl<S: Storage> Cache<S> {
             set_at: now.now() + time,
             max_age: -f64::from(u32::MAX) - time,
         };
-        self.put(key, text, stamp.keeping(Kept::Error), Extras::NONE, now)
+        self.store_kept(key, text, stamp, Extras::NONE, Kept::Error, now)
     }
 
     /// Passes the value of an entry that is kept past its age to `read`, with when it was set and when it expired; whether it is an
@@ -424,15 +433,6 @@ impl<S: Storage> Cache<S> {
             is_error: stamp.kept() == Kept::Error,
         };
         Ok(Some((read(value, past)?, past)))
-    }
-
-    /// The stamp of an entry that is stored now.
-    fn fresh(&self, max_age: Option<f64>, now: impl Clock) -> Stamp {
-        let max_age = given(max_age).unwrap_or(self.limits().max_age);
-        Stamp {
-            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
-            max_age,
-        }
     }
 
     /// The stamp of an entry that has not expired.
@@ -503,18 +503,20 @@ impl<S: Storage> Cache<S> {
         extras: Extras<'_>,
         now: impl Clock,
     ) -> Result<bool> {
-        self.put(key, value, stamp.keeping(Kept::No), extras, now)
+        self.store_kept(key, value, stamp, extras, Kept::No, now)
     }
 
-    /// As `store`, of an entry that is kept past its age as its stamp says.
-    fn put(
+    /// As `store`, of an entry that is kept past its age.
+    fn store_kept(
         &mut self,
         key: &[u8],
         value: Value<'_>,
         stamp: Stamp,
         extras: Extras<'_>,
+        kept: Kept,
         now: impl Clock,
     ) -> Result<bool> {
+        let stamp = stamp.keeping(kept);
         self.void(key);
         let limits = self.limits();
         let size = self.storage.entry_size(key, value, extras);
@@ -1024,6 +1026,12 @@ fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     max_age != 0.0 && now.now() - stamp.set_at > max_age
 }
 
+/// Whether one of the tags of an entry was invalidated after the entry was stored. Such an entry is expired whatever its age,
+/// and is never given: not as a stale one, and not by calls that give expired entries.
+pub fn is_invalid(stamp: Stamp) -> bool {
+    stamp == Stamp::INVALID
+}
+
 /// Whether an entry that has expired stays for `fetch`. Only this function decides this.
 #[cold]
 fn is_kept(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
@@ -1033,12 +1041,6 @@ fn is_kept(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
         Kept::For(time) => past - age_of(stamp, cache_max_age) <= time,
         Kept::Error => past <= 0.0,
     }
-}
-
-/// Whether one of the tags of an entry was invalidated after the entry was stored. Such an entry is expired whatever its age,
-/// and is never given: not as a stale one, and not by calls that give expired entries.
-pub fn is_invalid(stamp: Stamp) -> bool {
-    stamp == Stamp::INVALID
 }
 
 /// Whether nothing is left of the age of an entry that is to be loaded: it would have expired, or has no time left. An

@@ -13,7 +13,6 @@ use crate::{
     extras::{Extras, TagList},
     key::{Key, KeyList},
     options,
-    storage::Kept,
     storage::{Entry, Storage},
     value::{Carried, OwnedValue, Value},
 };
@@ -896,7 +895,7 @@ fn terms(max_age: Option<f64>, keeps_age: bool, tags: &TagList) -> Terms<'_> {
         max_age,
         keeps_age,
         extras: Extras { tags: tags.tags() },
-        kept: Kept::No,
+        ..Terms::default()
     }
 }
 

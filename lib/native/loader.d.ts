@@ -70,7 +70,7 @@ export function leaseSettle(
   places: Places,
   token: number,
   maxAge: unknown,
-  grace?: number,
+  grace: number,
   tags?: string,
 ): Result;
 export function leaseLeave(

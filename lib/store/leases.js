@@ -95,7 +95,7 @@ class Leases {
     this.#unwatch(token);
     const { kind } = outcome;
     if (kind === 'value') {
-      const { value, maxAge, grace, tags } = outcome;
+      const { value, maxAge, grace = 0, tags } = outcome;
       const stored = native.settle(view, key, token, value, maxAge, grace, tags);
       return { stored, value: this.copier(view, value)() };
     }

@@ -16,6 +16,42 @@ const leasesOf = new WeakMap();
 
 const nothing = () => {};
 
+/** How long a worker that was told of a lease is expected to wait for it, in milliseconds. */
+const EARLY = 1000;
+
+/** What became of leases of which workers were told, by worker and token: a worker asks a round trip later. */
+const earlyOf = new WeakMap();
+
+/** Waits for a lease of which a worker is told now: what it leaves until the worker asks is kept. */
+function waitEarly(leases, view, worker, key, token) {
+  const early = earlyOf.get(worker) ?? new Map();
+  earlyOf.set(worker, early);
+  if (early.has(token)) return;
+  early.set(token, undefined);
+  const ended = (found) => {
+    if (!early.has(token)) return;
+    if (found.state === 'timeout') early.delete(token);
+    else {
+      early.set(token, found);
+      setTimeout(() => early.delete(token), EARLY).unref();
+    }
+  };
+  try {
+    leases.wait(view, key, token, EARLY).then(ended, () => early.delete(token));
+  } catch {
+    // Another process has the lock: the worker waits from its own call on.
+    early.delete(token);
+  }
+}
+
+/** What became of a lease since the worker was told of it, if that is known. */
+function takeEarly(worker, token) {
+  const early = earlyOf.get(worker);
+  const found = early?.get(token);
+  early?.delete(token);
+  return found;
+}
+
 /** Runs a call on the cache of a namespace, as soon as no other process has the lock. */
 function attempt(namespace, run) {
   return new Promise((resolve, reject) => {
@@ -69,14 +105,15 @@ const CALLS = {
   __proto__: null,
   claim(leases, view, { worker, namespace }, key, [options]) {
     const claimed = leases.claim(view, key, { ...options, process: worker.process.pid });
+    if (claimed.state === 'held') waitEarly(leases, view, worker, key, claimed.token);
     if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
     return claimed;
   },
   settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more, tags]) {
     const value = decodeValue(valueKind, payload);
     const time = numberOf(more);
-    const terms = { maxAge: numberOf(maxAge), grace: time, ttl: time, tags: tags ?? undefined };
-    const outcome = { kind, value, error: value, ...terms };
+    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time };
+    const outcome = { kind, value, error: value, ...times, tags: tags ?? undefined };
     const { stored, value: given } = leases.settle(view, key, token, outcome);
     letGo(worker, token);
     return kind === 'value' ? { stored, value: given } : { stored };
@@ -86,8 +123,8 @@ const CALLS = {
     letGo(worker, token);
     return null;
   },
-  wait: (leases, view, caller, key, [token, timeout]) =>
-    leases.wait(view, key, token, timeout ?? Infinity),
+  wait: (leases, view, { worker }, key, [token, timeout]) =>
+    takeEarly(worker, token) ?? leases.wait(view, key, token, timeout ?? Infinity),
   /** Resolves when the lease is void, is settled by its owner, or after `time` milliseconds. */
   watch: (leases, view, { worker }, key, [token, time]) =>
     new Promise((resolve) => {

@@ -316,9 +316,8 @@ function encodeCall(advanced, op, key, args) {
     const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
-    const list = tags === undefined ? null : tagList('fetch', tags);
     parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
-    parts.push(JSON.stringify(list));
+    parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }

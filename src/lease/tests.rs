@@ -40,7 +40,8 @@ fn segment() -> Cache<Segment<PlainMemory>> {
     Cache::new(Segment::create(memory, geometry, identity).unwrap())
 }
 
-fn number(value: Value<'_>, _: Option<Past>) -> Result<f64> {
+fn number(value: Value<'_>, past: Option<Past>) -> Result<f64> {
+    assert_eq!(past, None);
     match value {
         Value::Number(number) => Ok(number),
         other => panic!("{other:?}"),

@@ -11,7 +11,7 @@ use super::{
     Random, attach, create, small,
 };
 use crate::{
-    cache::{Cache, Terms},
+    cache::{Cache, Past, Terms},
     error::Result,
     lease::{Ask, Claim, Leases, Look, Outcome},
     storage::shared::Segment,
@@ -33,8 +33,12 @@ fn text(value: Value<'_>) -> Result<Vec<u8>> {
     Ok(value.bytes().to_vec())
 }
 
+fn claimed(value: Value<'_>, _: Option<Past>) -> Result<Vec<u8>> {
+    text(value)
+}
+
 fn claim(cache: &mut Plain, key: &[u8], at: u64) -> f64 {
-    match cache.claim(key, ask(at), 0.0, |value, _| text(value)) {
+    match cache.claim(key, ask(at), 0.0, claimed) {
         Ok(Claim::Leased(token)) => token,
         other => panic!("{other:?}"),
     }
@@ -121,7 +125,7 @@ fn whoever_is_killed_in_a_call_on_a_lease_leaves_no_lease_beside_a_write() {
                 claim(cache, b"skey", 0);
             },
             |found| {
-                let claimed = found.claim(b"skey", ask(0), 0.0, |value, _| text(value)).unwrap();
+                let claimed = found.claim(b"skey", ask(0), 0.0, claimed).unwrap();
                 assert!(
                     matches!(claimed, Claim::Leased(_) | Claim::Held(_)),
                     "{claimed:?}"
@@ -218,7 +222,7 @@ fn leases_that_damage_has_changed_break_nothing() {
             cache.storage().lease_runs(key, *token);
             let look = cache.look(key, *token, 0, 0.0, |_| Ok(()));
             assert!(look.is_ok());
-            let claimed = cache.claim(key, ask(0), 0.0, |value, _| text(value)).unwrap();
+            let claimed = cache.claim(key, ask(0), 0.0, claimed).unwrap();
             assert!(!matches!(claimed, Claim::Hit { .. }));
             cache.set(key, Value::Null, None, 0.0).unwrap();
         }
