@@ -247,6 +247,38 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   deleteMany(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<boolean[]>;
 
   /**
+   * Removes the entries whose keys are strings that begin with `prefix`, of those that are there when the call begins. An entry is removed
+   * in one step each; calls of others go on meanwhile.
+   *
+   * @param prefix - A string that is not empty.
+   * @returns How many there were that had not expired.
+   */
+  deletePrefix(prefix: string): Promise<number>;
+
+  /**
+   * Some of the keys, without those of expired entries, and a cursor to go on with. Who goes on until there is no cursor gets each key
+   * that is there from the beginning to the end; one may come twice. A part may have fewer keys than `count`, and none.
+   *
+   * @typeParam K - The types of key that you use, which is not checked.
+   */
+  scan<K extends LRUCacheForClustersAsPromised.Key = string>(
+    options?: LRUCacheForClustersAsPromised.ScanOptions,
+  ): Promise<LRUCacheForClustersAsPromised.Scanned<K>>;
+
+  /** All entries that have not expired, most recent first; with a `prefix`, those whose keys are strings that begin with it. */
+  entries<K extends LRUCacheForClustersAsPromised.Key = string>(
+    options?: LRUCacheForClustersAsPromised.PrefixOptions,
+  ): Promise<Array<[key: K, value: A | B | C | D]>>;
+
+  /**
+   * Reads all entries that have not expired, in parts, as {@link scan} does: `for await (const [key, value] of cache)`. The values
+   * of a part are read in one step.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<
+    [key: LRUCacheForClustersAsPromised.Key, value: A | B | C | D]
+  >;
+
+  /**
    * Stores entries `[key, value, options?]`. The options of an entry go before those of the call.
    *
    * @returns For each entry, in order, whether it was stored.
@@ -345,11 +377,14 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   reset(): Promise<void>;
 
   /**
-   * All keys, most recent first, those of expired entries included that have not been removed yet.
+   * All keys, most recent first, those of expired entries included that have not been removed yet. With options, expired ones are left
+   * out, and with a `prefix` all but strings that begin with it.
    *
    * @typeParam K - The types of key that you use, which is not checked: `keys<number>()`; `string` when left out.
    */
-  keys<K extends LRUCacheForClustersAsPromised.Key = string>(): Promise<K[]>;
+  keys<K extends LRUCacheForClustersAsPromised.Key = string>(
+    options?: LRUCacheForClustersAsPromised.PrefixOptions,
+  ): Promise<K[]>;
 
   /** All values, most recent first, those of expired entries included that have not been removed yet. */
   values(): Promise<Array<A | B | C | D>>;
@@ -676,6 +711,28 @@ declare namespace LRUCacheForClustersAsPromised {
     first: boolean;
   }
 
+  /** Options of `entries` and `keys`. */
+  export interface PrefixOptions {
+    /** What the keys begin with. Keys of other types than `string` begin with nothing, not even `''`. */
+    prefix?: string;
+  }
+
+  /** Options of `scan`. */
+  export interface ScanOptions extends PrefixOptions {
+    /** Where to go on, as `scan` gave it in any process; without, at the beginning. */
+    cursor?: string;
+    /** About how many keys to give, at most 1024; 100 when left out. */
+    count?: number;
+  }
+
+  /** What `scan` gives. */
+  export interface Scanned<K extends Key = Key> {
+    /** Some keys, in no order. */
+    keys: K[];
+    /** Where to go on; `undefined` at the end. */
+    cursor: string | undefined;
+  }
+
   /** An entry as `dump` gives and `load` takes it. */
   export interface DumpEntry<V = any, K extends Key = Key> {
     /** The key. */
@@ -719,6 +776,9 @@ declare namespace LRUCacheForClustersAsPromised {
     getMany(keys: Iterable<Key>): Array<V | undefined>;
     hasMany(keys: Iterable<Key>): boolean[];
     deleteMany(keys: Iterable<Key>): boolean[];
+    deletePrefix(prefix: string): number;
+    scan(options?: ScanOptions): Scanned;
+    entries(options?: PrefixOptions): Array<[key: Key, value: V]>;
     setMany(entries: Iterable<EntryToSet<V>>, options?: number | SetOptions): boolean[];
     mSet(pairs: Pairs<V>, maxAge?: number | SetOptions): true;
     mGet(keys: readonly Key[]): { [key: string]: V | undefined };
@@ -727,7 +787,7 @@ declare namespace LRUCacheForClustersAsPromised {
     decr(key: Key, amount?: number, maxAge?: number | SetOptions): number;
     reset(): void;
     prune(): void;
-    keys(): Key[];
+    keys(options?: PrefixOptions): Key[];
     values(): V[];
     dump(): Array<DumpEntry<V>>;
     /** As {@link LRUCache.load}. */
@@ -863,6 +923,24 @@ declare namespace LRUCacheForClustersAsPromised {
     /** Removes entries; says of each key, in order, whether it had an entry that had not expired. */
     deleteMany(keys: Iterable<K>): boolean[];
 
+    /**
+     * Removes the entries whose keys are strings that begin with `prefix`, of those that are there when the call begins. An entry is removed
+     * in one step each; calls of others go on meanwhile.
+     *
+     * @param prefix - A string that is not empty.
+     * @returns How many there were that had not expired.
+     */
+    deletePrefix(prefix: string): number;
+
+    /**
+     * Some of the keys, without those of expired entries, and a cursor to go on with. Who goes on until there is no cursor gets each key
+     * that is there from the beginning to the end; one may come twice. A part may have fewer keys than `count`, and none.
+     */
+    scan(options?: ScanOptions): Scanned<K>;
+
+    /** All entries that have not expired, most recent first; with a `prefix`, those whose keys are strings that begin with it. */
+    entries(options?: PrefixOptions): Array<[key: K, value: V]>;
+
     /** Stores entries `[key, value, options?]`; says of each, in order, whether it was stored. */
     setMany(entries: Iterable<EntryToSet<V>>, options?: number | SetOptions): boolean[];
 
@@ -875,8 +953,11 @@ declare namespace LRUCacheForClustersAsPromised {
     /** Removes all entries. */
     reset(): void;
 
-    /** All keys, most recent first, those of expired entries included that have not been removed yet. */
-    keys(): K[];
+    /**
+     * All keys, most recent first, those of expired entries included that have not been removed yet. With options, expired ones are
+     * left out, and with a `prefix` all but strings that begin with it.
+     */
+    keys(options?: PrefixOptions): K[];
 
     /** All values, most recent first, those of expired entries included that have not been removed yet. */
     values(): V[];

@@ -2,7 +2,13 @@
 
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
-const { GET_TO_UPDATE, SET_TO_UPDATE, commands, entriesOf } = require('./lib/commands');
+const {
+  GET_TO_UPDATE,
+  SCAN_ENTRIES,
+  SET_TO_UPDATE,
+  commands,
+  entriesOf,
+} = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
 const { channels, runObserved } = require('./lib/observe/channels');
@@ -294,6 +300,27 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.deleteMany, listOf('deleteMany', keys));
   }
 
+  deletePrefix(prefix) {
+    return run(this, commands.deletePrefix, prefix);
+  }
+
+  scan(options) {
+    return this[CLIENT].call(commands.scan, options);
+  }
+
+  entries(options) {
+    return this[CLIENT].call(commands.entries, options);
+  }
+
+  async *[Symbol.asyncIterator]() {
+    let cursor;
+    do {
+      const part = await this[CLIENT].call(SCAN_ENTRIES, { cursor });
+      yield* part.entries;
+      ({ cursor } = part);
+    } while (cursor !== undefined);
+  }
+
   async setMany(entries, options) {
     return run(this, commands.setMany, entryList('setMany', entries), options);
   }
@@ -306,8 +333,8 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.reset);
   }
 
-  keys() {
-    return this[CLIENT].call(commands.keys);
+  keys(options) {
+    return this[CLIENT].call(commands.keys, options);
   }
 
   values() {

@@ -41,9 +41,13 @@ const {
   agesOf,
   entryList,
   hitOptions,
+  isOptions,
   listOf,
   numberJson,
   optionJson,
+  prefixOf,
+  prefixOption,
+  scanOptions,
 } = require('./options');
 const { statsOf } = require('./stats');
 
@@ -175,6 +179,25 @@ const onMany = (name, unanswered = REJECTS) => ({
   decode: (kind, payload) => decodeValues(payload),
 });
 
+/** JSON of a prefix or a cursor, which travel as keys do. */
+const textJson = (text) => (text === undefined || text === null ? 'null' : encodeKey(text));
+
+/** JSON of the options of `scan`. */
+function scanJson(options) {
+  const { prefix, cursor, count } = scanOptions(options);
+  return `${textJson(prefix)},${textJson(cursor)},${optionJson(count)}`;
+}
+
+/** Keys and values of an answer, and the cursor that ends the answer of a part of a scan. */
+function decodeEntries(payload) {
+  const entries = [];
+  const end = payload.length - (payload.length % 3);
+  for (let at = 0; at < end; at += 3) {
+    entries.push([decodeKey(payload[at]), decodeListed(payload[at + 1], payload[at + 2])]);
+  }
+  return { entries, cursor: end < payload.length ? decodeValue(...payload.slice(end)) : undefined };
+}
+
 const commands = {
   __proto__: null,
 
@@ -260,6 +283,27 @@ const commands = {
   getMany: onMany('getMany', (keys) => Array.from(keys, () => undefined)),
   hasMany: onMany('hasMany'),
   deleteMany: onMany('deleteMany'),
+  deletePrefix: {
+    unanswered: REJECTS,
+    local: (cache, prefix) => cache.deletePrefix(prefix),
+    encode: (advanced, prefix) => textJson(prefixOf('deletePrefix', prefix)),
+    decode: plain,
+  },
+  scan: {
+    unanswered: REJECTS,
+    local: (cache, options) => cache.scan(options),
+    encode: (advanced, options) => scanJson(options),
+    decode: (kind, payload) => ({
+      keys: payload.slice(0, -2).map(decodeKey),
+      cursor: decodeValue(payload.at(-2), payload.at(-1)),
+    }),
+  },
+  entries: {
+    unanswered: REJECTS,
+    local: (cache, options) => cache.entries(options),
+    encode: (advanced, options) => textJson(prefixOption('entries', options)),
+    decode: (kind, payload) => decodeEntries(payload).entries,
+  },
   setMany: {
     unanswered: REJECTS,
     local: (cache, entries, options) => cache.setMany(entries, options),
@@ -360,8 +404,10 @@ const commands = {
   reset: { local: (cache) => cache.reset(), encode: noArguments, decode: nothing },
   prune: { local: (cache) => cache.prune(), encode: noArguments, decode: nothing },
   keys: {
-    local: (cache) => cache.keys(),
-    encode: noArguments,
+    unanswered: (options) => (isOptions(options) ? REJECTS : undefined),
+    local: (cache, options) => cache.keys(options),
+    encode: (advanced, options) =>
+      isOptions(options) ? `true,${textJson(prefixOption('keys', options))}` : '',
     decode: (kind, payload) => payload.map(decodeKey),
   },
   values: {
@@ -444,6 +490,8 @@ const READS = [
   'getEntry',
   'getMany',
   'hasMany',
+  'scan',
+  'entries',
   'mGet',
   'keys',
   'values',
@@ -482,6 +530,14 @@ const SET_TO_UPDATE = {
   local: (cache, key, version, value, options) =>
     bulk.compareAndSet(cache, key, version, value, options),
   decode: plain,
+};
+
+/** A part of a scan with the values, for iteration. */
+const SCAN_ENTRIES = {
+  ...commands.scan,
+  local: (cache, options) => bulk.scanEntries(cache, options),
+  encode: (advanced, options) => `${scanJson(options)},true`,
+  decode: (kind, payload) => decodeEntries(payload),
 };
 
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
@@ -575,6 +631,7 @@ function encodeOrRefuse(command, advanced, args) {
 module.exports = {
   CREATE,
   GET_TO_UPDATE,
+  SCAN_ENTRIES,
   SET_TO_UPDATE,
   commands,
   entriesOf,

@@ -161,6 +161,35 @@ function hitOptions(given) {
   throw invalid(`hit needs a limit with whenOver, got ${shown(options.limit)}`);
 }
 
+/** Checks what keys are to begin with: a string, or nothing. */
+function prefixOf(call, prefix) {
+  if (prefix === undefined || prefix === null || typeof prefix === 'string') return prefix;
+  throw makeError([
+    'TypeError',
+    `${call} needs a string as the prefix, got ${shown(prefix)}`,
+    CODES.INVALID_ARG_TYPE,
+  ]);
+}
+
+/** Whether an argument is options. As in 1.x, what is none is ignored where a call of 1.x took nothing. */
+const isOptions = (given) => typeof given === 'object' && given !== null;
+
+/** The prefix in the options of a call that lists entries. */
+function prefixOption(call, given) {
+  return prefixOf(call, checkCallOptions(call, given, ['prefix']).prefix);
+}
+
+/** The options of `scan`. */
+const SCAN_OPTIONS = ['prefix', 'cursor', 'count'];
+
+/** The options of `scan`, checked as far as their types decide. */
+function scanOptions(given) {
+  const { prefix, cursor, count } = checkCallOptions('scan', given, SCAN_OPTIONS);
+  const isText = cursor === undefined || cursor === null || typeof cursor === 'string';
+  // Rust refuses every text that is no cursor.
+  return { prefix: prefixOf('scan', prefix), cursor: isText ? cursor : '', count };
+}
+
 /** The elements of any iterable but a string. */
 function listOf(call, list, what = 'keys') {
   if (Array.isArray(list)) return Array.from(list);
@@ -314,7 +343,11 @@ module.exports = {
   agesOf,
   entryList,
   hitOptions,
+  isOptions,
   listOf,
+  prefixOf,
+  prefixOption,
+  scanOptions,
   DEFAULT_TIMEOUT,
   LONGEST_TIMER,
   timeoutOf,

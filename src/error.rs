@@ -56,6 +56,8 @@ codes! {
     OutOfRange = "ERR_OUT_OF_RANGE",
     /// This process or the machine has no memory for what was to be stored or read.
     OutOfMemory = "ERR_OUT_OF_MEMORY",
+    /// A text that no `scan` gave as its cursor.
+    Cursor = "ERR_CURSOR",
     /// A message that is not a well-formed request.
     BadRequest = "ERR_BAD_REQUEST",
     /// A command that caches do not have.
@@ -80,6 +82,8 @@ codes! {
     Attach = "ERR_STORE_ATTACH",
     /// Siblings cannot look for their segment.
     Siblings = "ERR_STORE_PEERS",
+    /// Another process kept the lock for too long in the middle of a call.
+    TimedOut = "ETIMEDOUT",
 }
 
 /// An error: what was wrong, with which value. It is one pointer in size, because it is part of every result.
@@ -191,6 +195,26 @@ impl Error {
             ErrorClass::Error,
             Code::Busy,
             "another process holds the lock of the shared store; try again",
+        )
+    }
+
+    /// A call that has removed some entries and could not go on.
+    pub fn interrupted(removed: u32) -> Self {
+        Self::new(
+            ErrorClass::Error,
+            Code::TimedOut,
+            format!(
+                "another process kept the lock of the shared store; {removed} entries were removed before"
+            ),
+        )
+    }
+
+    /// A text that no `scan` gave as its cursor: `TypeError`, `ERR_CURSOR`.
+    pub fn cursor() -> Self {
+        Self::new(
+            ErrorClass::TypeError,
+            Code::Cursor,
+            "a cursor must be a string that scan gave",
         )
     }
 

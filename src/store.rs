@@ -17,18 +17,19 @@ use std::{
 use crate::storage::shared::{
     Segment,
     access::{HeldLock, Locked},
-    listing::{Caught, LAST_BYTES, Listing},
+    listing::{self, Caught, LAST_BYTES},
     lock::SLEEP,
     memfd::{Memfd, Ticket},
 };
 use crate::{
     cache::{Cache, Clock, Remembered},
-    command::{self, Answer, Command, Reads},
-    copies::Copies,
+    command::{self, Answer, Command, Listing, Reads, Sink},
+    copies::{Copies, Item},
     error::{Error, Result},
+    key::Prefix,
     slots::Slots,
     stats::{Event, Stats},
-    storage::{Entry, Glimpse, Limits, Mapped, Seen, Stamp, Storage, heap::HeapStorage},
+    storage::{Entry, Glimpse, Limits, Mapped, Seen, Slice, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
 
@@ -43,6 +44,12 @@ pub(crate) const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
 /// How often a listing is begun without the lock before it is made under one.
 #[cfg(target_os = "linux")]
 const LISTING_TRIES: u32 = 3;
+
+/// How many entries a removal by prefix removes before others may have the lock.
+const REMOVED_AT_ONCE: usize = 256;
+
+/// How often a removal by prefix that has begun tries to take the lock again: for 100 ms.
+const REMOVAL_TRIES: u32 = 20;
 
 /// Where the entries of a cache lie.
 #[derive(Debug)]
@@ -387,12 +394,49 @@ impl Guard<'_> {
         match command {
             Command::Prune => self.prune(now).map(|()| Answer::Nothing),
             Command::Reset => self.reset().map(|()| Answer::Nothing),
-            #[cfg(target_os = "linux")]
-            Command::Keys | Command::Values | Command::Dump if self.list(command, now, copies)? => {
-                Ok(Answer::List)
+            Command::DeletePrefix(prefix) => {
+                let removed = self.delete_prefix(prefix, now)?;
+                Ok(Answer::Number(removed.into()))
             }
-            command => command::run(&mut self.inner.cache, command, now, copies),
+            command => match Listing::of(command) {
+                Some(what) if self.list(what, now, copies)? => Ok(Answer::List),
+                _ => command::run(&mut self.inner.cache, command, now, copies),
+            },
         }
+    }
+
+    /// Removes the entries of the keys with a prefix that are there at one moment, in parts, each entry by a change of its own.
+    /// Returns how many had not expired.
+    ///
+    /// # Errors
+    /// As [`Store::lock`], and nothing was removed; or `ETIMEDOUT`: another process kept the lock, and some were removed.
+    fn delete_prefix(&mut self, prefix: &Prefix, now: impl Clock) -> Result<u32> {
+        let mut found = Copies::default();
+        if self.list(Listing::Keys(prefix), now, &mut found)? {
+            self.resume()?;
+        } else {
+            self.inner.cache.visit_keys(|key| match prefix.matches(key) {
+                true => found.key(key),
+                false => Ok(()),
+            })?;
+        }
+        let mut removed = 0;
+        for (index, item) in found.iter().enumerate() {
+            if index % REMOVED_AT_ONCE == 0 && index > 0 {
+                let mut done = self.make_way();
+                for _ in 1..REMOVAL_TRIES {
+                    if !done.as_ref().is_err_and(Error::is_busy) {
+                        break;
+                    }
+                    done = self.resume();
+                }
+                done.map_err(|_| Error::interrupted(removed))?;
+            }
+            if let Item::Key(key) = item {
+                removed += u32::from(self.inner.cache.delete(key, now)?);
+            }
+        }
+        Ok(removed)
     }
 
     /// As [`Cache::prune`], in parts.
@@ -446,6 +490,20 @@ impl Guard<'_> {
     }
 }
 
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, clippy::unused_self)]
+impl Guard<'_> {
+    /// There is no lock of other processes.
+    fn resume(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A cache on the heap is listed under its lock.
+    fn list(&mut self, _: Listing<'_>, _: impl Clock, _: &mut Copies) -> Result<bool> {
+        Ok(false)
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl Guard<'_> {
     /// Gives the lock of the segment back. Other threads of this process still wait.
@@ -469,17 +527,12 @@ impl Guard<'_> {
 
     /// Makes the listing that a command asks for, without the lock but for moments. Returns `false`, with the lock, where it
     /// has to be made under one lock: there is little to list; or the segment changed too much each time, or is damaged.
-    fn list<K: AsRef<[u8]>>(
-        &mut self,
-        command: &Command<'_, K>,
-        now: impl Clock,
-        copies: &mut Copies,
-    ) -> Result<bool> {
+    fn list(&mut self, what: Listing<'_>, now: impl Clock, copies: &mut Copies) -> Result<bool> {
         if self.locked.is_none() || self.storage().size() < LAST_BYTES as f64 {
             return Ok(false);
         }
         for _ in 0..LISTING_TRIES {
-            if self.try_list(command, now, copies)? {
+            if self.try_list(what, now, copies)? {
                 return Ok(true);
             }
             copies.clear();
@@ -487,15 +540,7 @@ impl Guard<'_> {
         Ok(false)
     }
 
-    fn try_list<K: AsRef<[u8]>>(
-        &mut self,
-        command: &Command<'_, K>,
-        now: impl Clock,
-        copies: &mut Copies,
-    ) -> Result<bool> {
-        let Some(what) = command::Listing::of(command) else {
-            return Ok(false);
-        };
+    fn try_list(&mut self, what: Listing<'_>, now: impl Clock, copies: &mut Copies) -> Result<bool> {
         let max_age = self.limits().max_age;
         // Where in the copies an entry begins; `None` where nothing of it is listed.
         let give = |entry: Entry<'_>, copies: &mut Copies| {
@@ -506,7 +551,7 @@ impl Guard<'_> {
         let Place::Shared(segment) = self.storage() else {
             return Ok(false);
         };
-        let mut listing = Listing::begin(segment, what == command::Listing::Keys);
+        let mut listing = listing::Listing::begin(segment, what.has_keys_alone());
         loop {
             self.pause();
             let Place::Shared(segment) = self.storage() else {
@@ -516,7 +561,7 @@ impl Guard<'_> {
             // What is read under the lock takes no memory then.
             let read = read.and_then(|()| copies.reserve(2 * LAST_BYTES));
             self.resume()?;
-            self.check(command.reads())?;
+            self.check(what.reads())?;
             read?;
             let Place::Shared(segment) = self.storage() else {
                 return Ok(false);
@@ -778,6 +823,19 @@ impl Storage for Place {
 
     fn visit_keys(&self, visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         on!(self, storage => storage.visit_keys(visit))
+    }
+
+    fn scan_order(&mut self) -> [u64; 2] {
+        on!(self, storage => storage.scan_order())
+    }
+
+    fn scan(
+        &mut self,
+        from: u32,
+        slice: Slice<'_>,
+        visit: impl FnMut(Entry<'_>) -> Result<bool>,
+    ) -> Result<Option<u32>> {
+        on!(self, storage => storage.scan(from, slice, visit))
     }
 
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool) {

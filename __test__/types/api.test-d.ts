@@ -7,6 +7,9 @@ import type {
   Entry,
   Hit,
   HitOptions,
+  PrefixOptions,
+  ScanOptions,
+  Scanned,
   InitOptions,
   SetOptions,
   Key,
@@ -171,7 +174,17 @@ exact<(key: Key) => Promise<boolean>>()(users.has);
 exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.incr);
 exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.decr);
 exact<() => Promise<void>>()(users.reset);
-exact<<K extends Key = string>() => Promise<K[]>>()(users.keys);
+exact<<K extends Key = string>(options?: PrefixOptions) => Promise<K[]>>()(users.keys);
+exact<(prefix: string) => Promise<number>>()(users.deletePrefix);
+exact<<K extends Key = string>(options?: ScanOptions) => Promise<Scanned<K>>>()(users.scan);
+exact<<K extends Key = string>(options?: PrefixOptions) => Promise<Array<[key: K, value: User]>>>()(
+  users.entries,
+);
+exact<() => AsyncIterableIterator<[key: Key, value: User]>>()(users[Symbol.asyncIterator]);
+exact<Promise<Array<[string, User]>>>()(users.entries({ prefix: 'u' }));
+void users.scan({ cursor: 'c', count: 5 });
+// @ts-expect-error
+void users.scan({ cursr: 'c' });
 exact<Promise<string[]>>()(users.keys());
 exact<Promise<Array<string | number>>>()(users.keys<string | number>());
 exact<() => Promise<User[]>>()(users.values);
@@ -200,7 +213,10 @@ exact<{
   has: (key: Key) => boolean;
   del: (key: Key) => void;
   reset: () => void;
-  keys: () => Key[];
+  keys: (options?: PrefixOptions) => Key[];
+  deletePrefix: (prefix: string) => number;
+  scan: (options?: ScanOptions) => Scanned;
+  entries: (options?: PrefixOptions) => Array<[key: Key, value: User]>;
   values: () => User[];
   dump: () => Array<DumpEntry<User>>;
   load: (entries: ReadonlyArray<DumpEntry<User>>) => void;
@@ -333,7 +349,10 @@ exact<(key: string) => User | undefined>()(lru.peek);
 exact<(key: string) => boolean>()(lru.has);
 exact<(key: string) => void>()(lru.del);
 exact<() => void>()(lru.reset);
-exact<() => string[]>()(lru.keys);
+exact<(options?: PrefixOptions) => string[]>()(lru.keys);
+exact<(prefix: string) => number>()(lru.deletePrefix);
+exact<(options?: ScanOptions) => Scanned<string>>()(lru.scan);
+exact<(options?: PrefixOptions) => Array<[key: string, value: User]>>()(lru.entries);
 exact<() => User[]>()(lru.values);
 exact<() => Array<DumpEntry<User, string>>>()(lru.dump);
 exact<(entries: ReadonlyArray<DumpEntry<User, string>>) => void>()(lru.load);

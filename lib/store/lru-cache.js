@@ -19,9 +19,13 @@ const {
   agesOf,
   entryList,
   hitOptions,
+  isOptions,
   listOf,
   lruCacheOptions,
   optionJson,
+  prefixOf,
+  prefixOption,
+  scanOptions,
 } = require('../options');
 const { statsOf } = require('../stats');
 const { MISS: NEAR_MISS, flat } = require('../near/near-cache');
@@ -388,6 +392,32 @@ class LRUCache {
     return this.#many(commands.deleteMany, 'deleteMany', keys);
   }
 
+  deletePrefix(prefix) {
+    prefixOf('deletePrefix', prefix);
+    return this.#finish(commands.deletePrefix(this.#cache, now(), prefix));
+  }
+
+  scan(options) {
+    const { keys, cursor } = this.#scan(options, false);
+    return { keys, cursor };
+  }
+
+  /** A part of a scan: keys, values if they are wanted, and the cursor. */
+  #scan(options, withValues) {
+    const { prefix, cursor, count } = scanOptions(options);
+    const flag = String(withValues);
+    const scanned = commands.scan(this.#cache, now(), prefix, cursor, count, flag);
+    const { keys, values } = this.#list(scanned);
+    // The last value is the cursor.
+    return { keys, cursor: values.pop(), values };
+  }
+
+  entries(options) {
+    const prefix = prefixOption('entries', options);
+    const { keys, values } = this.#list(commands.entries(this.#cache, now(), prefix));
+    return keys.map((key, index) => [key, values[index]]);
+  }
+
   /** What a command gives of each key. */
   #many(command, name, keys) {
     const time = now();
@@ -409,8 +439,10 @@ class LRUCache {
     this.#finish(commands.prune(this.#cache, now()));
   }
 
-  keys() {
-    return this.#list(commands.keys(this.#cache, NaN)).keys;
+  keys(options) {
+    if (!isOptions(options)) return this.#list(commands.keys(this.#cache, NaN)).keys;
+    const prefix = prefixOption('keys', options);
+    return this.#list(commands.keys(this.#cache, now(), 'true', prefix)).keys;
   }
 
   values() {
@@ -669,6 +701,11 @@ class LRUCache {
       /** `compareAndSet`, with `undefined` where the value can never fit. */
       compareAndSet: (cache, key, version, value, options) =>
         cache.#compareAndSet(key, version, value, options),
+      /** A part of a scan, with the values. */
+      scanEntries(cache, options) {
+        const { keys, cursor, values } = cache.#scan(options, true);
+        return { entries: keys.map((key, index) => [key, values[index]]), cursor };
+      },
       delMany(cache, keys) {
         const run = (crossing, count) => commands.mDel(cache.#cache, NaN, crossing, count);
         cache.#finish(cache.#withKeys(keys, run));

@@ -33,7 +33,7 @@
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
 //! Modules use those above them only: `atomics` < `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
-//! `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `scan`, `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
@@ -50,6 +50,7 @@
 //! | `control` | what processes read without the lock: versions, gate, epoch |
 //! | `rings` | recency of reads that take no lock |
 //! | `unlocked` | reads without the lock |
+//! | `scan` | an order in which no key moves |
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
@@ -92,6 +93,7 @@ mod refused;
 mod rings;
 #[cfg(target_os = "linux")]
 pub mod running;
+mod scan;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;

@@ -19,7 +19,7 @@ use crate::{
     error::{Code, Error, ErrorClass, Result},
     slots::Slots,
     stats::{Counts, Event, Stats},
-    storage::{Entry, Glimpse, Limits, Pace, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Limits, Pace, Seen, Slice, Stamp, Storage},
     value::{Kind, Value},
 };
 
@@ -705,6 +705,33 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn visit_keys(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.each(true, |entry| visit(entry.key))
+    }
+
+    fn scan_order(&mut self) -> [u64; 2] {
+        self.nonce()
+    }
+
+    fn scan(
+        &mut self,
+        from: u32,
+        slice: Slice<'_>,
+        mut visit: impl FnMut(Entry<'_>) -> Result<bool>,
+    ) -> Result<Option<u32>> {
+        self.forget();
+        let (mut from, mut given, mut looked_at, mut bytes) = (Some(from), 0, 0, 0);
+        while let Some(at) = from
+            && given < slice.count
+            && looked_at < Slice::MOST_LOOKED_AT
+            && bytes < Slice::MOST_BYTES
+        {
+            let part = self.mending(|this| this.bucket_from(at, slice))?;
+            for entry in part.entries {
+                given += usize::from(visit(entry)?);
+            }
+            (looked_at, bytes) = (looked_at + part.looked_at, bytes + part.bytes);
+            from = part.next;
+        }
+        Ok(from)
     }
 
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
