@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_place_is_in_the_bucket_of_its_hash() {
-        for buckets in (BUCKETS..200).chain([1 << 20, (1 << 20) + 77, (1 << 31) + 5, u32::MAX >> 1]) {
+        for buckets in (BUCKETS..200).chain([1 << 20, (1 << 20) + 77, 1 << 31, u32::MAX >> 1]) {
             for at in 0..500u32 {
                 let place = at.wrapping_mul(0x9E37_79B9);
                 let (bucket, next) = bucket_at_place(place, buckets);

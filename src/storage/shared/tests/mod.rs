@@ -11,6 +11,8 @@ mod near;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
+mod scan;
+#[cfg(target_os = "linux")]
 mod schedules;
 
 use std::{
