@@ -98,8 +98,12 @@ describe('diagnostics channels', () => {
       await cache.hit('h', 1000);
       await cache.getAndDelete('h');
       await cache.deleteMany(['c', 'none']);
+      await cache.deletePrefix('x:');
       // These read, store and remove nothing.
       await cache.hasMany(['d']);
+      await cache.scan();
+      await cache.entries();
+      await cache.keys({ prefix: 'd' });
       await cache.touch('d');
       await cache.getRemainingTTL('d');
       await cache.healthCheck();
@@ -117,7 +121,7 @@ describe('diagnostics channels', () => {
       ...[set('b', true), set('c', true), set('d', true), ['evict', { count: 1 }]],
       ...[get('a', false), get('b', true)],
       ...[set('h', true), ['evict', { count: 1 }], removed('h')],
-      ...[removed('c'), removed('none')],
+      ...[removed('c'), removed('none'), ['delete', { prefix: 'x:' }]],
     ]);
   });
 
