@@ -41,7 +41,30 @@ fn bucket_at_place(place: u32, buckets: u32) -> (u32, Option<u32>) {
     (bucket, last.checked_add(1))
 }
 
+/// How many buckets are read ahead at a time.
+pub(super) const AHEAD: usize = 32;
+
 impl<M: Memory> View<M> {
+    /// Reads some of the buckets from the place `from` on, the first row of each and its first block, and drops what it reads.
+    /// They lie all over the memory: reads that do not wait for each other take the processor a third of the time.
+    pub(super) fn read_ahead(&self, from: u32) {
+        let buckets = self.header().buckets.get();
+        if !(BUCKETS..=self.geometry.buckets_max).contains(&buckets) {
+            return;
+        }
+        let mut heads = [NONE; AHEAD];
+        let mut place = Some(from);
+        for head in &mut heads {
+            let Some(at) = place else { break };
+            let (bucket, next) = bucket_at_place(at, buckets);
+            *head = self.bucket_at(bucket).map_or(NONE, |bucket| bucket.get());
+            place = next;
+        }
+        let firsts = heads.map(|at| self.row_at(at).map_or(NONE, |row| row.first.get()));
+        let links = firsts.map(|at| self.block_at(at).map_or(NONE, |block| block.link.get()));
+        std::hint::black_box(links);
+    }
+
     /// The entries of the bucket that the place `from` is in, from that place on. Copies are in the scratch memory.
     pub(super) fn bucket_from(&self, from: u32, slice: Slice<'_>) -> Checked<Part<'_>> {
         let buckets = self.header().buckets.get();

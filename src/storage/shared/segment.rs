@@ -13,6 +13,7 @@ use super::{
     layout::{ALIGN, Block, Geometry, Header, LABEL_BYTES, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
     rebuild::{Rebuild, Recovered},
+    scan::AHEAD,
     view::{BUCKETS, Checked, Ended, View},
 };
 use crate::{
@@ -719,11 +720,16 @@ impl<M: Memory> Storage for Segment<M> {
     ) -> Result<Option<u32>> {
         self.forget();
         let (mut from, mut given, mut looked_at, mut bytes) = (Some(from), 0, 0, 0);
+        let mut buckets = 0;
         while let Some(at) = from
             && given < slice.count
             && looked_at < Slice::MOST_LOOKED_AT
             && bytes < Slice::MOST_BYTES
         {
+            if buckets % AHEAD == 0 {
+                self.edit.read_ahead(at);
+            }
+            buckets += 1;
             let part = self.mending(|this| this.bucket_from(at, slice))?;
             for entry in part.entries {
                 given += usize::from(visit(entry)?);
