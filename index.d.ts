@@ -721,7 +721,7 @@ declare namespace LRUCacheForClustersAsPromised {
   export interface ScanOptions extends PrefixOptions {
     /** Where to go on, as `scan` gave it in any process; without, at the beginning. */
     cursor?: string;
-    /** About how many keys to give, at most 1024; 100 when left out. */
+    /** About how many keys to give, at most 500; 100 when left out. */
     count?: number;
   }
 

@@ -125,7 +125,7 @@ function tests(open) {
     const some = await scanned(cache, { prefix: 'a:', count: 20 });
     assert.deepEqual(some.keys.sort(), texts.sort());
     assert.ok(some.parts >= 5 && some.parts <= 16, String(some.parts));
-    assert.deepEqual(await cache.scan({ prefix: 'none' }), { keys: [], cursor: undefined });
+    assert.deepEqual((await scanned(cache, { prefix: 'none' })).keys, []);
     const few = await cache.scan({ count: 1 });
     assert.ok(few.keys.length >= 1 && few.keys.length < 20);
     assert.equal(typeof few.cursor, 'string');

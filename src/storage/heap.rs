@@ -602,7 +602,7 @@ mod tests {
     fn a_part_of_a_scan_has_an_end() {
         let mut storage = numbered(5000);
         let (keys, next) = scanned(&mut storage, 0, 1_000_000);
-        assert_eq!((keys.len(), next), (Slice::MOST_LOOKED_AT, Some(2048)));
+        assert_eq!((keys.len(), next), (Slice::MOST_LOOKED_AT, Some(1024)));
         let large = vec![b'x'; 50_000];
         for n in 0..4u32 {
             storage

@@ -141,8 +141,8 @@ pub struct Slice<'a> {
 
 impl Slice<'_> {
     /// The most entries that are given, and the most that are looked at, before a part of a scan ends.
-    pub const MOST: usize = 1024;
-    pub(crate) const MOST_LOOKED_AT: usize = 2048;
+    pub const MOST: usize = 500;
+    pub(crate) const MOST_LOOKED_AT: usize = 1024;
     /// The most bytes of keys and values that are read before it ends.
     pub(crate) const MOST_BYTES: usize = 64 * 1024;
 }
