@@ -1,5 +1,5 @@
-//! The order of scans: that of the hashes of the keys, read from their lowest bit on. Rows are no such order, since an entry that is
-//! set again gets another row.
+//! The order of scans: that of the hashes of the keys, read from their lowest bit on. Rows are no such order: an entry gets
+//! another row where its value is, or becomes, one that the primary keeps by reference.
 //!
 //! A bucket has the keys whose hashes have the same lowest bits, so it is a range of this order. Where a bucket is divided, each
 //! half is a half of its range. So a place in the order stays what it is while the index grows, after a reset and after a
