@@ -167,7 +167,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     options?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<boolean>;
 
-  /** As {@link get}, with the version of the entry and its times; `undefined` where there is none. */
+  /** As {@link get}, with the version of the entry, its times and its tags; `undefined` where there is none. */
   getEntry(
     key: LRUCacheForClustersAsPromised.Key,
   ): Promise<LRUCacheForClustersAsPromised.EntryInfo<A | B | C | D> | undefined>;
@@ -211,14 +211,14 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   getAndDelete(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
 
   /**
-   * Begins the age of an entry anew and makes the entry the most recent.
+   * Begins the age of an entry anew and makes the entry the most recent. Its tags stay.
    *
    * @param maxAge - Its new age limit in milliseconds; none: the one it has.
    * @returns Whether there is an entry that has not expired.
    */
   touch(
     key: LRUCacheForClustersAsPromised.Key,
-    maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
+    maxAge?: number | LRUCacheForClustersAsPromised.AgeOptions,
   ): Promise<boolean>;
 
   /** The milliseconds until an entry expires: `Infinity` without an age, 0 where there is none or it has expired. */
@@ -372,6 +372,15 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     amount?: number,
     maxAge?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<number>;
+
+  /**
+   * Removes every entry that has one of these tags, for all processes at once and in a time that does not depend on the number
+   * of entries. An entry that is stored later is not concerned. It rejects without an answer in time, whatever
+   * {@link failsafe} says.
+   *
+   * @param tags - A tag, or up to 128; each has at most 1024 characters.
+   */
+  invalidateTags(tags: string | Iterable<string>): Promise<void>;
 
   /** Removes all entries. */
   reset(): Promise<void>;
@@ -658,14 +667,23 @@ declare namespace LRUCacheForClustersAsPromised {
     command: string;
   }
 
-  /** Options of a call that stores an entry or changes its age. */
-  export interface SetOptions {
+  /** Options of a call that changes the age of an entry. */
+  export interface AgeOptions {
     /** The age limit in milliseconds; 0: the cache's, `Infinity`: never. */
     maxAge?: number | undefined;
     /** As `maxAge`. */
     ttl?: number | undefined;
     /** `true`: where there is an entry that has not expired, its age runs on. */
     noUpdateTTL?: boolean | undefined;
+  }
+
+  /** Options of a call that stores an entry. */
+  export interface SetOptions extends AgeOptions {
+    /**
+     * The tags of the entry, see `invalidateTags`: up to 128, each of at most 1024 characters. Without them the entry has none,
+     * whatever tags it had before.
+     */
+    tags?: string | Iterable<string> | undefined;
   }
 
   /** What `getEntry` gives. */
@@ -678,6 +696,8 @@ declare namespace LRUCacheForClustersAsPromised {
     setAt: number;
     /** When the entry expires, in milliseconds since the epoch; `Infinity` without an age. */
     expires: number;
+    /** Its tags. */
+    tags: string[];
   }
 
   /** An entry as `setMany` takes it. */
@@ -770,7 +790,7 @@ declare namespace LRUCacheForClustersAsPromised {
     compareAndSet(key: Key, version: number, value: V, options?: number | SetOptions): boolean;
     compareAndDelete(key: Key, version: number): boolean;
     getAndDelete(key: Key): V | undefined;
-    touch(key: Key, maxAge?: number | SetOptions): boolean;
+    touch(key: Key, maxAge?: number | AgeOptions): boolean;
     getRemainingTTL(key: Key): number;
     hit(key: Key, window: number, options?: HitOptions): Hit;
     getMany(keys: Iterable<Key>): Array<V | undefined>;
@@ -785,6 +805,7 @@ declare namespace LRUCacheForClustersAsPromised {
     mDel(keys: readonly Key[]): true;
     incr(key: Key, amount?: number, maxAge?: number | SetOptions): number;
     decr(key: Key, amount?: number, maxAge?: number | SetOptions): number;
+    invalidateTags(tags: string | Iterable<string>): void;
     reset(): void;
     prune(): void;
     keys(options?: PrefixOptions): Key[];
@@ -902,7 +923,7 @@ declare namespace LRUCacheForClustersAsPromised {
      * @param maxAge - Its new age limit in milliseconds; none: the one it has.
      * @returns Whether there is an entry that has not expired.
      */
-    touch(key: K, maxAge?: number | SetOptions): boolean;
+    touch(key: K, maxAge?: number | AgeOptions): boolean;
 
     /** The milliseconds until an entry expires: `Infinity` without an age, 0 where there is none or it has expired. */
     getRemainingTTL(key: K): number;
@@ -949,6 +970,9 @@ declare namespace LRUCacheForClustersAsPromised {
 
     /** What was counted, and what there is now. */
     stats(): SharedStats;
+
+    /** Removes every entry that has one of these tags: a tag, or up to 128, each of at most 1024 characters. */
+    invalidateTags(tags: string | Iterable<string>): void;
 
     /** Removes all entries. */
     reset(): void;

@@ -14,7 +14,7 @@ const { CODES, REJECTS, makeError } = require('./lib/errors');
 const { channels, runObserved } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
-const { entryList, listOf, readOptions } = require('./lib/options');
+const { entryList, listOf, readOptions, tagList } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
@@ -327,6 +327,10 @@ class LRUCacheForClustersAsPromised {
 
   async close() {
     this[CLIENT].refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+  }
+
+  async invalidateTags(tags) {
+    return run(this, commands.invalidateTags, tagList('invalidateTags', tags));
   }
 
   reset() {

@@ -805,7 +805,7 @@ function callTests(open, clocks, run) {
       await cache.mSet({ a: { n: 1 }, b: 2 });
       await cache.set('c', 'text', 60_000);
       const { version, ...a } = await cache.getEntry('a');
-      assert.deepEqual(a, { value: { n: 1 }, setAt: 0, expires: Infinity });
+      assert.deepEqual(a, { value: { n: 1 }, setAt: 0, expires: Infinity, tags: [] });
       const c = await cache.getEntry('c');
       assert.ok(c.setAt >= before && c.setAt <= Date.now(), String(c.setAt));
       assert.equal(c.expires, c.setAt + 60_000);
@@ -814,6 +814,153 @@ function callTests(open, clocks, run) {
       assert.equal(await cache.getEntry('missing'), undefined);
       await cache.set('old', 1, -1);
       assert.equal(await cache.getEntry('old'), undefined);
+    });
+
+    it('each call that stores an entry takes tags, and invalidateTags ends what has one', async () => {
+      const cache = await opened();
+      const tags = ['a tag', 'ä😀'];
+      const writes = {
+        set: () => cache.set('set', { n: 1 }, { tags }),
+        text: () => cache.set('text', 'x'.repeat(300), { ttl: 60_000, tags }),
+        setIfAbsent: () => cache.setIfAbsent('setIfAbsent', 1, { tags }),
+        compareAndSet: () => cache.compareAndSet('compareAndSet', 0, [1], { tags }),
+        mSet: () => cache.mSet([['mSet', 1]], { tags }),
+        own: () => cache.mSet([['own', 1, { tags }]], { tags: 'other' }),
+        setMany: () => cache.setMany([['setMany', 1]], { tags }),
+        incr: () => cache.incr('incr', 2, { tags }),
+        decr: () => cache.decr('decr', 2, { maxAge: 60_000, noUpdateTTL: true, tags }),
+        setObject: () => cache.setObject('setObject', { n: 1 }, { tags }),
+        execute: () => cache.execute('set', 'execute', 1, { tags }),
+      };
+      for (const [key, write] of Object.entries(writes)) {
+        await write();
+        assert.deepEqual((await cache.getEntry(key)).tags, tags, key);
+      }
+      await cache.mSet([
+        ['plain', 1],
+        ['mixed', 1, { tags: [] }],
+        ['common', 1, 60_000],
+      ]);
+      await cache.setMany(
+        [
+          ['b', 1, { tags: 'b' }],
+          ['both', 2],
+        ],
+        { tags: ['c', 'c'] },
+      );
+      assert.deepEqual((await cache.getEntry('b')).tags, ['b']);
+      assert.deepEqual((await cache.getEntry('both')).tags, ['c']);
+      assert.equal(await cache.invalidateTags('unknown'), undefined);
+      assert.equal(await cache.length(), Object.keys(writes).length + 5);
+      assert.equal(await cache.invalidateTags(['unknown', 'ä😀']), undefined);
+      for (const key of Object.keys(writes)) {
+        assert.equal(await cache.get(key), undefined, key);
+        assert.equal(await cache.has(key), false, key);
+      }
+      assert.deepEqual(
+        new Set(await cache.keys()),
+        new Set(['plain', 'mixed', 'common', 'b', 'both']),
+      );
+      assert.equal(await cache.execute('invalidateTags', new Set(['b', 'c'])), undefined);
+      assert.deepEqual(await cache.mGet(['plain', 'b', 'both']), { plain: 1 });
+      assert.equal(await cache.invalidateTags([]), undefined);
+    });
+
+    it('an entry with a tag that was invalidated counts as none, in every call', async () => {
+      const cache = await opened({ stale: true });
+      const fill = async () => {
+        await cache.set('k', 5, { tags: 't', ttl: 60_000 });
+        await cache.invalidateTags('t');
+      };
+      const looks = [
+        [() => cache.get('k'), undefined],
+        [() => cache.peek('k'), undefined],
+        [() => cache.has('k'), false],
+        [() => cache.getEntry('k'), undefined],
+        [() => cache.mGet(['k']), {}],
+        [() => cache.getMany(['k']), [undefined]],
+        [() => cache.hasMany(['k']), [false]],
+        [() => cache.deleteMany(['k']), [false]],
+        [() => cache.getAndDelete('k'), undefined],
+        [() => cache.getRemainingTTL('k'), 0],
+        [() => cache.touch('k'), false],
+        [() => cache.compareAndDelete('k', 0), true],
+        [() => cache.incr('k', 1), 1],
+        [() => cache.hit('k', 1000, { ifPresent: true }), { count: 0, resetIn: 0, first: false }],
+        [() => cache.setIfAbsent('k', 1), true],
+        [() => cache.keys(), []],
+        [() => cache.values(), []],
+        [() => cache.dump(), []],
+        [() => cache.execute('pop'), null],
+      ];
+      for (const [look, expected] of looks) {
+        await fill();
+        assert.deepEqual(await look(), expected, String(look));
+        await cache.del('k');
+      }
+    });
+
+    it('a write replaces the tags, touch keeps them, and what is stored later is there', async () => {
+      const cache = await opened();
+      await cache.set('k', 1, { tags: ['a', 'b'] });
+      await cache.touch('k', 60_000);
+      assert.deepEqual((await cache.getEntry('k')).tags, ['a', 'b']);
+      await cache.set('k', 2, { tags: 'c', noUpdateTTL: true });
+      assert.deepEqual((await cache.getEntry('k')).tags, ['c']);
+      assert.ok((await cache.getRemainingTTL('k')) <= 60_000);
+      await cache.invalidateTags(['a', 'b']);
+      assert.equal(await cache.get('k'), 2);
+      await cache.incr('k');
+      assert.deepEqual((await cache.getEntry('k')).tags, []);
+      await cache.invalidateTags('c');
+      assert.equal(await cache.get('k'), 3);
+      await cache.set('k', 4, { tags: 'c' });
+      assert.equal(await cache.get('k'), 4);
+      await cache.invalidateTags('c');
+      assert.equal(await cache.touch('k'), false);
+      assert.equal(await cache.get('k'), undefined, 'a touch brings nothing back');
+    });
+
+    it('what are no tags is named in a TypeError', async () => {
+      const cache = await opened();
+      const isTypeError = (message) => ({ name: 'TypeError', message });
+      const many = Array.from({ length: 129 }, (_, at) => String(at));
+      const wrong = [
+        [5, /tags.*5/],
+        [['a', 1], /a tag must be a string, got 1/],
+        [{}, /tags/],
+        [many, /at most 128 tags are possible, got 129/],
+        ['x'.repeat(1025), /a tag must have at most 1024 characters, got one of 1025/],
+      ];
+      for (const [tags, message] of wrong) {
+        await assert.rejects(cache.invalidateTags(tags), isTypeError(message));
+        await assert.rejects(cache.set('k', 1, { tags }), isTypeError(message));
+        await assert.rejects(cache.setMany([['k', 1, { tags }]]), isTypeError(message));
+        await assert.rejects(cache.incr('k', 1, { tags }), isTypeError(message));
+      }
+      await assert.rejects(cache.invalidateTags(), isTypeError(/tags/));
+      await assert.rejects(
+        cache.touch('k', { tags: 'a' }),
+        isTypeError(/touch has no option tags/),
+      );
+      assert.equal(await cache.length(), 0);
+      await cache.set('k', 1, { tags: [...many.slice(1), '1'] });
+      await cache.set('long', 1, { tags: '😀'.repeat(512) });
+      assert.equal((await cache.getEntry('k')).tags.length, 128);
+      await cache.invalidateTags([many[128], '😀'.repeat(512)]);
+      assert.deepEqual(await cache.keys(), []);
+    });
+
+    it('update takes tags', async () => {
+      const tagged = await run(async ({ Cache: Class }, given) => {
+        const cache = await Class.getInstance(given);
+        await cache.update('k', () => ({ n: 1 }), { tags: 'a' });
+        const { tags } = await cache.getEntry('k');
+        await cache.invalidateTags('a');
+        const after = await cache.update('k', (value) => (value === undefined ? 'new' : 'old'));
+        return [tags, after];
+      }, options());
+      assert.deepEqual(tagged, [['a'], 'new']);
     });
 
     it('a version is given once', async () => {

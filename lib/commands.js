@@ -37,8 +37,10 @@ const { define } = require('./define');
 const { sharedKey } = require('./store/copies');
 const { bulk } = require('./store/lru-cache');
 const {
+  AGE_OPTIONS,
   ageOf,
   agesOf,
+  allTermsJson,
   entryList,
   hitOptions,
   isOptions,
@@ -48,6 +50,8 @@ const {
   prefixOf,
   prefixOption,
   scanOptions,
+  tagList,
+  termsJson,
 } = require('./options');
 const { statsOf } = require('./stats');
 
@@ -59,16 +63,19 @@ const oneKey = (advanced, key) => encodeKey(key);
 /** JSON of an age. Falsy values count as none. The primary refuses what is no number. */
 const age = (maxAge) => (maxAge ? optionJson(maxAge) : 'null');
 
-/** JSON of the arguments that an age, or options with one, become: `,true` follows where an age runs on. */
-function ageArguments(call, given) {
-  const [maxAge, keepsAge] = ageOf(call, given);
-  return keepsAge ? `${age(maxAge)},true` : age(maxAge);
+/** JSON of the arguments that an age, or options, become: the age, and terms where there are any. */
+function ageArguments(call, given, known) {
+  const [maxAge, keepsAge, tags] = ageOf(call, given, known);
+  const terms = termsJson(keepsAge, tags);
+  return terms === undefined ? age(maxAge) : `${age(maxAge)},${terms}`;
 }
 
-/** JSON of the arguments that the ages of entries become. @param {import('./options').Ages} ages */
-function agesArguments({ maxAge, ages, keeps }) {
+/** JSON of the arguments that the ages and tags of entries become. @param {import('./options').Ages} given */
+function agesArguments(given) {
+  const { maxAge, ages } = given;
   const list = ages && `[${ages.map((own) => (own === 0 ? '0' : age(own))).join(',')}]`;
-  if (keeps) return `${age(maxAge)},${list ?? '[]'},${JSON.stringify(keeps)}`;
+  const terms = allTermsJson(given);
+  if (terms !== undefined) return `${age(maxAge)},${list ?? '[]'},${terms}`;
   return list ? `${age(maxAge)},${list}` : age(maxAge);
 }
 
@@ -216,12 +223,13 @@ const commands = {
     encode: oneKey,
     decode(kind, payload) {
       if (payload === null) return undefined;
-      const [valueKind, value, version, setAt, expires] = payload;
+      const [valueKind, value, version, setAt, expires, ...tags] = payload;
       return {
         value: decodeValue(valueKind, value),
         version,
         setAt,
         expires: unbounded(expires),
+        tags: decodeValues(tags),
       };
     },
   },
@@ -254,7 +262,8 @@ const commands = {
     keyed: true,
     unanswered: REJECTS,
     local: (cache, key, maxAge) => cache.touch(key, maxAge),
-    encode: (advanced, key, maxAge) => `${encodeKey(key)},${ageArguments('touch', maxAge)}`,
+    encode: (advanced, key, maxAge) =>
+      `${encodeKey(key)},${ageArguments('touch', maxAge, AGE_OPTIONS)}`,
     decode: plain,
   },
   getRemainingTTL: {
@@ -402,6 +411,13 @@ const commands = {
   },
 
   reset: { local: (cache) => cache.reset(), encode: noArguments, decode: nothing },
+  invalidateTags: {
+    unanswered: REJECTS,
+    local: (cache, tags) => cache.invalidateTags(tags),
+    snapshot: (tags) => tagList('invalidateTags', tags),
+    encode: (advanced, tags) => JSON.stringify(tagList('invalidateTags', tags)),
+    decode: nothing,
+  },
   prune: { local: (cache) => cache.prune(), encode: noArguments, decode: nothing },
   keys: {
     unanswered: (options) => (isOptions(options) ? REJECTS : undefined),

@@ -214,18 +214,57 @@ function entryList(call, entries) {
   ]);
 }
 
-/** The options of a call that stores an entry or changes its age. */
-const SET_OPTIONS = ['maxAge', 'ttl', 'noUpdateTTL'];
+/** The options of a call that changes the age of an entry. */
+const AGE_OPTIONS = ['maxAge', 'ttl', 'noUpdateTTL'];
+
+/** The options of a call that stores an entry. */
+const SET_OPTIONS = [...AGE_OPTIONS, 'tags'];
+
+/** The most tags of an entry and of a call, and the most characters of a tag; as in `src/extras.rs`. */
+const MOST_TAGS = 128;
+const LONGEST_TAG = 1024;
 
 /**
- * What a call is given as an age: the age, and whether that of an entry that is there runs on. A number is as in 1.x. In
- * options 0 is the cache's age; `undefined`: not given.
+ * A list of tags, each once: of a string, or of any iterable of strings.
  *
- * @returns {[maxAge: any, keepsAge: boolean | undefined]}
+ * @param {string} call
+ * @param {any} given
+ * @returns {string[]}
  */
-function ageOf(call, age) {
-  if (typeof age !== 'object' || age === null) return [age, undefined];
-  const { maxAge, ttl, noUpdateTTL } = checkCallOptions(call, age, SET_OPTIONS);
+function tagList(call, given) {
+  const list = typeof given === 'string' ? [given] : listOf(call, given, 'tags');
+  const wrong = list.findIndex((tag) => typeof tag !== 'string');
+  if (wrong >= 0) {
+    throw makeError([
+      'TypeError',
+      `${call}: a tag must be a string, got ${shown(list[wrong])}`,
+      CODES.INVALID_ARG_TYPE,
+    ]);
+  }
+  const long = list.find((tag) => tag.length > LONGEST_TAG);
+  if (long !== undefined) {
+    throw invalid(
+      `${call}: a tag must have at most ${LONGEST_TAG} characters, got one of ${long.length}`,
+    );
+  }
+  // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
+  const tags = Array.from(new Set(list.map((tag) => Buffer.from(tag).toString())));
+  if (tags.length <= MOST_TAGS) return tags;
+  throw invalid(`${call}: at most ${MOST_TAGS} tags are possible, got ${tags.length}`);
+}
+
+/**
+ * What a call is given as an age: the age, whether that of an entry that is there runs on, and the tags of the entry. A number
+ * is as in 1.x. In options 0 is the cache's age; `undefined`: not given.
+ *
+ * @param {string} call
+ * @param {any} age
+ * @param {string[]} [known] the options of the call
+ * @returns {[maxAge: any, keepsAge: boolean | undefined, tags: string[] | undefined]}
+ */
+function ageOf(call, age, known = SET_OPTIONS) {
+  if (typeof age !== 'object' || age === null) return [age, undefined, undefined];
+  const { maxAge, ttl, noUpdateTTL, tags } = checkCallOptions(call, age, known);
   const given = maxAge ?? ttl;
   if (maxAge !== undefined && ttl !== undefined && maxAge !== ttl) {
     throw invalid('maxAge and ttl are two names of one option');
@@ -236,24 +275,41 @@ function ageOf(call, age) {
   if (noUpdateTTL !== undefined && typeof noUpdateTTL !== 'boolean') {
     throw invalid(`noUpdateTTL must be true or false, got ${shown(noUpdateTTL)}`);
   }
-  return [given, noUpdateTTL];
+  const list = tags === undefined || tags === null ? undefined : tagList(call, tags);
+  return [given, noUpdateTTL, list];
+}
+
+/** Terms of one entry as JSON, for Rust; `undefined` where there is nothing to say. */
+function termsJson(keepsAge, tags) {
+  if (tags === undefined || tags.length === 0) return keepsAge ? 'true' : undefined;
+  return JSON.stringify({ keeps: keepsAge === true, tags });
+}
+
+/** As `termsJson`, of entries. @param {Ages} ages */
+function allTermsJson({ keeps, tags, own }) {
+  return keeps || tags || own ? JSON.stringify({ keeps, tags, own }) : undefined;
 }
 
 /**
  * The ages of entries `[key, value, own?]`, and that of the call: `ages` and `keeps` have an element for each entry, where any
- * has one. An element `undefined` of `ages`: that of the call.
+ * has one. An element `undefined` of `ages`: that of the call. So it is with `tags` of the call and `own` tags; an element
+ * `null` of `own`: those of the call.
  *
- * @typedef {{ maxAge: any, ages?: any[], keeps?: boolean[] }} Ages
+ * @typedef {{ maxAge: any, ages?: any[], keeps?: boolean[], tags?: string[], own?: (string[] | null)[] }} Ages
  * @returns {Ages}
  */
 function agesOf(call, entries, common) {
-  const [maxAge, keepsAll = false] = ageOf(call, common);
+  const [maxAge, keepsAll = false, tags] = ageOf(call, common);
   const own = entries.map((entry) => ageOf(call, entry[2] || undefined));
   const keeps = own.map(([, keepsAge = keepsAll]) => keepsAge);
   return {
     maxAge,
     ages: own.some(([age]) => age !== undefined) ? own.map(([age]) => age) : undefined,
     keeps: keeps.includes(true) ? keeps : undefined,
+    tags,
+    own: own.some(([, , tags]) => tags !== undefined)
+      ? own.map(([, , tags]) => tags ?? null)
+      : undefined,
   };
 }
 
@@ -339,8 +395,10 @@ function readOptions(given) {
 }
 
 module.exports = {
+  AGE_OPTIONS,
   ageOf,
   agesOf,
+  allTermsJson,
   entryList,
   hitOptions,
   isOptions,
@@ -353,6 +411,8 @@ module.exports = {
   timeoutOf,
   numberJson,
   optionJson,
+  tagList,
+  termsJson,
   lruCacheOptions,
   readOptions,
 };

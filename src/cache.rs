@@ -13,6 +13,7 @@
 
 use crate::{
     error::{Error, Result},
+    extras::{Extras, Tags},
     key::Key,
     stats::{Event, Stats},
     storage::{Entry, Glimpse, Limits, Seen, Slice, Stamp, Storage},
@@ -49,6 +50,19 @@ pub struct Cache<S> {
     storage: S,
     /// See [`Cache::take_evicted`].
     evicted: u32,
+    /// The count of invalidations when the last prune began.
+    pruning: u64,
+}
+
+/// How an entry is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Terms<'a> {
+    /// Its own age in milliseconds. Without one, or with 0, the entry gets the cache's age.
+    pub max_age: Option<f64>,
+    /// Whether the age of an entry that is there, and has not expired, runs on.
+    pub keeps_age: bool,
+    /// What the entry has besides its value. What an entry that is there has does not stay.
+    pub extras: Extras<'a>,
 }
 
 /// An entry with the time at which it expires. `dump` returns a list of these, `load` takes one.
@@ -76,7 +90,11 @@ enum How {
 impl<S: Storage> Cache<S> {
     /// A cache with the limits and the entries of its storage.
     pub fn new(storage: S) -> Self {
-        Self { storage, evicted: 0 }
+        Self {
+            storage,
+            evicted: 0,
+            pruning: 0,
+        }
     }
 
     /// The storage, for reading.
@@ -111,11 +129,7 @@ impl<S: Storage> Cache<S> {
     pub fn remembered(&self) -> Option<Remembered> {
         self.storage
             .seen()
-            .map(|Seen { row, version, stamp }| Remembered {
-                row,
-                version,
-                fresh_until: fresh_until(stamp, self.limits().max_age),
-            })
+            .map(|seen| remembered(seen, self.limits().max_age))
     }
 
     /// From here until the lock is given back all changes count as one: nobody sees one of them without the others.
@@ -250,7 +264,9 @@ impl<S: Storage> Cache<S> {
         if !expired(stamp, max_age, now) {
             return read(value).map(Found::Fresh);
         }
-        let stale = allow_stale.then(|| read(value)).transpose()?;
+        let stale = (allow_stale && !is_invalid(stamp))
+            .then(|| read(value))
+            .transpose()?;
         self.expire(key)?;
         Ok(stale.map_or(Found::Nothing, Found::Stale))
     }
@@ -298,32 +314,43 @@ impl<S: Storage> Cache<S> {
         max_age: Option<f64>,
         now: impl Clock,
     ) -> Result<bool> {
-        let max_age = given(max_age).unwrap_or(self.limits().max_age);
-        let stamp = Stamp {
-            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
-            max_age,
-        };
-        self.store(key, value, stamp, now)
+        let stamp = self.fresh(max_age, now);
+        self.store(key, value, stamp, Extras::NONE, now)
     }
 
-    /// As [`Cache::set`], but where there is an entry that has not expired its age runs on.
+    /// As [`Cache::set`], on these terms.
     ///
     /// # Errors
     /// As [`Cache::set`].
-    pub fn set_within_age(
+    pub fn set_on(
         &mut self,
         key: &[u8],
         value: Value<'_>,
-        max_age: Option<f64>,
+        terms: &Terms<'_>,
         now: impl Clock,
     ) -> Result<bool> {
-        match self.running(key, now) {
-            Ok(Some(stamp)) => self.store(key, value, stamp, now),
-            Ok(None) => self.set(key, value, max_age, now),
+        let running = match terms.keeps_age {
+            true => self.running(key, now),
+            false => Ok(None),
+        };
+        match running {
+            Ok(running) => {
+                let stamp = running.unwrap_or_else(|| self.fresh(terms.max_age, now));
+                self.store(key, value, stamp, terms.extras, now)
+            }
             Err(error) => {
                 self.storage.decline(value);
                 Err(error)
             }
+        }
+    }
+
+    /// The stamp of an entry that is stored now.
+    fn fresh(&self, max_age: Option<f64>, now: impl Clock) -> Stamp {
+        let max_age = given(max_age).unwrap_or(self.limits().max_age);
+        Stamp {
+            set_at: if max_age == 0.0 { 0.0 } else { now.now() },
+            max_age,
         }
     }
 
@@ -360,6 +387,14 @@ impl<S: Storage> Cache<S> {
         Ok(self.get(key, now, read)?.map(|()| facts))
     }
 
+    /// Passes each tag of an entry that is there to `read`.
+    ///
+    /// # Errors
+    /// That of `read`, and as [`Storage::extras`].
+    pub fn tags(&self, key: &[u8], read: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.storage.extras(key)?.tags.iter().try_for_each(read)
+    }
+
     /// The version of an entry that is there.
     fn version(&mut self, key: &[u8]) -> Result<f64> {
         self.storage.begin_versions();
@@ -382,9 +417,16 @@ impl<S: Storage> Cache<S> {
     /// Stores an entry and evicts others to keep the limits. All calls of this module that store an entry call this
     /// function. A move between storages (`migrate.rs`) puts entries itself and then calls [`Cache::trim`]. Returns what
     /// [`Cache::set`] returns.
-    fn store(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, now: impl Clock) -> Result<bool> {
+    fn store(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+        extras: Extras<'_>,
+        now: impl Clock,
+    ) -> Result<bool> {
         let limits = self.limits();
-        let size = self.storage.entry_size(key, value);
+        let size = self.storage.entry_size(key, value, extras);
         if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
             self.refuse(key, value)?;
             return Ok(false);
@@ -392,7 +434,7 @@ impl<S: Storage> Cache<S> {
         if self.storage.len() as f64 >= limits.max || self.storage.size() + size > limits.max_size {
             self.storage.begin_steps();
         }
-        let replaced = match self.storage.put(key, value, stamp) {
+        let replaced = match self.storage.put_with(key, value, stamp, extras) {
             Ok(replaced) => replaced,
             Err(error) => {
                 self.storage.decline(value);
@@ -403,6 +445,9 @@ impl<S: Storage> Cache<S> {
         if replaced && expired(stamp, limits.max_age, now) {
             // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
             self.expire(key)?;
+        }
+        if !extras.is_none() {
+            self.sweep(0);
         }
         self.trim();
         Ok(true)
@@ -451,22 +496,24 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Cache::set`].
     pub fn incr(&mut self, key: &[u8], amount: f64, max_age: Option<f64>, now: impl Clock) -> Result<f64> {
-        self.add(key, amount, max_age, given(max_age).is_some(), now)
+        self.incr_on(
+            key,
+            amount,
+            &Terms {
+                max_age,
+                ..Terms::default()
+            },
+            now,
+        )
     }
 
-    /// As [`Cache::incr`], where `keeps_age` says whether the age of a counter that is there runs on.
+    /// As [`Cache::incr`], on these terms.
     ///
     /// # Errors
     /// As [`Cache::set`].
-    pub fn add(
-        &mut self,
-        key: &[u8],
-        amount: f64,
-        max_age: Option<f64>,
-        keeps_age: bool,
-        now: impl Clock,
-    ) -> Result<f64> {
+    pub fn incr_on(&mut self, key: &[u8], amount: f64, terms: &Terms<'_>, now: impl Clock) -> Result<f64> {
         let limits = self.limits();
+        let keeps_age = terms.keeps_age || given(terms.max_age).is_some();
         let window = if keeps_age { self.storage.stamp(key)? } else { None };
         let over = window.is_some_and(|stamp| expired(stamp, limits.max_age, now));
         // To store the sum makes the entry the most recent.
@@ -479,10 +526,11 @@ impl<S: Storage> Cache<S> {
         let sum = current.unwrap_or(0.0) + amount;
         match (window, current) {
             (Some(running), Some(_)) => {
-                self.store(key, Value::Number(sum), running, now)?;
+                self.store(key, Value::Number(sum), running, terms.extras, now)?;
             }
             _ => {
-                self.set(key, Value::Number(sum), max_age, now)?;
+                let stamp = self.fresh(terms.max_age, now);
+                self.store(key, Value::Number(sum), stamp, terms.extras, now)?;
             }
         }
         Ok(sum)
@@ -529,7 +577,7 @@ impl<S: Storage> Cache<S> {
         let count = if if_present { sum.max(0.0) } else { sum };
         let anew = over.and_then(|(limit, when_over)| when_over.window(window, limit, before, count));
         let stamp = anew.map_or(stamp, |max_age| Stamp { set_at: now, max_age });
-        self.store(key, Value::Number(count), stamp, now)?;
+        self.store(key, Value::Number(count), stamp, Extras::NONE, now)?;
         Ok(Hit {
             count,
             reset_in: left(stamp, max_age, now),
@@ -598,35 +646,62 @@ impl<S: Storage> Cache<S> {
 
     /// Removes all expired entries.
     pub fn prune(&mut self, now: impl Clock) {
-        let max_age = self.limits().max_age;
-        self.removing(Event::Expiration, |storage| {
-            storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
-        });
+        let mut from = Some(0);
+        while let Some(at) = from {
+            from = self.prune_part(at, now);
+        }
     }
 
     /// As [`Cache::prune`], for a part of the entries: begins with `from`, 0 at first, and returns what to go on with; `None`
     /// where that was all.
     pub fn prune_part(&mut self, from: u32, now: impl Clock) -> Option<u32> {
         let max_age = self.limits().max_age;
-        self.removing(Event::Expiration, |storage| {
+        if from == 0 {
+            self.pruning = self.storage.invalidations();
+        }
+        let rest = self.removing(Event::Expiration, |storage| {
             storage.retain_part(from, |stamp| !expired(stamp, max_age, now))
+        });
+        if rest.is_none() {
+            self.storage.swept(self.pruning);
+        }
+        rest
+    }
+
+    /// Ends every entry that has one of these tags, in a time that does not depend on the number of entries. The memory of these
+    /// entries is given back later, as by [`Cache::prune`].
+    pub fn invalidate(&mut self, tags: Tags<'_>) {
+        self.storage.invalidate(tags);
+        self.sweep(tags.iter().count());
+    }
+
+    /// Removes some of the entries whose tags were invalidated; see [`Storage::sweep`].
+    fn sweep(&mut self, tags: usize) {
+        self.removing(Event::Expiration, |storage| {
+            storage.sweep(tags, |stamp| !is_invalid(stamp));
+        });
+    }
+
+    /// Passes all entries to `visit`, most recent first, expired entries included, but none whose tags were invalidated.
+    ///
+    /// # Errors
+    /// As [`Storage::visit`].
+    pub fn visit(&self, mut visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        self.storage.visit(|entry| match is_invalid(entry.stamp) {
+            true => Ok(()),
+            false => visit(entry),
         })
     }
 
-    /// Passes all entries to `visit`, most recent first, expired entries included.
+    /// As [`Cache::visit`], with the keys alone.
     ///
     /// # Errors
     /// As [`Storage::visit`].
-    pub fn visit(&self, visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
-        self.storage.visit(visit)
-    }
-
-    /// Passes the keys of all entries to `visit`, most recent first, expired entries included.
-    ///
-    /// # Errors
-    /// As [`Storage::visit`].
-    pub fn visit_keys(&self, visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.storage.visit_keys(visit)
+    pub fn visit_keys(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.storage.visit_keys(|key, stamp| match is_invalid(stamp) {
+            true => Ok(()),
+            false => visit(key),
+        })
     }
 
     /// Passes all entries that have not expired to `visit`, most recent first, each with the time at which it expires: in
@@ -692,12 +767,21 @@ impl<S: Storage> Cache<S> {
         done
     }
 
-    /// Passes the least recent entry, expired or not, to `read`, and removes it.
+    /// Passes the least recent entry, expired or not, to `read`, and removes it. Entries before it whose tags were invalidated
+    /// are removed, too.
     ///
     /// # Errors
     /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the entry. The entry stays. Or as
     /// [`Storage::remove`].
     pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
+        while self
+            .storage
+            .least_recent()?
+            .is_some_and(|entry| is_invalid(entry.stamp))
+            && self.storage.remove_least_recent()?
+        {
+            self.storage.count(Event::Expiration, 1);
+        }
         let popped = self.storage.least_recent()?.map(read).transpose()?;
         if self.storage.remove_least_recent()? {
             self.storage.count(Event::Delete, 1);
@@ -835,13 +919,16 @@ pub struct Remembered {
     pub version: f64,
     /// The last moment at which it has not expired, in milliseconds since the epoch; infinite for never.
     pub fresh_until: f64,
+    /// As [`Seen::tags`]: the entry is as it was while the word in the memory is this one, too.
+    pub tags: Option<u32>,
 }
 
-fn remembered(Seen { row, version, stamp }: Seen, cache_max_age: f64) -> Remembered {
+fn remembered(seen: Seen, cache_max_age: f64) -> Remembered {
     Remembered {
-        row,
-        version,
-        fresh_until: fresh_until(stamp, cache_max_age),
+        row: seen.row,
+        version: seen.version,
+        fresh_until: fresh_until(seen.stamp, cache_max_age),
+        tags: seen.tags,
     }
 }
 
@@ -888,6 +975,12 @@ pub fn expires(stamp: Stamp, max_age: f64, now: impl Clock) -> Option<f64> {
 fn expired(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
     let max_age = age_of(stamp, cache_max_age);
     max_age != 0.0 && now.now() - stamp.set_at > max_age
+}
+
+/// Whether one of the tags of an entry was invalidated after the entry was stored. Such an entry is expired whatever its age,
+/// and is never given: not as a stale one, and not by calls that give expired entries.
+pub fn is_invalid(stamp: Stamp) -> bool {
+    stamp == Stamp::INVALID
 }
 
 /// Whether nothing is left of the age of an entry that is to be loaded: it would have expired, or has no time left. An

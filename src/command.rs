@@ -8,8 +8,9 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cache::{self, Cache, Clock, Cursor, DumpEntry, Remembered, WhenOver},
+    cache::{self, Cache, Clock, Cursor, DumpEntry, Remembered, Terms, WhenOver},
     error::{Error, Result},
+    extras::{Extras, TagList},
     key::{EVERY_KEY, Key, KeyList, KeyView, Prefix},
     options,
     storage::{Entry, Slice, Storage},
@@ -35,6 +36,8 @@ pub enum Command<'a, K = Key> {
         max_age: Option<f64>,
         /// Whether an entry that is there keeps its age, which runs on.
         keeps_age: bool,
+        /// Its tags.
+        tags: TagList,
     },
     /// Removes an entry.
     Del(K),
@@ -48,6 +51,8 @@ pub enum Command<'a, K = Key> {
         max_age: Option<f64>,
         /// Whether a counter that is there keeps its age, which runs on, without `max_age` too.
         keeps_age: bool,
+        /// Its tags.
+        tags: TagList,
     },
     /// Stores an entry where there is none that has not expired.
     SetIfAbsent {
@@ -57,8 +62,10 @@ pub enum Command<'a, K = Key> {
         value: Carried<'a>,
         /// Its own age in milliseconds.
         max_age: Option<f64>,
+        /// Its tags.
+        tags: TagList,
     },
-    /// As [`Command::Get`], with the version and the times of the entry.
+    /// As [`Command::Get`], with the version, the times and the tags of the entry.
     GetEntry(K),
     /// Stores an entry where the one that is there has this version. The answer is nothing where the new one can never fit.
     CompareAndSet {
@@ -72,6 +79,8 @@ pub enum Command<'a, K = Key> {
         max_age: Option<f64>,
         /// Whether an entry that is there keeps its age, which runs on.
         keeps_age: bool,
+        /// Its tags.
+        tags: TagList,
     },
     /// Removes an entry that has this version.
     CompareAndDelete {
@@ -146,6 +155,10 @@ pub enum Command<'a, K = Key> {
         ages: Vec<Option<f64>>,
         /// Whether an entry that is there keeps its age, for each key; shorter than the keys where no more do.
         keeps_ages: Vec<bool>,
+        /// Their tags.
+        tags: TagList,
+        /// The tags of each key, where it has tags of its own; shorter than the keys where no more have.
+        own_tags: Vec<Option<TagList>>,
         /// Whether the answer says of each key whether its entry was stored.
         tells: bool,
     },
@@ -153,6 +166,8 @@ pub enum Command<'a, K = Key> {
     MDel(KeyList),
     /// Removes every entry.
     Reset,
+    /// Removes every entry that has one of these tags.
+    InvalidateTags(TagList),
     /// Removes every expired entry.
     Prune,
     /// Every key.
@@ -267,16 +282,42 @@ pub trait Arguments<'a> {
 
     /// Whether something is wanted; `false` where nothing was given.
     fn flag(&mut self) -> Result<bool> {
-        Ok(self.option()? == Some(Json::Bool(true)))
+        Ok(is_true(self.option()?.as_ref()))
     }
 
-    /// Whether something is wanted, for each of a list; an empty list where nothing was given.
-    fn flags(&mut self) -> Result<Vec<bool>> {
-        Ok(match self.option()? {
-            Some(Json::Array(flags)) => flags.iter().map(|flag| *flag == Json::Bool(true)).collect(),
-            _ => vec![],
-        })
+    /// Whether an age runs on, and tags: `true`, or `{"keeps":true,"tags":[]}`. Nothing where nothing was given.
+    fn terms(&mut self) -> Result<(bool, TagList)> {
+        let given = self.option()?;
+        let Some(Json::Object(given)) = &given else {
+            return Ok((is_true(given.as_ref()), TagList::default()));
+        };
+        let tags = given.get("tags").map(TagList::parse).transpose()?;
+        Ok((is_true(given.get("keeps")), tags.unwrap_or_default()))
     }
+
+    /// As [`Arguments::terms`], for each of a list, with tags for all of them: `{"keeps":[],"tags":[],"own":[]}`. Each list may be
+    /// left out, and an element of `own` be `null`.
+    fn all_terms(&mut self) -> Result<(Vec<bool>, TagList, Vec<Option<TagList>>)> {
+        let Some(Json::Object(given)) = self.option()? else {
+            return Ok(Default::default());
+        };
+        let list = |name: &str| given.get(name).and_then(Json::as_array);
+        let keeps = list("keeps").map(|keeps| keeps.iter().map(|flag| is_true(Some(flag))).collect());
+        let tags = given.get("tags").map(TagList::parse).transpose()?;
+        let own = list("own").into_iter().flatten().map(|own| match own {
+            Json::Null => Ok(None),
+            own => TagList::parse(own).map(Some),
+        });
+        Ok((
+            keeps.unwrap_or_default(),
+            tags.unwrap_or_default(),
+            own.collect::<Result<_>>()?,
+        ))
+    }
+}
+
+fn is_true(given: Option<&Json>) -> bool {
+    given == Some(&Json::Bool(true))
 }
 
 /// The names of all commands, as messages and JavaScript have them.
@@ -307,6 +348,7 @@ pub const NAMES: &[&str] = &[
     "mSet",
     "mDel",
     "reset",
+    "invalidateTags",
     "prune",
     "keys",
     "values",
@@ -333,31 +375,45 @@ impl<'a> Command<'a> {
             "get" => Self::Get(arguments.key()?),
             "peek" => Self::Peek(arguments.key()?),
             "has" => Self::Has(arguments.key()?),
-            "set" => Self::Set {
-                key: arguments.key()?,
-                value: arguments.value()?,
-                max_age: arguments.max_age()?,
-                keeps_age: arguments.flag()?,
-            },
+            "set" => {
+                let (key, value, max_age) = (arguments.key()?, arguments.value()?, arguments.max_age()?);
+                let (keeps_age, tags) = arguments.terms()?;
+                Self::Set {
+                    key,
+                    value,
+                    max_age,
+                    keeps_age,
+                    tags,
+                }
+            }
             "del" => Self::Del(arguments.key()?),
             "incr" | "decr" => {
                 let key = arguments.key()?;
                 let amount = arguments.number("amount")?.unwrap_or(1.0);
+                let max_age = arguments.max_age()?;
+                let (keeps_age, tags) = arguments.terms()?;
                 Self::Incr {
                     key,
                     amount: if name == "decr" { -amount } else { amount },
-                    max_age: arguments.max_age()?,
-                    keeps_age: arguments.flag()?,
+                    max_age,
+                    keeps_age,
+                    tags,
                 }
             }
             "getEntry" => Self::GetEntry(arguments.key()?),
-            "compareAndSet" => Self::CompareAndSet {
-                key: arguments.key()?,
-                version: version(arguments)?,
-                value: arguments.value()?,
-                max_age: arguments.max_age()?,
-                keeps_age: arguments.flag()?,
-            },
+            "compareAndSet" => {
+                let (key, version) = (arguments.key()?, version(arguments)?);
+                let (value, max_age) = (arguments.value()?, arguments.max_age()?);
+                let (keeps_age, tags) = arguments.terms()?;
+                Self::CompareAndSet {
+                    key,
+                    version,
+                    value,
+                    max_age,
+                    keeps_age,
+                    tags,
+                }
+            }
             "compareAndDelete" => Self::CompareAndDelete {
                 key: arguments.key()?,
                 version: version(arguments)?,
@@ -366,6 +422,8 @@ impl<'a> Command<'a> {
                 key: arguments.key()?,
                 value: arguments.value()?,
                 max_age: arguments.max_age()?,
+                // There is no age that could run on.
+                tags: arguments.terms()?.1,
             },
             "getAndDelete" => Self::GetAndDelete(arguments.key()?),
             "touch" => Self::Touch {
@@ -412,17 +470,24 @@ impl<'a> Command<'a> {
             "mGet" | "getMany" => Self::MGet(arguments.keys()?),
             "mSet" | "setMany" => {
                 let (keys, values) = arguments.pairs()?;
+                let (max_age, ages) = (arguments.max_age()?, arguments.ages()?);
+                let (keeps_ages, tags, own_tags) = arguments.all_terms()?;
                 Self::MSet {
                     keys,
                     values,
-                    max_age: arguments.max_age()?,
-                    ages: arguments.ages()?,
-                    keeps_ages: arguments.flags()?,
+                    max_age,
+                    ages,
+                    keeps_ages,
+                    tags,
+                    own_tags,
                     tells: name == "setMany",
                 }
             }
             "mDel" => Self::MDel(arguments.keys()?),
             "reset" => Self::Reset,
+            "invalidateTags" => {
+                Self::InvalidateTags(TagList::parse(&arguments.option()?.unwrap_or_default())?)
+            }
             "prune" => Self::Prune,
             // With a flag, the rules are those of `entries`.
             "keys" if arguments.flag()? => Self::Entries {
@@ -535,6 +600,7 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
             | Self::MSet { .. }
             | Self::MDel(_)
             | Self::Reset
+            | Self::InvalidateTags(_)
             | Self::Prune
             | Self::Keys
             | Self::Load(_)
@@ -564,7 +630,7 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
 /// let mut copies = Copies::new(1000);
 /// let key = b"skey".as_slice();
 /// let value = Carried::Borrowed(Value::Number(1.5));
-/// let set = Command::Set { key, value, max_age: None, keeps_age: false };
+/// let set = Command::Set { key, value, max_age: None, keeps_age: false, tags: Default::default() };
 /// assert_eq!(run(&mut cache, &set, 0.0, &mut copies), Ok(Answer::Bool(true)));
 /// assert_eq!(run(&mut cache, &Command::Get(key), 0.0, &mut copies), Ok(Answer::Found));
 /// assert_eq!(copies.iter().next(), Some(Item::Value(Value::Number(1.5))));
@@ -596,7 +662,11 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             value,
             max_age,
             keeps_age,
-        } => Answer::Bool(set(cache, key.as_ref(), value, (*max_age, *keeps_age), now)?),
+            tags,
+        } => {
+            let terms = terms(*max_age, *keeps_age, tags);
+            Answer::Bool(cache.set_on(key.as_ref(), value.value(), &terms, now)?)
+        }
         Command::Del(key) => {
             cache.del(key.as_ref())?;
             Answer::Nothing
@@ -606,11 +676,11 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             amount,
             max_age,
             keeps_age,
-        } => Answer::Number(if *keeps_age {
-            cache.add(key.as_ref(), *amount, *max_age, true, now)?
-        } else {
-            cache.incr(key.as_ref(), *amount, *max_age, now)?
-        }),
+            tags,
+        } => {
+            let terms = terms(*max_age, *keeps_age, tags);
+            Answer::Number(cache.incr_on(key.as_ref(), *amount, &terms, now)?)
+        }
         Command::GetEntry(key) => {
             let facts = cache.get_entry(key.as_ref(), now, |value| sink.value(value))?;
             match facts {
@@ -618,6 +688,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
                     sink.number(facts.version)?;
                     sink.number(facts.set_at)?;
                     sink.number(facts.expires)?;
+                    cache.tags(key.as_ref(), |tag| sink.value(Value::String(tag)))?;
                     Answer::List
                 }
                 None => Answer::Nothing,
@@ -629,8 +700,14 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             value,
             max_age,
             keeps_age,
+            tags,
         } => match cache.has_version(key.as_ref(), *version, now) {
-            Ok(true) => match set(cache, key.as_ref(), value, (*max_age, *keeps_age), now)? {
+            Ok(true) => match cache.set_on(
+                key.as_ref(),
+                value.value(),
+                &terms(*max_age, *keeps_age, tags),
+                now,
+            )? {
                 true => Answer::Bool(true),
                 // It can never fit: no other change came between.
                 false => Answer::Nothing,
@@ -647,8 +724,16 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             }
             Answer::Bool(holds)
         }
-        Command::SetIfAbsent { key, value, max_age } => match cache.has(key.as_ref(), now) {
-            Ok(false) => Answer::Bool(cache.set(key.as_ref(), value.value(), *max_age, now)?),
+        Command::SetIfAbsent {
+            key,
+            value,
+            max_age,
+            tags,
+        } => match cache.has(key.as_ref(), now) {
+            Ok(false) => {
+                let terms = terms(*max_age, false, tags);
+                Answer::Bool(cache.set_on(key.as_ref(), value.value(), &terms, now)?)
+            }
             there => {
                 cache.storage_mut().decline(value.value());
                 there?;
@@ -745,6 +830,8 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             max_age,
             ages,
             keeps_ages,
+            tags,
+            own_tags,
             tells,
         } => {
             cache.begin_steps();
@@ -756,7 +843,9 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
                     .try_for_each(|(index, (key, value))| {
                         let own = ages.get(index).copied().flatten();
                         let keeps_age = keeps_ages.get(index) == Some(&true);
-                        let stored = set(cache, key, value, (own.or(*max_age), keeps_age), now)?;
+                        let tags = own_tags.get(index).and_then(Option::as_ref).unwrap_or(tags);
+                        let terms = terms(own.or(*max_age), keeps_age, tags);
+                        let stored = cache.set_on(key, value.value(), &terms, now)?;
                         if *tells {
                             sink.value(Value::Bool(stored))?;
                         }
@@ -774,6 +863,10 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
         }
         Command::Reset => {
             cache.reset()?;
+            Answer::Nothing
+        }
+        Command::InvalidateTags(tags) => {
+            cache.invalidate(tags.tags());
             Answer::Nothing
         }
         Command::Prune => {
@@ -899,6 +992,7 @@ impl<'a> Listing<'a> {
     /// That of the sink.
     pub fn give(self, entry: Entry<'_>, max_age: f64, now: impl Clock, sink: &mut impl Sink) -> Result<bool> {
         match self {
+            Self::Keys(_) | Self::Values if cache::is_invalid(entry.stamp) => return Ok(false),
             Self::Keys(prefix) if prefix.matches(entry.key) => sink.key(entry.key)?,
             Self::Values => sink.value(entry.value)?,
             Self::Dump => match cache::expires(entry.stamp, max_age, now) {
@@ -919,19 +1013,13 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Stores an entry with an age, or with the one that the entry has where `keeps_age`.
-#[inline(always)]
-fn set<S: Storage>(
-    cache: &mut Cache<S>,
-    key: &[u8],
-    value: &Carried<'_>,
-    (max_age, keeps_age): (Option<f64>, bool),
-    now: impl Clock,
-) -> Result<bool> {
-    if keeps_age {
-        return cache.set_within_age(key, value.value(), max_age, now);
+/// The terms on which an entry is stored.
+fn terms(max_age: Option<f64>, keeps_age: bool, tags: &TagList) -> Terms<'_> {
+    Terms {
+        max_age,
+        keeps_age,
+        extras: Extras { tags: tags.tags() },
     }
-    cache.set(key, value.value(), max_age, now)
 }
 
 fn get<S: Storage>(cache: &mut Cache<S>, key: &[u8], now: impl Clock, sink: &mut impl Sink) -> Result<()> {

@@ -9,6 +9,7 @@
 //! | [`store`] | a cache behind its lock, on the heap or in a segment |
 //! | `migrate` | moves of entries from the heap to a segment, and from one segment to another |
 //! | [`key`], [`value`], [`wtf8`] | what an entry is made of |
+//! | [`extras`] | what an entry may have besides: its tags |
 //! | [`slots`] | values that stay JavaScript values |
 //! | [`stats`] | what is counted |
 //! | [`options`], [`registry`] | caches by namespace |
@@ -27,6 +28,7 @@ pub mod cache;
 pub mod command;
 pub mod copies;
 pub mod error;
+pub mod extras;
 pub mod handler;
 pub mod key;
 #[cfg(target_os = "linux")]

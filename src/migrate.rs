@@ -5,8 +5,9 @@
 use std::mem;
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, is_invalid},
     error::{Error, Result},
+    extras::{Extras, TagList},
     key::KeyList,
     slots::Slots,
     storage::{
@@ -83,8 +84,10 @@ impl Store {
         // The least recent entry first, which gives the same order here. Where memory ends, the rest is lost.
         let _ = listed.and_then(|()| {
             new.iter().rev().try_for_each(|key| {
+                let tags = TagList::copy(theirs.storage().extras(key)?.tags);
+                let extras = Extras { tags: tags.tags() };
                 if let Some((value, stamp)) = theirs.storage_mut().touch(key)? {
-                    here.storage_mut().put(key, value, stamp)?;
+                    here.storage_mut().put_with(key, value, stamp, extras)?;
                 }
                 Ok(())
             })
@@ -127,7 +130,7 @@ impl Store {
 }
 
 /// Copies limits and entries to a cache in a segment, which owns `slots` from then on, and trims it. Returns the slots of
-/// the values that are strings there.
+/// the values that are strings there, and of entries whose tags were invalidated, which are not copied.
 fn copy(
     heap: &HeapStorage,
     there: &mut Cache<Place>,
@@ -141,13 +144,26 @@ fn copy(
     let limits = heap.limits().or(there.limits());
     there.storage_mut().set_limits(limits);
     let mut texts = vec![];
-    for Entry { key, value, stamp } in heap.oldest_first() {
+    for Entry {
+        key,
+        value,
+        stamp,
+        extras,
+    } in heap.oldest_first()
+    {
+        if is_invalid(stamp) {
+            texts.extend(match value {
+                Value::Slot(slot) => Some(slot),
+                _ => None,
+            });
+            continue;
+        }
         let string = match value {
             Value::Slot(slot) => text(slot).inspect(|_| texts.push(slot)),
             _ => None,
         };
         let value = string.as_deref().map_or(value, Value::String);
-        if let Err(error) = there.storage_mut().put(key, value, stamp) {
+        if let Err(error) = there.storage_mut().put_with(key, value, stamp, extras) {
             if let Place::Shared(segment) = there.storage_mut() {
                 // The heap has the slots still. Without an owner, the segment can be adopted later.
                 segment.disown_slots();

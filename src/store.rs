@@ -26,6 +26,7 @@ use crate::{
     command::{self, Answer, Command, Listing, Reads, Sink},
     copies::{Copies, Item},
     error::{Error, Result},
+    extras::{Extras, Tags},
     key::Prefix,
     slots::Slots,
     stats::{Event, Stats},
@@ -769,8 +770,8 @@ impl Storage for Place {
         on!(self, storage => storage.size())
     }
 
-    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
-        on!(self, storage => storage.entry_size(key, value))
+    fn entry_size(&self, key: &[u8], value: Value<'_>, extras: Extras<'_>) -> f64 {
+        on!(self, storage => storage.entry_size(key, value, extras))
     }
 
     fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
@@ -789,12 +790,16 @@ impl Storage for Place {
         on!(self, storage => storage.stamp(key))
     }
 
+    fn extras(&self, key: &[u8]) -> Result<Extras<'_>> {
+        on!(self, storage => storage.extras(key))
+    }
+
     fn least_recent(&self) -> Result<Option<Entry<'_>>> {
         on!(self, storage => storage.least_recent())
     }
 
-    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
-        on!(self, storage => storage.put(key, value, stamp))
+    fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
+        on!(self, storage => storage.put_with(key, value, stamp, extras))
     }
 
     fn restamp(&mut self, key: &[u8], stamp: Stamp) -> Result<bool> {
@@ -821,7 +826,7 @@ impl Storage for Place {
         on!(self, storage => storage.visit(visit))
     }
 
-    fn visit_keys(&self, visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn visit_keys(&self, visit: impl FnMut(&[u8], Stamp) -> Result<()>) -> Result<()> {
         on!(self, storage => storage.visit_keys(visit))
     }
 
@@ -844,5 +849,21 @@ impl Storage for Place {
 
     fn retain_part(&mut self, from: u32, keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
         on!(self, storage => storage.retain_part(from, keep))
+    }
+
+    fn invalidate(&mut self, tags: Tags<'_>) {
+        on!(self, storage => storage.invalidate(tags))
+    }
+
+    fn invalidations(&self) -> u64 {
+        on!(self, storage => storage.invalidations())
+    }
+
+    fn swept(&mut self, count: u64) {
+        on!(self, storage => storage.swept(count))
+    }
+
+    fn sweep(&mut self, tags: usize, keep: impl FnMut(Stamp) -> bool) {
+        on!(self, storage => storage.sweep(tags, keep))
     }
 }

@@ -6,7 +6,7 @@ use lru_cache_for_clusters::storage::heap::HeapStorage;
 
 #[test]
 fn the_heap_store_does_what_the_model_does() {
-    support::replay::check(HeapStorage::new);
+    support::replay::check(false, HeapStorage::new);
 }
 
 #[test]

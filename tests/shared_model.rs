@@ -19,5 +19,5 @@ fn segment(slots: Slots) -> Segment<PlainMemory> {
 
 #[test]
 fn the_shared_store_does_what_the_model_does() {
-    support::replay::check(segment);
+    support::replay::check(true, segment);
 }

@@ -4,6 +4,9 @@
 
 const GATE = 0;
 const EPOCH = 1;
+const TAGS = 2;
+/** Numbers that `found` has of each key. */
+const NUMBERS = 4;
 const STAMP = 16;
 const HEAD_WORDS = 16;
 const RECORDS = 1024;
@@ -41,7 +44,7 @@ class Store {
       versions: () => this.versions,
       ring: withRing ? ring : undefined,
       apply: () => this.apply(),
-      found: new Float64Array(3 * 128),
+      found: new Float64Array(NUMBERS * 128),
     };
     if (withRing) this.#rings.push({ words, numbers: new Float64Array(ring) });
     return port;
@@ -98,11 +101,11 @@ class Store {
     return this.#now();
   }
 
-  set(key, value, { json, expires = Infinity, version = (this.#version += 1) } = {}) {
+  set(key, value, { json, expires = Infinity, version = (this.#version += 1), tags = [] } = {}) {
     const before = this.#entries.get(key);
     const row = before?.row ?? this.#rows.length;
     this.versions[row] = 0;
-    const entry = { key, row, value, json, expires, used: this.#use() };
+    const entry = { key, row, value, json, expires, tags, used: this.#use() };
     this.#rows[row] = entry;
     this.#entries.set(key, entry);
     this.versions[row] = version;
@@ -115,13 +118,22 @@ class Store {
     this.#entries.delete(key);
   }
 
+  /** Ends the entries that have a tag: their versions stay. */
+  invalidate(tag) {
+    this.control[TAGS] += 1;
+    for (const [key, { tags }] of this.#entries) {
+      if (tags.includes(tag)) this.#entries.delete(key);
+    }
+  }
+
   /** A native read: the entry, which `found` tells about. */
   read({ found }, key, { place = 0, isUse = true } = {}) {
     const entry = this.#entries.get(key);
-    found.fill(0, place * 3, place * 3 + 3);
+    found.fill(0, place * NUMBERS, (place + 1) * NUMBERS);
     if (entry === undefined) return undefined;
     if (isUse) entry.used = this.#use();
-    found.set([entry.row, this.versions[entry.row], entry.expires], place * 3);
+    const tags = entry.tags.length > 0 ? this.control[TAGS] >>> 0 : -1;
+    found.set([entry.row, this.versions[entry.row], entry.expires, tags], place * NUMBERS);
     return entry;
   }
 
@@ -165,4 +177,4 @@ function read(store, near, port, key) {
 /** As if each use were a turn of its own: several rings of one thread stand for several processes. */
 const atOnce = (end) => end();
 
-module.exports = { atOnce, EPOCH, GATE, STAMP, Store, read };
+module.exports = { atOnce, EPOCH, GATE, NUMBERS, STAMP, Store, read };

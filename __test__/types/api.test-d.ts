@@ -12,6 +12,7 @@ import type {
   Scanned,
   InitOptions,
   SetOptions,
+  AgeOptions,
   Key,
   EntryInfo,
   EntryToSet,
@@ -157,7 +158,13 @@ void users.setMany(new Map([['k', user]]), { ttl: 5, noUpdateTTL: true });
 void users.hit('k', 5, { limit: 1, whenOver: 'double' });
 // @ts-expect-error
 void users.hit('k', 5, { limit: 1, whenOver: 'treble' });
-exact<(key: Key, maxAge?: number | SetOptions) => Promise<boolean>>()(users.touch);
+exact<(key: Key, maxAge?: number | AgeOptions) => Promise<boolean>>()(users.touch);
+// @ts-expect-error
+void users.touch('k', { tags: 'a' });
+exact<(tags: string | Iterable<string>) => Promise<void>>()(users.invalidateTags);
+// @ts-expect-error
+void users.invalidateTags([1]);
+void users.set('k', user, { tags: ['a', 'b'], ttl: 1 });
 exact<(key: Key) => Promise<number>>()(users.getRemainingTTL);
 exact<(key: Key, window: number, options?: HitOptions) => Promise<Hit>>()(users.hit);
 exact<(keys: Iterable<Key>) => Promise<Array<User | undefined>>>()(users.getMany);
@@ -212,6 +219,7 @@ exact<{
   peek: (key: Key) => User | undefined;
   has: (key: Key) => boolean;
   del: (key: Key) => void;
+  invalidateTags: (tags: string | Iterable<string>) => void;
   reset: () => void;
   keys: (options?: PrefixOptions) => Key[];
   deletePrefix: (prefix: string) => number;
@@ -231,7 +239,7 @@ exact<{
   compareAndDelete: (key: Key, version: number) => boolean;
   setMany: (entries: Iterable<EntryToSet<User>>, options?: number | SetOptions) => boolean[];
   getAndDelete: (key: Key) => User | undefined;
-  touch: (key: Key, maxAge?: number | SetOptions) => boolean;
+  touch: (key: Key, maxAge?: number | AgeOptions) => boolean;
   getRemainingTTL: (key: Key) => number;
   hit: (key: Key, window: number, options?: HitOptions) => Hit;
   getMany: (keys: Iterable<Key>) => Array<User | undefined>;
@@ -348,6 +356,7 @@ exact<(key: string) => User | undefined>()(lru.get);
 exact<(key: string) => User | undefined>()(lru.peek);
 exact<(key: string) => boolean>()(lru.has);
 exact<(key: string) => void>()(lru.del);
+exact<(tags: string | Iterable<string>) => void>()(lru.invalidateTags);
 exact<() => void>()(lru.reset);
 exact<(options?: PrefixOptions) => string[]>()(lru.keys);
 exact<(prefix: string) => number>()(lru.deletePrefix);

@@ -55,6 +55,10 @@ enum Command<'a> {
     Has(Key1<'a>),
     Del(Key1<'a>),
     Set(Key1<'a>, Payload<'a>, Option<Number>),
+    /// With tags, as text.
+    SetTagged(Key1<'a>, Payload<'a>, bool, Vec<Tag<'a>>),
+    InvalidateTags(Vec<Tag<'a>>),
+    GetEntry(Key1<'a>),
     Incr(Key1<'a>, Option<Number>, Option<Number>),
     Decr(Key1<'a>, Option<Number>, Option<Number>),
     MGet(Vec<Key1<'a>>),
@@ -88,6 +92,24 @@ enum Plain {
     Dump,
     Pop,
     Length,
+}
+
+/// A tag out of few, or any.
+#[derive(Arbitrary, Debug)]
+enum Tag<'a> {
+    Few(u8),
+    Text(&'a str),
+    Wrong,
+}
+
+impl Tag<'_> {
+    fn json(&self) -> String {
+        match self {
+            Self::Few(tag) => format!("\"{}\"", tag % 4),
+            Self::Text(tag) => text(tag),
+            Self::Wrong => "5".into(),
+        }
+    }
 }
 
 /// A key out of few, or any.
@@ -239,6 +261,21 @@ impl Command<'_> {
                 "set",
                 format!(",{},{},{}", key.json(), value.json(), Number::or_null(age)),
             ),
+            Self::SetTagged(key, value, keeps, tags) => {
+                let tags = list(tags.iter().map(Tag::json));
+                (
+                    "set",
+                    format!(
+                        ",{},{},null,{{\"keeps\":{keeps},\"tags\":{tags}}}",
+                        key.json(),
+                        value.json()
+                    ),
+                )
+            }
+            Self::InvalidateTags(tags) => {
+                ("invalidateTags", format!(",{}", list(tags.iter().map(Tag::json))))
+            }
+            Self::GetEntry(key) => ("getEntry", format!(",{}", key.json())),
             Self::Incr(key, by, age) => (
                 "incr",
                 format!(",{},{},{}", key.json(), Number::or_null(by), Number::or_null(age)),

@@ -5,6 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use lru_cache_for_clusters::{
+    extras::{Extras, TagList},
     storage::{
         Stamp, Storage,
         shared::{
@@ -19,6 +20,10 @@ use lru_cache_for_clusters::{
 #[derive(Arbitrary, Debug)]
 enum Event {
     Put(u8, u8, u16),
+    /// With tags.
+    PutTagged(u8, u16, Vec<u8>),
+    Invalidate(Vec<u8>),
+    Sweep,
     Touch(u8),
     Peek(u8),
     Remove(u8),
@@ -31,6 +36,13 @@ enum Event {
     /// A region, a place in what is used of it, and what is written there.
     Byte(u8, u16, u8),
     Word(u8, u16, u32),
+}
+
+/// Few tags, some of them long.
+fn tag_list(tags: &[u8]) -> TagList {
+    let text = |tag: &u8| "t".repeat(1 + usize::from(tag % 200));
+    let texts: Vec<_> = tags.iter().take(128).map(text).collect();
+    TagList::parse(&serde_json::json!(texts)).expect("short tags")
 }
 
 fuzz_target!(|events: Vec<Event>| {
@@ -61,6 +73,15 @@ fuzz_target!(|events: Vec<Event>| {
                     .put(&vec![key; usize::from(key) + 1], value, stamp(key))
                     .ok();
             }
+            Event::PutTagged(key, size, tags) => {
+                let bytes = vec![b'v'; usize::from(size % 2000)];
+                let tags = tag_list(&tags);
+                let extras = Extras { tags: tags.tags() };
+                let key = (vec![key; usize::from(key) + 1], stamp(key));
+                segment.put_with(&key.0, Value::String(&bytes), key.1, extras).ok();
+            }
+            Event::Invalidate(tags) => segment.invalidate(tag_list(&tags).tags()),
+            Event::Sweep => segment.sweep(1, |stamp| stamp != Stamp::INVALID),
             Event::Touch(key) => drop(segment.touch(&vec![key; usize::from(key) + 1])),
             Event::Peek(key) => drop(segment.peek(&vec![key; usize::from(key) + 1])),
             Event::Remove(key) => drop(segment.remove(&vec![key; usize::from(key) + 1])),

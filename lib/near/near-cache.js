@@ -19,20 +19,26 @@ const { freeze } = require('../freeze');
  * The memory that is shared with the native side, for one namespace and JS thread.
  *
  * @typedef {object} Port
- * @property {Int32Array} control words at `GATE`, at `EPOCH`, and at 16, see `Ring`
+ * @property {Int32Array} control words at `GATE`, at `EPOCH`, at `TAGS`, and at 16, see `Ring`
  * @property {(piece: number) => Float64Array | undefined} versions versions of rows `piece * 2^20` and on, called once a
  *   piece; `undefined` where they cannot be had now
  * @property {ArrayBuffer} [ring] what was used when; without it there is no near `get`
  * @property {() => void} apply applies the rings, if the lock is free
  * @property {any[]} [values] the values that are kept by reference, by slot
- * @property {Float64Array} found what the last native call found: row, version and expiry, for each of its keys.
- *   Version 0: nothing is to be remembered. Expiry: the last millisecond at which the entry is fresh, or `Infinity`
+ * @property {Float64Array} found what the last native call found: row, version, expiry and tags, for each of its keys.
+ *   Version 0: nothing is to be remembered. Expiry: the last millisecond at which the entry is fresh, or `Infinity`. Tags: the word
+ *   at `TAGS` under which an entry with tags was read, or -1 for an entry without
  */
 
 /** Word of `control` that is odd while a change of several steps is under way. */
 const GATE = 0;
 /** Word of `control` that is odd while limits or ages change, and has another value afterwards. */
 const EPOCH = 1;
+
+/** Word of `control` that has a new value after each invalidation of tags. */
+const TAGS = 2;
+/** Numbers in `found` for each key. */
+const NUMBERS = 4;
 
 /** Rows of a piece of the versions: 2^20. */
 const PIECE_BITS = 20;
@@ -118,7 +124,7 @@ const MOST_ENDED = 128;
 
 /** What is remembered of one key. What each read looks at comes first, so that it lies together. */
 class Entry {
-  constructor(key, kind, value, column, row, version, expires, bytes) {
+  constructor(key, kind, value, column, row, version, expires, tags, bytes) {
     /** The value, its text, or its `Tree`, as `kind` says. */
     this.value = value;
     this.kind = kind;
@@ -126,8 +132,10 @@ class Entry {
     this.column = column;
     this.row = row;
     this.version = version;
-    /** The last millisecond at which it is fresh; `undefined` for ever. */
-    this.expires = expires === Infinity ? undefined : expires;
+    /** The last millisecond at which it is fresh; `undefined`: for ever, and it has no tags. */
+    this.expires = expires === Infinity && tags < 0 ? undefined : expires;
+    /** The word at `TAGS` under which it was read; -1 where it has no tags. */
+    this.tags = tags;
     /** Whether it was read since it was put into its queue. */
     this.used = false;
     /** The object that is given to those who want frozen ones. @type {any} */
@@ -341,7 +349,7 @@ class NearCache {
       (control[GATE] & 1) === 0 &&
       control[EPOCH] === this.#epoch &&
       entry.column[entry.row & PIECE_MASK] === entry.version &&
-      (entry.expires === undefined || (now ?? Date.now()) <= entry.expires)
+      (entry.expires === undefined || this.#isFresh(entry, now))
     ) {
       return true;
     }
@@ -349,17 +357,34 @@ class NearCache {
     return false;
   }
 
+  /** Whether an entry with an age or with tags has not expired, and none of its tags was invalidated. */
+  #isFresh(entry, now) {
+    return (
+      (entry.tags < 0 || entry.tags === this.#control[TAGS] >>> 0) &&
+      (entry.expires === Infinity || (now ?? Date.now()) <= entry.expires)
+    );
+  }
+
   /** An entry cannot be given. @param {Entry} entry */
   #fail(entry) {
     if (this.#control[EPOCH] !== this.#epoch) this.#renew();
     // While the gate is odd nothing is known of the entry.
     else if ((this.#control[GATE] & 1) === 0) {
+      // Some tag was invalidated, this entry's or another's: the native call knows, and it renews what is known here.
+      if (entry.tags >= 0 && entry.tags !== this.#control[TAGS] >>> 0 && this.#isCurrent(entry)) {
+        return;
+      }
       if (this.#isFull()) {
         if (this.#ended.size >= MOST_ENDED) this.#ended.clear();
         this.#ended.add(entry.key);
       }
       this.#remove(entry);
     }
+  }
+
+  /** Whether the row of an entry has the version of the entry. @param {Entry} entry */
+  #isCurrent(entry) {
+    return entry.column[entry.row & PIECE_MASK] === entry.version;
   }
 
   #isFull() {
@@ -550,23 +575,27 @@ class NearCache {
     if (epoch !== this.#epoch) this.#renew();
     if (begun !== epoch || (epoch & 1) !== 0) return undefined;
     const found = this.#found;
-    const version = found[place * 3 + 1];
+    const version = found[place * NUMBERS + 1];
     if (!(version > 0)) return undefined;
     const before = this.#entries.get(key);
     if (before !== undefined) {
       // What is known of this version already is more: a copy is prepared, or a frozen object was given.
-      if (before.version === version) return before;
+      if (before.version === version) {
+        before.tags = found[place * NUMBERS + 3];
+        return before;
+      }
       this.#remove(before);
     }
     const bytes = ENTRY_BYTES + valueBytes(key) + (size ?? valueBytes(value));
     if (!this.#fits(bytes)) return undefined;
-    const row = found[place * 3];
-    const expires = found[place * 3 + 2];
+    const row = found[place * NUMBERS];
+    const expires = found[place * NUMBERS + 2];
+    const tags = found[place * NUMBERS + 3];
     const column = this.#piece(row >>> PIECE_BITS);
     if (column === undefined) return undefined;
     release(key);
     this.#ended.delete(key);
-    const entry = new Entry(key, kind, value, column, row, version, expires, bytes);
+    const entry = new Entry(key, kind, value, column, row, version, expires, tags, bytes);
     this.#entries.set(key, entry);
     this.#shelf.add(entry);
     this.#budget.count(bytes);
@@ -658,7 +687,7 @@ class NearCache {
       else entries[index] = entry;
     }
     // Of more keys than `found` has room for, nothing is known with which `recheck` could put them in their order.
-    const isTooMuch = missing.length * 3 > this.#found.length;
+    const isTooMuch = missing.length * NUMBERS > this.#found.length;
     if (isTooMuch || (missing.length === 0 && !this.#isOpen(batch))) this.#giveUp(batch);
     else if (missing.length === 0) this.#record(batch);
     return batch;
@@ -702,7 +731,10 @@ class NearCache {
     for (let index = 0; holds && index < entries.length; index += 1) {
       const entry = entries[index];
       // An age that has ended meanwhile does no harm: the value was fresh when the read began.
-      if (entry !== undefined) holds = entry.column[entry.row & PIECE_MASK] === entry.version;
+      if (entry !== undefined) {
+        holds =
+          this.#isCurrent(entry) && (entry.tags < 0 || entry.tags === this.#control[TAGS] >>> 0);
+      }
     }
     if (!holds || !this.#isOpen(batch)) return false;
     if (missing.length > 0) this.#record(batch);
@@ -726,10 +758,10 @@ class NearCache {
         ring.use(entry.row, entry.version);
         continue;
       }
-      const version = found[place * 3 + 1];
+      const version = found[place * NUMBERS + 1];
       if (version > 0) {
         this.#uncount(1);
-        ring.use(found[place * 3], version);
+        ring.use(found[place * NUMBERS], version);
       }
       place += 1;
     }

@@ -15,8 +15,10 @@ const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const {
+  AGE_OPTIONS,
   ageOf,
   agesOf,
+  allTermsJson,
   entryList,
   hitOptions,
   isOptions,
@@ -26,6 +28,8 @@ const {
   prefixOf,
   prefixOption,
   scanOptions,
+  tagList,
+  termsJson,
 } = require('../options');
 const { statsOf } = require('../stats');
 const { MISS: NEAR_MISS, flat } = require('../near/near-cache');
@@ -249,10 +253,11 @@ class LRUCache {
 
   set(key, value, maxAge = 0) {
     if (typeof maxAge === 'object' && maxAge !== null) {
-      const [age, keepsAge] = ageOf('set', maxAge);
-      if (keepsAge) {
+      const [age, keepsAge, tags] = ageOf('set', maxAge);
+      const terms = termsJson(keepsAge, tags);
+      if (terms !== undefined) {
         const run = (payload, place, time) =>
-          commands.set(this.#cache, time, key, payload, place, age || 0, 'true');
+          commands.set(this.#cache, time, key, payload, place, age || 0, terms);
         return this.#store(value, run);
       }
       maxAge = age ?? 0;
@@ -294,9 +299,10 @@ class LRUCache {
   }
 
   setIfAbsent(key, value, options) {
-    const [maxAge] = ageOf('setIfAbsent', options);
+    const [maxAge, , tags] = ageOf('setIfAbsent', options);
+    const terms = termsJson(false, tags);
     return this.#store(value, (payload, place, time) =>
-      commands.setIfAbsent(this.#cache, time, key, payload, place, maxAge || 0),
+      commands.setIfAbsent(this.#cache, time, key, payload, place, maxAge || 0, terms),
     );
   }
 
@@ -304,7 +310,8 @@ class LRUCache {
     const found = this.#checked(commands.getEntry(this.#cache, now(), key));
     if (found === undefined) return this.#finish(undefined);
     const { values, numbers } = this.#list(found);
-    return { value: values[0], version: numbers[0], setAt: numbers[1], expires: numbers[2] };
+    const [value, ...tags] = values;
+    return { value, version: numbers[0], setAt: numbers[1], expires: numbers[2], tags };
   }
 
   compareAndSet(key, version, value, options) {
@@ -313,10 +320,10 @@ class LRUCache {
 
   /** As `compareAndSet`; `undefined` where the value can never fit. */
   #compareAndSet(key, version, value, options) {
-    const [maxAge, keepsAge] = ageOf('compareAndSet', options);
-    const flag = keepsAge ? 'true' : undefined;
+    const [maxAge, keepsAge, tags] = ageOf('compareAndSet', options);
+    const terms = termsJson(keepsAge, tags);
     return this.#store(value, (payload, place, time) =>
-      commands.compareAndSet(this.#cache, time, key, version, payload, place, maxAge || 0, flag),
+      commands.compareAndSet(this.#cache, time, key, version, payload, place, maxAge || 0, terms),
     );
   }
 
@@ -342,13 +349,12 @@ class LRUCache {
 
   setMany(entries, options) {
     const list = entryList('setMany', entries);
-    const { maxAge, ages, keeps } = agesOf('setMany', list, options);
+    const ages = agesOf('setMany', list, options);
     const crossing = list.map(([, value]) => this.#crossing(value));
     const places = Int32Array.from(crossing, ([kind]) => placeOf(kind));
     const payloads = crossing.map(([, payload]) => payload);
     const keys = list.map(([key]) => key);
-    const all = { maxAge, ages, keeps };
-    const result = this.#mSet(commands.setMany, keys, payloads, places, all);
+    const result = this.#mSet(commands.setMany, keys, payloads, places, ages);
     this.#keep(
       places,
       list.map(([, value]) => value),
@@ -361,7 +367,7 @@ class LRUCache {
   }
 
   touch(key, maxAge) {
-    const [age, keepsAge] = ageOf('touch', maxAge);
+    const [age, keepsAge] = ageOf('touch', maxAge, AGE_OPTIONS);
     const flag = keepsAge ? 'true' : undefined;
     return this.#finish(commands.touch(this.#cache, now(), key, age || 0, flag));
   }
@@ -433,6 +439,11 @@ class LRUCache {
   reset() {
     this.#near.cache?.clear();
     this.#finish(commands.reset(this.#cache, NaN));
+  }
+
+  invalidateTags(tags) {
+    const list = JSON.stringify(tagList('invalidateTags', tags));
+    this.#finish(commands.invalidateTags(this.#cache, NaN, list));
   }
 
   prune() {
@@ -563,12 +574,13 @@ class LRUCache {
   }
 
   /** `setMany` of copies. */
-  #putMany(keys, values, { maxAge, ages, keeps }) {
+  #putMany(keys, values, { maxAge, ages, keeps, tags, own }) {
     const there = [];
     const places = [];
     const payloads = [];
     const ownAges = ages && [];
     const ownKeeps = keeps && [];
+    const ownTags = own && [];
     for (let index = 0; index < keys.length; index += 1) {
       const value = values[index];
       // In an object JSON leaves out what it has no form for.
@@ -580,9 +592,10 @@ class LRUCache {
       payloads.push(encoded[1]);
       ownAges?.push(ages[index]);
       ownKeeps?.push(keeps[index]);
+      ownTags?.push(own[index]);
     }
-    const own = { maxAge, ages: ownAges, keeps: ownKeeps };
-    this.#finish(this.#mSet(commands.mSet, there, payloads, Int32Array.from(places), own));
+    const stored = { maxAge, ages: ownAges, keeps: ownKeeps, tags, own: ownTags };
+    this.#finish(this.#mSet(commands.mSet, there, payloads, Int32Array.from(places), stored));
   }
 
   /** As `bulk.getMany`, with what near reads remember; `undefined` where the keys have to be read by one native call. */
@@ -624,12 +637,13 @@ class LRUCache {
     return pairs;
   }
 
-  /** Runs a command that stores entries, with their ages as `agesOf` gives them. */
-  #mSet(command, keys, payloads, places, { maxAge, ages, keeps }) {
+  /** Runs a command that stores entries, with their ages and tags as `agesOf` gives them. */
+  #mSet(command, keys, payloads, places, given) {
+    const { maxAge, ages } = given;
     const time = now();
-    const flags = keeps && JSON.stringify(keeps);
+    const terms = allTermsJson(given);
     const run = (crossing) =>
-      command(this.#cache, time, crossing, payloads, places, maxAge || 0, ages, flags);
+      command(this.#cache, time, crossing, payloads, places, maxAge || 0, ages, terms);
     return this.#withKeys(keys, run);
   }
 
@@ -738,10 +752,11 @@ class LRUCache {
       },
       /** `incr` or `decr`, as `name` says. */
       incr(cache, name, key, amount, given) {
-        const [maxAge, keepsAge] = ageOf(name, given);
-        if (keepsAge) {
+        const [maxAge, keepsAge, tags] = ageOf(name, given);
+        const terms = termsJson(keepsAge, tags);
+        if (terms !== undefined) {
           const command = commands[name];
-          return cache.#finish(command(cache.#cache, now(), key, amount, maxAge || 0, 'true'));
+          return cache.#finish(command(cache.#cache, now(), key, amount, maxAge || 0, terms));
         }
         const by = name === 'decr' && typeof amount === 'number' ? -amount : amount;
         return cache.#finish(incr(cache.#cache, key, by, maxAge || 0, now()));

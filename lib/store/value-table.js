@@ -12,7 +12,7 @@ const STATE = Object.freeze({
   FREED_SLOTS: 5,
   FOUND: 64,
 });
-/** The entries of a list of which Rust says what can be remembered; three numbers of 64 bits each. */
+/** The entries of a list of which Rust says what can be remembered; four numbers of 64 bits each. */
 const MOST_FOUND = 128;
 
 const { FOUND, FREED, FREED_SLOTS } = STATE;
@@ -23,8 +23,8 @@ const { FOUND, FREED, FREED_SLOTS } = STATE;
  */
 class ValueTable {
   values = [];
-  state = new Int32Array(new ArrayBuffer(4 * FOUND + 24 * MOST_FOUND));
-  /** The end of `state`: row, version and expiry of each entry that the last call found or stored. */
+  state = new Int32Array(new ArrayBuffer(4 * FOUND + 32 * MOST_FOUND));
+  /** The end of `state`: row, version, expiry and word for tags of each entry that the last call found or stored. */
   found = new Float64Array(this.state.buffer, 4 * FOUND);
 
   /**

@@ -44,8 +44,8 @@ pub mod state {
     /// Index: freed slots, from here to [`FOUND`].
     pub const FREED_SLOTS: usize = 5;
     /// Index: what JavaScript may remember of the entries that the last call found or stored, to the end of the array: for
-    /// each of them three numbers of 64 bits, its row, its version (0: nothing) and the last millisecond at which it has not
-    /// expired.
+    /// each of them four numbers of 64 bits: its row, its version (0: nothing), the last millisecond at which it has not
+    /// expired, and the word for tags that must be as it is now, or -1 where it has no tags.
     pub const FOUND: usize = 64;
 }
 
@@ -135,12 +135,13 @@ impl Table {
     /// Says what JavaScript may remember of the entry that the last call found or stored, the one at this place among those
     /// of a list; `None`: nothing.
     pub fn remember(&self, place: usize, entry: Option<Remembered>) {
-        let at = state::FOUND + place * 6;
-        if at + 6 > self.length {
+        let at = state::FOUND + place * 8;
+        if at + 8 > self.length {
             return;
         }
-        let numbers = entry.map_or([0.0; 3], |entry| {
-            [f64::from(entry.row), entry.version, entry.fresh_until]
+        let numbers = entry.map_or([0.0; 4], |entry| {
+            let tags = entry.tags.map_or(-1.0, f64::from);
+            [f64::from(entry.row), entry.version, entry.fresh_until, tags]
         });
         for (index, number) in numbers.iter().enumerate() {
             let bits = number.to_bits();

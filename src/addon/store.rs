@@ -22,6 +22,7 @@ use crate::{
     command::{self, Command, NAMES},
     copies::Copies,
     error::Result,
+    extras::TagList,
     storage::Storage,
     store::{Guard, Read},
     value::{Mark, Value},
@@ -293,6 +294,7 @@ fn incr(call: &Call) -> Given {
             amount: number(call, call.argument(2), "amount")?.unwrap_or(1.0),
             max_age: max_age(call, call.argument(3))?,
             keeps_age: false,
+            tags: TagList::default(),
         };
         run_plain(call, handle, &command, call.clock(call.argument(4)))
     })

@@ -124,7 +124,7 @@ fn a_max_below_one_refuses_every_entry() {
 fn unit() -> f64 {
     cache()
         .storage()
-        .entry_size(key("a").as_bytes(), Value::Number(1.0))
+        .entry_size(key("a").as_bytes(), Value::Number(1.0), Extras::NONE)
 }
 
 fn put_text(cache: &mut HeapCache, name: &str, length: usize) -> bool {
@@ -652,6 +652,14 @@ fn entries_that_go_are_counted_by_what_removed_them() {
     assert_eq!((stats.entries, stats.size, stats.processes), (0, 0.0, 1));
 }
 
+fn within(max_age: Option<f64>) -> Terms<'static> {
+    Terms {
+        max_age,
+        keeps_age: true,
+        ..Terms::default()
+    }
+}
+
 #[test]
 fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
     let mut cache = cache();
@@ -660,7 +668,7 @@ fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
     let write = |cache: &mut HeapCache, now| {
         let value = Value::Number(now);
         cache
-            .set_within_age(bytes.as_bytes(), value, Some(100.0), now)
+            .set_on(bytes.as_bytes(), value, &within(Some(100.0)), now)
             .unwrap()
     };
     assert!(write(&mut cache, 5.0));
@@ -668,7 +676,10 @@ fn a_write_within_an_age_leaves_the_age_of_an_entry_that_is_there() {
     assert_eq!(get(&mut cache, "a", 10.0), Some(5.0));
     assert!(write(&mut cache, 11.0), "the entry has expired");
     assert_eq!(cache.remaining(bytes.as_bytes(), 11.0), Ok(100.0));
-    assert_eq!(cache.add(bytes.as_bytes(), 2.0, None, true, 12.0), Ok(13.0));
+    assert_eq!(
+        cache.incr_on(bytes.as_bytes(), 2.0, &within(None), 12.0),
+        Ok(13.0)
+    );
     assert_eq!(cache.remaining(bytes.as_bytes(), 12.0), Ok(99.0));
 }
 

@@ -4,13 +4,18 @@
 mod places;
 pub mod versions;
 
+use foldhash::fast::FixedState;
 use lru::LruCache;
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+};
 
 use self::{places::Places, versions::Versions};
 use super::{Entry, Limits, Seen, Slice, Stamp, Storage};
 use crate::{
     error::Result,
+    extras::{Extras, TagList, Tags, is_outdated},
     key::Key,
     slots::Slots,
     stats::{Counts, Event, Stats},
@@ -25,11 +30,91 @@ struct HeapEntry {
     row: Cell<u32>,
     /// Its place in [`Places`], where there are any.
     place: u32,
+    extras: Option<Box<HeapExtras>>,
+}
+
+/// See `src/extras.rs`.
+#[derive(Debug)]
+struct HeapExtras {
+    /// The count of invalidations when the entry was stored.
+    since: u64,
+    tags: TagList,
+}
+
+impl HeapExtras {
+    fn of(stored: &Option<Box<Self>>) -> Extras<'_> {
+        stored.as_ref().map_or(Extras::NONE, |extras| Extras {
+            tags: extras.tags.tags(),
+        })
+    }
+}
+
+/// The tags of all entries. A tag that no entry has takes no memory, so there is no end to how many may be invalidated.
+#[derive(Debug, Default)]
+struct HeapTags {
+    /// The count of invalidations.
+    count: u64,
+    by_text: HashMap<Box<[u8]>, HeapTag, FixedState>,
+    /// About how many entries were invalidated and not removed yet.
+    outdated: usize,
+}
+
+#[derive(Debug, Default)]
+struct HeapTag {
+    /// How many entries have it.
+    entries: usize,
+    /// The number of its last invalidation; 0 for none.
+    invalidated: u64,
+}
+
+impl HeapTags {
+    /// Counts an entry that is stored.
+    fn add(&mut self, tags: Tags<'_>) {
+        for tag in tags.iter() {
+            match self.by_text.get_mut(tag) {
+                Some(known) => known.entries += 1,
+                None => {
+                    let new = HeapTag {
+                        entries: 1,
+                        invalidated: 0,
+                    };
+                    self.by_text.insert(tag.into(), new);
+                }
+            }
+        }
+    }
+
+    /// Counts an entry that is gone.
+    fn remove(&mut self, extras: &HeapExtras) {
+        for tag in extras.tags.tags().iter() {
+            if let Some(known) = self.by_text.get_mut(tag) {
+                known.entries -= 1;
+                if known.entries == 0 {
+                    self.by_text.remove(tag);
+                }
+            }
+        }
+        // After many were removed, the table's memory goes back too.
+        if self.by_text.capacity() > 64 && self.by_text.len() < self.by_text.capacity() / 8 {
+            self.by_text.shrink_to(self.by_text.len() * 2);
+        }
+    }
+
+    fn is_outdated(&self, extras: &HeapExtras) -> bool {
+        let number = |tag: &[u8]| self.by_text.get(tag).map_or(0, |known| known.invalidated);
+        is_outdated(extras.since, extras.tags.tags().iter().map(number))
+    }
 }
 
 /// What an entry takes besides the bytes of its key and value: its node, its share of the table, and what the
 /// allocator adds to each, in bytes. Measured, see `tests/heap_size.rs`.
-const OVERHEAD: usize = 144;
+const OVERHEAD: usize = 152;
+
+/// So many entries that were invalidated stay until a call finds them.
+const FEW_OUTDATED: usize = 1000;
+
+/// What the tags of an entry take besides their bytes.
+const TAGS_OVERHEAD: usize = 64;
 
 /// Entries on the heap of this process.
 #[derive(Debug)]
@@ -46,6 +131,8 @@ pub struct HeapStorage {
     places: Option<Box<Places>>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
+    /// Once an entry has tags.
+    tags: Option<Box<HeapTags>>,
     /// What happened, but for reads by JavaScript.
     counts: Box<Counts>,
 }
@@ -61,6 +148,7 @@ impl HeapStorage {
             versions: None,
             places: None,
             seen: Cell::default(),
+            tags: None,
             counts: Box::default(),
         }
     }
@@ -107,6 +195,10 @@ impl HeapStorage {
             row,
             version: versions.of(row),
             stamp: stored.stamp,
+            tags: stored
+                .extras
+                .is_some()
+                .then(|| versions.control().get().tags.get()),
         }));
     }
 
@@ -115,7 +207,45 @@ impl HeapStorage {
         self.entries
             .iter()
             .rev()
-            .map(|(key, stored)| entry(key.as_bytes(), stored))
+            .map(|(key, stored)| self.entry(key.as_bytes(), stored))
+    }
+
+    /// The stamp of an entry.
+    #[inline]
+    fn stamp_of(tags: &Option<Box<HeapTags>>, stored: &HeapEntry) -> Stamp {
+        match (&stored.extras, tags) {
+            (Some(extras), Some(tags)) if tags.is_outdated(extras) => Stamp::INVALID,
+            _ => stored.stamp,
+        }
+    }
+
+    fn entry<'a>(&'a self, key: &'a [u8], stored: &'a HeapEntry) -> Entry<'a> {
+        Entry {
+            key,
+            value: stored.value.as_ref(),
+            stamp: Self::stamp_of(&self.tags, stored),
+            extras: HeapExtras::of(&stored.extras),
+        }
+    }
+
+    /// What an entry becomes that is stored now.
+    fn keep(&mut self, extras: Extras<'_>) -> Option<Box<HeapExtras>> {
+        if extras.is_none() {
+            return None;
+        }
+        let tags = self.tags.get_or_insert_default();
+        tags.add(extras.tags);
+        Some(Box::new(HeapExtras {
+            since: tags.count,
+            tags: TagList::copy(extras.tags),
+        }))
+    }
+
+    /// The tags of an entry go with it.
+    fn forget_tags(tags: &mut Option<Box<HeapTags>>, old: &HeapEntry) {
+        if let (Some(tags), Some(extras)) = (tags, &old.extras) {
+            tags.remove(extras);
+        }
     }
 
     /// Gives up its slots, which are used elsewhere from now on: it frees none any more.
@@ -160,29 +290,34 @@ impl HeapStorage {
         // A new map, not `clear()`: the table's memory goes back too.
         self.entries = LruCache::unbounded();
         self.size = 0;
+        if let Some(tags) = &mut self.tags {
+            tags.by_text = HashMap::default();
+            tags.outdated = 0;
+        }
     }
 
     /// Accounts for an entry that was taken out.
     fn gone(&mut self, key: &Key, old: &HeapEntry) {
-        self.size -= size_of_entry(key.as_bytes(), old.value.as_ref());
+        self.size -= size_of(key.as_bytes(), old);
         Self::forget_row(&self.versions, old);
         if let Some(places) = &mut self.places {
             places.remove(old.place);
         }
+        Self::forget_tags(&mut self.tags, old);
         self.discard(old.value.as_ref());
     }
 }
 
-fn size_of_entry(key: &[u8], value: Value<'_>) -> usize {
-    OVERHEAD + key.len() + value.bytes().len()
+fn size_of_entry(key: &[u8], value: Value<'_>, extras: Extras<'_>) -> usize {
+    let tags = match extras.is_none() {
+        true => 0,
+        false => TAGS_OVERHEAD + extras.tags.bytes().len(),
+    };
+    OVERHEAD + key.len() + value.bytes().len() + tags
 }
 
-fn entry<'a>(key: &'a [u8], stored: &'a HeapEntry) -> Entry<'a> {
-    Entry {
-        key,
-        value: stored.value.as_ref(),
-        stamp: stored.stamp,
-    }
+fn size_of(key: &[u8], stored: &HeapEntry) -> usize {
+    size_of_entry(key, stored.value.as_ref(), HeapExtras::of(&stored.extras))
 }
 
 /// Slots are freed promptly: an entry that leaves, by whatever way, leaves through one of these calls.
@@ -238,8 +373,8 @@ impl Storage for HeapStorage {
         self.size as f64
     }
 
-    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
-        size_of_entry(key, value) as f64
+    fn entry_size(&self, key: &[u8], value: Value<'_>, extras: Extras<'_>) -> f64 {
+        size_of_entry(key, value, extras) as f64
     }
 
     fn touch(&mut self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
@@ -247,7 +382,7 @@ impl Storage for HeapStorage {
         let stored = self.entries.get(key);
         Ok(stored.map(|stored| {
             Self::see(&self.versions, &self.seen, key, stored);
-            (stored.value.as_ref(), stored.stamp)
+            (stored.value.as_ref(), Self::stamp_of(&self.tags, stored))
         }))
     }
 
@@ -256,28 +391,34 @@ impl Storage for HeapStorage {
         let stored = self.entries.peek(key);
         Ok(stored.map(|stored| {
             Self::see(&self.versions, &self.seen, key, stored);
-            (stored.value.as_ref(), stored.stamp)
+            (stored.value.as_ref(), Self::stamp_of(&self.tags, stored))
         }))
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<(Value<'_>, Stamp)>> {
         self.seen.set(None);
         let stored = self.entries.peek(key);
-        Ok(stored.map(|stored| (stored.value.as_ref(), stored.stamp)))
+        Ok(stored.map(|stored| (stored.value.as_ref(), Self::stamp_of(&self.tags, stored))))
+    }
+
+    fn extras(&self, key: &[u8]) -> Result<Extras<'_>> {
+        let stored = self.entries.peek(key);
+        Ok(stored.map_or(Extras::NONE, |stored| HeapExtras::of(&stored.extras)))
     }
 
     fn least_recent(&self) -> Result<Option<Entry<'_>>> {
         let least_recent = self.entries.peek_lru();
-        Ok(least_recent.map(|(key, stored)| entry(key.as_bytes(), stored)))
+        Ok(least_recent.map(|(key, stored)| self.entry(key.as_bytes(), stored)))
     }
 
-    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
+    fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
         self.seen.set(None);
         let mut stored = HeapEntry {
             value: value.to_owned(),
             stamp,
             row: Cell::new(0),
             place: 0,
+            extras: self.keep(extras),
         };
         match self.entries.get_mut(key) {
             Some(place) => {
@@ -288,7 +429,8 @@ impl Storage for HeapStorage {
                     versions.get_mut().renew(old.row.get());
                     Self::see(&self.versions, &self.seen, key, place);
                 }
-                self.size = self.size - old.value.as_ref().bytes().len() + value.bytes().len();
+                self.size = self.size - size_of(key, &old) + size_of_entry(key, value, extras);
+                Self::forget_tags(&mut self.tags, &old);
                 // An entry that is set again may keep its slot.
                 let same =
                     matches!((&old.value, value), (OwnedValue::Slot(old), Value::Slot(new)) if *old == new);
@@ -306,7 +448,7 @@ impl Storage for HeapStorage {
                     stored.place = places.add(&key_there);
                 }
                 self.entries.put(key_there, stored);
-                self.size += size_of_entry(key, value);
+                self.size += size_of_entry(key, value, extras);
                 Ok(false)
             }
         }
@@ -345,7 +487,7 @@ impl Storage for HeapStorage {
 
     fn visit(&self, mut visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
         let mut entries = self.entries.iter();
-        entries.try_for_each(|(key, stored)| visit(entry(key.as_bytes(), stored)))
+        entries.try_for_each(|(key, stored)| visit(self.entry(key.as_bytes(), stored)))
     }
 
     fn scan_order(&mut self) -> [u64; 2] {
@@ -369,7 +511,7 @@ impl Storage for HeapStorage {
             }
             let key = places.key(at).filter(|key| slice.prefix.matches(key.as_bytes()));
             if let Some((key, stored)) = key.and_then(|key| Some((key, entries.peek(key)?))) {
-                let mut entry = entry(key.as_bytes(), stored);
+                let mut entry = self.entry(key.as_bytes(), stored);
                 if slice.keys_alone {
                     entry.value = Value::Undefined;
                 }
@@ -387,22 +529,53 @@ impl Storage for HeapStorage {
             size,
             versions,
             places,
+            tags,
             ..
         } = self;
         entries.retain(|key, stored| {
-            let kept = keep(stored.stamp);
+            let kept = keep(Self::stamp_of(tags, stored));
             if !kept {
-                *size -= size_of_entry(key.as_bytes(), stored.value.as_ref());
+                *size -= size_of(key.as_bytes(), stored);
                 Self::forget_row(versions, stored);
                 if let Some(places) = places {
                     places.remove(stored.place);
                 }
+                Self::forget_tags(tags, stored);
                 if let OwnedValue::Slot(slot) = stored.value {
                     slots.free(slot);
                 }
             }
             kept
         });
+    }
+
+    fn invalidate(&mut self, given: Tags<'_>) {
+        let Some(tags) = &mut self.tags else { return };
+        tags.count += 1;
+        for tag in given.iter() {
+            if let Some(known) = tags.by_text.get_mut(tag) {
+                known.invalidated = tags.count;
+                tags.outdated = tags.outdated.saturating_add(known.entries);
+            }
+        }
+        if let Some(versions) = &mut self.versions {
+            versions.get_mut().change_tags();
+        }
+    }
+
+    fn swept(&mut self, _: u64) {
+        if let Some(tags) = &mut self.tags {
+            tags.outdated = 0;
+        }
+    }
+
+    /// All at once, as a table grows: where about half of the entries are outdated, when an entry with tags is stored.
+    fn sweep(&mut self, given: usize, keep: impl FnMut(Stamp) -> bool) {
+        let outdated = self.tags.as_ref().map_or(0, |tags| tags.outdated);
+        if given == 0 && outdated > FEW_OUTDATED && outdated > self.len() / 2 {
+            self.retain_stamps(keep);
+            self.swept(0);
+        }
     }
 }
 
@@ -442,7 +615,7 @@ mod tests {
 
     fn order(storage: &HeapStorage) -> Vec<u32> {
         let mut order = vec![];
-        let visited = storage.visit_keys(|key| {
+        let visited = storage.visit_keys(|key, _| {
             order.push(u32::from_le_bytes(key.try_into().unwrap()));
             Ok(())
         });

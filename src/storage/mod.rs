@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     error::Result,
+    extras::{Extras, Tags},
     key::Prefix,
     stats::{Counts, Event, Stats},
     value::Value,
@@ -25,6 +26,14 @@ pub struct Stamp {
     pub set_at: f64,
     /// The entry's own age in milliseconds, or 0 for none.
     pub max_age: f64,
+}
+
+impl Stamp {
+    /// What a storage gives as the stamp of an entry one of whose tags was invalidated after the entry was stored.
+    pub const INVALID: Self = Self {
+        set_at: f64::NEG_INFINITY,
+        max_age: -1.0,
+    };
 }
 
 /// The limits and settings of a cache. They lie in the storage, so all processes that share the storage share them.
@@ -78,6 +87,8 @@ pub struct Entry<'a> {
     pub value: Value<'a>,
     /// When it was set and for how long.
     pub stamp: Stamp,
+    /// What else it has.
+    pub extras: Extras<'a>,
 }
 
 /// An entry that a storage has found or stored, as a process may remember it.
@@ -89,6 +100,8 @@ pub struct Seen {
     pub version: f64,
     /// When it was set and for how long.
     pub stamp: Stamp,
+    /// Where it has tags, the word of the memory that JavaScript reads which changes with each invalidation.
+    pub tags: Option<u32>,
 }
 
 /// Memory that JavaScript reads, and partly writes, without a call. It stays where it is for as long as the value lives.
@@ -194,9 +207,9 @@ pub trait Storage {
     /// The bytes that all entries take: the sum of their [`Storage::entry_size`].
     fn size(&self) -> f64;
 
-    /// The bytes that an entry takes, or would take: key, value and overhead, as they are stored here. A value
+    /// The bytes that an entry takes, or would take: key, value, extras and overhead, as they are stored here. A value
     /// that stays with JavaScript counts for nothing, as nobody knows its size.
-    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64;
+    fn entry_size(&self, key: &[u8], value: Value<'_>, extras: Extras<'_>) -> f64;
 
     /// Finds an entry and makes it the most recent.
     ///
@@ -225,20 +238,35 @@ pub trait Storage {
         Ok(self.peek(key)?.map(|(_, stamp)| stamp))
     }
 
+    /// What an entry has besides key, value and stamp; nothing where there is no entry.
+    ///
+    /// # Errors
+    /// As [`Storage::touch`].
+    fn extras(&self, key: &[u8]) -> Result<Extras<'_>>;
+
     /// The entry that goes next.
     ///
     /// # Errors
     /// As [`Storage::touch`].
     fn least_recent(&self) -> Result<Option<Entry<'_>>>;
 
-    /// Stores a copy of the value as the most recent entry, in place of one under the same key. Returns
-    /// whether there was one.
+    /// Stores a copy of the value, and of what the entry has besides, as the most recent entry, in place of one under the same
+    /// key. Returns whether there was one.
     ///
     /// # Errors
     /// There is no memory for it; what was stored before is still there.
-    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool>;
+    fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool>;
 
-    /// Gives an entry another stamp and a new version, and makes it the most recent. Returns whether there is one.
+    /// As [`Storage::put_with`], without extras.
+    ///
+    /// # Errors
+    /// As [`Storage::put_with`].
+    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
+        self.put_with(key, value, stamp, Extras::NONE)
+    }
+
+    /// Gives an entry another stamp and a new version, and makes it the most recent. Its extras stay. Returns whether there is
+    /// one.
     ///
     /// # Errors
     /// As [`Storage::remove`].
@@ -271,12 +299,12 @@ pub trait Storage {
     /// That of `visit`; or as [`Storage::touch`].
     fn visit(&self, visit: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()>;
 
-    /// As [`Storage::visit`], with the keys alone.
+    /// As [`Storage::visit`], with keys and stamps alone.
     ///
     /// # Errors
     /// As [`Storage::visit`].
-    fn visit_keys(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.visit(|entry| visit(entry.key))
+    fn visit_keys(&self, mut visit: impl FnMut(&[u8], Stamp) -> Result<()>) -> Result<()> {
+        self.visit(|entry| visit(entry.key, entry.stamp))
     }
 
     /// Tells the order of [`Storage::scan`] from that of every other storage, and from that of this one before it changed.
@@ -294,6 +322,21 @@ pub trait Storage {
         slice: Slice<'_>,
         visit: impl FnMut(Entry<'_>) -> Result<bool>,
     ) -> Result<Option<u32>>;
+    /// From here on the stamp of every entry that is there now and has one of these tags is [`Stamp::INVALID`]. Takes a time
+    /// that does not depend on the number of entries.
+    fn invalidate(&mut self, tags: Tags<'_>);
+
+    /// How often tags were invalidated.
+    fn invalidations(&self) -> u64 {
+        0
+    }
+
+    /// Every entry is gone that was outdated when [`Storage::invalidations`] was `count`.
+    fn swept(&mut self, _count: u64) {}
+
+    /// Removes some of the entries whose stamps `keep` declines, where that is worth the time: a part of all entries, which
+    /// is larger for an invalidation of `tags` tags than for a call that stores an entry (0 tags).
+    fn sweep(&mut self, tags: usize, keep: impl FnMut(Stamp) -> bool);
 
     /// Removes every entry whose stamp `keep` declines, in any order.
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool);

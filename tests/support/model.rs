@@ -12,6 +12,9 @@ pub struct Kept {
     pub key: JsKey,
     pub value: OwnedValue,
     pub stamp: Stamp,
+    pub tags: Vec<&'static str>,
+    /// Whether a tag was invalidated since.
+    pub is_invalid: bool,
 }
 
 /// An entry as `dump` gives it, and when it expires.
@@ -23,20 +26,23 @@ pub struct Dumped {
 }
 
 /// The bytes that an entry takes: how many is a storage's own business, and is asked there.
-pub type EntrySize = Box<dyn Fn(&JsKey, &OwnedValue) -> f64>;
+pub type EntrySize = Box<dyn Fn(&JsKey, &OwnedValue, &[&'static str]) -> f64>;
 
 pub struct Model {
     pub entries: Vec<Kept>,
     pub limits: Limits,
     entry_size: EntrySize,
+    /// Whether an invalidation removes the entries, as it does where there are few. Else they are left until they are found.
+    sweeps: bool,
 }
 
 impl Model {
-    pub fn new(entry_size: EntrySize) -> Self {
+    pub fn new(entry_size: EntrySize, sweeps: bool) -> Self {
         Self {
             entries: vec![],
             limits: Limits::default(),
             entry_size,
+            sweeps,
         }
     }
 
@@ -47,15 +53,15 @@ impl Model {
     fn is_expired(&self, kept: &Kept, now: f64) -> bool {
         let Stamp { set_at, max_age: own } = kept.stamp;
         let age = [own, self.limits.max_age].into_iter().find(|age| *age != 0.0);
-        age.is_some_and(|age| now - set_at > age)
+        kept.is_invalid || age.is_some_and(|age| now - set_at > age)
     }
 
     fn look_up(&mut self, key: &JsKey, now: f64, used: bool) -> Option<OwnedValue> {
         let at = self.find(key)?;
         let value = self.entries[at].value.clone();
         if self.is_expired(&self.entries[at], now) {
-            self.entries.remove(at);
-            return self.limits.allow_stale.then_some(value);
+            let over = self.entries.remove(at);
+            return (self.limits.allow_stale && !over.is_invalid).then_some(value);
         }
         if used {
             let kept = self.entries.remove(at);
@@ -78,7 +84,18 @@ impl Model {
     }
 
     pub fn set(&mut self, key: &JsKey, value: OwnedValue, max_age: Option<f64>, now: f64) -> bool {
-        if !self.may_fit(key, &value) {
+        self.set_on(key, value, (max_age, false), &[], now)
+    }
+
+    pub fn set_on(
+        &mut self,
+        key: &JsKey,
+        value: OwnedValue,
+        (max_age, keeps_age): (Option<f64>, bool),
+        tags: &[&'static str],
+        now: f64,
+    ) -> bool {
+        if !self.may_fit(key, &value, tags) {
             self.del(key);
             return false;
         }
@@ -86,10 +103,19 @@ impl Model {
             .filter(|age| *age != 0.0 && !age.is_nan())
             .unwrap_or(self.limits.max_age);
         let set_at = if max_age == 0.0 { 0.0 } else { now };
+        let running = self
+            .find(key)
+            .filter(|at| !self.is_expired(&self.entries[*at], now));
+        let stamp = match running {
+            Some(at) if keeps_age => self.entries[at].stamp,
+            _ => Stamp { set_at, max_age },
+        };
         let kept = Kept {
             key: key.canonical(),
             value,
-            stamp: Stamp { set_at, max_age },
+            stamp,
+            tags: tags.to_vec(),
+            is_invalid: false,
         };
         match self.find(key) {
             Some(at) => {
@@ -107,7 +133,14 @@ impl Model {
         self.entries.retain(|kept| kept.key != *key);
     }
 
-    pub fn incr(&mut self, key: &JsKey, amount: f64, max_age: Option<f64>, now: f64) -> f64 {
+    pub fn incr(
+        &mut self,
+        key: &JsKey,
+        amount: f64,
+        max_age: Option<f64>,
+        tags: &[&'static str],
+        now: f64,
+    ) -> f64 {
         // An age of 0 or NaN is none, as in `set`.
         let own = max_age.is_some_and(|age| age != 0.0 && !age.is_nan());
         let there = self.find(key).map(|at| self.entries[at].clone());
@@ -120,9 +153,10 @@ impl Model {
         match there {
             Some(running) if before.is_some() && own => {
                 // `get` brought it to the front.
-                if self.may_fit(key, &OwnedValue::Number(sum)) {
+                if self.may_fit(key, &OwnedValue::Number(sum), tags) {
                     self.entries[0] = Kept {
                         value: OwnedValue::Number(sum),
+                        tags: tags.to_vec(),
                         ..running
                     };
                     self.trim();
@@ -131,7 +165,7 @@ impl Model {
                 }
             }
             _ => {
-                self.set(key, OwnedValue::Number(sum), max_age, now);
+                self.set_on(key, OwnedValue::Number(sum), (max_age, false), tags, now);
             }
         }
         sum
@@ -167,11 +201,15 @@ impl Model {
     pub fn dump(&self, now: f64) -> Vec<Dumped> {
         let fresh = self.entries.iter().filter(|kept| !self.is_expired(kept, now));
         fresh
-            .map(|Kept { key, value, stamp }| Dumped {
-                key: key.clone(),
-                value: value.clone(),
-                expires: stamp.set_at + stamp.max_age,
-            })
+            .map(
+                |Kept {
+                     key, value, stamp, ..
+                 }| Dumped {
+                    key: key.clone(),
+                    value: value.clone(),
+                    expires: stamp.set_at + stamp.max_age,
+                },
+            )
             .collect()
     }
 
@@ -186,7 +224,43 @@ impl Model {
         }
     }
 
+    pub fn touch(&mut self, key: &JsKey, max_age: Option<f64>, now: f64) -> bool {
+        if !self.has(key, now) {
+            return false;
+        }
+        let at = self.find(key).unwrap();
+        let mut kept = self.entries.remove(at);
+        let max_age = max_age
+            .filter(|age| *age != 0.0 && !age.is_nan())
+            .unwrap_or(kept.stamp.max_age);
+        let set_at = if max_age == 0.0 { 0.0 } else { now };
+        kept.stamp = Stamp { set_at, max_age };
+        if !self.is_expired(&kept, now) {
+            self.entries.insert(0, kept);
+        }
+        true
+    }
+
+    pub fn tags(&mut self, key: &JsKey, now: f64) -> Vec<&'static str> {
+        match self.get(key, now) {
+            Some(_) => self.find(key).map_or(vec![], |at| self.entries[at].tags.clone()),
+            None => vec![],
+        }
+    }
+
+    pub fn invalidate(&mut self, tags: &[&'static str]) {
+        for kept in &mut self.entries {
+            kept.is_invalid |= kept.tags.iter().any(|tag| tags.contains(tag));
+        }
+        if self.sweeps {
+            self.entries.retain(|kept| !kept.is_invalid);
+        }
+    }
+
     pub fn pop(&mut self) -> Option<Kept> {
+        while self.entries.last().is_some_and(|kept| kept.is_invalid) {
+            self.entries.pop();
+        }
         self.entries.pop()
     }
 
@@ -209,21 +283,21 @@ impl Model {
     }
 
     /// Whether a cache that is empty has room for an entry.
-    fn may_fit(&self, key: &JsKey, value: &OwnedValue) -> bool {
+    fn may_fit(&self, key: &JsKey, value: &OwnedValue, tags: &[&'static str]) -> bool {
         let Limits {
             max,
             max_size,
             max_entry_size,
             ..
         } = self.limits;
-        max >= 1.0 && (self.entry_size)(key, value) <= max_size.min(max_entry_size)
+        max >= 1.0 && (self.entry_size)(key, value, tags) <= max_size.min(max_entry_size)
     }
 
     fn size(&self) -> f64 {
         let sizes = self
             .entries
             .iter()
-            .map(|kept| (self.entry_size)(&kept.key, &kept.value));
+            .map(|kept| (self.entry_size)(&kept.key, &kept.value, &kept.tags));
         sizes.sum()
     }
 

@@ -1,9 +1,10 @@
 //! Random calls, made on a store and on the model: every result and every state after it must be the same.
 
 use lru_cache_for_clusters::{
-    cache::{Cache, Cursor, DumpEntry},
+    cache::{Cache, Cursor, DumpEntry, Terms, is_invalid},
     command::{self, Answer, Command},
     copies::{Copies, Item},
+    extras::{Extras, TagList},
     handler,
     key::{Key, Prefix},
     options::Options,
@@ -36,9 +37,16 @@ pub enum Call {
     Peek(JsKey),
     Has(JsKey),
     Set(JsKey, OwnedValue, Option<f64>),
+    /// With an age, whether the one that is there runs on, and tags.
+    SetOn(JsKey, OwnedValue, Option<f64>, bool, Vec<&'static str>),
     Del(JsKey),
     Incr(JsKey, f64, Option<f64>),
     Decr(JsKey, f64, Option<f64>),
+    IncrOn(JsKey, f64, Option<f64>, Vec<&'static str>),
+    Touch(JsKey, Option<f64>),
+    /// The tags that `getEntry` gives.
+    Tags(JsKey),
+    Invalidate(Vec<&'static str>),
     MGet(Vec<JsKey>),
     MSet(Vec<(JsKey, OwnedValue)>, Option<f64>),
     MDel(Vec<JsKey>),
@@ -74,6 +82,7 @@ pub enum Outcome {
     Value(Option<OwnedValue>),
     Values(Vec<Option<OwnedValue>>),
     Entries(Vec<(JsKey, OwnedValue)>),
+    Tags(Vec<String>),
     /// Key, value, time set, own age.
     Popped(Option<(JsKey, OwnedValue, f64, f64)>),
 }
@@ -161,6 +170,13 @@ fn ages() -> impl Strategy<Value = Option<f64>> {
     option::of(age)
 }
 
+fn tags() -> impl Strategy<Value = Vec<&'static str>> {
+    vec(select(vec!["", "red", "blue", "ä😀", LONG_TAG]), 0..4)
+}
+
+/// Longer than a block.
+const LONG_TAG: &str = "a tag of more than sixty bytes, so that no block of a segment has all of it";
+
 fn limits() -> impl Strategy<Value = f64> {
     select(vec![0.0, 0.5, 1.0, 2.0, 3.0, 4.5, 7.0, f64::INFINITY, f64::NAN])
 }
@@ -201,6 +217,12 @@ fn calls(slots: bool) -> impl Strategy<Value = Vec<Call>> {
     let pair = || (keys(), values(slots));
     let call = prop_oneof![
         12 => (keys(), values(slots), ages()).prop_map(|(key, value, age)| Call::Set(key, value, age)),
+        8 => (keys(), values(slots), ages(), any::<bool>(), tags())
+            .prop_map(|(key, value, age, keeps, tags)| Call::SetOn(key, value, age, keeps, tags)),
+        2 => (keys(), numbers(), ages(), tags()).prop_map(|(key, by, age, tags)| Call::IncrOn(key, by, age, tags)),
+        2 => (keys(), ages()).prop_map(|(key, age)| Call::Touch(key, age)),
+        2 => keys().prop_map(Call::Tags),
+        4 => tags().prop_map(Call::Invalidate),
         8 => keys().prop_map(Call::Get),
         4 => keys().prop_map(Call::Peek),
         4 => keys().prop_map(Call::Has),
@@ -242,21 +264,21 @@ trait Subject {
 
 /// Runs random calls against the model, on a cache over what `make` makes, which keeps JavaScript values in
 /// the table it is given.
-pub fn check<S: Storage + 'static>(make: impl Fn(Slots) -> S) {
-    run(true, |slots| Cache::new(make(slots)));
+pub fn check<S: Storage + 'static>(sweeps: bool, make: impl Fn(Slots) -> S) {
+    run((true, sweeps), |slots| Cache::new(make(slots)));
 }
 
 /// As [`check`], for a storage that has no place for JavaScript values.
 pub fn check_without_slots<S: Storage + 'static>(make: impl Fn() -> S) {
-    run(false, |_| Cache::new(make()));
+    run((false, true), |_| Cache::new(make()));
 }
 
 /// As [`check`], with every call a message to the handler.
 pub fn check_messages() {
-    run(false, Messages::new);
+    run((false, false), Messages::new);
 }
 
-fn run<T: Subject + 'static>(slots: bool, make: impl Fn(Slots) -> T) {
+fn run<T: Subject + 'static>((slots, sweeps): (bool, bool), make: impl Fn(Slots) -> T) {
     // No failure file: the shrunk calls are in the message, and belong into a test of their own.
     let config = Config {
         max_shrink_iters: 20_000,
@@ -268,13 +290,17 @@ fn run<T: Subject + 'static>(slots: bool, make: impl Fn(Slots) -> T) {
         let subject = make(slots.clone());
         // Another one tells the model what an entry takes.
         let like = make(Slots::default());
-        let model = Model::new(Box::new(move |key, value| {
+        let entry_size = move |key: &JsKey, value: &OwnedValue, tags: &[&'static str]| {
+            let tags = tag_list(tags);
             like.look(|cache| {
-                cache
-                    .storage()
-                    .entry_size(key.to_key().as_bytes(), value.as_ref())
+                cache.storage().entry_size(
+                    key.to_key().as_bytes(),
+                    value.as_ref(),
+                    Extras { tags: tags.tags() },
+                )
             })
-        }));
+        };
+        let model = Model::new(Box::new(entry_size), sweeps);
         replay(subject, model, &slots, calls);
         assert_eq!(slots.in_use(), 0, "a cache that goes takes its values along");
         Ok(())
@@ -341,7 +367,7 @@ fn take_slots(call: &mut Call, mut take: impl FnMut(&mut u32)) {
         }
     };
     match call {
-        Call::Set(_, value, _) => visit(value),
+        Call::Set(_, value, _) | Call::SetOn(_, value, ..) => visit(value),
         Call::MSet(pairs, _) => pairs.iter_mut().for_each(|(_, value)| visit(value)),
         Call::Load(entries) => entries.iter_mut().for_each(|entry| visit(&mut entry.value)),
         _ => {}
@@ -372,13 +398,28 @@ fn same_state<S: Storage>(cache: &Cache<S>, model: &Model, now: f64) {
     let expected: Vec<_> = model
         .entries
         .iter()
+        .filter(|kept| !kept.is_invalid)
         .map(|kept| (kept.key.clone(), kept.value.clone(), kept.stamp))
         .collect();
     assert_eq!(shown(entries), shown(expected), "entries, most recent first");
 
     assert_eq!(shown(dump(cache, now)), shown(model.dump(now)), "dump");
+    let mut invalid = 0;
+    let visited = cache.storage().visit(|entry| {
+        invalid += usize::from(is_invalid(entry.stamp));
+        Ok(())
+    });
+    visited.expect(MEMORY);
+    assert_eq!(
+        invalid,
+        model.entries.iter().filter(|kept| kept.is_invalid).count()
+    );
     assert_eq!(cache.len(), model.entries.len());
     assert_eq!(cache.limits(), model.limits);
+}
+
+fn tag_list(tags: &[&'static str]) -> TagList {
+    TagList::parse(&serde_json::json!(tags)).expect("few short tags")
 }
 
 /// Text, in which `NaN` is itself and `-0` is not `0`.
@@ -396,8 +437,21 @@ fn apply(model: &mut Model, call: &Call, now: f64) -> Outcome {
             model.del(key);
             Outcome::Nothing
         }
-        Call::Incr(key, by, age) => Outcome::Number(model.incr(key, *by, *age, now)),
-        Call::Decr(key, by, age) => Outcome::Number(model.incr(key, -by, *age, now)),
+        Call::SetOn(key, value, age, keeps_age, tags) => {
+            Outcome::Bool(model.set_on(key, value.clone(), (*age, *keeps_age), tags, now))
+        }
+        Call::Incr(key, by, age) => Outcome::Number(model.incr(key, *by, *age, &[], now)),
+        Call::Decr(key, by, age) => Outcome::Number(model.incr(key, -by, *age, &[], now)),
+        Call::IncrOn(key, by, age, tags) => Outcome::Number(model.incr(key, *by, *age, tags, now)),
+        Call::Touch(key, age) => Outcome::Bool(model.touch(key, *age, now)),
+        Call::Tags(key) => {
+            let tags = model.tags(key, now);
+            Outcome::Tags(tags.iter().map(|tag| (*tag).to_owned()).collect())
+        }
+        Call::Invalidate(tags) => {
+            model.invalidate(tags);
+            Outcome::Nothing
+        }
         Call::MGet(keys) => Outcome::Values(keys.iter().map(|key| model.get(key, now)).collect()),
         Call::MSet(pairs, age) => {
             for (key, value) in pairs {
@@ -518,6 +572,45 @@ impl<S: Storage> Subject for Cache<S> {
                 self.set(key.to_key().as_bytes(), value.as_ref(), *age, now)
                     .expect(MEMORY),
             ),
+            Call::SetOn(key, value, max_age, keeps_age, tags) => {
+                let tags = tag_list(tags);
+                let terms = Terms {
+                    max_age: *max_age,
+                    keeps_age: *keeps_age,
+                    extras: Extras { tags: tags.tags() },
+                };
+                let stored = self.set_on(key.to_key().as_bytes(), value.as_ref(), &terms, now);
+                Outcome::Bool(stored.expect(MEMORY))
+            }
+            Call::IncrOn(key, by, max_age, tags) => {
+                let tags = tag_list(tags);
+                let terms = Terms {
+                    max_age: *max_age,
+                    extras: Extras { tags: tags.tags() },
+                    ..Terms::default()
+                };
+                let sum = self.incr_on(key.to_key().as_bytes(), *by, &terms, now);
+                Outcome::Number(sum.expect(MEMORY))
+            }
+            Call::Touch(key, age) => Outcome::Bool(
+                self.renew(key.to_key().as_bytes(), *age, false, now)
+                    .expect(MEMORY),
+            ),
+            Call::Tags(key) => {
+                let mut tags = vec![];
+                if get(self, key).is_some() {
+                    let read = self.tags(key.to_key().as_bytes(), |tag| {
+                        tags.push(String::from_utf8(tag.to_vec()).expect("text"));
+                        Ok(())
+                    });
+                    read.expect(MEMORY);
+                }
+                Outcome::Tags(tags)
+            }
+            Call::Invalidate(tags) => {
+                self.invalidate(tag_list(tags).tags());
+                Outcome::Nothing
+            }
             Call::Del(key) => {
                 self.del(key.to_key().as_bytes()).expect(MEMORY);
                 Outcome::Nothing
@@ -785,6 +878,30 @@ impl Subject for Messages {
                 &[key.to_json(), js::value_to_json(value), age_json(age)],
                 now,
             ),
+            Call::SetOn(key, value, age, keeps_age, tags) => {
+                let terms = serde_json::json!({ "keeps": keeps_age, "tags": tags }).to_string();
+                let arguments = [key.to_json(), js::value_to_json(value), age_json(age), terms];
+                self.bool("set", &arguments, now)
+            }
+            Call::IncrOn(key, by, age, tags) => {
+                let terms = serde_json::json!({ "tags": tags }).to_string();
+                let arguments = [key.to_json(), js::json_number(*by), age_json(age), terms];
+                self.number("incr", &arguments, now)
+            }
+            Call::Touch(key, age) => self.bool("touch", &[key.to_json(), age_json(age)], now),
+            Call::Tags(key) => {
+                let (kind, payload) = self.send("getEntry", &[key.to_json()], now);
+                assert_eq!(kind.get(), "0", "{payload}");
+                let list: Option<Vec<Box<RawValue>>> =
+                    serde_json::from_str(payload.get()).expect("a list or null");
+                let tags = list.map_or(vec![], |list| list[5..].to_vec());
+                let text = |raw: &RawValue| serde_json::from_str(raw.get()).expect("a string");
+                Outcome::Tags(tags.chunks(2).map(|pair| text(&pair[1])).collect())
+            }
+            Call::Invalidate(tags) => {
+                let tags = serde_json::json!(tags).to_string();
+                self.nothing("invalidateTags", &[tags], now)
+            }
             Call::Del(key) => self.nothing("del", &[key.to_json()], now),
             Call::Incr(key, by, age) => {
                 self.number("incr", &[key.to_json(), js::json_number(*by), age_json(age)], now)

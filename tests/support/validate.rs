@@ -2,6 +2,7 @@
 
 use lru_cache_for_clusters::{
     error::Error,
+    extras::{Extras, TagList},
     slots::Slots,
     storage::{Entry, Stamp, Storage},
     value::{OwnedValue, Value},
@@ -11,9 +12,10 @@ use std::collections::HashSet;
 /// Panics where two ways of looking at a storage disagree.
 pub fn validate<S: Storage>(storage: &S) {
     // One more than there should be: a damaged order must not be walked for ever.
-    let mut kept: Vec<(Vec<u8>, OwnedValue, Stamp)> = vec![];
+    let mut kept: Vec<(Vec<u8>, OwnedValue, Stamp, TagList)> = vec![];
     let visited = storage.visit(|entry| {
-        kept.push((entry.key.to_vec(), entry.value.to_owned(), entry.stamp));
+        let tags = TagList::copy(entry.extras.tags);
+        kept.push((entry.key.to_vec(), entry.value.to_owned(), entry.stamp, tags));
         if kept.len() > storage.len() {
             return Err(Error::request("more entries than there are"));
         }
@@ -22,10 +24,11 @@ pub fn validate<S: Storage>(storage: &S) {
     visited.unwrap();
     let entries: Vec<Entry<'_>> = kept
         .iter()
-        .map(|(key, value, stamp)| Entry {
+        .map(|(key, value, stamp, tags)| Entry {
             key,
             value: value.as_ref(),
             stamp: *stamp,
+            extras: Extras { tags: tags.tags() },
         })
         .collect();
     assert_eq!(
@@ -37,7 +40,7 @@ pub fn validate<S: Storage>(storage: &S) {
 
     let sizes = entries
         .iter()
-        .map(|entry| storage.entry_size(entry.key, entry.value));
+        .map(|entry| storage.entry_size(entry.key, entry.value, entry.extras));
     assert_eq!(
         sizes.sum::<f64>(),
         storage.size(),
@@ -51,6 +54,7 @@ pub fn validate<S: Storage>(storage: &S) {
             key: entry.key,
             value,
             stamp,
+            extras: storage.extras(entry.key).unwrap(),
         });
         assert_eq!(
             shown(found),

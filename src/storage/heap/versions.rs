@@ -213,6 +213,12 @@ impl Versions {
         epoch.set(epoch.get().wrapping_add(2));
     }
 
+    /// Tags were invalidated.
+    pub fn change_tags(&self) {
+        let tags = &self.control.get().tags;
+        tags.set(tags.get().wrapping_add(1));
+    }
+
     /// Whether there are uses that [`Versions::uses`] would list.
     #[inline(always)]
     pub fn has_uses(&self) -> bool {

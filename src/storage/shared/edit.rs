@@ -15,6 +15,7 @@ use super::{
     view::{BUCKETS, Checked, Fault, View},
 };
 use crate::{
+    extras::{self, Extras},
     slots::Slots,
     storage::{Limits, Stamp},
     value::{Kind, Value},
@@ -27,8 +28,18 @@ const GROWTH_LEAST: usize = 16 * 1024;
 const GROWTH_MOST: usize = 1024 * 1024;
 
 /// The most entries that [`Edit::remove_rows`] removes before it stops, and the most rows that it looks at.
-const MOST_REMOVED: u32 = 256;
-const MOST_LOOKED_AT: u32 = 8192;
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) removed: u32,
+    pub(super) looked_at: u32,
+}
+
+impl Part {
+    pub(super) const DEFAULT: Self = Self {
+        removed: 256,
+        looked_at: 8192,
+    };
+}
 
 /// Up to here numbers are counted one by one.
 const EXACT: f64 = 4_503_599_627_370_496.0;
@@ -49,6 +60,15 @@ struct Lists {
     free_row: u32,
     rows_used: u32,
     released: u32,
+}
+
+/// What is stored under a key.
+struct New<'a> {
+    value: Value<'a>,
+    stamp: Stamp,
+    has_extras: bool,
+    /// What lies behind the key: extras, and the bytes of the value.
+    tail: &'a [u8],
 }
 
 /// A view that changes what it reads.
@@ -76,8 +96,24 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Stores an entry as the most recent, in place of one under the same key. Returns whether there was one, and the row.
-    pub(super) fn store(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<(bool, u32)> {
-        let bytes = key.len() as u64 + value.bytes().len() as u64;
+    pub(super) fn store(
+        &self,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+        extras: Extras<'_>,
+    ) -> Checked<(bool, u32)> {
+        let has_extras = !extras.is_none();
+        let new = New {
+            value,
+            stamp,
+            has_extras,
+            tail: match has_extras {
+                true => self.with_extras(value, extras)?,
+                false => value.bytes(),
+            },
+        };
+        let bytes = key.len() as u64 + new.tail.len() as u64;
         if bytes > u64::from(u32::MAX) {
             return Err(Fault::Memory);
         }
@@ -90,21 +126,21 @@ impl<M: Memory> Edit<M> {
         match old {
             // The row of a slot waits until its process has let the slot go.
             Some((at, row)) if value.kind() != Kind::Slot && !is_slot(row) => {
-                self.overwrite(at, row, key, value, stamp)?;
+                self.overwrite(at, row, key, &new)?;
                 Ok((true, at))
             }
-            old => Ok((old.is_some(), self.insert(old, hash, key, value, stamp)?)),
+            old => Ok((old.is_some(), self.insert(old, hash, key, &new)?)),
         }
     }
 
     /// Gives an entry another value and another stamp, and makes it the most recent. The entry keeps its row. Where the value
     /// lies in the row, as the old one did, the blocks, which have the key alone, stay as they are.
-    fn overwrite(&self, at: u32, row: &Row, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<()> {
-        let bytes = value.bytes();
-        let keeps_blocks = bytes.is_empty() && row.value_len.get() == 0;
+    fn overwrite(&self, at: u32, row: &Row, key: &[u8], new: &New<'_>) -> Checked<()> {
+        let (value, stamp, tail) = (new.value, new.stamp, new.tail);
+        let keeps_blocks = tail.is_empty() && row.value_len.get() == 0;
         let mut change = self.change();
         change.end_version(at);
-        change.set(&row.state, row.state().live(value.kind()).0);
+        change.set(&row.state, row.state().live(value.kind(), new.has_extras).0);
         change.set_halves_if_new(
             row.set_at.halves(),
             row.set_at.get().to_bits(),
@@ -125,14 +161,14 @@ impl<M: Memory> Edit<M> {
         if keeps_blocks {
             return change.commit();
         }
-        let count = (key.len() as u64 + bytes.len() as u64).div_ceil(PAYLOAD as u64);
+        let count = (key.len() as u64 + tail.len() as u64).div_ceil(PAYLOAD as u64);
         self.reserve(0, count)?;
         let mut blocks = self.blocks();
         let (_, old_count) = self.extent(row)?;
-        let first = self.fill(&mut blocks, key, bytes, count as u32)?;
+        let first = self.fill(&mut blocks, key, tail, count as u32)?;
         self.free_blocks(&mut blocks, row.first.get(), old_count)?;
         change.set(&row.first, first);
-        change.set_if_new(&row.value_len, bytes.len() as u32);
+        change.set_if_new(&row.value_len, tail.len() as u32);
         self.store_blocks(&mut change, &blocks)?;
         change.commit()?;
         self.or_damaged(self.blocks_stored(&blocks));
@@ -142,33 +178,27 @@ impl<M: Memory> Edit<M> {
 
     /// Stores an entry in a row of its own, as the most recent, in place of `old`. The new entry is whole before the old one
     /// goes. Returns the row.
-    fn insert(
-        &self,
-        old: Option<(u32, &Row)>,
-        hash: u32,
-        key: &[u8],
-        value: Value<'_>,
-        stamp: Stamp,
-    ) -> Checked<u32> {
+    fn insert(&self, old: Option<(u32, &Row)>, hash: u32, key: &[u8], new: &New<'_>) -> Checked<u32> {
         let header = self.header();
-        let blocks = (key.len() as u64 + value.bytes().len() as u64).div_ceil(PAYLOAD as u64);
+        let (value, stamp, tail) = (new.value, new.stamp, new.tail);
+        let blocks = (key.len() as u64 + tail.len() as u64).div_ceil(PAYLOAD as u64);
         self.reserve(1, blocks)?;
         let count = blocks as u32;
         let mut blocks = self.blocks();
-        let first = self.fill(&mut blocks, key, value.bytes(), count)?;
+        let first = self.fill(&mut blocks, key, tail, count)?;
 
         let mut change = self.change();
         let mut lists = self.lists();
         let (at, row) = self.take_row(&mut lists)?;
         row.hash.set(hash);
         row.key_len.set(key.len() as u32);
-        row.value_len.set(value.bytes().len() as u32);
+        row.value_len.set(tail.len() as u32);
         row.first.set(first);
         row.used.set(self.tick());
         row.set_at.set(stamp.set_at);
         row.max_age.set(stamp.max_age);
         row.inline.set(value.inline());
-        change.set(&row.state, row.state().live(value.kind()).0);
+        change.set(&row.state, row.state().live(value.kind(), new.has_extras).0);
         if value.kind() == Kind::Slot {
             lists.slots = lists.slots.wrapping_add(1);
         }
@@ -208,6 +238,17 @@ impl<M: Memory> Edit<M> {
         Ok(at)
     }
 
+    /// The bytes of extras, and those of a value behind them, in the scratch memory.
+    #[cold]
+    fn with_extras(&self, value: Value<'_>, extras: Extras<'_>) -> Checked<&[u8]> {
+        let len = extras.stored_len();
+        let tail = self.scratch(len.checked_add(value.bytes().len()).ok_or(Fault::Memory)?)?;
+        let since = self.header().tags.count.get();
+        extras::write(extras, since, |tag| self.long_hash(tag), &mut tail[..len]);
+        tail[len..].copy_from_slice(value.bytes());
+        Ok(tail)
+    }
+
     /// Removes an entry.
     pub(super) fn remove_row(&self, at: u32) -> Checked<()> {
         let row = self.live_row(at)?;
@@ -228,17 +269,22 @@ impl<M: Memory> Edit<M> {
     }
 
     /// Removes the entries whose rows `gone` names, from the row `from` on and in the order of their rows: the order of
-    /// recency would lead all over the memory. Stops after some time that does not depend on the number of entries, and
+    /// recency would lead all over the memory. Stops after a part, in a time that does not depend on the number of entries, and
     /// returns the row to go on with; `None` at the end. Ends early where it finds damage, and marks it.
-    pub(super) fn remove_rows(&self, from: u32, mut gone: impl FnMut(&Row) -> bool) -> Option<u32> {
+    pub(super) fn remove_rows(
+        &self,
+        from: u32,
+        part: Part,
+        mut gone: impl FnMut(&Self, &Row) -> bool,
+    ) -> Option<u32> {
         let from = from.max(1);
         let mut removed = 0;
         for at in from..self.longest() {
-            if removed >= MOST_REMOVED || at - from >= MOST_LOOKED_AT {
+            if removed >= part.removed || at - from >= part.looked_at {
                 return Some(at);
             }
             let Ok(row) = self.row(at) else { break };
-            if row.state().is() == State::LIVE && gone(row) {
+            if row.state().is() == State::LIVE && gone(self, row) {
                 if self.remove_row(at).is_err() {
                     self.header().damaged.set(1);
                     break;

@@ -47,7 +47,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 pub const MOVED: u32 = u32::from_be_bytes(*b"MOVE");
 
 /// Changes with everything here, and with the way a key is hashed.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $atomic:ty, $plain:ty, $from:expr, $to:expr) => {
@@ -290,6 +290,9 @@ pub struct Header {
 
     /// Whose segment it is, for people.
     pub label: Label,
+
+    /// The invalidations of tags.
+    pub tags: Invalidations,
 }
 
 /// The name of a namespace, in UTF-8, as far as there is room.
@@ -351,12 +354,54 @@ pub struct Control {
     /// Odd while ages, or everything at once, change. A new number after each such change: what was read before may be
     /// out of date, whatever its version.
     pub epoch: Word,
-    _1: [Word; 14],
+    /// A new number with each invalidation of tags: what was read before of an entry with tags may be out of date.
+    pub tags: Word,
+    _1: [Word; 13],
     /// The uses of entries that were counted: the source of times of use. In a line of its own, since every read that
     /// counts as a use adds to it.
     pub uses: Word,
     _2: [Word; 15],
 }
+
+/// The tags that were invalidated, but for the table: see `tags.rs`.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Invalidations {
+    /// How often tags were invalidated.
+    pub count: Long,
+    /// Every entry with tags that was stored when the count was below this one is outdated.
+    pub floor: Long,
+    /// Of each half of the table: the slots whose numbers are not above this one are free. `CLEAR`: the whole half is.
+    pub bases: [Long; 2],
+    /// The count when the sweep began that is under way, or that was completed last.
+    pub swept: Long,
+    /// The half that takes new tags, and how many it has taken.
+    pub half: Word,
+    pub used: Word,
+    /// The row with which the sweep goes on; `NONE` where none is under way.
+    pub sweep: Word,
+    /// 1 while several tags are being invalidated by one call.
+    pub several: Word,
+    /// 1 once the table has memory.
+    pub ready: Word,
+    _1: Word,
+}
+
+/// All of a half of the table of tags is free.
+pub const CLEAR: u64 = u64::MAX;
+
+/// A tag that was invalidated.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TagSlot {
+    /// Of the tag.
+    pub hash: Long,
+    /// The number of its last invalidation.
+    pub number: Long,
+}
+
+/// Slots in a half of the table of tags.
+pub const TAG_SLOTS: u32 = 2048;
 
 /// The bytes of [`Control`] that JavaScript sees.
 pub const CONTROL_BYTES: usize = size_of::<Control>();
@@ -499,7 +544,7 @@ pub struct Row {
     pub hash: Word,
     /// In bytes.
     pub key_len: Word,
-    /// In bytes; 0 where the value lies in the row.
+    /// In bytes, extras included; without them 0 where the value lies in the row.
     pub value_len: Word,
     /// The first block of key and value.
     pub first: Word,
@@ -518,7 +563,7 @@ pub struct Row {
     pub inline: Long,
 }
 
-/// The state word of a row: what the row is, the kind of its value, and a generation that changes each time
+/// The state word of a row: what the row is, the kind of its value, whether it has extras, and a generation that changes each time
 /// the row becomes another entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State(pub u32);
@@ -536,14 +581,24 @@ impl State {
         self.0 & 0xFF
     }
 
+    /// The bit of an entry that has extras: they lie between its key and its value.
+    const EXTRAS: u32 = 0x8000;
+
     /// The kind of its value; `None` where the word is damaged.
     pub fn kind(self) -> Option<Kind> {
-        Kind::of_number((self.0 >> 8) as u8)
+        Kind::of_number(((self.0 & !Self::EXTRAS) >> 8) as u8)
+    }
+
+    /// Whether the entry has extras.
+    #[inline(always)]
+    pub fn has_extras(self) -> bool {
+        self.0 & Self::EXTRAS != 0
     }
 
     /// The next generation, as an entry.
-    pub fn live(self, kind: Kind) -> Self {
-        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | (kind as u32) << 8 | Self::LIVE)
+    pub fn live(self, kind: Kind, has_extras: bool) -> Self {
+        let extras = if has_extras { Self::EXTRAS } else { 0 };
+        Self((self.0 & 0xFFFF_0000).wrapping_add(0x1_0000) | extras | (kind as u32) << 8 | Self::LIVE)
     }
 
     /// The same generation, as something else.
@@ -630,7 +685,8 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1152 + 2048 + 64 + 512 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1152 + 2048 + 64 + 512 + 64 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Invalidations>() == 64 && offset_of!(Control, tags) == 8);
     assert!(size_of::<Intent>() == 640 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
     assert!(
@@ -674,6 +730,8 @@ unsafe impl Shared for Row {}
 unsafe impl Shared for Block {}
 // SAFETY: as above.
 unsafe impl Shared for Section {}
+// SAFETY: as above.
+unsafe impl Shared for TagSlot {}
 // SAFETY: what each item is, all of them are.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
@@ -693,6 +751,7 @@ pub struct Geometry {
     pub(super) rows_at: usize,
     pub(super) versions_at: usize,
     pub(super) rings_at: usize,
+    pub(super) tags_at: usize,
     pub(super) sections_at: usize,
     pub(super) blocks_at: usize,
     /// All of it, in bytes.
@@ -722,7 +781,8 @@ impl Geometry {
         let rows_at = after(index_at, buckets_max, size_of::<Word>())?;
         let versions_at = after(rows_at, rows_max, size_of::<Row>())?;
         let rings_at = after(versions_at, rows_max, size_of::<Float>())?;
-        let sections_at = after(rings_at, RINGS, size_of::<Ring>())?;
+        let tags_at = after(rings_at, RINGS, size_of::<Ring>())?;
+        let sections_at = after(tags_at, 2 * TAG_SLOTS, size_of::<TagSlot>())?;
         let blocks_at = after(sections_at, sections(blocks_max), size_of::<Section>())?;
         let len = after(blocks_at, blocks_max, size_of::<Block>())?;
         Some(Self {
@@ -733,6 +793,7 @@ impl Geometry {
             rows_at,
             versions_at,
             rings_at,
+            tags_at,
             sections_at,
             blocks_at,
             len,

@@ -22,11 +22,12 @@ use super::{
     Segment,
     layout::{NONE, Row, State},
     memory::Memory,
-    view::{Checked, Fault, View},
+    view::{Checked, Fault, TableCopy, View},
 };
 use crate::{
     error::{Error, Result},
-    storage::Entry,
+    extras::{self, Extras, HEAD},
+    storage::{Entry, Stamp},
     value::{Kind, Value},
 };
 
@@ -97,6 +98,8 @@ pub(crate) struct Listing {
     count: usize,
     buffer: Vec<u8>,
     rounds: u32,
+    /// The tags that were invalidated when the listing began: what was outdated then is not listed.
+    tags: TableCopy,
 }
 
 /// What [`Listing::catch_up`] found.
@@ -125,6 +128,7 @@ impl Listing {
             count: 0,
             buffer: vec![],
             rounds: 0,
+            tags: segment.edit.copy_table(),
         }
     }
 
@@ -190,9 +194,10 @@ impl Listing {
         if !is_wanted || version == known {
             return Ok(());
         }
-        let Some(found) = segment
-            .edit
-            .copy_row(at, version, self.keys_alone, &mut self.buffer)?
+        let Some(found) =
+            segment
+                .edit
+                .copy_row(at, version, self.keys_alone, &self.tags, &mut self.buffer)?
         else {
             return Ok(());
         };
@@ -216,8 +221,13 @@ impl Listing {
         if matches!(value, Value::Slot(_)) && segment.slots().is_none() {
             return Err(Stop::Given(Error::elsewhere()));
         }
-        let stamp = found.stamp;
-        let place = give(Entry { key, value, stamp }).map_err(Stop::Given)?;
+        let entry = Entry {
+            key,
+            value,
+            stamp: found.stamp,
+            extras: Extras::NONE,
+        };
+        let place = give(entry).map_err(Stop::Given)?;
         Ok(Listed {
             version: found.version,
             used: found.used,
@@ -319,7 +329,7 @@ impl Listing {
         for (at, version) in new {
             let found = segment
                 .edit
-                .copy_row(at, version, self.keys_alone, &mut self.buffer)?
+                .copy_row(at, version, self.keys_alone, &self.tags, &mut self.buffer)?
                 .ok_or(Fault::Damage)?;
             let listed = self.give(segment, found, give)?;
             // Another entry may have been read in this row before.
@@ -403,12 +413,12 @@ struct Copied {
     kind: Kind,
     inline: u64,
     key_len: usize,
-    stamp: crate::storage::Stamp,
+    stamp: Stamp,
 }
 
 impl<M: Memory> View<M> {
     /// Copies the entry of a row that has this version, with or without the lock: key and value, or the key alone, into
-    /// `buffer`. `None` where it has ended meanwhile.
+    /// `buffer`. `tags` are those that were invalidated. `None` where it has ended meanwhile.
     ///
     /// # Errors
     /// The row is damaged, or there is no memory.
@@ -417,10 +427,11 @@ impl<M: Memory> View<M> {
         at: u32,
         version: f64,
         keys_alone: bool,
+        tags: &TableCopy,
         buffer: &mut Vec<u8>,
     ) -> Checked<Option<Copied>> {
         let row = self.row_at(at)?;
-        let copied = self.try_copy_row(row, at, version, keys_alone, buffer);
+        let copied = self.try_copy_row(row, at, version, keys_alone, tags, buffer);
         match copied {
             // What makes no sense may have been changing.
             Err(Fault::Damage) if self.check_still(at, version).is_err() => Ok(None),
@@ -434,21 +445,34 @@ impl<M: Memory> View<M> {
         at: u32,
         version: f64,
         keys_alone: bool,
+        tags: &TableCopy,
         buffer: &mut Vec<u8>,
     ) -> Checked<Copied> {
         let (state, inline, used) = (row.state(), row.inline.get(), row.used.get());
-        let (key_len, first, stamp) = (row.key_len.get() as usize, row.first.get(), Self::stamp_of(row));
+        let (key_len, first, mut stamp) = (row.key_len.get() as usize, row.first.get(), Self::stamp_of(row));
         let bytes = self.extent(row).map(|(bytes, _)| bytes);
         self.check_still(at, version)?;
         let (Some(kind), State::LIVE) = (state.kind(), state.is()) else {
             return Err(Fault::Damage);
         };
-        let len = if keys_alone { key_len } else { bytes? };
+        let len = if keys_alone && !state.has_extras() {
+            key_len
+        } else {
+            bytes?
+        };
         buffer.clear();
         buffer.try_reserve(len).map_err(|_| self.too_long(row))?;
         buffer.resize(len, 0);
         self.copy_out(first, 0, buffer)?;
         self.check_still(at, version)?;
+        if state.has_extras() {
+            let tail = buffer.get(key_len..).ok_or(Fault::Damage)?;
+            let (head, _, _) = extras::split(tail).ok_or(Fault::Damage)?;
+            if tags.is_outdated(&head, &tail[HEAD..head.texts_at()]) {
+                stamp = Stamp::INVALID;
+            }
+            buffer.drain(key_len..key_len + head.len);
+        }
         Ok(Copied {
             version,
             used,

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  offset 0
-//!  ┌────────┬──────────────┬───────────────┬──────────────┬──────────┬──────────────┬────────────────────────────┐
-//!  │ header │ index        │ rows          │ versions     │ rings    │ sections     │ blocks                     │
-//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 132 KiB  │ a bit for    │ 64 B each: 60 B of payload,│
-//!  │        │              │               │              │ a thread │ a free block │ 4 B of link                │
-//!  └────────┴──────────────┴───────────────┴──────────────┴──────────┴──────────────┴────────────────────────────┘
-//!      │       │ hash            ▲ │ chain: same bucket                               ▲ link: next block of the
-//!      │       └── first row ────┘ │ newer, older: recency                            │ entry
-//!      │                           └── first block: key, then value ──────────────────┘
+//!  ┌────────┬──────────────┬───────────────┬──────────────┬──────────┬────────┬──────────────┬────────────────────────────┐
+//!  │ header │ index        │ rows          │ versions     │ rings    │ tags   │ sections     │ blocks                     │
+//!  │ 1 page │ 4 B a bucket │ 64 B an entry │ 8 B an entry │ 132 KiB  │ 64 KiB │ a bit for    │ 64 B each: 60 B of payload,│
+//!  │        │              │               │              │ a thread │        │ a free block │ 4 B of link                │
+//!  └────────┴──────────────┴───────────────┴──────────────┴──────────┴────────┴──────────────┴────────────────────────────┘
+//!      │       │ hash            ▲ │ chain: same bucket                                        ▲ link: next block of the
+//!      │       └── first row ────┘ │ newer, older: recency                                     │ entry
+//!      │                           └── first block: key, then extras, then value ──────────────┘
 //!      ├─ what it is: magic, version, sizes, seed, nonce, PID and time namespace; ready, stored last
 //!      ├─ the lock: which thread has it, if any
 //!      └─ limits; counters; heads of the lists of rows and blocks; how far each region is in use
@@ -33,7 +33,7 @@
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
 //! Modules use those above them only: `atomics` < `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
-//! `scan`, `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `scan`, `tags`, `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
@@ -51,6 +51,7 @@
 //! | `rings` | recency of reads that take no lock |
 //! | `unlocked` | reads without the lock |
 //! | `scan` | an order in which no key moves |
+//! | `tags` | the tags that were invalidated, and the sweeps that remove their entries |
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
@@ -97,6 +98,7 @@ mod scan;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;
+mod tags;
 mod unlocked;
 mod validate;
 mod view;

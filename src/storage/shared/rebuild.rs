@@ -75,8 +75,10 @@ impl<M: Memory> Rebuild<'_, M> {
                 State::FREE | State::RELEASED => {}
                 // A reset has removed it.
                 State::LIVE if self.is_dead(at)? => row.state.commit(row.state().become_(State::FREE).0),
+                // Entries with extras are dropped: see `tags.rs`.
                 State::LIVE
-                    if !self.is_torn(at)?
+                    if !row.state().has_extras()
+                        && !self.is_torn(at)?
                         && self.claim(row, &mut taken, &mut contested)
                         && self.makes_sense(row, &mut buffer)? =>
                 {
@@ -194,6 +196,7 @@ impl<M: Memory> Rebuild<'_, M> {
         self.mend_versions(rows_used, is_entry)?;
         // No dead row is left.
         header.floor.set(0.0);
+        self.reset_tags();
         Ok(Recovered { kept, dropped })
     }
 

@@ -11,6 +11,7 @@ use super::{
     view::{BUCKETS, Checked, Fault, View},
 };
 use crate::{
+    extras::Extras,
     storage::{Entry, Slice},
     value::Value,
 };
@@ -99,9 +100,14 @@ impl<M: Memory> View<M> {
                 false => self.value(row)?,
             };
             part.bytes += value.bytes().len();
-            let stamp = Self::stamp_of(row);
+            let stamp = self.stamp(row)?;
             part.entries.try_reserve(1).map_err(|_| Fault::Memory)?;
-            part.entries.push(Entry { key, value, stamp });
+            part.entries.push(Entry {
+                key,
+                value,
+                stamp,
+                extras: Extras::NONE,
+            });
         }
         match at {
             NONE => Ok(part),

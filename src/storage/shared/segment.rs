@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    edit::Edit,
+    edit::{Edit, Part},
     head::{Head, read_limits},
     layout::{ALIGN, Block, Geometry, Header, LABEL_BYTES, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
     memory::Memory,
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, ErrorClass, Result},
+    extras::{Extras, Tags},
     slots::Slots,
     stats::{Counts, Event, Stats},
     storage::{Entry, Glimpse, Limits, Pace, Seen, Slice, Stamp, Storage},
@@ -233,7 +234,7 @@ impl<M: Memory> Segment<M> {
     pub fn withdraw_slots(&mut self) {
         if self.slots.is_some() {
             if self.header().slots.get() > 0 {
-                self.remove_rows(|row| row.state().kind() == Some(Kind::Slot));
+                self.remove_rows(|_, row| row.state().kind() == Some(Kind::Slot));
             }
             self.header().slot_owner.set(0);
             self.abandon_slots();
@@ -353,6 +354,9 @@ impl<M: Memory> Segment<M> {
             self.recover()?;
             mended = true;
         }
+        if mended {
+            self.edit.finish_invalidation();
+        }
         self.refresh();
         self.free_released();
         Ok(mended)
@@ -409,6 +413,7 @@ impl<M: Memory> Segment<M> {
             row: at,
             version: self.edit.version_at(at)?.get(),
             stamp: View::<M>::stamp_of(row),
+            tags: row.state().has_extras().then(|| self.header().control.tags.get()),
         }));
         Ok(())
     }
@@ -434,7 +439,7 @@ impl<M: Memory> Segment<M> {
     }
 
     /// Removes the entries whose rows `gone` names.
-    fn remove_rows(&mut self, mut gone: impl FnMut(&Row) -> bool) {
+    fn remove_rows(&mut self, mut gone: impl FnMut(&Edit<M>, &Row) -> bool) {
         let mut from = Some(0);
         while let Some(at) = from {
             from = self.remove_part(at, &mut gone);
@@ -442,9 +447,9 @@ impl<M: Memory> Segment<M> {
     }
 
     /// As [`Self::remove_rows`], for some of the rows from `from` on. Returns the row to go on with.
-    fn remove_part(&mut self, from: u32, gone: impl FnMut(&Row) -> bool) -> Option<u32> {
+    fn remove_part(&mut self, from: u32, gone: impl FnMut(&Edit<M>, &Row) -> bool) -> Option<u32> {
         self.forget();
-        let rest = self.edit.remove_rows(from, gone);
+        let rest = self.edit.remove_rows(from, Part::DEFAULT, gone);
         self.free_released();
         rest
     }
@@ -493,6 +498,17 @@ impl<M: Memory> Segment<M> {
             Ok(found) => Ok(found),
             Err(Fault::Damage) => Ok(R::default()),
             Err(memory) => Err(memory.into()),
+        }
+    }
+}
+
+/// Whether `keep` declines the stamp of a row.
+fn is_declined<M: Memory>(edit: &Edit<M>, row: &Row, keep: &mut impl FnMut(Stamp) -> bool) -> bool {
+    match edit.stamp(row) {
+        Ok(stamp) => !keep(stamp),
+        Err(_) => {
+            edit.header().damaged.set(1);
+            false
         }
     }
 }
@@ -579,8 +595,8 @@ impl<M: Memory> Storage for Segment<M> {
         (u64::from(header.len.get()) * ROW_SIZE + u64::from(blocks) * size_of::<Block>() as u64) as f64
     }
 
-    fn entry_size(&self, key: &[u8], value: Value<'_>) -> f64 {
-        let blocks = (key.len() + value.bytes().len()).div_ceil(PAYLOAD);
+    fn entry_size(&self, key: &[u8], value: Value<'_>, extras: Extras<'_>) -> f64 {
+        let blocks = (key.len() + extras.stored_len() + value.bytes().len()).div_ceil(PAYLOAD);
         (ROW_SIZE + (blocks * size_of::<Block>()) as u64) as f64
     }
 
@@ -595,7 +611,7 @@ impl<M: Memory> Storage for Segment<M> {
             let row = this.live_row(at)?;
             this.make_newest(at, row)?;
             self.see(at, row)?;
-            Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
+            Ok(Some((this.value(row)?, this.stamp(row)?)))
         });
         self.has_missed.set(matches!(found, Ok(None)));
         found
@@ -610,7 +626,7 @@ impl<M: Memory> Storage for Segment<M> {
             };
             let row = this.live_row(at)?;
             self.see(at, row)?;
-            Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
+            Ok(Some((this.value(row)?, this.stamp(row)?)))
         });
         self.has_missed.set(matches!(found, Ok(None)));
         found
@@ -624,15 +640,23 @@ impl<M: Memory> Storage for Segment<M> {
                 return Ok(None);
             };
             let row = this.live_row(at)?;
-            Ok(Some((this.value(row)?, View::<M>::stamp_of(row))))
+            Ok(Some((this.value(row)?, this.stamp(row)?)))
         })
     }
 
     fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>> {
         let hash = self.edit.hash(key);
         self.or_nothing(|this| match this.find(key, hash)? {
-            Some(at) => Ok(Some(View::<M>::stamp_of(this.live_row(at)?))),
+            Some(at) => this.stamp(this.live_row(at)?).map(Some),
             None => Ok(None),
+        })
+    }
+
+    fn extras(&self, key: &[u8]) -> Result<Extras<'_>> {
+        let hash = self.edit.hash(key);
+        self.or_nothing(|this| match this.find(key, hash)? {
+            Some(at) => this.extras(this.live_row(at)?),
+            None => Ok(Extras::NONE),
         })
     }
 
@@ -643,10 +667,10 @@ impl<M: Memory> Storage for Segment<M> {
         })
     }
 
-    fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
+    fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
         self.forget();
         let stored = self.mending(|this| {
-            let (replaced, at) = this.store(key, value, stamp)?;
+            let (replaced, at) = this.store(key, value, stamp, extras)?;
             self.see(at, this.row(at)?)?;
             Ok(replaced)
         });
@@ -696,6 +720,7 @@ impl<M: Memory> Storage for Segment<M> {
             true => Ok(()),
             false => Rebuild(this).remove_all(),
         });
+        self.edit.reset_tags();
         self.free_released();
         cleared
     }
@@ -704,8 +729,8 @@ impl<M: Memory> Storage for Segment<M> {
         self.each(false, visit)
     }
 
-    fn visit_keys(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.each(true, |entry| visit(entry.key))
+    fn visit_keys(&self, mut visit: impl FnMut(&[u8], Stamp) -> Result<()>) -> Result<()> {
+        self.each(true, |entry| visit(entry.key, entry.stamp))
     }
 
     fn scan_order(&mut self) -> [u64; 2] {
@@ -741,11 +766,30 @@ impl<M: Memory> Storage for Segment<M> {
     }
 
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
-        self.remove_rows(|row| !keep(View::<M>::stamp_of(row)));
+        self.remove_rows(|edit, row| is_declined(edit, row, &mut keep));
     }
 
     fn retain_part(&mut self, from: u32, mut keep: impl FnMut(Stamp) -> bool) -> Option<u32> {
-        self.remove_part(from, |row| !keep(View::<M>::stamp_of(row)))
+        self.remove_part(from, |edit, row| is_declined(edit, row, &mut keep))
+    }
+
+    fn invalidate(&mut self, tags: Tags<'_>) {
+        self.forget();
+        self.edit.invalidate(tags);
+    }
+
+    fn invalidations(&self) -> u64 {
+        self.header().tags.count.get()
+    }
+
+    fn swept(&mut self, count: u64) {
+        self.edit.swept(count);
+    }
+
+    fn sweep(&mut self, tags: usize, mut keep: impl FnMut(Stamp) -> bool) {
+        self.edit
+            .sweep(tags, |edit, row| is_declined(edit, row, &mut keep));
+        self.free_released();
     }
 }
 

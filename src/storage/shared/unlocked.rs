@@ -65,7 +65,10 @@ impl<M: Memory> View<M> {
                 let lengths = self.extent(row).map(|_| (row.key_len.get(), row.value_len.get()));
                 let first = row.first.get();
                 self.check_still(at, version)?;
-                let kind = state.kind().filter(|kind| *kind != Kind::Slot);
+                // The tags that were invalidated are read under the lock.
+                let kind = state
+                    .kind()
+                    .filter(|kind| *kind != Kind::Slot && !state.has_extras());
                 let (Some(kind), State::LIVE, (key_len, value_len)) = (kind, state.is(), lengths?) else {
                     return Ok(None);
                 };
@@ -82,6 +85,7 @@ impl<M: Memory> View<M> {
                     row: at,
                     version,
                     stamp,
+                    tags: None,
                 };
                 return Ok(Some((value, seen)));
             }

@@ -8,7 +8,10 @@ use super::{
     memory::Memory,
     view::{BUCKETS, Checked, Fault, View},
 };
-use crate::value::{Kind, Value};
+use crate::{
+    extras,
+    value::{Kind, Value},
+};
 
 /// A bit for each block, in the memory of this process.
 pub(super) struct Bits(Vec<u64>);
@@ -81,16 +84,28 @@ impl<M: Memory> View<M> {
             return Ok(false);
         };
         let (key_len, value_len) = (row.key_len.get() as usize, row.value_len.get() as usize);
-        if !kind.has_bytes() && value_len > 0 {
+        let has_extras = row.state().has_extras();
+        if !kind.has_bytes() && value_len > 0 && !has_extras {
             return Ok(false);
         }
         // Only JSON text has to be read to know whether it is a value: it must be UTF-8.
         let used = match kind {
+            _ if has_extras => key_len + value_len,
             Kind::Json => key_len + value_len,
             _ => key_len,
         };
         let bytes = self.read(row, used, buffer)?;
-        let (key, value) = bytes.split_at(key_len);
+        let (key, mut value) = bytes.split_at(key_len);
+        if has_extras {
+            match extras::split(value) {
+                Some((head, extras, rest))
+                    if head.len == extras.stored_len() && (kind.has_bytes() || rest.is_empty()) =>
+                {
+                    value = rest;
+                }
+                _ => return Ok(false),
+            }
+        }
         Ok(self.hash(key) == row.hash.get() && Value::from_parts(kind, row.inline.get(), value).is_some())
     }
 

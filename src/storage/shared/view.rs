@@ -11,13 +11,14 @@ use std::{
 
 use super::{
     layout::{
-        Block, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, Section, Shared, State, Word,
-        sections,
+        Block, CLEAR, Float, Geometry, Header, NONE, PAYLOAD, RINGS, Ring, Row, Section, Shared, State,
+        TAG_SLOTS, TagSlot, Word, sections,
     },
     memory::{Memory, OutOfMemory},
 };
 use crate::{
     error::{Error, Result},
+    extras::{self, Extras, HASH, HEAD, Head, MOST_TAGS, Tags, is_outdated},
     storage::{Entry, Stamp},
     value::{Kind, Value},
 };
@@ -75,6 +76,64 @@ pub(super) enum Ended {
     Visitor(Error),
     /// The segment could not be read further.
     Fault(Fault),
+}
+
+/// The tags that were invalidated, as they are or were at some moment; see `tags.rs`. `slot` gives hash and number of a slot.
+pub(super) struct Table<S> {
+    count: u64,
+    floor: u64,
+    /// Both `CLEAR` where the table has no memory.
+    bases: [u64; 2],
+    slot: S,
+}
+
+/// A copy of a table.
+pub(super) type TableCopy = Table<Box<dyn Fn(u32) -> (u64, u64)>>;
+
+/// Where the tag with some hash is in a half of the table.
+pub(super) enum Probe {
+    /// In this slot.
+    Found(u32),
+    /// Nowhere; this slot is free.
+    Free(u32),
+    /// Nowhere, and no slot is free.
+    Full,
+}
+
+impl<S: Fn(u32) -> (u64, u64)> Table<S> {
+    /// Looks for a tag in a half.
+    pub(super) fn probe(&self, half: usize, hash: u64) -> Probe {
+        let base = self.bases[half & 1];
+        let first = (half & 1) as u32 * TAG_SLOTS;
+        if base == CLEAR {
+            return Probe::Full;
+        }
+        for step in 0..TAG_SLOTS {
+            let at = first + (hash as u32).wrapping_add(step) % TAG_SLOTS;
+            match (self.slot)(at) {
+                (_, number) if number <= base || number > self.count => return Probe::Free(at),
+                (found, _) if found == hash => return Probe::Found(at),
+                _ => {}
+            }
+        }
+        Probe::Full
+    }
+
+    /// The number of the last invalidation of a tag; 0 for none.
+    fn number(&self, hash: u64) -> u64 {
+        let number = |half| match self.probe(half, hash) {
+            Probe::Found(at) => (self.slot)(at).1,
+            Probe::Free(_) | Probe::Full => 0,
+        };
+        number(0).max(number(1))
+    }
+
+    /// Whether an entry is outdated: of these extras, and these hashes of tags.
+    pub(super) fn is_outdated(&self, head: &Head, hashes: &[u8]) -> bool {
+        // Above the count is damage.
+        !(self.floor..=self.count).contains(&head.since)
+            || is_outdated(head.since, extras::hashes(hashes).map(|hash| self.number(hash)))
+    }
 }
 
 /// A value of its parts in a row.
@@ -149,6 +208,11 @@ impl<M: Memory> View<M> {
     /// A ring of those reserved, claimed or not.
     pub(super) fn ring_at(&self, ring: u32) -> Checked<&Ring> {
         self.item(self.geometry.rings_at, ring, 0..RINGS)
+    }
+
+    /// A slot of the table of tags.
+    pub(super) fn tag_slot(&self, slot: u32) -> Checked<&TagSlot> {
+        self.item(self.geometry.tags_at, slot, 0..2 * TAG_SLOTS)
     }
 
     /// A section of those reserved, in use or not.
@@ -240,6 +304,7 @@ impl<M: Memory> View<M> {
             && (0.0..MOST_VERSIONS).contains(&header.last_version.get())
             && (0.0..=header.last_version.get()).contains(&header.floor.get())
             && header.clock.get() <= u64::MAX / 2
+            && header.tags.count.get() <= u64::MAX / 2
     }
 
     // ---- hashing ----
@@ -336,12 +401,89 @@ impl<M: Memory> View<M> {
         Ok(())
     }
 
-    /// The stamp of a row.
+    /// The stamp that lies in a row.
     pub(super) fn stamp_of(row: &Row) -> Stamp {
         Stamp {
             set_at: row.set_at.get(),
             max_age: row.max_age.get(),
         }
+    }
+
+    /// The stamp of a row. Under the lock.
+    #[inline(always)]
+    pub(super) fn stamp(&self, row: &Row) -> Checked<Stamp> {
+        if row.state().has_extras() && self.is_outdated(row)? {
+            return Ok(Stamp::INVALID);
+        }
+        Ok(Self::stamp_of(row))
+    }
+
+    /// The tags that were invalidated. Under the lock.
+    pub(super) fn table(&self) -> Table<impl Fn(u32) -> (u64, u64)> {
+        let words = &self.header().tags;
+        let bases = match words.ready.get() {
+            0 => [CLEAR; 2],
+            _ => [words.bases[0].get(), words.bases[1].get()],
+        };
+        Table {
+            count: words.count.get(),
+            floor: words.floor.get(),
+            bases,
+            slot: |at| {
+                let slot = self.tag_slot(at);
+                slot.map_or((0, 0), |slot| (slot.hash.get(), slot.number.get()))
+            },
+        }
+    }
+
+    /// As [`View::table`], a copy that stays as it is.
+    pub(super) fn copy_table(&self) -> TableCopy {
+        let table = self.table();
+        let slots: Vec<_> = match table.bases {
+            [CLEAR, CLEAR] => vec![],
+            _ => (0..2 * TAG_SLOTS).map(&table.slot).collect(),
+        };
+        Table {
+            count: table.count,
+            floor: table.floor,
+            bases: table.bases,
+            slot: Box::new(move |at| slots.get(at as usize).copied().unwrap_or_default()),
+        }
+    }
+
+    /// The head of the extras of a row that has extras.
+    fn head_of(&self, row: &Row) -> Checked<Head> {
+        self.extent(row)?;
+        let (key_len, value_len) = (row.key_len.get() as usize, row.value_len.get() as usize);
+        if value_len < HEAD {
+            return Err(Fault::Damage);
+        }
+        let mut bytes = [0; HEAD];
+        self.copy_out(row.first.get(), key_len, &mut bytes)?;
+        Head::read(&bytes, value_len).ok_or(Fault::Damage)
+    }
+
+    #[cold]
+    fn is_outdated(&self, row: &Row) -> Checked<bool> {
+        let head = self.head_of(row)?;
+        let mut hashes = [0; HASH * MOST_TAGS];
+        let hashes = &mut hashes[..HASH * head.tags];
+        self.copy_out(row.first.get(), row.key_len.get() as usize + HEAD, hashes)?;
+        Ok(self.table().is_outdated(&head, hashes))
+    }
+
+    /// The extras of a row. Their bytes are a copy in the scratch memory.
+    pub(super) fn extras(&self, row: &Row) -> Checked<Extras<'_>> {
+        if !row.state().has_extras() {
+            return Ok(Extras::NONE);
+        }
+        let head = self.head_of(row)?;
+        let texts = self.scratch(head.len - head.texts_at())?;
+        let from = row.key_len.get() as usize + head.texts_at();
+        self.copy_out(row.first.get(), from, texts)?;
+        Ok(Extras {
+            tags: Tags::of(texts),
+        })
     }
 
     /// What a row's lengths say, if that can be: bytes in all, and the blocks they take.
@@ -371,6 +513,10 @@ impl<M: Memory> View<M> {
         let (key_len, value_len) = (row.key_len.get() as usize, row.value_len.get() as usize);
         let bytes = self.scratch(value_len).map_err(|_| self.too_long(row))?;
         self.copy_out(row.first.get(), key_len, bytes)?;
+        if row.state().has_extras() {
+            let (_, _, value) = extras::split(bytes).ok_or(Fault::Damage)?;
+            return value_of(kind, inline, value);
+        }
         value_of(kind, inline, bytes)
     }
 
@@ -404,7 +550,8 @@ impl<M: Memory> View<M> {
         Ok(Entry {
             key: self.key(row)?,
             value: self.value(row)?,
-            stamp: Self::stamp_of(row),
+            stamp: self.stamp(row)?,
+            extras: self.extras(row)?,
         })
     }
 
@@ -440,6 +587,12 @@ impl<M: Memory> View<M> {
                 buffer.resize(read, 0);
                 self.copy_out(row.first.get(), 0, &mut buffer)?;
                 let (key, bytes) = buffer.split_at_checked(key_len).ok_or(Fault::Damage)?;
+                let (extras, bytes) = match !keys_alone && row.state().has_extras() {
+                    true => extras::split(bytes)
+                        .map(|(_, extras, value)| (extras, value))
+                        .ok_or(Fault::Damage)?,
+                    false => (Extras::NONE, bytes),
+                };
                 let value = match keys_alone {
                     true => Value::Undefined,
                     false => {
@@ -447,8 +600,13 @@ impl<M: Memory> View<M> {
                         value_of(kind, row.inline.get(), bytes)?
                     }
                 };
-                let stamp = Self::stamp_of(row);
-                Ok((Entry { key, value, stamp }, older))
+                let entry = Entry {
+                    key,
+                    value,
+                    stamp: self.stamp(row)?,
+                    extras,
+                };
+                Ok((entry, older))
             });
             let (entry, older) = read.map_err(Ended::Fault)?;
             visit(entry).map_err(Ended::Visitor)?;

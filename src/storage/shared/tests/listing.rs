@@ -21,6 +21,7 @@ use crate::{
     command::Command,
     copies::{Copies, Item},
     error::Result,
+    extras::{Extras, TagList},
     slots::Slots,
     storage::{Entry, Stamp, Storage},
     store::{Guard, Store},
@@ -386,4 +387,44 @@ fn beside_processes_that_write_list_and_are_killed_a_listing_is_whole() {
     segment.validate().unwrap();
     assert_eq!(segment.recoveries(), (0, 0));
     println!("{listings} listings, {kills} kills");
+}
+
+#[test]
+fn what_is_outdated_is_not_listed_as_an_entry_that_is_there() {
+    let mut segment = create(Geometry::new(256, 600, 3000).unwrap());
+    for at in 0..60_u8 {
+        let tags = TagList::parse(&serde_json::json!([format!("tag {}", at % 3)])).unwrap();
+        let extras = Extras { tags: tags.tags() };
+        let value = [at; 100];
+        let stored = segment.put_with(&[b's', at], Value::Clone(&value), STAMP, extras);
+        assert!(!stored.unwrap());
+    }
+    let mut tags = TagList::parse(&serde_json::json!(["tag 1"])).unwrap();
+    segment.invalidate(tags.tags());
+    segment.end();
+    let mut other = attach(segment.memory().clone());
+    for keys_alone in [true, false] {
+        let (listed, _) = list(&mut segment, keys_alone, || {
+            // Invalidated meanwhile: it may be listed or not.
+            other.begin().unwrap();
+            other.invalidate(tags.tags());
+            other.end();
+        })
+        .unwrap();
+        assert_eq!(listed.len(), 60);
+        for (key, value, stamp) in listed {
+            let at = key[1];
+            match at % 3 {
+                1 => assert_eq!(stamp, Stamp::INVALID),
+                _ if tags.tags().iter().eq([b"tag 1"]) => assert_eq!(stamp, STAMP),
+                _ => {}
+            }
+            let expected = match keys_alone {
+                true => OwnedValue::Undefined,
+                false => OwnedValue::Clone([at; 100].into()),
+            };
+            assert_eq!((key.len(), value), (2, expected));
+        }
+        tags = TagList::parse(&serde_json::json!(["tag 2"])).unwrap();
+    }
 }

@@ -14,6 +14,7 @@ mod processes;
 mod scan;
 #[cfg(target_os = "linux")]
 mod schedules;
+mod tags;
 
 use std::{
     sync::{Arc, Mutex},
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     cache::Cache,
     error::Error,
+    extras::{Extras, TagList},
     slots::Slots,
     storage::{Limits, Stamp, Storage},
     value::{OwnedValue, Value},
@@ -240,7 +242,7 @@ fn check<M: Memory>(segment: &Segment<M>, model: &Model) {
         assert_eq!(segment.stamp(key), Ok(Some(*stamp)));
     }
     let mut keys = model.0.iter();
-    let visited = segment.visit_keys(|key| {
+    let visited = segment.visit_keys(|key, _| {
         assert_eq!(Some(key), keys.next().map(|(key, ..)| &key[..]));
         Ok(())
     });
@@ -548,7 +550,8 @@ fn damage(segment: &Segment<PlainMemory>, random: &mut Random) {
     let geometry = segment.edit.geometry;
     let base = segment.memory().base();
     for _ in 0..=random.below(4) {
-        let (from, len) = match random.below(8) {
+        let (from, len) = match random.below(9) {
+            8 => (geometry.tags_at, 4096),
             7 => (geometry.sections_at, 576),
             0 => (128, 768),
             5 => (
@@ -588,8 +591,23 @@ fn damage(segment: &Segment<PlainMemory>, random: &mut Random) {
     }
 }
 
+const STAMPED: Stamp = Stamp {
+    set_at: 1.0,
+    max_age: 0.0,
+};
+
 fn any_call(segment: &mut Segment<PlainMemory>, random: &mut Random) {
-    match random.below(12) {
+    match random.below(14) {
+        12 => {
+            let tags = TagList::parse(&serde_json::json!(["red", "blue"])).unwrap();
+            segment.invalidate(tags.tags());
+            segment.sweep(2, |stamp| stamp != Stamp::INVALID);
+        }
+        13 => {
+            let tags = TagList::parse(&serde_json::json!(["red"])).unwrap();
+            let extras = Extras { tags: tags.tags() };
+            drop(segment.put_with(&key(random, 64), value(random).as_ref(), STAMPED, extras));
+        }
         0 => segment.visit(|_| Ok(())).unwrap(),
         1 => drop(segment.least_recent()),
         2 => drop(segment.peek(&key(random, 64))),
@@ -881,7 +899,7 @@ fn a_list_over_damage_ends_within_the_size_of_the_store() {
         assert!(segment.begin().unwrap(), "{what}");
         segment.validate().unwrap();
         let (kept, mut listed) = (segment.len(), 0);
-        let visited = segment.visit_keys(|_| {
+        let visited = segment.visit_keys(|_, _| {
             listed += 1;
             Ok(())
         });

@@ -589,7 +589,7 @@ fn a_use_during_a_call_counts_in_the_next_call() {
         // The use was complete before this call begins.
         writer.segment.begin().unwrap();
         let mut order = vec![];
-        let visited = writer.segment.visit_keys(|key| {
+        let visited = writer.segment.visit_keys(|key, _| {
             order.push(key[0]);
             Ok(())
         });

@@ -24,9 +24,11 @@ use super::{
     object,
 };
 use crate::{
+    cache::Terms,
     command::{self, Command as Call},
     copies::Copies,
     error::{Error, Result},
+    extras::{Extras, TagList},
     slots::Slots,
     storage::{Stamp, Storage},
     store::{Guard, Place, Store},
@@ -902,4 +904,60 @@ fn a_read_without_memory_is_an_error_and_no_damage() {
     let cache = store.lock(LONG).unwrap();
     assert_eq!(segment(&cache).recoveries(), (0, 0), "nobody rebuilt it");
     assert_eq!(cache.len(), 1001);
+}
+
+fn set_tagged(store: &Store, key: &[u8], value: Value<'_>, tag: &str) {
+    let tags = TagList::parse(&serde_json::json!([tag])).unwrap();
+    let terms = Terms {
+        extras: Extras { tags: tags.tags() },
+        ..Terms::default()
+    };
+    store.lock(LONG).unwrap().set_on(key, value, &terms, 1.0).unwrap();
+}
+
+fn invalidate(store: &Store, tag: &str) {
+    let tags = TagList::parse(&serde_json::json!([tag])).unwrap();
+    store.lock(LONG).unwrap().invalidate(tags.tags());
+}
+
+fn has(store: &Store, key: &[u8]) -> bool {
+    store.lock(LONG).unwrap().has(key, 1.0).unwrap()
+}
+
+#[test]
+fn tags_go_with_their_entries_from_the_heap_to_a_segment_and_what_is_outdated_does_not_come_back() {
+    let slots = Slots::default();
+    let own = Store::heap(slots.clone());
+    set_tagged(&own, b"sa", Value::Slot(slots.take()), "a");
+    set_tagged(&own, b"sb", Value::Slot(slots.take()), "b");
+    set_tagged(&own, b"sc", Value::String(b"text"), "c");
+    invalidate(&own, "b");
+    let ticket = own.share(&slots, |_| None).unwrap();
+    assert_eq!(slots.in_use(), 1, "of what was outdated nothing is kept");
+    let worker = Store::attach(&ticket).unwrap();
+    assert_eq!(
+        [b"sa", b"sb", b"sc"].map(|key| has(&worker, key)),
+        [true, false, true]
+    );
+    invalidate(&worker, "a");
+    assert!(!has(&own, b"sa") && has(&own, b"sc"));
+    own.lock(LONG).unwrap().prune(1.0).unwrap();
+    assert_eq!(slots.in_use(), 0);
+
+    // A primary that comes later: its own entries, and those of the segment.
+    let theirs = create(1);
+    set_tagged(&theirs, b"sd", Value::Null, "d");
+    set_tagged(&theirs, b"se", Value::Null, "e");
+    let old = TagList::parse(&serde_json::json!(["e"])).unwrap();
+    theirs.lock(LONG).unwrap().storage_mut().invalidate(old.tags());
+    let late = TagList::parse(&serde_json::json!(["c"])).unwrap();
+    own.lock(LONG).unwrap().storage_mut().invalidate(late.tags());
+    own.adopt(&theirs.ticket().unwrap(), &slots, |_| None).unwrap();
+    assert_eq!(
+        [b"sc", b"sd", b"se"].map(|key| has(&own, key)),
+        [false, true, false]
+    );
+    invalidate(&worker, "d");
+    assert!(!has(&own, b"sd"));
+    segment(&own.lock(LONG).unwrap()).validate().unwrap();
 }

@@ -315,7 +315,7 @@ fn check(before: Before, threads: &'static [Thread]) -> impl Fn() -> Check + Sen
                     fail("it was rebuilt".into());
                 }
                 let mut order = vec![];
-                last.visit_keys(|key| {
+                last.visit_keys(|key, _| {
                     order.insert(0, key[0]);
                     Ok(())
                 })
