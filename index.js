@@ -133,7 +133,9 @@ class LRUCacheForClustersAsPromised {
   }
 
   getCache() {
-    return requirePrimary().cacheOf(this.namespace);
+    const { cacheOf } = requirePrimary();
+    this[CLIENT].open();
+    return cacheOf(this.namespace);
   }
 
   execute(name, ...args) {
@@ -300,6 +302,10 @@ class LRUCacheForClustersAsPromised {
 
   async close() {
     this[CLIENT].refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+  }
+
+  destroy() {
+    return this[CLIENT].destroy();
   }
 
   reset() {

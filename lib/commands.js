@@ -17,6 +17,7 @@
  * | `inPrimary`     | the call runs in the primary alone                                                             |
  * | `unanswered`    | what a call without an answer gives under `failsafe: 'resolve'`, by its first argument; `REJECTS`: it rejects |
  * | `creates`       | the command makes a cache                                                                      |
+ * | `destroys`      | the command destroys the namespace                                                             |
  *
  * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
  * `KEYS_OF` or `keyed` where a row does not have them.
@@ -495,6 +496,15 @@ const CREATE = {
   decode: nothing,
 };
 
+/** Destroys a namespace, in the primary or, where siblings have it, here. The clients know how. */
+const DESTROY = {
+  name: 'destroy',
+  destroys: true,
+  unanswered: REJECTS,
+  encode: noArguments,
+  decode: plain,
+};
+
 /**
  * Runs a command on a cache of this process. Both clients make their direct calls through this function. Near reads are
  * asked before, in the class.
@@ -574,6 +584,7 @@ function encodeOrRefuse(command, advanced, args) {
 
 module.exports = {
   CREATE,
+  DESTROY,
   GET_TO_UPDATE,
   SET_TO_UPDATE,
   commands,

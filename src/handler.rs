@@ -71,6 +71,10 @@ fn answer(
         }
         return Ok(());
     }
+    if request.command == "destroy" {
+        let was_there = registry.destroy(&request.namespace, LOCK_WAIT)?;
+        return reply.value(Value::Bool(was_there));
+    }
     let store = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;

@@ -45,6 +45,19 @@ impl Options {
             }
     }
 
+    /// These options, and `later` ones, which go before them.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            max: later.max.or(self.max),
+            max_size: later.max_size.or(self.max_size),
+            max_entry_size: later.max_entry_size.or(self.max_entry_size),
+            max_age: later.max_age.or(self.max_age),
+            stale: later.stale.or(self.stale),
+            prune: later.prune.or(self.prune),
+        }
+    }
+
     /// Reads options from JSON text. `null` counts as not given.
     ///
     /// # Errors

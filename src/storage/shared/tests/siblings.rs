@@ -147,12 +147,20 @@ fn said(opened: Result<Segment<Memfd>>, held: &mut Vec<Segment<Memfd>>) -> Strin
     }
 }
 
+/// The segment with a namespace in it.
+fn live(mut segment: Segment<Memfd>) -> Segment<Memfd> {
+    let (locked, _) = segment.lock_to_open(LONG).unwrap();
+    segment.begin_life();
+    segment.unlock(locked);
+    segment
+}
+
 fn until_open(identity: &str, namespace: &str, parent: u32) -> Result<Segment<Memfd>> {
     let since = Instant::now();
     loop {
         match open(identity, namespace, parent) {
             Err(error) if error.is_busy() => assert!(since.elapsed() < LONG, "it is never our turn"),
-            opened => return opened,
+            opened => return opened.map(live),
         }
         thread::yield_now();
     }
