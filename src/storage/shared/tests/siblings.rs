@@ -341,7 +341,7 @@ fn a_process_that_has_the_turn_keeps_others_out_until_it_ends() {
 #[test]
 fn a_second_copy_in_this_process_finds_the_first() {
     let identity = identity("twice");
-    let open = || open(&identity, "n", 1).unwrap();
+    let open = || live(open(&identity, "n", 1).unwrap());
     let (mut a, mut b) = (open(), open());
     assert_eq!(nonce(&a), nonce(&b));
     put(&mut a, "key");
