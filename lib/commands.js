@@ -485,6 +485,20 @@ const SET_TO_UPDATE = {
   decode: plain,
 };
 
+/** `del` of 2.x: whether there was an entry. One key is a list of one. */
+const DELETE = {
+  ...commands.deleteMany,
+  unanswered: nothing,
+  local: (cache, [key]) => cache.deleteMany([key])[0],
+  decode: (kind, payload) => decodeValues(payload)[0],
+};
+
+/** `mDel` of 2.x. */
+const DELETE_MANY = { ...commands.deleteMany, unanswered: nothing };
+
+/** `prune` of 2.x: whether an entry was removed. */
+const PURGE_STALE = { ...commands.prune, local: bulk.command('prune'), decode: plain };
+
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
 const CREATE = {
   name: 'open',
@@ -584,8 +598,11 @@ function encodeOrRefuse(command, advanced, args) {
 
 module.exports = {
   CREATE,
+  DELETE,
+  DELETE_MANY,
   DESTROY,
   GET_TO_UPDATE,
+  PURGE_STALE,
   SET_TO_UPDATE,
   commands,
   entriesOf,

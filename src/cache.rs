@@ -586,12 +586,13 @@ impl<S: Storage> Cache<S> {
         removed
     }
 
-    /// Removes all expired entries.
-    pub fn prune(&mut self, now: impl Clock) {
-        let max_age = self.limits().max_age;
+    /// Removes all expired entries. Returns whether there were any.
+    pub fn prune(&mut self, now: impl Clock) -> bool {
+        let (max_age, before) = (self.limits().max_age, self.len());
         self.removing(Event::Expiration, |storage| {
             storage.retain_stamps(|stamp| !expired(stamp, max_age, now));
         });
+        self.len() < before
     }
 
     /// As [`Cache::prune`], for a part of the entries: begins with `from`, 0 at first, and returns what to go on with; `None`

@@ -654,8 +654,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::Nothing
         }
         Command::Prune => {
-            cache.prune(now);
-            Answer::Nothing
+            Answer::Bool(cache.prune(now))
         }
         Command::Keys => {
             cache.visit_keys(|key| sink.key(key))?;

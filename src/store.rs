@@ -478,7 +478,7 @@ impl Guard<'_> {
         copies: &mut Copies,
     ) -> Result<Answer> {
         match command {
-            Command::Prune => self.prune(now).map(|()| Answer::Nothing),
+            Command::Prune => self.prune(now).map(Answer::Bool),
             Command::Reset => self.reset().map(|()| Answer::Nothing),
             #[cfg(target_os = "linux")]
             Command::Keys | Command::Values | Command::Dump if self.list(command, now, copies)? => {
@@ -492,15 +492,17 @@ impl Guard<'_> {
     ///
     /// # Errors
     /// As [`Store::lock`]: another process has the lock, and some expired entries are still there.
-    pub fn prune(&mut self, now: impl Clock) -> Result<()> {
-        let mut from = Some(0);
+    pub fn prune(&mut self, now: impl Clock) -> Result<bool> {
+        let (mut from, mut any) = (Some(0), false);
         while let Some(at) = from {
+            let before = self.len();
             from = self.inner.cache.prune_part(at, now);
+            any |= self.len() < before;
             if from.is_some() {
                 self.make_way()?;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// As [`Cache::reset`]; gives the memory back, in parts.

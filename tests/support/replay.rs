@@ -166,6 +166,7 @@ fn options() -> impl Strategy<Value = Options> {
         max_age,
         stale,
         prune: None,
+        default_max: None,
     })
 }
 
@@ -717,7 +718,10 @@ impl Subject for Messages {
             }
             Call::MDel(of) => self.bool("mDel", &[keys(of)], now),
             Call::Reset => self.nothing("reset", &[], now),
-            Call::Prune => self.nothing("prune", &[], now),
+            Call::Prune => {
+                self.bool("prune", &[], now);
+                Outcome::Nothing
+            }
             Call::Pop => {
                 let (kind, payload) = self.send("pop", &[], now);
                 assert_eq!(kind.get(), "0");
