@@ -636,8 +636,8 @@ declare namespace LRUCacheForClustersAsPromised {
     purgeStale(): Promise<boolean>;
     /** Makes a round trip to the store, or rejects. */
     healthCheck(): Promise<void>;
-    /** The statistics of the namespace. */
-    stats(): Promise<Stats>;
+    /** The statistics of the namespace. `size` is the number of entries, as in 2.x; their bytes are `calculatedSize`. */
+    stats(): Promise<Stats & { calculatedSize: number }>;
     /** Destroys the namespace; whether there was one. */
     destroy(): Promise<boolean>;
     /** Lets this instance go. */

@@ -268,6 +268,12 @@ function tests(open) {
     assert.deepEqual(await all([['size']]), [0]);
   });
 
+  it('LRUCacheClustered: the size in its statistics is the number of entries', async () => {
+    const all = await open('LRUCacheClustered', { namespace: unique('names') });
+    const [, { size, entries, calculatedSize }] = await all([['set', 'k', 1], ['stats']]);
+    assert.deepEqual([size, entries, calculatedSize > 1], [1, 1, true]);
+  });
+
   it('LRUCacheClustered: a later instance without a bound leaves that of the first', async () => {
     const namespace = unique('names');
     await open('LRUCacheClustered', { namespace, max: 7 });

@@ -222,6 +222,12 @@ function clusteredOf(Base, clientOf) {
       this.#changed('*');
     }
 
+    /** `size` is the number of entries, as in 2.x; their bytes are `calculatedSize`. */
+    async stats() {
+      const stats = await super.stats();
+      return { ...stats, size: stats.entries, calculatedSize: stats.size };
+    }
+
     async healthCheck() {
       await super.healthCheck();
     }
