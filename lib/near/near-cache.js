@@ -111,6 +111,8 @@ function flat(value) {
 const ADMITTED = 16;
 /** The part of a bound that is left where there is no room: a sixteenth. */
 const ROOM = 1 / 16;
+/** So many writes of keys that nobody reads here, and no more are looked up. */
+const COLD_WRITES = 64;
 /** The most keys whose entries have ended that are known. */
 const MOST_ENDED = 128;
 
@@ -195,6 +197,9 @@ class NearCache {
   /** Hits that the ring does not count, and uses that it counts but were no hits. */
   #peeks = 0;
   #uncounted = 0;
+  /** Writes since the last one of a key that was read here, and how many hits there were then. */
+  #cold = 0;
+  #hitsWhenCold = 0;
 
   /**
    * @param {Port} port
@@ -514,10 +519,23 @@ class NearCache {
     return entry === undefined ? freeze(value) : this.#object(entry, true);
   }
 
-  /** Whether a key was found here since it was last remembered: then what a write leaves is worth remembering, too. */
+  /**
+   * Whether a key was found here since it was last remembered: then what a write leaves is worth remembering, too. After
+   * `COLD_WRITES` writes of other keys nothing is looked up until the next hit: whoever only writes need not pay for it.
+   */
   isHot(key) {
+    if (this.#cold >= COLD_WRITES) {
+      if (this.hits === this.#hitsWhenCold) return false;
+      this.#cold = 0;
+    }
     const entry = this.#entries.get(key);
-    return entry !== undefined && entry.used;
+    if (entry !== undefined && entry.used) {
+      this.#cold = 0;
+      return true;
+    }
+    this.#cold += 1;
+    this.#hitsWhenCold = this.hits;
+    return false;
   }
 
   /** Forgets a key, whose entry this process has removed. */

@@ -257,7 +257,7 @@ fn keep(call: &Call) -> Given {
         let mut cache = lock(handle)?;
         let slot = if !copies_strings(&cache) {
             // An entry that has a slot keeps it, and JavaScript overwrites the value that is there.
-            match cache.storage().peek(key)? {
+            match cache.storage().value(key)? {
                 Some((Value::Slot(slot), _)) => slot,
                 _ => handle.table.slots.take(),
             }

@@ -35,8 +35,8 @@ const WRONG: u32 = 4096;
 
 const _: () = {
     // Besides two words a group, an insert stores at most 2 states, 2 links of chains, the word of the index, 4 of the order
-    // of recency, and 8 lists and counts.
-    assert!(2 * TOUCHED + 9 + 8 <= INTENT_WORDS);
+    // of recency, and 8 lists and counts; an overwrite 9 of the row, 6 of the order of recency, and 4 counts.
+    assert!(2 * TOUCHED + 9 + 8 <= INTENT_WORDS && 2 * TOUCHED + 9 + 6 + 4 <= INTENT_WORDS);
 };
 
 /// The groups that a summary leads to.

@@ -75,21 +75,84 @@ impl<M: Memory> Edit<M> {
         &mut self.view
     }
 
-    /// Stores an entry as the most recent, in place of one under the same key. Returns whether there was one. The new
-    /// entry is whole before the old one goes. Returns the new row, too.
-    pub(super) fn insert(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<(bool, u32)> {
+    /// Stores an entry as the most recent, in place of one under the same key. Returns whether there was one, and the row.
+    pub(super) fn store(&self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<(bool, u32)> {
         let bytes = key.len() as u64 + value.bytes().len() as u64;
         if bytes > u64::from(u32::MAX) {
             return Err(Fault::Memory);
         }
-        let header = self.header();
         let hash = self.hash(key);
         let old = match self.find(key, hash)? {
             Some(at) => Some((at, self.live_row(at)?)),
             None => None,
         };
-        let blocks = bytes.div_ceil(PAYLOAD as u64);
-        self.reserve(blocks)?;
+        let is_slot = |row: &Row| row.state().kind().is_none_or(|kind| kind == Kind::Slot);
+        match old {
+            // The row of a slot waits until its process has let the slot go.
+            Some((at, row)) if value.kind() != Kind::Slot && !is_slot(row) => {
+                self.overwrite(at, row, key, value, stamp)?;
+                Ok((true, at))
+            }
+            old => Ok((old.is_some(), self.insert(old, hash, key, value, stamp)?)),
+        }
+    }
+
+    /// Gives an entry another value and another stamp, and makes it the most recent. The entry keeps its row. Where the value
+    /// lies in the row, as the old one did, the blocks, which have the key alone, stay as they are.
+    fn overwrite(&self, at: u32, row: &Row, key: &[u8], value: Value<'_>, stamp: Stamp) -> Checked<()> {
+        let bytes = value.bytes();
+        let keeps_blocks = bytes.is_empty() && row.value_len.get() == 0;
+        let mut change = self.change();
+        change.end_version(at);
+        change.set(&row.state, row.state().live(value.kind()).0);
+        change.set_halves_if_new(
+            row.set_at.halves(),
+            row.set_at.get().to_bits(),
+            stamp.set_at.to_bits(),
+        );
+        change.set_halves_if_new(
+            row.max_age.halves(),
+            row.max_age.get().to_bits(),
+            stamp.max_age.to_bits(),
+        );
+        change.set_halves_if_new(row.inline.halves(), row.inline.get(), value.inline());
+        let newest = self.header().newest.get();
+        if newest != at {
+            self.relink(&mut change, at, row, NONE, newest)?;
+            change.set_used(at, self.tick());
+        }
+        change.begin_version(at, self.next_version());
+        if keeps_blocks {
+            return change.commit();
+        }
+        let count = (key.len() as u64 + bytes.len() as u64).div_ceil(PAYLOAD as u64);
+        self.reserve(0, count)?;
+        let mut blocks = self.blocks();
+        let (_, old_count) = self.extent(row)?;
+        let first = self.fill(&mut blocks, key, bytes, count as u32)?;
+        self.free_blocks(&mut blocks, row.first.get(), old_count)?;
+        change.set(&row.first, first);
+        change.set_if_new(&row.value_len, bytes.len() as u32);
+        self.store_blocks(&mut change, &blocks)?;
+        change.commit()?;
+        self.or_damaged(self.blocks_stored(&blocks));
+        self.or_damaged(self.free_loose());
+        Ok(())
+    }
+
+    /// Stores an entry in a row of its own, as the most recent, in place of `old`. The new entry is whole before the old one
+    /// goes. Returns the row.
+    fn insert(
+        &self,
+        old: Option<(u32, &Row)>,
+        hash: u32,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+    ) -> Checked<u32> {
+        let header = self.header();
+        let blocks = (key.len() as u64 + value.bytes().len() as u64).div_ceil(PAYLOAD as u64);
+        self.reserve(1, blocks)?;
         let count = blocks as u32;
         let mut blocks = self.blocks();
         let first = self.fill(&mut blocks, key, value.bytes(), count)?;
@@ -142,7 +205,7 @@ impl<M: Memory> Edit<M> {
         if old.is_none() {
             self.or_damaged(self.add_bucket());
         }
-        Ok((old.is_some(), at))
+        Ok(at)
     }
 
     /// Removes an entry.
@@ -529,7 +592,7 @@ impl<M: Memory> Edit<M> {
                 lists.rows_used += 1;
                 let (row, version) = (self.row_at(at)?, self.version_at(at)?);
                 if version.get() != 0.0 {
-                    // What a reset has left. Free first: a rebuild takes a row that has no version for an entry.
+                    // What a reset has left.
                     row.state.commit(row.state().become_(State::FREE).0);
                     version.end(0.0);
                 }
@@ -546,26 +609,26 @@ impl<M: Memory> Edit<M> {
         }
     }
 
-    /// Makes sure that a row and `blocks` blocks can be taken. Changes no entry and no list.
-    fn reserve(&self, blocks: u64) -> Checked<()> {
-        match self.reserve_once(blocks) {
+    /// Makes sure that `rows` rows, 1 at most, and `blocks` blocks can be taken. Changes no entry and no list.
+    fn reserve(&self, rows: u32, blocks: u64) -> Checked<()> {
+        match self.reserve_once(rows, blocks) {
             Err(Fault::Memory) if self.header().excess.get() != 0 => {
                 // One region may have what another needs.
                 self.shrink();
-                self.reserve_once(blocks)
+                self.reserve_once(rows, blocks)
             }
             done => done,
         }
     }
 
-    fn reserve_once(&self, blocks: u64) -> Checked<()> {
+    fn reserve_once(&self, rows: u32, blocks: u64) -> Checked<()> {
         let header = self.header();
         let beyond = |used: &Word, ready: &Word| used.get() > ready.get().max(1);
         if beyond(&header.rows_used, &header.rows_ready) || beyond(&header.blocks_used, &header.blocks_ready)
         {
             return Err(Fault::Damage);
         }
-        if header.free_row.get() == NONE {
+        if rows > 0 && header.free_row.get() == NONE {
             let Geometry {
                 rows_at, rows_max, ..
             } = self.geometry;

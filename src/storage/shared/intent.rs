@@ -209,6 +209,20 @@ impl<'a, M: Memory> Change<'a, M> {
         }
     }
 
+    /// As [`Change::set_halves`], where the number is not `present`, but for a half that stays.
+    #[inline(always)]
+    pub(super) fn set_halves_if_new(&mut self, halves: [&'a Word; 2], present: u64, number: u64) {
+        if present != number {
+            let (present, number) = (present.to_ne_bytes(), number.to_ne_bytes());
+            let pairs = present.as_chunks().0.iter().zip(number.as_chunks().0);
+            for (word, (present, half)) in halves.into_iter().zip(pairs) {
+                if present != half {
+                    self.set(word, u32::from_ne_bytes(*half));
+                }
+            }
+        }
+    }
+
     /// The version of a row ends before anything else changes.
     #[inline(always)]
     pub(super) fn end_version(&mut self, row: u32) {

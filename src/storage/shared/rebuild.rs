@@ -17,7 +17,7 @@ use crate::value::Kind;
 pub struct Recovered {
     /// Entries that are there.
     pub kept: u32,
-    /// Rows that claimed to be entries and were not: an older one of a key that was being replaced, or damage.
+    /// Rows that claimed to be entries and were not: one that a killed process was changing, or damage.
     pub dropped: u32,
 }
 
@@ -76,7 +76,8 @@ impl<M: Memory> Rebuild<'_, M> {
                 // A reset has removed it.
                 State::LIVE if self.is_dead(at)? => row.state.commit(row.state().become_(State::FREE).0),
                 State::LIVE
-                    if self.claim(row, &mut taken, &mut contested)
+                    if !self.is_torn(at)?
+                        && self.claim(row, &mut taken, &mut contested)
                         && self.makes_sense(row, &mut buffer)? =>
                 {
                     live.try_reserve(1).map_err(|_| Fault::Memory)?;
@@ -194,6 +195,12 @@ impl<M: Memory> Rebuild<'_, M> {
         // No dead row is left.
         header.floor.set(0.0);
         Ok(Recovered { kept, dropped })
+    }
+
+    /// Whether a change of a row had begun and not ended, and the record of the change is lost: the row may have parts of two
+    /// entries. Every other entry has a version.
+    fn is_torn(&self, at: u32) -> Checked<bool> {
+        Ok(self.version_at(at)?.get() == 0.0)
     }
 
     /// Whether a row has a version that a reset has ended. Where the floor is damaged, nobody knows, and each has.

@@ -687,7 +687,7 @@ impl<M: Memory> Storage for Segment<M> {
     fn put(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp) -> Result<bool> {
         self.forget();
         let stored = self.mending(|this| {
-            let (replaced, at) = this.insert(key, value, stamp)?;
+            let (replaced, at) = this.store(key, value, stamp)?;
             self.see(at, this.row(at)?)?;
             Ok(replaced)
         });

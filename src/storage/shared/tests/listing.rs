@@ -248,7 +248,11 @@ fn a_listing_of_a_damaged_segment_is_void() {
     segment.recover().unwrap();
     segment.begin().unwrap();
     segment.end();
-    assert_eq!(list(&mut segment, false, || ()).unwrap().0.len(), 3);
+    let kept = list(&mut segment, false, || ()).unwrap().0.len();
+    assert_eq!(
+        kept, 2,
+        "nobody knows whether the entry without a version is whole"
+    );
     segment.edit.row_at(1).unwrap().first.set(9999);
     assert!(list(&mut segment, false, || ()).is_none());
 }
