@@ -653,9 +653,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             cache.reset()?;
             Answer::Nothing
         }
-        Command::Prune => {
-            Answer::Bool(cache.prune(now))
-        }
+        Command::Prune => Answer::Bool(cache.prune(now)),
         Command::Keys => {
             cache.visit_keys(|key| sink.key(key))?;
             Answer::List

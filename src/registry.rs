@@ -251,7 +251,8 @@ pub fn apply<S: Storage>(cache: &mut Cache<S>, options: &Options) {
         cache.set_max_size(max_size);
     }
     let limits = cache.limits();
-    let is_unbounded = limits.max == f64::INFINITY && limits.max_size == f64::INFINITY && limits.max_age == 0.0;
+    let is_unbounded =
+        limits.max == f64::INFINITY && limits.max_size == f64::INFINITY && limits.max_age == 0.0;
     if let (Some(max), true) = (options.default_max, is_unbounded) {
         cache.set_max(max);
     }
