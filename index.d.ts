@@ -65,6 +65,9 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     options?: LRUCacheForClustersAsPromised.Options,
   ): Promise<LRUCacheForClustersAsPromised<A, B, C, D>>;
 
+  /** Does nothing: loading the package in the primary is what makes it answer workers. */
+  static bootstrap(): void;
+
   /**
    * All caches of this process by namespace. Primary only.
    *
@@ -139,7 +142,10 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    *
    * @returns The value, or `undefined` on a miss.
    */
-  get(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+  get(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.ReadOptions,
+  ): Promise<A | B | C | D | undefined>;
 
   /** As {@link set}, storing what this instance's {@link stringify} makes of the value. */
   setObject(
@@ -300,8 +306,56 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   /** Makes a round trip to the store. It resolves with `true`, or rejects whatever {@link failsafe} says. */
   healthCheck(): Promise<true>;
 
+  /**
+   * Destroys the namespace for all processes: its entries, its settings, its statistics and its schedule go, and in the primary
+   * the object of {@link getCache} with the functions on it. No read that begins after the Promise has resolved gives an old
+   * value. Every instance can be used again: its first call makes the namespace anew, with the options that the instances
+   * of its process were given. Rejects with `ETIMEDOUT` without an answer, whatever {@link failsafe} says.
+   *
+   * @returns Whether there was a namespace.
+   */
+  destroy(): Promise<boolean>;
+
   /** Removes the entry of a key, if there is one. */
   del(key: LRUCacheForClustersAsPromised.Key): Promise<void>;
+
+  /**
+   * Removes the entry of a key.
+   *
+   * @returns Whether there was one that had not expired.
+   */
+  delete(key: LRUCacheForClustersAsPromised.Key): Promise<boolean>;
+
+  /** Removes the entries of some keys. */
+  mDelete(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<void>;
+
+  /** As {@link reset}. */
+  clear(): Promise<void>;
+
+  /**
+   * Removes every entry that has expired, as {@link prune}.
+   *
+   * @returns Whether there was one.
+   */
+  purgeStale(): Promise<boolean>;
+
+  /** As {@link length}. */
+  size(): Promise<number>;
+
+  /** As {@link maxAge}. */
+  ttl(ttl?: number): Promise<number>;
+
+  /**
+   * Removes all entries and stores those that {@link dump} gave, with their order and what is left of their ages. It takes
+   * the entries of 1.x, and the pairs of 2.x (see {@link LRUCacheForClustersAsPromised.LRUCacheClustered.dump}).
+   */
+  load(
+    entries:
+      | ReadonlyArray<LRUCacheForClustersAsPromised.DumpEntry<A | B | C | D>>
+      | ReadonlyArray<
+          LRUCacheForClustersAsPromised.DumpPair<LRUCacheForClustersAsPromised.Key, A | B | C | D>
+        >,
+  ): Promise<void>;
 
   /**
    * Gets several values, each as {@link get} does.
@@ -346,10 +400,16 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   ): Promise<LRUCacheForClustersAsPromised.Done>;
 
   /** As {@link get}, but leaves the entry where it is in the order of recency. */
-  peek(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+  peek(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.ReadOptions,
+  ): Promise<A | B | C | D | undefined>;
 
   /** Whether a key has an entry that has not expired. Removes nothing and leaves the order of recency. */
-  has(key: LRUCacheForClustersAsPromised.Key): Promise<boolean>;
+  has(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.ReadOptions,
+  ): Promise<boolean>;
 
   /**
    * Adds to a number in one step: no other process's call comes between reading and writing it. A missing value and one
@@ -454,6 +514,249 @@ declare namespace LRUCacheForClustersAsPromised {
     | { readonly [key: string]: V }
     | ReadonlyMap<Key, V>
     | ReadonlyArray<readonly [key: Key, value: V, maxAge?: number | SetOptions]>;
+
+  /** Options of reads in 2.x. {@link LRUCacheClustered} uses them; for the class they have no effect. */
+  export interface ReadOptions {
+    /** The read goes past near reads. It gives the same: near reads are coherent. */
+    bypassL1?: boolean | undefined;
+  }
+
+  /** Options of calls that store, in {@link LRUCacheClustered}. */
+  export interface WriteOptions {
+    /** The entry's own age limit in milliseconds; 0: never. Without: the cache's. */
+    ttl?: number | undefined;
+    /** Has no effect: an entry is counted by its bytes. */
+    size?: number | undefined;
+    /** Has no effect: near reads know of it anyway. */
+    updateL1?: boolean | undefined;
+    /** Whether the age of an entry that is there runs on. */
+    noUpdateTTL?: boolean | undefined;
+  }
+
+  /** An entry as `dump` of {@link LRUCacheClustered} gives it. */
+  export type DumpPair<K, V> = [
+    key: K,
+    entry: { value: V; ttl?: number; start?: number; size?: number },
+  ];
+
+  /** The option `localL1` of 2.x. What is left out here is taken, and has no meaning for coherent near reads. */
+  export interface LocalL1Options {
+    /** `false`: no near reads. */
+    enabled?: boolean | undefined;
+    /** Which reads may be near ones; with this, those left out are not. `get` also stands for `peek` and `mGet`. */
+    methods?: { get?: boolean; has?: boolean; fetch?: boolean } | undefined;
+    /** Taken; has no meaning. */
+    experimental?: boolean | undefined;
+    /** Taken; has no meaning. The option `near` bounds the bytes of near reads. */
+    max?: number | undefined;
+    /** Taken; has no meaning. */
+    maxSize?: number | undefined;
+    /** Taken; has no meaning: no near read is stale. */
+    ttl?: number | undefined;
+    /** Taken; has no meaning. */
+    updateAgeOnGet?: boolean | undefined;
+    /** Taken; has no meaning. */
+    allowStale?: boolean | undefined;
+    /** Taken; has no meaning. */
+    cacheUndefined?: boolean | undefined;
+    /** Taken; has no meaning: near reads are always coherent. */
+    invalidation?: 'broadcast' | 'ttl-only' | undefined;
+  }
+
+  /** The options of {@link LRUCacheClustered}. */
+  export interface ClusteredOptions extends Options {
+    /** Near reads as 2.x says it: an object that is not disabled counts them, `false` switches them off. */
+    localL1?: false | LocalL1Options | undefined;
+    /** Only `false`, which is how it is. */
+    updateAgeOnGet?: false | undefined;
+    /** Only `false`, which is how it is. */
+    updateAgeOnHas?: false | undefined;
+    /** Only `false`, which is how it is. */
+    noDeleteOnStaleGet?: false | undefined;
+    /** Only `false`, which is how it is. `prune` removes expired entries on a schedule. */
+    ttlAutopurge?: false | undefined;
+  }
+
+  /** What {@link LRUCacheClustered.localStats} gives. */
+  export interface L1Stats {
+    enabled: true;
+    /** Near reads of this instance. */
+    hits: number;
+    /** Its other reads that could have been near ones. */
+    misses: number;
+    /** Values that those gave. */
+    sets: number;
+    /** Calls of this instance that changed entries, or cleared near reads. */
+    invalidations: number;
+    /** 0: not counted. */
+    evictions: number;
+    /** 0: there are none. */
+    staleHits: number;
+    /** Entries that near reads of this process keep of the namespace. */
+    size: number;
+    /** As `hits`. */
+    ipcAvoided: number;
+  }
+
+  /** What is told of a near read to listeners. */
+  export interface L1Event {
+    namespace: string;
+    /** The key; `'*'`: any. */
+    key: unknown;
+  }
+
+  /**
+   * The class with the results of `lru-cache-clustered` 2.x where they differ from those of 1.x. It is a subclass of
+   * {@link LRUCacheForClustersAsPromised} when the program runs; both share one cache per namespace.
+   */
+  export class LRUCacheClustered<K extends {} = string, V extends {} = {}> {
+    /** As the constructor of the class. Without a bound (`max`, `maxSize`, `ttl`) a cache that has none gets a `max` of 1000. */
+    constructor(options?: ClusteredOptions);
+
+    /** The namespace. */
+    readonly namespace: string;
+    /** Milliseconds that a worker's call waits for its answer. */
+    timeout: number;
+    /** What a worker's call does that is not answered within `timeout`. */
+    failsafe: 'resolve' | 'reject';
+    /** Resolves when the cache of this instance exists, or cannot be made. */
+    get ready(): Promise<void>;
+
+    /** Opens a cache and waits until it exists in the primary. */
+    static getInstance<K extends {} = string, V extends {} = {}>(
+      options?: ClusteredOptions,
+    ): Promise<LRUCacheClustered<K, V>>;
+    /** Does nothing. */
+    static bootstrap(): void;
+    /** All caches of this process by namespace. Primary only. */
+    static getAllCaches(): Map<string, LRUCache>;
+    /** The synchronous cache. Primary only. */
+    getCache(): LRUCache<any, V>;
+
+    /** The value of a key. */
+    get(key: K, options?: ReadOptions): Promise<V | undefined>;
+    /** The value of a key, whose recency stays. */
+    peek(key: K, options?: ReadOptions): Promise<V | undefined>;
+    /** Whether there is an entry that has not expired. */
+    has(key: K, options?: ReadOptions): Promise<boolean>;
+    /** Stores a value. */
+    set(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    /** Stores a value where there is none; whether it did. */
+    setIfAbsent(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    /** Removes an entry; whether there was one. */
+    delete(key: K): Promise<boolean>;
+    /** Removes all entries. */
+    clear(): Promise<void>;
+    /** The values of keys, in their order; `undefined` for a miss. */
+    mGet(keys: Iterable<K>, options?: ReadOptions): Promise<Map<K, V | undefined>>;
+    /** Stores entries as one step. The options of an entry go before those of the call. */
+    mSet(
+      entries: Iterable<readonly [K, V] | readonly [K, V, WriteOptions?]>,
+      options?: WriteOptions,
+    ): Promise<void>;
+    /** Removes entries. */
+    mDelete(keys: Iterable<K>): Promise<void>;
+    /** Adds to a number. `ttl` counts for a new one; the age of one that is there runs on. */
+    incr(key: K, amount?: number, options?: WriteOptions): Promise<number>;
+    /** Subtracts, as {@link incr}. */
+    decr(key: K, amount?: number, options?: WriteOptions): Promise<number>;
+    /** The keys without those of expired entries, most recent first. */
+    keys(options?: PrefixOptions): Promise<K[]>;
+    /** The values, most recent first. */
+    values(): Promise<V[]>;
+    /** The entries without expired ones, most recent first. */
+    entries(options?: PrefixOptions): Promise<Array<[K, V]>>;
+    /** The entries, read in parts. */
+    [Symbol.asyncIterator](): AsyncIterableIterator<[K, V]>;
+    /** The entries, the least recent first. Of an age what is left is given: `start` is now. */
+    dump(): Promise<Array<DumpPair<K, V>>>;
+    /** Removes all entries and stores those that {@link dump} gave. */
+    load(entries: ReadonlyArray<DumpPair<K, V>>): Promise<void>;
+    /** The number of entries, those included that have expired and were not removed. */
+    size(): Promise<number>;
+    /** Milliseconds that are left of the age of an entry. */
+    getRemainingTTL(key: K): Promise<number>;
+    /** Removes expired entries; whether there was one. */
+    purgeStale(): Promise<boolean>;
+    /** Makes a round trip to the store, or rejects. */
+    healthCheck(): Promise<void>;
+    /** The statistics of the namespace. `size` is the number of entries, as in 2.x; their bytes are `calculatedSize`. */
+    stats(): Promise<Stats & { calculatedSize: number }>;
+    /** Destroys the namespace; whether there was one. */
+    destroy(): Promise<boolean>;
+    /** Lets this instance go. */
+    close(): Promise<void>;
+    /** The greatest number of entries; 0: no bound. */
+    max(max?: number): Promise<number>;
+    /** The age limit of entries; 0: none. */
+    ttl(ttl?: number): Promise<number>;
+    /** Whether an expired value is returned once. */
+    allowStale(allowStale?: boolean): Promise<boolean>;
+
+    /** Near reads of this instance; `undefined` without the option `localL1`. */
+    localStats(): L1Stats | undefined;
+    /** Forgets what near reads of this process keep of the namespace. */
+    clearLocal(): void;
+    /** Forgets what they keep of a key. */
+    invalidateLocal(key: K): void;
+    /** An instance of the namespace that makes no near reads. */
+    withoutLocal(): LRUCacheClustered<K, V>;
+    /** Calls a function for each event: `l1:hit`, `l1:miss`, `l1:set`, `l1:invalidate`. */
+    on(event: string, listener: (event: L1Event) => void): this;
+    /** Ends that. */
+    off(event: string, listener: (event: L1Event) => void): this;
+    /** As {@link on}, once. */
+    once(event: string, listener: (event: L1Event) => void): this;
+  }
+
+  /** What {@link wrap} takes. */
+  export interface Codec<V, U> {
+    /** Makes what is stored of a value. */
+    encode(value: V): U | Promise<U>;
+    /** Makes a value of what was stored. */
+    decode(raw: U): V | Promise<V>;
+  }
+
+  /** What {@link wrap} gives: the calls of the cache, with values that are encoded and decoded. */
+  export interface WrappedCache<K extends {}, V extends {}> {
+    readonly cache: any;
+    readonly namespace: string;
+    readonly ready: Promise<void>;
+    get(key: K, options?: ReadOptions): Promise<V | undefined>;
+    peek(key: K, options?: ReadOptions): Promise<V | undefined>;
+    has(key: K, options?: ReadOptions): Promise<boolean>;
+    set(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    setIfAbsent(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    delete(key: K): Promise<boolean>;
+    getRemainingTTL(key: K): Promise<number>;
+    mGet(keys: Iterable<K>, options?: ReadOptions): Promise<Map<K, V | undefined>>;
+    mSet(
+      entries: Iterable<readonly [K, V] | readonly [K, V, WriteOptions?]>,
+      options?: WriteOptions,
+    ): Promise<unknown>;
+    mDelete(keys: Iterable<K>): Promise<void>;
+    keys(): Promise<K[]>;
+    values(): Promise<V[]>;
+    /** Of an {@link LRUCacheClustered}. */
+    entries(): Promise<Array<[K, V]>>;
+    [Symbol.asyncIterator](): AsyncIterableIterator<[K, V]>;
+    size(): Promise<number>;
+    clear(): Promise<void>;
+    destroy(): Promise<boolean>;
+    healthCheck(): Promise<unknown>;
+    purgeStale(): Promise<boolean>;
+    stats(): Promise<Stats>;
+  }
+
+  /** A view of a cache whose values are encoded on their way in, and decoded on their way out. */
+  export function wrap<K extends {}, V extends {}, U extends {}>(
+    cache: LRUCacheClustered<K, U>,
+    codec: Codec<V, U>,
+  ): WrappedCache<K, V>;
+  export function wrap<V extends {}, U extends {}>(
+    cache: LRUCacheForClustersAsPromised<U>,
+    codec: Codec<V, U>,
+  ): WrappedCache<NonNullable<Key>, V>;
 
   /** `true`. Code that was written for the types of 1.x, which said `void`, goes on to compile. */
   export type Done = boolean & void;

@@ -2,8 +2,12 @@
 
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
+const { clusteredOf, dumpOf } = require('./lib/clustered');
 const {
+  DELETE,
+  DELETE_MANY,
   GET_TO_UPDATE,
+  PURGE_STALE,
   SCAN_ENTRIES,
   SET_TO_UPDATE,
   commands,
@@ -16,6 +20,7 @@ const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
 const { entryList, listOf, readOptions, tagList } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
+const { wrap } = require('./lib/wrap');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
 const primary = cluster.isWorker ? undefined : require('./lib/transport/caches');
@@ -105,6 +110,8 @@ class LRUCacheForClustersAsPromised {
     return true;
   }
 
+  static bootstrap() {}
+
   static async getInstance(options) {
     const instance = new LRUCacheForClustersAsPromised(options);
     await instance[CLIENT].ready;
@@ -139,7 +146,9 @@ class LRUCacheForClustersAsPromised {
   }
 
   getCache() {
-    return requirePrimary().cacheOf(this.namespace);
+    const { cacheOf } = requirePrimary();
+    this[CLIENT].open();
+    return cacheOf(this.namespace);
   }
 
   execute(name, ...args) {
@@ -174,6 +183,10 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.del, key);
   }
 
+  delete(key) {
+    return run(this, DELETE, [key]);
+  }
+
   mGet(keys) {
     if (channels.get.hasSubscribers) return run(this, commands.mGet, keys);
     const client = this[CLIENT];
@@ -190,7 +203,7 @@ class LRUCacheForClustersAsPromised {
     if (near !== MISS) return near;
     const pairs = await this.mGet(keys);
     const objects = {};
-    for (const [key, text] of Object.entries(pairs ?? {})) {
+    for (const [key, text] of entriesOf(pairs)) {
       if (text !== undefined) define(objects, key, this.parse(text));
     }
     return objects;
@@ -206,6 +219,10 @@ class LRUCacheForClustersAsPromised {
 
   mDel(keys) {
     return run(this, commands.mDel, keys);
+  }
+
+  async mDelete(keys) {
+    await run(this, DELETE_MANY, listOf('mDelete', keys));
   }
 
   peek(key) {
@@ -333,8 +350,16 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.invalidateTags, tagList('invalidateTags', tags));
   }
 
+  destroy() {
+    return this[CLIENT].destroy();
+  }
+
   reset() {
     return run(this, commands.reset);
+  }
+
+  clear() {
+    return this.reset();
   }
 
   keys(options) {
@@ -349,8 +374,20 @@ class LRUCacheForClustersAsPromised {
     return this[CLIENT].call(commands.dump);
   }
 
+  async load(entries) {
+    return this[CLIENT].call(commands.load, dumpOf(entries));
+  }
+
   prune() {
     return this[CLIENT].call(commands.prune);
+  }
+
+  purgeStale() {
+    return this[CLIENT].call(PURGE_STALE);
+  }
+
+  size() {
+    return this[CLIENT].call(commands.length);
   }
 
   length() {
@@ -380,6 +417,10 @@ class LRUCacheForClustersAsPromised {
   maxAge(maxAge) {
     return this[CLIENT].call(commands.maxAge, maxAge);
   }
+
+  ttl(ttl) {
+    return this.maxAge(ttl);
+  }
 }
 
 // Node.js 20 has the symbol from 20.5 on.
@@ -399,9 +440,15 @@ if (primary) require('./lib/transport/server').listen();
 module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);
 module.exports.default = LRUCacheForClustersAsPromised;
 module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
+module.exports.LRUCacheClustered = clusteredOf(
+  LRUCacheForClustersAsPromised,
+  (instance) => instance[CLIENT],
+);
 module.exports.LRUCache = LRUCache;
+module.exports.wrap = wrap;
 // The statics are there as the class's own; said again, they are found by `import { init } from …` as well.
 module.exports.init = LRUCacheForClustersAsPromised.init;
+module.exports.bootstrap = LRUCacheForClustersAsPromised.bootstrap;
 module.exports.getInstance = LRUCacheForClustersAsPromised.getInstance;
 module.exports.getAllCaches = LRUCacheForClustersAsPromised.getAllCaches;
 module.exports.stats = LRUCacheForClustersAsPromised.stats;

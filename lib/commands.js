@@ -17,6 +17,7 @@
  * | `inPrimary`     | the call runs in the primary alone                                                             |
  * | `unanswered`    | what a call without an answer gives under `failsafe: 'resolve'`, by its first argument; `REJECTS`: it rejects |
  * | `creates`       | the command makes a cache                                                                      |
+ * | `destroys`      | the command destroys the namespace                                                             |
  *
  * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
  * `KEYS_OF` or `keyed` where a row does not have them.
@@ -556,6 +557,20 @@ const SCAN_ENTRIES = {
   decode: (kind, payload) => decodeEntries(payload),
 };
 
+/** `del` of 2.x: whether there was an entry. One key is a list of one. */
+const DELETE = {
+  ...commands.deleteMany,
+  unanswered: nothing,
+  local: (cache, [key]) => cache.deleteMany([key])[0],
+  decode: (kind, payload) => decodeValues(payload)[0],
+};
+
+/** `mDel` of 2.x. */
+const DELETE_MANY = { ...commands.deleteMany, unanswered: nothing };
+
+/** `prune` of 2.x: whether an entry was removed. */
+const PURGE_STALE = { ...commands.prune, local: bulk.command('prune'), decode: plain };
+
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
 const CREATE = {
   name: 'open',
@@ -565,6 +580,15 @@ const CREATE = {
   /** `options` and `ticket` are JSON. `ticket` is that of the segment there is, or `true` where one is wanted. */
   encode: (advanced, options, ticket) => (ticket === undefined ? options : `${options},${ticket}`),
   decode: nothing,
+};
+
+/** Destroys a namespace, in the primary or, where siblings have it, here. The clients know how. */
+const DESTROY = {
+  name: 'destroy',
+  destroys: true,
+  unanswered: REJECTS,
+  encode: noArguments,
+  decode: plain,
 };
 
 /**
@@ -646,7 +670,11 @@ function encodeOrRefuse(command, advanced, args) {
 
 module.exports = {
   CREATE,
+  DELETE,
+  DELETE_MANY,
+  DESTROY,
   GET_TO_UPDATE,
+  PURGE_STALE,
   SCAN_ENTRIES,
   SET_TO_UPDATE,
   commands,

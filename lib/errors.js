@@ -18,6 +18,8 @@ const CODES = Object.freeze({
   ELSEWHERE: 'ERR_STORE_ELSEWHERE',
   /** A primary has moved the segment. */
   MOVED: 'ERR_STORE_MOVED',
+  /** The namespace was destroyed. */
+  GONE: 'ERR_STORE_GONE',
   HELD: 'ERR_STORE_HELD',
   NO_SHARED_MEMORY: 'ERR_STORE_MEMORY',
   UNAVAILABLE: 'ERR_STORE_UNAVAILABLE',

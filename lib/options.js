@@ -26,6 +26,9 @@ function timeoutOf(instance) {
 /** The options of a cache. `src/options.rs` checks their values. */
 const CACHE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
+/** The option of this package's own classes for the `max` of a cache that has no bound by then. */
+const DEFAULT_MAX = Symbol('defaultMax');
+
 /** JSON of a number, those included that JSON cannot write. `src/options.rs` reads both. */
 function numberJson(number) {
   if (Object.is(number, -0)) return '{"n":"-0"}';
@@ -81,7 +84,9 @@ function cacheOptionsJson(options) {
     (name) => options[name] !== undefined && options[name] !== null,
   );
   const json = (name) => optionJson(name === 'stale' ? Boolean(options.stale) : options[name]);
-  return `{${given.map((name) => `"${name}":${json(name)}`).join(',')}}`;
+  const texts = given.map((name) => `"${name}":${json(name)}`);
+  if (options[DEFAULT_MAX] > 0) texts.push(`"defaultMax":${options[DEFAULT_MAX]}`);
+  return `{${texts.join(',')}}`;
 }
 
 /** The options that the class itself knows. */
@@ -113,6 +118,25 @@ const NOT_HERE = {
   noDisposeOnSet: 'there is no dispose',
   updateAgeOnGet: 'get never renews an age: set the value again',
 };
+
+/** What `failsafe` can be. */
+const FAILSAFES = ['resolve', 'reject'];
+
+/** What `failsafe` is. The original took anything that is not `'reject'` for `'resolve'`, so it is no error. */
+function failsafeOf(failsafe) {
+  if (FAILSAFES.includes(failsafe)) return failsafe;
+  const shownAs = shown(failsafe);
+  if (failsafe && !warned.has(`failsafe ${shownAs}`)) {
+    warned.add(`failsafe ${shownAs}`);
+    const like =
+      typeof failsafe === 'string' ? `: did you mean '${nearest(failsafe, FAILSAFES)}'?` : '';
+    process.emitWarning(
+      `failsafe must be 'resolve' or 'reject', got ${shownAs}, which counts as 'resolve'${like}`,
+      { type: 'LRUCacheWarning', code: 'LRU_CACHE_UNKNOWN_OPTION' },
+    );
+  }
+  return 'resolve';
+}
 
 /** Names that a warning was written for: one each, however many instances are made. */
 const warned = new Set();
@@ -355,7 +379,7 @@ function readOptions(given) {
     // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
     namespace: Buffer.from(String(options.namespace || 'default')).toString(),
     timeout: options.timeout || DEFAULT_TIMEOUT,
-    failsafe: options.failsafe === 'reject' ? 'reject' : 'resolve',
+    failsafe: failsafeOf(options.failsafe),
     parse: options.parse || JSON.parse,
     stringify: options.stringify || JSON.stringify,
     serialization: options.serialization,
@@ -396,6 +420,7 @@ function readOptions(given) {
 
 module.exports = {
   AGE_OPTIONS,
+  DEFAULT_MAX,
   ageOf,
   agesOf,
   allTermsJson,

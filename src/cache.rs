@@ -644,12 +644,14 @@ impl<S: Storage> Cache<S> {
         removed
     }
 
-    /// Removes all expired entries.
-    pub fn prune(&mut self, now: impl Clock) {
+    /// Removes all expired entries. Returns whether there were any.
+    pub fn prune(&mut self, now: impl Clock) -> bool {
+        let before = self.len();
         let mut from = Some(0);
         while let Some(at) = from {
             from = self.prune_part(at, now);
         }
+        self.len() < before
     }
 
     /// As [`Cache::prune`], for a part of the entries: begins with `from`, 0 at first, and returns what to go on with; `None`

@@ -869,10 +869,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             cache.invalidate(tags.tags());
             Answer::Nothing
         }
-        Command::Prune => {
-            cache.prune(now);
-            Answer::Nothing
-        }
+        Command::Prune => Answer::Bool(cache.prune(now)),
         Command::Keys => {
             cache.visit_keys(|key| sink.key(key))?;
             Answer::List

@@ -72,6 +72,8 @@ codes! {
     Elsewhere = "ERR_STORE_ELSEWHERE",
     /// The primary has moved the entries to another segment: ask the primary which.
     Moved = "ERR_STORE_MOVED",
+    /// The namespace was destroyed, and may have been made anew since.
+    Gone = "ERR_STORE_GONE",
     /// The slots in the segment belong to another process, or to another copy of the package.
     Held = "ERR_STORE_HELD",
     /// The system has no shared memory to give, or it cannot be mapped.
@@ -144,6 +146,15 @@ impl Error {
             ErrorClass::Error,
             Code::Moved,
             "the primary has moved the shared store; ask it",
+        )
+    }
+
+    /// The namespace was destroyed: open it again.
+    pub fn gone() -> Self {
+        Self::new(
+            ErrorClass::Error,
+            Code::Gone,
+            "the namespace was destroyed: ask for its cache again",
         )
     }
 

@@ -25,7 +25,7 @@ use crate::{
     cache::{Cache, Clock, Remembered},
     command::{self, Answer, Command, Listing, Reads, Sink},
     copies::{Copies, Item},
-    error::{Error, Result},
+    error::{Code, Error, Result},
     extras::{Extras, Tags},
     key::Prefix,
     slots::Slots,
@@ -93,6 +93,8 @@ struct Inner {
     holder: Option<ThreadId>,
     /// Whether the application has the synchronous cache of this store, see [`Store::expose`].
     is_exposed: bool,
+    /// Whether the namespace was destroyed. This store is not used any more: the namespace gets another one.
+    is_gone: bool,
 }
 
 /// The cache while this thread has the lock. Slow work (JavaScript, JSON) is done after the guard is dropped.
@@ -135,6 +137,7 @@ impl Store {
                 cache: Cache::new(place),
                 holder: None,
                 is_exposed: false,
+                is_gone: false,
             }),
             is_stuck: AtomicBool::new(false),
         }
@@ -147,8 +150,85 @@ impl Store {
     ///
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: the entries are in another segment.
+    /// `ERR_STORE_GONE`: the namespace was destroyed.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
         self.lock_from(None, patience)
+    }
+
+    /// Calls `change` with the cache, to apply options. A segment whose namespace was destroyed gets a new one, which begins
+    /// empty, without limits and with counts of 0.
+    ///
+    /// # Errors
+    /// As [`Store::lock`]. `ERR_STORE_GONE`: the namespace was destroyed through this store, so it has another one.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
+    pub fn open(&self, patience: Duration, change: impl FnOnce(&mut Cache<Place>)) -> Result<()> {
+        let mut guard = self.try_lock(None, patience, true)?;
+        #[cfg(target_os = "linux")]
+        if let Place::Shared(segment) = guard.storage()
+            && segment.is_over()
+        {
+            // All of this is done again where this process is killed before the end.
+            guard.inner.cache.reset()?;
+            let storage = guard.storage_mut();
+            storage.set_limits(Limits::default());
+            storage.add_counts(&storage.stats().counts.negated());
+        }
+        change(&mut guard);
+        #[cfg(target_os = "linux")]
+        if let Place::Shared(segment) = guard.storage_mut() {
+            segment.begin_life();
+        }
+        Ok(())
+    }
+
+    /// Whether the namespace was destroyed, and has to be opened again. Waits for no other process.
+    pub fn is_gone(&self) -> bool {
+        let inner = self.inner.lock();
+        match inner.cache.storage() {
+            #[cfg(target_os = "linux")]
+            Place::Shared(segment) => segment.is_gone(),
+            Place::Heap(_) => inner.is_gone,
+        }
+    }
+
+    /// Destroys the namespace for all processes: removes the entries, and makes every later call of this store fail, and
+    /// those of other processes. Its memory is given back where nobody else has it. `slots` are those of the store.
+    /// `primary`: this process is the primary, which other processes ask for the segment that the namespace has next.
+    /// Siblings have nobody to ask: they open the same segment again. Returns whether there was a namespace.
+    ///
+    /// # Errors
+    /// As [`Store::lock`], but for `ERR_STORE_GONE`; `ERR_STORE_BUSY` too in a [`Hold`]. The namespace is there then, maybe
+    /// without entries.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub fn destroy(&self, slots: &Slots, primary: bool, patience: Duration) -> Result<bool> {
+        let mut guard = match self.lock(patience) {
+            Err(error) if error.code == Code::Gone => return Ok(false),
+            guard => guard?,
+        };
+        if guard.inner.holder.is_some() {
+            return Err(Error::busy());
+        }
+        guard.reset()?;
+        #[cfg(target_os = "linux")]
+        {
+            let is_locked = guard.locked.is_some();
+            if let Place::Shared(segment) = guard.storage_mut() {
+                if !is_locked {
+                    // Another process took the lock while the memory was given back.
+                    return Err(Error::busy());
+                }
+                segment.withdraw_slots();
+                match primary {
+                    true => segment.move_out(),
+                    false => segment.end_life(),
+                }
+            }
+        }
+        drop(guard);
+        let mut inner = self.inner.lock();
+        inner.cache = Cache::new(Place::Heap(HeapStorage::new(slots.clone())));
+        inner.is_gone = true;
+        Ok(true)
     }
 
     /// As [`Store::lock`]; `inner` where this call has it already.
@@ -159,7 +239,7 @@ impl Store {
         patience: Duration,
     ) -> Result<Guard<'a>> {
         let stuck = patience <= LOCK_WAIT && self.is_stuck.load(Relaxed);
-        let locked = self.try_lock(inner, if stuck { Duration::ZERO } else { patience });
+        let locked = self.try_lock(inner, if stuck { Duration::ZERO } else { patience }, false);
         let busy = matches!(&locked, Err(error) if error.is_busy());
         if busy != stuck {
             self.is_stuck.store(busy, Relaxed);
@@ -247,7 +327,14 @@ impl Store {
         }
     }
 
-    fn try_lock<'a>(&'a self, inner: Option<MutexGuard<'a, Inner>>, patience: Duration) -> Result<Guard<'a>> {
+    /// `to_open`: the namespace in the segment may have been destroyed.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    fn try_lock<'a>(
+        &'a self,
+        inner: Option<MutexGuard<'a, Inner>>,
+        patience: Duration,
+        to_open: bool,
+    ) -> Result<Guard<'a>> {
         let inner = inner.or_else(|| self.inner.try_lock());
         let inner = inner.or_else(|| self.inner.try_lock_for(patience));
         let mut inner = inner.ok_or_else(Error::busy)?;
@@ -256,6 +343,9 @@ impl Store {
             .is_some_and(|holder| holder != thread::current().id())
         {
             return Err(Error::busy());
+        }
+        if inner.is_gone {
+            return Err(Error::gone());
         }
         #[cfg(target_os = "linux")]
         {
@@ -272,7 +362,10 @@ impl Store {
                 segment.refresh();
                 return Ok(Guard { inner, locked: None });
             }
-            let (locked, mended) = segment.lock(patience)?;
+            let (locked, mended) = match to_open {
+                false => segment.lock(patience)?,
+                true => segment.lock_to_open(patience)?,
+            };
             let mut guard = Guard {
                 inner,
                 locked: Some(locked),
@@ -393,7 +486,7 @@ impl Guard<'_> {
         copies: &mut Copies,
     ) -> Result<Answer> {
         match command {
-            Command::Prune => self.prune(now).map(|()| Answer::Nothing),
+            Command::Prune => self.prune(now).map(Answer::Bool),
             Command::Reset => self.reset().map(|()| Answer::Nothing),
             Command::DeletePrefix(prefix) => {
                 let removed = self.delete_prefix(prefix, now)?;
@@ -444,15 +537,17 @@ impl Guard<'_> {
     ///
     /// # Errors
     /// As [`Store::lock`]: another process has the lock, and some expired entries are still there.
-    pub fn prune(&mut self, now: impl Clock) -> Result<()> {
-        let mut from = Some(0);
+    pub fn prune(&mut self, now: impl Clock) -> Result<bool> {
+        let (mut from, mut any) = (Some(0), false);
         while let Some(at) = from {
+            let before = self.len();
             from = self.inner.cache.prune_part(at, now);
+            any |= self.len() < before;
             if from.is_some() {
                 self.make_way()?;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// As [`Cache::reset`]; gives the memory back, in parts.

@@ -19,6 +19,7 @@ import type {
   LRUCacheOptions,
   Options,
   Pairs as PairsOf,
+  ReadOptions,
   SharedStats,
   Stats,
   TimeoutError,
@@ -125,7 +126,7 @@ type Pairs = PairsOf<User>;
 
 exact<string | number | bigint | boolean | null | undefined>()({} as Key);
 exact<(key: Key, value: User, maxAge?: number | SetOptions) => Promise<boolean>>()(users.set);
-exact<(key: Key) => Promise<User | undefined>>()(users.get);
+exact<(key: Key, options?: ReadOptions) => Promise<User | undefined>>()(users.get);
 exact<(key: Key, value: User, maxAge?: number | SetOptions) => Promise<boolean>>()(users.setObject);
 exact<(key: Key) => Promise<User | undefined>>()(users.getObject);
 exact<(key: Key) => Promise<void>>()(users.del);
@@ -176,8 +177,8 @@ exact<() => Promise<true>>()(users.healthCheck);
 void users.hit('k');
 // @ts-expect-error
 void users.setIfAbsent('k', user, { tll: 1 });
-exact<(key: Key) => Promise<User | undefined>>()(users.peek);
-exact<(key: Key) => Promise<boolean>>()(users.has);
+exact<(key: Key, options?: ReadOptions) => Promise<User | undefined>>()(users.peek);
+exact<(key: Key, options?: ReadOptions) => Promise<boolean>>()(users.has);
 exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.incr);
 exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.decr);
 exact<() => Promise<void>>()(users.reset);

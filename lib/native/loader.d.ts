@@ -52,6 +52,7 @@ export function release(cache: Id): Result;
 export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
+export function isGone(cache: Id): Result;
 /** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 /** The memory of near reads, see `src/addon/near.rs`. */
 export function nearControl(cache: Id, remembers: boolean): Result;

@@ -739,6 +739,8 @@ class LRUCache {
       },
       /** Whether the application in the primary has this cache, and may have put functions on it. */
       isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),
+      /** Whether the namespace was destroyed. */
+      isGone: (cache) => cache.#finish(native.isGone(cache.#cache)),
       /** How many entries calls of this process have evicted since the last time. */
       takeEvicted: (cache) => cache.#finish(native.takeEvicted(cache.#cache)),
       /** Runs a function; no other process's call comes between its calls on this cache, up to its first `await`. */

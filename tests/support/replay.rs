@@ -204,6 +204,7 @@ fn options() -> impl Strategy<Value = Options> {
         max_age,
         stale,
         prune: None,
+        default_max: None,
     })
 }
 
@@ -958,7 +959,10 @@ impl Subject for Messages {
                 Outcome::Entries(sorted(found.into_iter().map(value).collect()))
             }
             Call::Reset => self.nothing("reset", &[], now),
-            Call::Prune => self.nothing("prune", &[], now),
+            Call::Prune => {
+                self.bool("prune", &[], now);
+                Outcome::Nothing
+            }
             Call::Pop => {
                 let (kind, payload) = self.send("pop", &[], now);
                 assert_eq!(kind.get(), "0");
