@@ -65,6 +65,9 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     options?: LRUCacheForClustersAsPromised.Options,
   ): Promise<LRUCacheForClustersAsPromised<A, B, C, D>>;
 
+  /** Does nothing: loading the package in the primary is what makes it answer workers. */
+  static bootstrap(): void;
+
   /**
    * All caches of this process by namespace. Primary only.
    *
@@ -139,7 +142,10 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
    *
    * @returns The value, or `undefined` on a miss.
    */
-  get(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+  get(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.ReadOptions,
+  ): Promise<A | B | C | D | undefined>;
 
   /** As {@link set}, storing what this instance's {@link stringify} makes of the value. */
   setObject(
@@ -247,6 +253,38 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   deleteMany(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<boolean[]>;
 
   /**
+   * Removes the entries whose keys are strings that begin with `prefix`, of those that are there when the call begins. An entry is removed
+   * in one step each; calls of others go on meanwhile.
+   *
+   * @param prefix - A string that is not empty.
+   * @returns How many there were that had not expired.
+   */
+  deletePrefix(prefix: string): Promise<number>;
+
+  /**
+   * Some of the keys, without those of expired entries, and a cursor to go on with. Who goes on until there is no cursor gets each key
+   * that is there from the beginning to the end; one may come twice. A part may have fewer keys than `count`, and none.
+   *
+   * @typeParam K - The types of key that you use, which is not checked.
+   */
+  scan<K extends LRUCacheForClustersAsPromised.Key = string>(
+    options?: LRUCacheForClustersAsPromised.ScanOptions,
+  ): Promise<LRUCacheForClustersAsPromised.Scanned<K>>;
+
+  /** All entries that have not expired, most recent first; with a `prefix`, those whose keys are strings that begin with it. */
+  entries<K extends LRUCacheForClustersAsPromised.Key = string>(
+    options?: LRUCacheForClustersAsPromised.PrefixOptions,
+  ): Promise<Array<[key: K, value: A | B | C | D]>>;
+
+  /**
+   * Reads all entries that have not expired, in parts, as {@link scan} does: `for await (const [key, value] of cache)`. The values
+   * of a part are read in one step.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<
+    [key: LRUCacheForClustersAsPromised.Key, value: A | B | C | D]
+  >;
+
+  /**
    * Stores entries `[key, value, options?]`. The options of an entry go before those of the call.
    *
    * @returns For each entry, in order, whether it was stored.
@@ -297,8 +335,56 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   /** Makes a round trip to the store. It resolves with `true`, or rejects whatever {@link failsafe} says. */
   healthCheck(): Promise<true>;
 
+  /**
+   * Destroys the namespace for all processes: its entries, its settings, its statistics and its schedule go, and in the primary
+   * the object of {@link getCache} with the functions on it. No read that begins after the Promise has resolved gives an old
+   * value. Every instance can be used again: its first call makes the namespace anew, with the options that the instances
+   * of its process were given. Rejects with `ETIMEDOUT` without an answer, whatever {@link failsafe} says.
+   *
+   * @returns Whether there was a namespace.
+   */
+  destroy(): Promise<boolean>;
+
   /** Removes the entry of a key, if there is one. */
   del(key: LRUCacheForClustersAsPromised.Key): Promise<void>;
+
+  /**
+   * Removes the entry of a key.
+   *
+   * @returns Whether there was one that had not expired.
+   */
+  delete(key: LRUCacheForClustersAsPromised.Key): Promise<boolean>;
+
+  /** Removes the entries of some keys. */
+  mDelete(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<void>;
+
+  /** As {@link reset}. */
+  clear(): Promise<void>;
+
+  /**
+   * Removes every entry that has expired, as {@link prune}.
+   *
+   * @returns Whether there was one.
+   */
+  purgeStale(): Promise<boolean>;
+
+  /** As {@link length}. */
+  size(): Promise<number>;
+
+  /** As {@link maxAge}. */
+  ttl(ttl?: number): Promise<number>;
+
+  /**
+   * Removes all entries and stores those that {@link dump} gave, with their order and what is left of their ages. It takes
+   * the entries of 1.x, and the pairs of 2.x (see {@link LRUCacheForClustersAsPromised.LRUCacheClustered.dump}).
+   */
+  load(
+    entries:
+      | ReadonlyArray<LRUCacheForClustersAsPromised.DumpEntry<A | B | C | D>>
+      | ReadonlyArray<
+          LRUCacheForClustersAsPromised.DumpPair<LRUCacheForClustersAsPromised.Key, A | B | C | D>
+        >,
+  ): Promise<void>;
 
   /**
    * Gets several values, each as {@link get} does.
@@ -343,10 +429,16 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   ): Promise<LRUCacheForClustersAsPromised.Done>;
 
   /** As {@link get}, but leaves the entry where it is in the order of recency. */
-  peek(key: LRUCacheForClustersAsPromised.Key): Promise<A | B | C | D | undefined>;
+  peek(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.ReadOptions,
+  ): Promise<A | B | C | D | undefined>;
 
   /** Whether a key has an entry that has not expired. Removes nothing and leaves the order of recency. */
-  has(key: LRUCacheForClustersAsPromised.Key): Promise<boolean>;
+  has(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.ReadOptions,
+  ): Promise<boolean>;
 
   /**
    * Adds to a number in one step: no other process's call comes between reading and writing it. A missing value and one
@@ -383,11 +475,14 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   reset(): Promise<void>;
 
   /**
-   * All keys, most recent first, those of expired entries included that have not been removed yet.
+   * All keys, most recent first, those of expired entries included that have not been removed yet. With options, expired ones are left
+   * out, and with a `prefix` all but strings that begin with it.
    *
    * @typeParam K - The types of key that you use, which is not checked: `keys<number>()`; `string` when left out.
    */
-  keys<K extends LRUCacheForClustersAsPromised.Key = string>(): Promise<K[]>;
+  keys<K extends LRUCacheForClustersAsPromised.Key = string>(
+    options?: LRUCacheForClustersAsPromised.PrefixOptions,
+  ): Promise<K[]>;
 
   /** All values, most recent first, those of expired entries included that have not been removed yet. */
   values(): Promise<Array<A | B | C | D>>;
@@ -448,6 +543,249 @@ declare namespace LRUCacheForClustersAsPromised {
     | { readonly [key: string]: V }
     | ReadonlyMap<Key, V>
     | ReadonlyArray<readonly [key: Key, value: V, maxAge?: number | SetOptions]>;
+
+  /** Options of reads in 2.x. {@link LRUCacheClustered} uses them; for the class they have no effect. */
+  export interface ReadOptions {
+    /** The read goes past near reads. It gives the same: near reads are coherent. */
+    bypassL1?: boolean | undefined;
+  }
+
+  /** Options of calls that store, in {@link LRUCacheClustered}. */
+  export interface WriteOptions {
+    /** The entry's own age limit in milliseconds; 0: never. Without: the cache's. */
+    ttl?: number | undefined;
+    /** Has no effect: an entry is counted by its bytes. */
+    size?: number | undefined;
+    /** Has no effect: near reads know of it anyway. */
+    updateL1?: boolean | undefined;
+    /** Whether the age of an entry that is there runs on. */
+    noUpdateTTL?: boolean | undefined;
+  }
+
+  /** An entry as `dump` of {@link LRUCacheClustered} gives it. */
+  export type DumpPair<K, V> = [
+    key: K,
+    entry: { value: V; ttl?: number; start?: number; size?: number },
+  ];
+
+  /** The option `localL1` of 2.x. What is left out here is taken, and has no meaning for coherent near reads. */
+  export interface LocalL1Options {
+    /** `false`: no near reads. */
+    enabled?: boolean | undefined;
+    /** Which reads may be near ones; with this, those left out are not. `get` also stands for `peek` and `mGet`. */
+    methods?: { get?: boolean; has?: boolean; fetch?: boolean } | undefined;
+    /** Taken; has no meaning. */
+    experimental?: boolean | undefined;
+    /** Taken; has no meaning. The option `near` bounds the bytes of near reads. */
+    max?: number | undefined;
+    /** Taken; has no meaning. */
+    maxSize?: number | undefined;
+    /** Taken; has no meaning: no near read is stale. */
+    ttl?: number | undefined;
+    /** Taken; has no meaning. */
+    updateAgeOnGet?: boolean | undefined;
+    /** Taken; has no meaning. */
+    allowStale?: boolean | undefined;
+    /** Taken; has no meaning. */
+    cacheUndefined?: boolean | undefined;
+    /** Taken; has no meaning: near reads are always coherent. */
+    invalidation?: 'broadcast' | 'ttl-only' | undefined;
+  }
+
+  /** The options of {@link LRUCacheClustered}. */
+  export interface ClusteredOptions extends Options {
+    /** Near reads as 2.x says it: an object that is not disabled counts them, `false` switches them off. */
+    localL1?: false | LocalL1Options | undefined;
+    /** Only `false`, which is how it is. */
+    updateAgeOnGet?: false | undefined;
+    /** Only `false`, which is how it is. */
+    updateAgeOnHas?: false | undefined;
+    /** Only `false`, which is how it is. */
+    noDeleteOnStaleGet?: false | undefined;
+    /** Only `false`, which is how it is. `prune` removes expired entries on a schedule. */
+    ttlAutopurge?: false | undefined;
+  }
+
+  /** What {@link LRUCacheClustered.localStats} gives. */
+  export interface L1Stats {
+    enabled: true;
+    /** Near reads of this instance. */
+    hits: number;
+    /** Its other reads that could have been near ones. */
+    misses: number;
+    /** Values that those gave. */
+    sets: number;
+    /** Calls of this instance that changed entries, or cleared near reads. */
+    invalidations: number;
+    /** 0: not counted. */
+    evictions: number;
+    /** 0: there are none. */
+    staleHits: number;
+    /** Entries that near reads of this process keep of the namespace. */
+    size: number;
+    /** As `hits`. */
+    ipcAvoided: number;
+  }
+
+  /** What is told of a near read to listeners. */
+  export interface L1Event {
+    namespace: string;
+    /** The key; `'*'`: any. */
+    key: unknown;
+  }
+
+  /**
+   * The class with the results of `lru-cache-clustered` 2.x where they differ from those of 1.x. It is a subclass of
+   * {@link LRUCacheForClustersAsPromised} when the program runs; both share one cache per namespace.
+   */
+  export class LRUCacheClustered<K extends {} = string, V extends {} = {}> {
+    /** As the constructor of the class. Without a bound (`max`, `maxSize`, `ttl`) a cache that has none gets a `max` of 1000. */
+    constructor(options?: ClusteredOptions);
+
+    /** The namespace. */
+    readonly namespace: string;
+    /** Milliseconds that a worker's call waits for its answer. */
+    timeout: number;
+    /** What a worker's call does that is not answered within `timeout`. */
+    failsafe: 'resolve' | 'reject';
+    /** Resolves when the cache of this instance exists, or cannot be made. */
+    get ready(): Promise<void>;
+
+    /** Opens a cache and waits until it exists in the primary. */
+    static getInstance<K extends {} = string, V extends {} = {}>(
+      options?: ClusteredOptions,
+    ): Promise<LRUCacheClustered<K, V>>;
+    /** Does nothing. */
+    static bootstrap(): void;
+    /** All caches of this process by namespace. Primary only. */
+    static getAllCaches(): Map<string, LRUCache>;
+    /** The synchronous cache. Primary only. */
+    getCache(): LRUCache<any, V>;
+
+    /** The value of a key. */
+    get(key: K, options?: ReadOptions): Promise<V | undefined>;
+    /** The value of a key, whose recency stays. */
+    peek(key: K, options?: ReadOptions): Promise<V | undefined>;
+    /** Whether there is an entry that has not expired. */
+    has(key: K, options?: ReadOptions): Promise<boolean>;
+    /** Stores a value. */
+    set(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    /** Stores a value where there is none; whether it did. */
+    setIfAbsent(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    /** Removes an entry; whether there was one. */
+    delete(key: K): Promise<boolean>;
+    /** Removes all entries. */
+    clear(): Promise<void>;
+    /** The values of keys, in their order; `undefined` for a miss. */
+    mGet(keys: Iterable<K>, options?: ReadOptions): Promise<Map<K, V | undefined>>;
+    /** Stores entries as one step. The options of an entry go before those of the call. */
+    mSet(
+      entries: Iterable<readonly [K, V] | readonly [K, V, WriteOptions?]>,
+      options?: WriteOptions,
+    ): Promise<void>;
+    /** Removes entries. */
+    mDelete(keys: Iterable<K>): Promise<void>;
+    /** Adds to a number. `ttl` counts for a new one; the age of one that is there runs on. */
+    incr(key: K, amount?: number, options?: WriteOptions): Promise<number>;
+    /** Subtracts, as {@link incr}. */
+    decr(key: K, amount?: number, options?: WriteOptions): Promise<number>;
+    /** The keys without those of expired entries, most recent first. */
+    keys(options?: PrefixOptions): Promise<K[]>;
+    /** The values, most recent first. */
+    values(): Promise<V[]>;
+    /** The entries without expired ones, most recent first. */
+    entries(options?: PrefixOptions): Promise<Array<[K, V]>>;
+    /** The entries, read in parts. */
+    [Symbol.asyncIterator](): AsyncIterableIterator<[K, V]>;
+    /** The entries, the least recent first. Of an age what is left is given: `start` is now. */
+    dump(): Promise<Array<DumpPair<K, V>>>;
+    /** Removes all entries and stores those that {@link dump} gave. */
+    load(entries: ReadonlyArray<DumpPair<K, V>>): Promise<void>;
+    /** The number of entries, those included that have expired and were not removed. */
+    size(): Promise<number>;
+    /** Milliseconds that are left of the age of an entry. */
+    getRemainingTTL(key: K): Promise<number>;
+    /** Removes expired entries; whether there was one. */
+    purgeStale(): Promise<boolean>;
+    /** Makes a round trip to the store, or rejects. */
+    healthCheck(): Promise<void>;
+    /** The statistics of the namespace. `size` is the number of entries, as in 2.x; their bytes are `calculatedSize`. */
+    stats(): Promise<Stats & { calculatedSize: number }>;
+    /** Destroys the namespace; whether there was one. */
+    destroy(): Promise<boolean>;
+    /** Lets this instance go. */
+    close(): Promise<void>;
+    /** The greatest number of entries; 0: no bound. */
+    max(max?: number): Promise<number>;
+    /** The age limit of entries; 0: none. */
+    ttl(ttl?: number): Promise<number>;
+    /** Whether an expired value is returned once. */
+    allowStale(allowStale?: boolean): Promise<boolean>;
+
+    /** Near reads of this instance; `undefined` without the option `localL1`. */
+    localStats(): L1Stats | undefined;
+    /** Forgets what near reads of this process keep of the namespace. */
+    clearLocal(): void;
+    /** Forgets what they keep of a key. */
+    invalidateLocal(key: K): void;
+    /** An instance of the namespace that makes no near reads. */
+    withoutLocal(): LRUCacheClustered<K, V>;
+    /** Calls a function for each event: `l1:hit`, `l1:miss`, `l1:set`, `l1:invalidate`. */
+    on(event: string, listener: (event: L1Event) => void): this;
+    /** Ends that. */
+    off(event: string, listener: (event: L1Event) => void): this;
+    /** As {@link on}, once. */
+    once(event: string, listener: (event: L1Event) => void): this;
+  }
+
+  /** What {@link wrap} takes. */
+  export interface Codec<V, U> {
+    /** Makes what is stored of a value. */
+    encode(value: V): U | Promise<U>;
+    /** Makes a value of what was stored. */
+    decode(raw: U): V | Promise<V>;
+  }
+
+  /** What {@link wrap} gives: the calls of the cache, with values that are encoded and decoded. */
+  export interface WrappedCache<K extends {}, V extends {}> {
+    readonly cache: any;
+    readonly namespace: string;
+    readonly ready: Promise<void>;
+    get(key: K, options?: ReadOptions): Promise<V | undefined>;
+    peek(key: K, options?: ReadOptions): Promise<V | undefined>;
+    has(key: K, options?: ReadOptions): Promise<boolean>;
+    set(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    setIfAbsent(key: K, value: V, options?: WriteOptions): Promise<boolean>;
+    delete(key: K): Promise<boolean>;
+    getRemainingTTL(key: K): Promise<number>;
+    mGet(keys: Iterable<K>, options?: ReadOptions): Promise<Map<K, V | undefined>>;
+    mSet(
+      entries: Iterable<readonly [K, V] | readonly [K, V, WriteOptions?]>,
+      options?: WriteOptions,
+    ): Promise<unknown>;
+    mDelete(keys: Iterable<K>): Promise<void>;
+    keys(): Promise<K[]>;
+    values(): Promise<V[]>;
+    /** Of an {@link LRUCacheClustered}. */
+    entries(): Promise<Array<[K, V]>>;
+    [Symbol.asyncIterator](): AsyncIterableIterator<[K, V]>;
+    size(): Promise<number>;
+    clear(): Promise<void>;
+    destroy(): Promise<boolean>;
+    healthCheck(): Promise<unknown>;
+    purgeStale(): Promise<boolean>;
+    stats(): Promise<Stats>;
+  }
+
+  /** A view of a cache whose values are encoded on their way in, and decoded on their way out. */
+  export function wrap<K extends {}, V extends {}, U extends {}>(
+    cache: LRUCacheClustered<K, U>,
+    codec: Codec<V, U>,
+  ): WrappedCache<K, V>;
+  export function wrap<V extends {}, U extends {}>(
+    cache: LRUCacheForClustersAsPromised<U>,
+    codec: Codec<V, U>,
+  ): WrappedCache<NonNullable<Key>, V>;
 
   /** `true`. Code that was written for the types of 1.x, which said `void`, goes on to compile. */
   export type Done = boolean & void;
@@ -885,6 +1223,28 @@ declare namespace LRUCacheForClustersAsPromised {
     first: boolean;
   }
 
+  /** Options of `entries` and `keys`. */
+  export interface PrefixOptions {
+    /** What the keys begin with. Keys of other types than `string` begin with nothing, not even `''`. */
+    prefix?: string;
+  }
+
+  /** Options of `scan`. */
+  export interface ScanOptions extends PrefixOptions {
+    /** Where to go on, as `scan` gave it in any process; without, at the beginning. */
+    cursor?: string;
+    /** About how many keys to give, at most 500; 100 when left out. */
+    count?: number;
+  }
+
+  /** What `scan` gives. */
+  export interface Scanned<K extends Key = Key> {
+    /** Some keys, in no order. */
+    keys: K[];
+    /** Where to go on; `undefined` at the end. */
+    cursor: string | undefined;
+  }
+
   /** An entry as `dump` gives and `load` takes it. */
   export interface DumpEntry<V = any, K extends Key = Key> {
     /** The key. */
@@ -928,6 +1288,9 @@ declare namespace LRUCacheForClustersAsPromised {
     getMany(keys: Iterable<Key>): Array<V | undefined>;
     hasMany(keys: Iterable<Key>): boolean[];
     deleteMany(keys: Iterable<Key>): boolean[];
+    deletePrefix(prefix: string): number;
+    scan(options?: ScanOptions): Scanned;
+    entries(options?: PrefixOptions): Array<[key: Key, value: V]>;
     setMany(entries: Iterable<EntryToSet<V>>, options?: number | SetOptions): boolean[];
     mSet(pairs: Pairs<V>, maxAge?: number | SetOptions): true;
     mGet(keys: readonly Key[]): { [key: string]: V | undefined };
@@ -937,7 +1300,7 @@ declare namespace LRUCacheForClustersAsPromised {
     invalidateTags(tags: string | Iterable<string>): void;
     reset(): void;
     prune(): void;
-    keys(): Key[];
+    keys(options?: PrefixOptions): Key[];
     values(): V[];
     dump(): Array<DumpEntry<V>>;
     /** As {@link LRUCache.load}. */
@@ -1073,6 +1436,24 @@ declare namespace LRUCacheForClustersAsPromised {
     /** Removes entries; says of each key, in order, whether it had an entry that had not expired. */
     deleteMany(keys: Iterable<K>): boolean[];
 
+    /**
+     * Removes the entries whose keys are strings that begin with `prefix`, of those that are there when the call begins. An entry is removed
+     * in one step each; calls of others go on meanwhile.
+     *
+     * @param prefix - A string that is not empty.
+     * @returns How many there were that had not expired.
+     */
+    deletePrefix(prefix: string): number;
+
+    /**
+     * Some of the keys, without those of expired entries, and a cursor to go on with. Who goes on until there is no cursor gets each key
+     * that is there from the beginning to the end; one may come twice. A part may have fewer keys than `count`, and none.
+     */
+    scan(options?: ScanOptions): Scanned<K>;
+
+    /** All entries that have not expired, most recent first; with a `prefix`, those whose keys are strings that begin with it. */
+    entries(options?: PrefixOptions): Array<[key: K, value: V]>;
+
     /** Stores entries `[key, value, options?]`; says of each, in order, whether it was stored. */
     setMany(entries: Iterable<EntryToSet<V>>, options?: number | SetOptions): boolean[];
 
@@ -1088,8 +1469,11 @@ declare namespace LRUCacheForClustersAsPromised {
     /** Removes all entries. */
     reset(): void;
 
-    /** All keys, most recent first, those of expired entries included that have not been removed yet. */
-    keys(): K[];
+    /**
+     * All keys, most recent first, those of expired entries included that have not been removed yet. With options, expired ones are
+     * left out, and with a `prefix` all but strings that begin with it.
+     */
+    keys(options?: PrefixOptions): K[];
 
     /** All values, most recent first, those of expired entries included that have not been removed yet. */
     values(): V[];

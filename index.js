@@ -2,9 +2,14 @@
 
 /** @type {import('cluster').Cluster} */
 const cluster = /** @type {any} */ (require('cluster'));
+const { clusteredOf, dumpOf } = require('./lib/clustered');
 const {
   COUNT_FETCHES,
+  DELETE,
+  DELETE_MANY,
   GET_TO_UPDATE,
+  PURGE_STALE,
+  SCAN_ENTRIES,
   SET_TO_UPDATE,
   commands,
   entriesOf,
@@ -18,6 +23,7 @@ const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
 const { entryList, listOf, readOptions, tagList } = require('./lib/options');
 const { stopSharing } = require('./lib/transport/shared-memory');
+const { wrap } = require('./lib/wrap');
 
 // A process is a primary or a worker until it ends. It loads the code of its own side only.
 const primary = cluster.isWorker ? undefined : require('./lib/transport/caches');
@@ -123,6 +129,8 @@ class LRUCacheForClustersAsPromised {
     return true;
   }
 
+  static bootstrap() {}
+
   static async getInstance(options) {
     const instance = new LRUCacheForClustersAsPromised(options);
     await instance[CLIENT].ready;
@@ -157,7 +165,9 @@ class LRUCacheForClustersAsPromised {
   }
 
   getCache() {
-    return requirePrimary().cacheOf(this.namespace);
+    const { cacheOf } = requirePrimary();
+    this[CLIENT].open();
+    return cacheOf(this.namespace);
   }
 
   execute(name, ...args) {
@@ -192,6 +202,10 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.del, key);
   }
 
+  delete(key) {
+    return run(this, DELETE, [key]);
+  }
+
   mGet(keys) {
     if (channels.get.hasSubscribers) return run(this, commands.mGet, keys);
     const client = this[CLIENT];
@@ -208,7 +222,7 @@ class LRUCacheForClustersAsPromised {
     if (near !== MISS) return near;
     const pairs = await this.mGet(keys);
     const objects = {};
-    for (const [key, text] of Object.entries(pairs ?? {})) {
+    for (const [key, text] of entriesOf(pairs)) {
       if (text !== undefined) define(objects, key, this.parse(text));
     }
     return objects;
@@ -224,6 +238,10 @@ class LRUCacheForClustersAsPromised {
 
   mDel(keys) {
     return run(this, commands.mDel, keys);
+  }
+
+  async mDelete(keys) {
+    await run(this, DELETE_MANY, listOf('mDelete', keys));
   }
 
   peek(key) {
@@ -318,6 +336,27 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.deleteMany, listOf('deleteMany', keys));
   }
 
+  deletePrefix(prefix) {
+    return run(this, commands.deletePrefix, prefix);
+  }
+
+  scan(options) {
+    return this[CLIENT].call(commands.scan, options);
+  }
+
+  entries(options) {
+    return this[CLIENT].call(commands.entries, options);
+  }
+
+  async *[Symbol.asyncIterator]() {
+    let cursor;
+    do {
+      const part = await this[CLIENT].call(SCAN_ENTRIES, { cursor });
+      yield* part.entries;
+      ({ cursor } = part);
+    } while (cursor !== undefined);
+  }
+
   async setMany(entries, options) {
     return run(this, commands.setMany, entryList('setMany', entries), options);
   }
@@ -343,12 +382,20 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.invalidateTags, tagList('invalidateTags', tags));
   }
 
+  destroy() {
+    return this[CLIENT].destroy();
+  }
+
   reset() {
     return run(this, commands.reset);
   }
 
-  keys() {
-    return this[CLIENT].call(commands.keys);
+  clear() {
+    return this.reset();
+  }
+
+  keys(options) {
+    return this[CLIENT].call(commands.keys, options);
   }
 
   values() {
@@ -359,8 +406,20 @@ class LRUCacheForClustersAsPromised {
     return this[CLIENT].call(commands.dump);
   }
 
+  async load(entries) {
+    return this[CLIENT].call(commands.load, dumpOf(entries));
+  }
+
   prune() {
     return this[CLIENT].call(commands.prune);
+  }
+
+  purgeStale() {
+    return this[CLIENT].call(PURGE_STALE);
+  }
+
+  size() {
+    return this[CLIENT].call(commands.length);
   }
 
   length() {
@@ -390,6 +449,10 @@ class LRUCacheForClustersAsPromised {
   maxAge(maxAge) {
     return this[CLIENT].call(commands.maxAge, maxAge);
   }
+
+  ttl(ttl) {
+    return this.maxAge(ttl);
+  }
 }
 
 // Node.js 20 has the symbol from 20.5 on.
@@ -409,10 +472,16 @@ if (primary) require('./lib/transport/server').listen();
 module.exports = /** @type {any} */ (LRUCacheForClustersAsPromised);
 module.exports.default = LRUCacheForClustersAsPromised;
 module.exports.LRUCacheForClustersAsPromised = LRUCacheForClustersAsPromised;
+module.exports.LRUCacheClustered = clusteredOf(
+  LRUCacheForClustersAsPromised,
+  (instance) => instance[CLIENT],
+);
 module.exports.LRUCache = LRUCache;
 module.exports.memoize = memoize;
+module.exports.wrap = wrap;
 // The statics are there as the class's own; said again, they are found by `import { init } from …` as well.
 module.exports.init = LRUCacheForClustersAsPromised.init;
+module.exports.bootstrap = LRUCacheForClustersAsPromised.bootstrap;
 module.exports.getInstance = LRUCacheForClustersAsPromised.getInstance;
 module.exports.getAllCaches = LRUCacheForClustersAsPromised.getAllCaches;
 module.exports.stats = LRUCacheForClustersAsPromised.stats;

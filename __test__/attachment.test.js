@@ -18,6 +18,7 @@ const busy = { code: 'ERR_STORE_BUSY', message: 'busy' };
 const short = { code: 'ERR_STORE_UNAVAILABLE', message: 'no descriptors' };
 const wrong = { code: 'ERR_STORE_ATTACH', message: 'another version' };
 const gone = { code: 'ERR_STORE_MOVED', message: 'moved away' };
+const destroyed = { code: 'ERR_STORE_GONE', message: 'destroyed' };
 const elsewhere = { code: 'ERR_STORE_ELSEWHERE', message: 'only the primary has the value' };
 const ofCall = { code: 'ERR_INVALID_ARG_TYPE', message: 'of the call' };
 
@@ -26,6 +27,7 @@ const mapped = (ticket = SEGMENT) => ({ ticket, views: {} });
 /** A queued call. */
 const call = (given) => ({
   creates: false,
+  destroys: false,
   inPrimary: false,
   isWanted: true,
   keys: ['k'],
@@ -39,6 +41,7 @@ const IN = {
   retrying: () => after(IN.messages(), (a) => a.askPostponed()),
   searching: () => new Attachment({ siblings: true }),
   moved: () => after(IN.attached(), (a) => a.moved('moved', true)),
+  destroyed: () => after(IN.attached(), (a) => a.destroyed()),
   attached: () => after(IN.messages(), (a) => a.attached(mapped())),
   'attached to siblings': () => after(IN.searching(), (a) => a.opened(call(), mapped())),
 };
@@ -90,6 +93,14 @@ const TRANSITIONS = [
   ['attached', 'moved', (a) => a.moved('moved', true), [FORGET, ASK], 'moved'],
   ['attached', 'moved, without a channel', (a) => a.moved('moved', false), [FORGET], 'messages'],
 
+  ['attached', 'destroyed here', (a) => a.destroyed(), [FORGET], 'destroyed'],
+  ['attached to siblings', 'destroyed here', (a) => a.destroyed(), [FORGET], 'searching'],
+  ['searching', 'destroyed here', (a) => a.destroyed(), [FORGET], 'searching'],
+  ['messages', 'destroyed here', (a) => a.destroyed(), [], 'messages'],
+  ['retrying', 'destroyed here', (a) => a.destroyed(), [], 'retrying'],
+  ['moved', 'destroyed here', (a) => a.destroyed(), [], 'moved'],
+  ['destroyed', 'destroyed here', (a) => a.destroyed(), [], 'destroyed'],
+  ['destroyed', 'primary gone', (a) => a.primaryGone(), [], 'messages'],
   ['moved', 'primary gone', (a) => a.primaryGone(), [], 'messages'],
   ['attached', 'primary gone', (a) => a.primaryGone(), [], 'attached'],
   ['searching', 'primary gone', (a) => a.primaryGone(), [], 'searching'],
@@ -112,6 +123,11 @@ const DUE = [
   ['attached', 'a call that nobody waits for', call({ isWanted: false }), 'drop'],
   ['searching', 'a call of a function in the primary', call({ inPrimary: true }), 'send'],
   ['attached', 'a call of a function in the primary', call({ inPrimary: true }), 'send'],
+  ['attached', 'a call that destroys', call({ destroys: true }), 'send'],
+  ['moved', 'a call that destroys', call({ destroys: true }), 'send'],
+  ['destroyed', 'a call that destroys', call({ destroys: true }), 'send'],
+  ['attached to siblings', 'a call that destroys', call({ destroys: true }), 'run'],
+  ['searching', 'a call that destroys', call({ destroys: true }), 'run'],
 ];
 
 /** What follows when a call fails on the segment, or when its segment cannot be opened. */
@@ -125,6 +141,8 @@ const FAILURES = [
   ['searching', call(), wrong, [FORGET, ['send']], 'messages'],
   ['attached', call(), elsewhere, [['send']], 'attached'],
   ['attached', call(), gone, [FORGET, ASK, ['wait']], 'moved'],
+  ['attached', call(), destroyed, [FORGET, ASK, ['wait']], 'moved'],
+  ['attached to siblings', call(), destroyed, [['open']], 'attached'],
   ['attached', call(), ofCall, [['answer']], 'attached'],
   ['searching', create, ofCall, [['answer']], 'searching'],
 ];
@@ -155,9 +173,17 @@ describe('the attachment of a worker', () => {
     for (const [state, what, given, effect] of DUE) {
       it(`${state} · ${what} → ${effect}`, () => {
         const attachment = IN[state]();
-        assert.deepEqual([attachment.due(given), attachment.state], [[[effect]], state]);
+        const { state: before } = attachment;
+        assert.deepEqual([attachment.due(given), attachment.state], [[[effect]], before]);
       });
     }
+
+    it('asks the primary for a namespace that this process destroyed, with the first call', () => {
+      const attachment = IN.destroyed();
+      assert.deepEqual(attachment.due(call()), [ASK, ['wait']]);
+      assert.equal(attachment.state, 'moved');
+      assert.deepEqual(attachment.due(call()), [['wait']]);
+    });
 
     it('sends it where a call on its key is in flight as a message', () => {
       const attachment = after(IN.attached(), (a) => a.posted(['k']));
@@ -291,7 +317,7 @@ describe('the attachment of a worker', () => {
     });
 
     it('in no other state', () => {
-      for (const state of ['messages', 'retrying', 'searching', 'moved']) {
+      for (const state of ['messages', 'retrying', 'searching', 'moved', 'destroyed']) {
         const attachment = after(IN[state](), (a) => a.drained());
         assert.deepEqual([attachment.open, attachment.allows(get, 'a')], [false, false], state);
       }
@@ -305,6 +331,7 @@ describe('the attachment of a worker', () => {
       retrying: false,
       searching: true,
       moved: true,
+      destroyed: true,
       attached: true,
       'attached to siblings': true,
     });

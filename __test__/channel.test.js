@@ -89,6 +89,12 @@ describe('timeouts', () => {
         cache.hit('k', 1000),
         cache.hasMany(['k']),
         cache.deleteMany(['k']),
+        cache.deletePrefix('k'),
+        cache.scan(),
+        cache.entries(),
+        cache.keys({ prefix: 'k' }),
+        cache.execute('keys', {}),
+        cache[Symbol.asyncIterator]().next(),
         cache.healthCheck(),
         cache.execute('hit', 'k', 1000),
       ];
@@ -99,9 +105,11 @@ describe('timeouts', () => {
         (values) => values.length === 2 && values.every((value) => value === undefined),
       );
       const entry = await cache.getEntry('k');
-      return [codes, misses, entry === undefined, (await cache.ready) === undefined];
+      const keys = [await cache.keys(), await cache.execute('keys')];
+      const none = [entry, ...keys, await cache.ready].every((value) => value === undefined);
+      return [codes, misses, none];
     });
-    assert.deepEqual(got, [Array(13).fill('ETIMEDOUT'), [true, true], true, true]);
+    assert.deepEqual(got, [Array(19).fill('ETIMEDOUT'), [true, true], true]);
   });
 
   it('getInstance keeps to failsafe too', async () => {

@@ -108,6 +108,8 @@ describeShared('the command, on applications that run', () => {
     assert.equal(stats.processes, 1);
     assert.deepEqual(await jsonOf('keys', name), before[0]);
     assert.deepEqual(await jsonOf('keys', name, '--prefix', 'user:'), ['user:1', 'user:2']);
+    assert.deepEqual(await jsonOf('keys', name, '--prefix', 'o'), [], 'it has expired');
+    assert.deepEqual(await jsonOf('keys', name, '--prefix', ''), ['user:1', 'user:2']);
     assert.deepEqual(await jsonOf('get', name, 'user:1'), { name: 'Ada' });
     assert.equal((await run(['get', name, 'user:2'])).stdout, 'text\n');
     assert.equal((await run(['get', name, '7'])).stdout, '[ 1, 2 ]\n');

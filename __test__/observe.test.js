@@ -98,9 +98,13 @@ describe('diagnostics channels', () => {
       await cache.hit('h', 1000);
       await cache.getAndDelete('h');
       await cache.deleteMany(['c', 'none']);
+      await cache.deletePrefix('x:');
       await cache.invalidateTags(['x', 'y']);
       // These read, store and remove nothing.
       await cache.hasMany(['d']);
+      await cache.scan();
+      await cache.entries();
+      await cache.keys({ prefix: 'd' });
       await cache.touch('d');
       await cache.getRemainingTTL('d');
       await cache.healthCheck();
@@ -118,7 +122,12 @@ describe('diagnostics channels', () => {
       ...[set('b', true), set('c', true), set('d', true), ['evict', { count: 1 }]],
       ...[get('a', false), get('b', true)],
       ...[set('h', true), ['evict', { count: 1 }], removed('h')],
-      ...[removed('c'), removed('none'), ['delete', { tags: ['x', 'y'] }]],
+      ...[
+        removed('c'),
+        removed('none'),
+        ['delete', { prefix: 'x:' }],
+        ['delete', { tags: ['x', 'y'] }],
+      ],
     ]);
   });
 

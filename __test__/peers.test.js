@@ -385,6 +385,32 @@ linux('a primary that loads the package when its workers have it already', () =>
     assert.deepEqual(theirs, [[], [], []]);
   });
 
+  it('a cursor goes from worker to worker, and into the primary, and leaves nothing out', async () => {
+    const primary = await start();
+    const workers = await forkMany(primary, 2);
+    const namespace = unique('peers');
+    const [first, second] = await Promise.all(workers.map((worker) => worker.open({ namespace })));
+    const wanted = Array.from({ length: 600 }, (_, at) => `key ${at}`);
+    await first.setMany(wanted.map((key) => [key, 1]));
+    const found = new Set();
+    let cursor;
+    const scan = async (cache) => {
+      const part = await cache.scan({ cursor, count: 100 });
+      for (const key of part.keys) found.add(key);
+      ({ cursor } = part);
+    };
+    await scan(first);
+    await scan(second);
+    assert.ok(found.size >= 200 && found.size < 600, String(found.size));
+    const local = await primary.open({ namespace });
+    await until(async () => (await local.length()) === 600);
+    while (cursor !== undefined) {
+      await scan(local);
+      if (cursor !== undefined) await scan(first);
+    }
+    assert.deepEqual([...found].sort(), wanted.sort());
+  });
+
   it('unites two applications that use one namespace, and loses no count of either', async () => {
     const rounds = STRESS ? 30 : 3;
     for (let round = 0; round < rounds; round += 1) {

@@ -17,6 +17,7 @@
  * | `inPrimary`     | the call runs in the primary alone                                                             |
  * | `unanswered`    | what a call without an answer gives under `failsafe: 'resolve'`, by its first argument; `REJECTS`: it rejects |
  * | `creates`       | the command makes a cache                                                                      |
+ * | `destroys`      | the command destroys the namespace                                                             |
  *
  * No row of `commands` has `name`: the loop behind the rows adds it, and takes `reads` from `READS` and `keysOf` from
  * `KEYS_OF` or `keyed` where a row does not have them.
@@ -43,9 +44,13 @@ const {
   allTermsJson,
   entryList,
   hitOptions,
+  isOptions,
   listOf,
   numberJson,
   optionJson,
+  prefixOf,
+  prefixOption,
+  scanOptions,
   tagList,
   termsJson,
 } = require('./options');
@@ -182,6 +187,25 @@ const onMany = (name, unanswered = REJECTS) => ({
   decode: (kind, payload) => decodeValues(payload),
 });
 
+/** JSON of a prefix or a cursor, which travel as keys do. */
+const textJson = (text) => (text === undefined || text === null ? 'null' : encodeKey(text));
+
+/** JSON of the options of `scan`. */
+function scanJson(options) {
+  const { prefix, cursor, count } = scanOptions(options);
+  return `${textJson(prefix)},${textJson(cursor)},${optionJson(count)}`;
+}
+
+/** Keys and values of an answer, and the cursor that ends the answer of a part of a scan. */
+function decodeEntries(payload) {
+  const entries = [];
+  const end = payload.length - (payload.length % 3);
+  for (let at = 0; at < end; at += 3) {
+    entries.push([decodeKey(payload[at]), decodeListed(payload[at + 1], payload[at + 2])]);
+  }
+  return { entries, cursor: end < payload.length ? decodeValue(...payload.slice(end)) : undefined };
+}
+
 const commands = {
   __proto__: null,
 
@@ -269,6 +293,27 @@ const commands = {
   getMany: onMany('getMany', (keys) => Array.from(keys, () => undefined)),
   hasMany: onMany('hasMany'),
   deleteMany: onMany('deleteMany'),
+  deletePrefix: {
+    unanswered: REJECTS,
+    local: (cache, prefix) => cache.deletePrefix(prefix),
+    encode: (advanced, prefix) => textJson(prefixOf('deletePrefix', prefix)),
+    decode: plain,
+  },
+  scan: {
+    unanswered: REJECTS,
+    local: (cache, options) => cache.scan(options),
+    encode: (advanced, options) => scanJson(options),
+    decode: (kind, payload) => ({
+      keys: payload.slice(0, -2).map(decodeKey),
+      cursor: decodeValue(payload.at(-2), payload.at(-1)),
+    }),
+  },
+  entries: {
+    unanswered: REJECTS,
+    local: (cache, options) => cache.entries(options),
+    encode: (advanced, options) => textJson(prefixOption('entries', options)),
+    decode: (kind, payload) => decodeEntries(payload).entries,
+  },
   setMany: {
     unanswered: REJECTS,
     local: (cache, entries, options) => cache.setMany(entries, options),
@@ -376,8 +421,10 @@ const commands = {
   },
   prune: { local: (cache) => cache.prune(), encode: noArguments, decode: nothing },
   keys: {
-    local: (cache) => cache.keys(),
-    encode: noArguments,
+    unanswered: (options) => (isOptions(options) ? REJECTS : undefined),
+    local: (cache, options) => cache.keys(options),
+    encode: (advanced, options) =>
+      isOptions(options) ? `true,${textJson(prefixOption('keys', options))}` : '',
     decode: (kind, payload) => payload.map(decodeKey),
   },
   values: {
@@ -460,6 +507,8 @@ const READS = [
   'getEntry',
   'getMany',
   'hasMany',
+  'scan',
+  'entries',
   'mGet',
   'keys',
   'values',
@@ -500,6 +549,28 @@ const SET_TO_UPDATE = {
   decode: plain,
 };
 
+/** A part of a scan with the values, for iteration. */
+const SCAN_ENTRIES = {
+  ...commands.scan,
+  local: (cache, options) => bulk.scanEntries(cache, options),
+  encode: (advanced, options) => `${scanJson(options)},true`,
+  decode: (kind, payload) => decodeEntries(payload),
+};
+
+/** `del` of 2.x: whether there was an entry. One key is a list of one. */
+const DELETE = {
+  ...commands.deleteMany,
+  unanswered: nothing,
+  local: (cache, [key]) => cache.deleteMany([key])[0],
+  decode: (kind, payload) => decodeValues(payload)[0],
+};
+
+/** `mDel` of 2.x. */
+const DELETE_MANY = { ...commands.deleteMany, unanswered: nothing };
+
+/** `prune` of 2.x: whether an entry was removed. */
+const PURGE_STALE = { ...commands.prune, local: bulk.command('prune'), decode: plain };
+
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
 const CREATE = {
   name: 'open',
@@ -521,6 +592,15 @@ const COUNT_FETCHES = {
   local: bulk.command('countFetches'),
   encode: (advanced, ...counts) => counts.join(','),
   decode: nothing,
+};
+
+/** Destroys a namespace, in the primary or, where siblings have it, here. The clients know how. */
+const DESTROY = {
+  name: 'destroy',
+  destroys: true,
+  unanswered: REJECTS,
+  encode: noArguments,
+  decode: plain,
 };
 
 /**
@@ -603,7 +683,12 @@ function encodeOrRefuse(command, advanced, args) {
 module.exports = {
   COUNT_FETCHES,
   CREATE,
+  DELETE,
+  DELETE_MANY,
+  DESTROY,
   GET_TO_UPDATE,
+  PURGE_STALE,
+  SCAN_ENTRIES,
   SET_TO_UPDATE,
   commands,
   entriesOf,

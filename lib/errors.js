@@ -6,6 +6,8 @@ const CODES = Object.freeze({
   INVALID_ARG_VALUE: 'ERR_INVALID_ARG_VALUE',
   OUT_OF_RANGE: 'ERR_OUT_OF_RANGE',
   OUT_OF_MEMORY: 'ERR_OUT_OF_MEMORY',
+  /** A text that no `scan` gave as its cursor. */
+  CURSOR: 'ERR_CURSOR',
   BAD_REQUEST: 'ERR_BAD_REQUEST',
   UNKNOWN_COMMAND: 'ERR_UNKNOWN_COMMAND',
   NO_NAMESPACE: 'ERR_NO_NAMESPACE',
@@ -16,19 +18,21 @@ const CODES = Object.freeze({
   ELSEWHERE: 'ERR_STORE_ELSEWHERE',
   /** A primary has moved the segment. */
   MOVED: 'ERR_STORE_MOVED',
+  /** The namespace was destroyed. */
+  GONE: 'ERR_STORE_GONE',
   HELD: 'ERR_STORE_HELD',
   NO_SHARED_MEMORY: 'ERR_STORE_MEMORY',
   UNAVAILABLE: 'ERR_STORE_UNAVAILABLE',
   ATTACH: 'ERR_STORE_ATTACH',
   SIBLINGS: 'ERR_STORE_PEERS',
+  /** A call got no answer in time, or another process kept the lock in the middle of it. */
+  TIMED_OUT: 'ETIMEDOUT',
   /** JavaScript alone: `getCache` and `getAllCaches` are there in the primary only. */
   NOT_PRIMARY: 'ERR_NOT_PRIMARY',
   /** JavaScript alone: `update` was overtaken by other changes each time. */
   CONFLICT: 'ERR_CONFLICT',
   /** JavaScript alone: the instance was closed. */
   CLOSED: 'ERR_CLOSED',
-  /** JavaScript alone: a call got no answer in time. */
-  TIMED_OUT: 'ETIMEDOUT',
 });
 
 /**
@@ -77,8 +81,9 @@ const REJECTS = 'reject';
  */
 function failSafe({ failsafe, namespace }, command, { resolve, reject }, args) {
   const { unanswered } = command;
-  if (failsafe !== 'reject' && unanswered !== REJECTS) {
-    resolve(unanswered?.(args));
+  const answer = typeof unanswered === 'function' ? unanswered(args) : unanswered;
+  if (failsafe !== 'reject' && answer !== REJECTS) {
+    resolve(answer);
     return;
   }
   const error = makeError(['Error', 'Timed out in isFailed()', CODES.TIMED_OUT]);

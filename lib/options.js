@@ -26,6 +26,9 @@ function timeoutOf(instance) {
 /** The options of a cache. `src/options.rs` checks their values. */
 const CACHE_OPTIONS = ['max', 'maxSize', 'maxEntrySize', 'maxAge', 'stale', 'prune'];
 
+/** The option of this package's own classes for the `max` of a cache that has no bound by then. */
+const DEFAULT_MAX = Symbol('defaultMax');
+
 /** JSON of a number, those included that JSON cannot write. `src/options.rs` reads both. */
 function numberJson(number) {
   if (Object.is(number, -0)) return '{"n":"-0"}';
@@ -81,7 +84,9 @@ function cacheOptionsJson(options) {
     (name) => options[name] !== undefined && options[name] !== null,
   );
   const json = (name) => optionJson(name === 'stale' ? Boolean(options.stale) : options[name]);
-  return `{${given.map((name) => `"${name}":${json(name)}`).join(',')}}`;
+  const texts = given.map((name) => `"${name}":${json(name)}`);
+  if (options[DEFAULT_MAX] > 0) texts.push(`"defaultMax":${options[DEFAULT_MAX]}`);
+  return `{${texts.join(',')}}`;
 }
 
 /** What an option of `fetch` in milliseconds must be; 0 is none. */
@@ -157,6 +162,25 @@ const NOT_HERE = {
   updateAgeOnGet: 'get never renews an age: set the value again',
 };
 
+/** What `failsafe` can be. */
+const FAILSAFES = ['resolve', 'reject'];
+
+/** What `failsafe` is. The original took anything that is not `'reject'` for `'resolve'`, so it is no error. */
+function failsafeOf(failsafe) {
+  if (FAILSAFES.includes(failsafe)) return failsafe;
+  const shownAs = shown(failsafe);
+  if (failsafe && !warned.has(`failsafe ${shownAs}`)) {
+    warned.add(`failsafe ${shownAs}`);
+    const like =
+      typeof failsafe === 'string' ? `: did you mean '${nearest(failsafe, FAILSAFES)}'?` : '';
+    process.emitWarning(
+      `failsafe must be 'resolve' or 'reject', got ${shownAs}, which counts as 'resolve'${like}`,
+      { type: 'LRUCacheWarning', code: 'LRU_CACHE_UNKNOWN_OPTION' },
+    );
+  }
+  return 'resolve';
+}
+
 /** Names that a warning was written for: one each, however many instances are made. */
 const warned = new Set();
 
@@ -208,6 +232,35 @@ function hitOptions(given) {
   const options = checkCallOptions('hit', given, HIT_OPTIONS);
   if (options.whenOver === undefined || typeof options.limit === 'number') return options;
   throw invalid(`hit needs a limit with whenOver, got ${shown(options.limit)}`);
+}
+
+/** Checks what keys are to begin with: a string, or nothing. */
+function prefixOf(call, prefix) {
+  if (prefix === undefined || prefix === null || typeof prefix === 'string') return prefix;
+  throw makeError([
+    'TypeError',
+    `${call} needs a string as the prefix, got ${shown(prefix)}`,
+    CODES.INVALID_ARG_TYPE,
+  ]);
+}
+
+/** Whether an argument is options. As in 1.x, what is none is ignored where a call of 1.x took nothing. */
+const isOptions = (given) => typeof given === 'object' && given !== null;
+
+/** The prefix in the options of a call that lists entries. */
+function prefixOption(call, given) {
+  return prefixOf(call, checkCallOptions(call, given, ['prefix']).prefix);
+}
+
+/** The options of `scan`. */
+const SCAN_OPTIONS = ['prefix', 'cursor', 'count'];
+
+/** The options of `scan`, checked as far as their types decide. */
+function scanOptions(given) {
+  const { prefix, cursor, count } = checkCallOptions('scan', given, SCAN_OPTIONS);
+  const isText = cursor === undefined || cursor === null || typeof cursor === 'string';
+  // Rust refuses every text that is no cursor.
+  return { prefix: prefixOf('scan', prefix), cursor: isText ? cursor : '', count };
 }
 
 /** The elements of any iterable but a string. */
@@ -376,7 +429,7 @@ function readOptions(given) {
     // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
     namespace: Buffer.from(String(options.namespace || 'default')).toString(),
     timeout: options.timeout || DEFAULT_TIMEOUT,
-    failsafe: options.failsafe === 'reject' ? 'reject' : 'resolve',
+    failsafe: failsafeOf(options.failsafe),
     parse: options.parse || JSON.parse,
     stringify: options.stringify || JSON.stringify,
     serialization: options.serialization,
@@ -421,12 +474,17 @@ function readOptions(given) {
 
 module.exports = {
   AGE_OPTIONS,
+  DEFAULT_MAX,
   ageOf,
   agesOf,
   allTermsJson,
   entryList,
   hitOptions,
+  isOptions,
   listOf,
+  prefixOf,
+  prefixOption,
+  scanOptions,
   DEFAULT_TIMEOUT,
   FETCH_DEFAULTS,
   LONGEST_TIMER,

@@ -17,7 +17,7 @@ use crate::{
     extras::{Extras, Tags},
     key::Key,
     stats::{Event, Stats},
-    storage::{Entry, Glimpse, Kept, Limits, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Kept, Limits, Seen, Slice, Stamp, Storage},
     value::{OwnedValue, Value},
 };
 
@@ -576,6 +576,16 @@ impl<S: Storage> Cache<S> {
         Ok(())
     }
 
+    /// As [`Cache::del`]. Returns whether there was an entry that had not expired.
+    ///
+    /// # Errors
+    /// As [`Cache::del`].
+    pub fn delete(&mut self, key: &[u8], now: impl Clock) -> Result<bool> {
+        let is_there = self.has(key, now)?;
+        self.del(key)?;
+        Ok(is_there)
+    }
+
     /// Adds `amount` to a number and returns the sum. A missing value, and one that is no number, counts as 0. As in
     /// [`Cache::set`], a counter that can never fit is not stored; the next call begins at 0.
     ///
@@ -736,12 +746,14 @@ impl<S: Storage> Cache<S> {
         removed
     }
 
-    /// Removes all expired entries.
-    pub fn prune(&mut self, now: impl Clock) {
+    /// Removes all expired entries. Returns whether there were any.
+    pub fn prune(&mut self, now: impl Clock) -> bool {
+        let before = self.len();
         let mut from = Some(0);
         while let Some(at) = from {
             from = self.prune_part(at, now);
         }
+        self.len() < before
     }
 
     /// As [`Cache::prune`], for a part of the entries: begins with `from`, 0 at first, and returns what to go on with; `None`
@@ -812,6 +824,34 @@ impl<S: Storage> Cache<S> {
             })
     }
 
+    /// Passes some entries that have not expired to `visit`, from where `cursor` says, and returns where to go on; `None` at the
+    /// end. Between the parts of a scan others may change the cache: no key is left out that is there from the beginning to the
+    /// end, and one may come twice. Where the entries lie in another storage by then, the scan begins anew.
+    ///
+    /// # Errors
+    /// As [`Storage::visit`].
+    pub fn scan(
+        &mut self,
+        cursor: Option<Cursor>,
+        slice: Slice<'_>,
+        now: impl Clock,
+        mut visit: impl FnMut(Entry<'_>) -> Result<()>,
+    ) -> Result<Option<Cursor>> {
+        let max_age = self.limits().max_age;
+        let order = self.storage.scan_order();
+        let from = cursor.filter(|cursor| cursor.order == order);
+        let next = self
+            .storage
+            .scan(from.map_or(0, |cursor| cursor.at), slice, |entry| {
+                let is_given = !expired(entry.stamp, max_age, now);
+                if is_given {
+                    visit(entry)?;
+                }
+                Ok(is_given)
+            })?;
+        Ok(next.map(|at| Cursor { order, at }))
+    }
+
     /// Replaces all entries by those of a `dump` (most recent first), in the same order and with the ages that remain.
     /// Entries that have expired meanwhile are left out.
     ///
@@ -865,6 +905,42 @@ impl<S: Storage> Cache<S> {
             self.storage.count(Event::Eviction, 1);
             self.evicted = self.evicted.wrapping_add(1);
         }
+    }
+}
+
+/// Where [`Cache::scan`] goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cursor {
+    /// See [`Storage::scan_order`].
+    order: [u64; 2],
+    /// The place in this order.
+    at: u32,
+}
+
+impl Cursor {
+    /// The length of its text: 16, 16 and 8 hexadecimal digits.
+    const LENGTH: usize = 40;
+
+    /// The cursor that has this text; `None` where there is none.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        if text.len() != Self::LENGTH || !text.iter().all(is_digit) {
+            return None;
+        }
+        let text = str::from_utf8(text).ok()?;
+        let number = |from: usize| u64::from_str_radix(&text[from..from + 16], 16).ok();
+        let at = u32::from_str_radix(&text[32..], 16).ok()?;
+        Some(Self {
+            order: [number(0)?, number(16)?],
+            at,
+        })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { order: [a, b], at } = self;
+        write!(f, "{a:016x}{b:016x}{at:08x}")
     }
 }
 

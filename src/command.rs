@@ -8,12 +8,12 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cache::{self, Cache, Clock, DumpEntry, Remembered, Terms, WhenOver},
+    cache::{self, Cache, Clock, Cursor, DumpEntry, Remembered, Terms, WhenOver},
     error::{Error, Result},
     extras::{Extras, TagList},
-    key::{Key, KeyList},
+    key::{EVERY_KEY, Key, KeyList, KeyView, Prefix},
     options,
-    storage::{Entry, Storage},
+    storage::{Entry, Slice, Storage},
     value::{Carried, OwnedValue, Value},
 };
 
@@ -121,6 +121,26 @@ pub enum Command<'a, K = Key> {
     HasMany(KeyList),
     /// Removes entries, and says of each key whether there was one that had not expired.
     DeleteMany(KeyList),
+    /// Removes the entries of the keys with a prefix, and says how many had not expired.
+    DeletePrefix(Prefix),
+    /// Some keys with a prefix that have not expired, and where to go on.
+    Scan {
+        /// The prefix.
+        prefix: Prefix,
+        /// Where to begin; without, at the first.
+        cursor: Option<Cursor>,
+        /// After how many the part ends.
+        count: usize,
+        /// Whether the values are given, too.
+        values: bool,
+    },
+    /// Every entry of a key with a prefix that has not expired.
+    Entries {
+        /// The prefix.
+        prefix: Prefix,
+        /// Whether the values are left out.
+        keys_alone: bool,
+    },
     /// The value of each key, as [`Command::Get`].
     MGet(KeyList),
     /// Stores entries.
@@ -331,6 +351,9 @@ pub const NAMES: &[&str] = &[
     "getMany",
     "hasMany",
     "deleteMany",
+    "deletePrefix",
+    "scan",
+    "entries",
     "setMany",
     "mGet",
     "mSet",
@@ -440,6 +463,22 @@ impl<'a> Command<'a> {
             }
             "hasMany" => Self::HasMany(arguments.keys()?),
             "deleteMany" => Self::DeleteMany(arguments.keys()?),
+            "deletePrefix" => {
+                let prefix = prefix(arguments)?.filter(|prefix| !prefix.is_empty());
+                Self::DeletePrefix(
+                    prefix.ok_or_else(|| Error::argument("deletePrefix needs a string that is not empty"))?,
+                )
+            }
+            "scan" => Self::Scan {
+                prefix: prefix(arguments)?.unwrap_or_default(),
+                cursor: cursor(arguments)?,
+                count: count(arguments)?,
+                values: arguments.flag()?,
+            },
+            "entries" => Self::Entries {
+                prefix: prefix(arguments)?.unwrap_or_default(),
+                keys_alone: false,
+            },
             "mGet" | "getMany" => Self::MGet(arguments.keys()?),
             "mSet" | "setMany" => {
                 let (keys, values) = arguments.pairs()?;
@@ -462,6 +501,11 @@ impl<'a> Command<'a> {
                 Self::InvalidateTags(TagList::parse(&arguments.option()?.unwrap_or_default())?)
             }
             "prune" => Self::Prune,
+            // With a flag, the rules are those of `entries`.
+            "keys" if arguments.flag()? => Self::Entries {
+                prefix: prefix(arguments)?.unwrap_or_default(),
+                keys_alone: true,
+            },
             "keys" => Self::Keys,
             "values" => Self::Values,
             "dump" => Self::Dump,
@@ -474,10 +518,10 @@ impl<'a> Command<'a> {
             "allowStale" | "stale" => Self::AllowStale(option(arguments, options::stale)?),
             "stats" => Self::Stats,
             "countFetches" => Self::CountFetches {
-                loads: count(arguments, "loads")?,
-                followers: count(arguments, "followers")?,
-                errors: count(arguments, "errors")?,
-                time: count(arguments, "time")?,
+                loads: times(arguments, "loads")?,
+                followers: times(arguments, "followers")?,
+                errors: times(arguments, "errors")?,
+                time: times(arguments, "time")?,
             },
             unknown => return Err(Error::command(unknown)),
         })
@@ -499,9 +543,40 @@ fn version<'a>(arguments: &mut impl Arguments<'a>) -> Result<f64> {
 }
 
 /// The next argument, how often something happened.
-fn count<'a>(arguments: &mut impl Arguments<'a>, name: &str) -> Result<u64> {
+fn times<'a>(arguments: &mut impl Arguments<'a>, name: &str) -> Result<u64> {
     // What is no count is none. A conversion never leaves the range.
     Ok(arguments.number(name)?.unwrap_or(0.0) as u64)
+}
+
+/// The next argument, a prefix; `None` where none was given.
+fn prefix<'a>(arguments: &mut impl Arguments<'a>) -> Result<Option<Prefix>> {
+    let key = arguments.key()?;
+    match key.view() {
+        KeyView::Undefined | KeyView::Null => Ok(None),
+        _ => match Prefix::of(&key) {
+            Some(prefix) => Ok(Some(prefix)),
+            None => Err(Error::argument("prefix must be a string")),
+        },
+    }
+}
+
+/// The next argument, a cursor; `None` where none was given.
+fn cursor<'a>(arguments: &mut impl Arguments<'a>) -> Result<Option<Cursor>> {
+    match arguments.key()?.view() {
+        KeyView::Undefined | KeyView::Null => Ok(None),
+        KeyView::String(text) => Cursor::parse(text).map(Some).ok_or_else(Error::cursor),
+        _ => Err(Error::cursor()),
+    }
+}
+
+/// The next argument, after how many entries a part of a scan ends.
+fn count<'a>(arguments: &mut impl Arguments<'a>) -> Result<usize> {
+    const USUAL: f64 = 100.0;
+    let count = arguments.number("count")?.unwrap_or(USUAL);
+    if count < 1.0 || count.is_nan() {
+        return Err(Error::argument("count must be a number from 1 on"));
+    }
+    Ok(count.min(Slice::MOST as f64) as usize)
 }
 
 /// What a caller said of a window above its limit.
@@ -524,7 +599,13 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
                 Reads::One(key.as_ref())
             }
             Self::MGet(keys) => Reads::These(keys),
-            Self::Values | Self::Dump | Self::Pop => Reads::Any,
+            Self::Values
+            | Self::Dump
+            | Self::Pop
+            | Self::Entries {
+                keys_alone: false, ..
+            }
+            | Self::Scan { values: true, .. } => Reads::Any,
             Self::Has(_)
             | Self::Set { .. }
             | Self::Del(_)
@@ -537,6 +618,9 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
             | Self::Hit { .. }
             | Self::HasMany(_)
             | Self::DeleteMany(_)
+            | Self::DeletePrefix(_)
+            | Self::Scan { .. }
+            | Self::Entries { .. }
             | Self::MSet { .. }
             | Self::MDel(_)
             | Self::Reset
@@ -715,11 +799,51 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
         }
         Command::DeleteMany(keys) => {
             cache.begin_steps();
-            keys.iter().try_for_each(|key| {
-                let there = cache.has(key, now)?;
-                cache.del(key)?;
-                sink.value(Value::Bool(there))
+            keys.iter()
+                .try_for_each(|key| sink.value(Value::Bool(cache.delete(key, now)?)))?;
+            Answer::List
+        }
+        Command::DeletePrefix(prefix) => {
+            cache.void_prefix(prefix.beginning());
+            let mut keys = KeyList::default();
+            cache.visit_keys(|key| match prefix.matches(key) {
+                true => keys.push(key),
+                false => Ok(()),
             })?;
+            let mut removed = 0;
+            for key in keys.iter() {
+                removed += u32::from(cache.delete(key, now)?);
+            }
+            Answer::Number(removed.into())
+        }
+        Command::Scan {
+            prefix,
+            cursor,
+            count,
+            values,
+        } => {
+            let slice = Slice {
+                prefix,
+                count: *count,
+                keys_alone: !values,
+            };
+            let next = cache.scan(*cursor, slice, now, |entry| {
+                sink.key(entry.key)?;
+                if *values { sink.value(entry.value) } else { Ok(()) }
+            })?;
+            // The last value of the list is the cursor.
+            let next = next.map(|next| next.to_string());
+            let next = next.as_deref().map(str::as_bytes);
+            sink.value(next.map_or(Value::Undefined, Value::String))?;
+            Answer::List
+        }
+        Command::Entries { prefix, keys_alone } => {
+            let listing = Listing::Entries {
+                prefix,
+                keys_alone: *keys_alone,
+            };
+            let max_age = cache.limits().max_age;
+            cache.visit(|entry| listing.give(entry, max_age, now, sink).map(drop))?;
             Answer::List
         }
         Command::MGet(keys) => {
@@ -771,10 +895,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             cache.invalidate(tags.tags());
             Answer::Nothing
         }
-        Command::Prune => {
-            cache.prune(now);
-            Answer::Nothing
-        }
+        Command::Prune => Answer::Bool(cache.prune(now)),
         Command::Keys => {
             cache.visit_keys(|key| sink.key(key))?;
             Answer::List
@@ -841,24 +962,35 @@ fn dumped(entry: Entry<'_>, expires: f64, sink: &mut impl Sink) -> Result<()> {
     sink.number(expires)
 }
 
-/// A command that gives something of every entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listing {
-    /// [`Command::Keys`]
-    Keys,
+/// What is given of every entry.
+#[derive(Clone, Copy, Debug)]
+pub enum Listing<'a> {
+    /// Keys with this prefix, those of expired entries too: [`Command::Keys`].
+    Keys(&'a Prefix),
     /// [`Command::Values`]
     Values,
     /// [`Command::Dump`]
     Dump,
+    /// [`Command::Entries`]
+    Entries {
+        /// The prefix.
+        prefix: &'a Prefix,
+        /// Whether the values are left out.
+        keys_alone: bool,
+    },
 }
 
-impl Listing {
-    /// Which of them a command is, if it is one.
-    pub fn of<K>(command: &Command<'_, K>) -> Option<Self> {
+impl<'a> Listing<'a> {
+    /// What a command gives of every entry, if it is such a command.
+    pub fn of<K>(command: &'a Command<'_, K>) -> Option<Self> {
         match command {
-            Command::Keys => Some(Self::Keys),
+            Command::Keys => Some(Self::Keys(&EVERY_KEY)),
             Command::Values => Some(Self::Values),
             Command::Dump => Some(Self::Dump),
+            Command::Entries { prefix, keys_alone } => Some(Self::Entries {
+                prefix,
+                keys_alone: *keys_alone,
+            }),
             _ => None,
         }
     }
@@ -866,24 +998,48 @@ impl Listing {
     /// How many calls of the sink an entry takes.
     pub fn items(self) -> usize {
         match self {
-            Self::Keys | Self::Values => 1,
+            Self::Values => 1,
             Self::Dump => 3,
+            Self::Keys(_) | Self::Entries { .. } => 2 - usize::from(self.has_keys_alone()),
         }
     }
 
-    /// Gives a sink what [`run`] gives of an entry. `false` where that is nothing. `max_age` is that of the cache.
+    /// Whether no value is given.
+    pub fn has_keys_alone(self) -> bool {
+        matches!(self, Self::Keys(_) | Self::Entries { keys_alone: true, .. })
+    }
+
+    /// Whose values are given.
+    pub fn reads(self) -> Reads<'static> {
+        if self.has_keys_alone() {
+            Reads::Nothing
+        } else {
+            Reads::Any
+        }
+    }
+
+    /// Gives a sink what is given of an entry. `false` where that is nothing. `max_age` is that of the cache.
     ///
     /// # Errors
     /// That of the sink.
     pub fn give(self, entry: Entry<'_>, max_age: f64, now: impl Clock, sink: &mut impl Sink) -> Result<bool> {
         match self {
-            Self::Keys | Self::Values if cache::is_invalid(entry.stamp) => return Ok(false),
-            Self::Keys => sink.key(entry.key)?,
+            Self::Keys(_) | Self::Values if cache::is_invalid(entry.stamp) => return Ok(false),
+            Self::Keys(prefix) if prefix.matches(entry.key) => sink.key(entry.key)?,
             Self::Values => sink.value(entry.value)?,
             Self::Dump => match cache::expires(entry.stamp, max_age, now) {
                 Some(expires) => dumped(entry, expires, sink)?,
                 None => return Ok(false),
             },
+            Self::Entries { prefix, keys_alone }
+                if prefix.matches(entry.key) && cache::expires(entry.stamp, max_age, now).is_some() =>
+            {
+                sink.key(entry.key)?;
+                if !keys_alone {
+                    sink.value(entry.value)?;
+                }
+            }
+            Self::Keys(_) | Self::Entries { .. } => return Ok(false),
         }
         Ok(true)
     }

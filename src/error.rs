@@ -56,6 +56,8 @@ codes! {
     OutOfRange = "ERR_OUT_OF_RANGE",
     /// This process or the machine has no memory for what was to be stored or read.
     OutOfMemory = "ERR_OUT_OF_MEMORY",
+    /// A text that no `scan` gave as its cursor.
+    Cursor = "ERR_CURSOR",
     /// A message that is not a well-formed request.
     BadRequest = "ERR_BAD_REQUEST",
     /// A command that caches do not have.
@@ -70,6 +72,8 @@ codes! {
     Elsewhere = "ERR_STORE_ELSEWHERE",
     /// The primary has moved the entries to another segment: ask the primary which.
     Moved = "ERR_STORE_MOVED",
+    /// The namespace was destroyed, and may have been made anew since.
+    Gone = "ERR_STORE_GONE",
     /// The slots in the segment belong to another process, or to another copy of the package.
     Held = "ERR_STORE_HELD",
     /// The system has no shared memory to give, or it cannot be mapped.
@@ -80,6 +84,8 @@ codes! {
     Attach = "ERR_STORE_ATTACH",
     /// Siblings cannot look for their segment.
     Siblings = "ERR_STORE_PEERS",
+    /// Another process kept the lock for too long in the middle of a call.
+    TimedOut = "ETIMEDOUT",
 }
 
 /// An error: what was wrong, with which value. It is one pointer in size, because it is part of every result.
@@ -143,6 +149,15 @@ impl Error {
         )
     }
 
+    /// The namespace was destroyed: open it again.
+    pub fn gone() -> Self {
+        Self::new(
+            ErrorClass::Error,
+            Code::Gone,
+            "the namespace was destroyed: ask for its cache again",
+        )
+    }
+
     /// A value of the wrong type or outside what is allowed: `TypeError`, `ERR_INVALID_ARG_TYPE`.
     pub fn argument(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorClass::TypeError, Code::InvalidArgType, message)
@@ -191,6 +206,26 @@ impl Error {
             ErrorClass::Error,
             Code::Busy,
             "another process holds the lock of the shared store; try again",
+        )
+    }
+
+    /// A call that has removed some entries and could not go on.
+    pub fn interrupted(removed: u32) -> Self {
+        Self::new(
+            ErrorClass::Error,
+            Code::TimedOut,
+            format!(
+                "another process kept the lock of the shared store; {removed} entries were removed before"
+            ),
+        )
+    }
+
+    /// A text that no `scan` gave as its cursor: `TypeError`, `ERR_CURSOR`.
+    pub fn cursor() -> Self {
+        Self::new(
+            ErrorClass::TypeError,
+            Code::Cursor,
+            "a cursor must be a string that scan gave",
         )
     }
 

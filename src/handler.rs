@@ -71,6 +71,10 @@ fn answer(
         }
         return Ok(());
     }
+    if request.command == "destroy" {
+        let was_there = registry.destroy(&request.namespace, LOCK_WAIT)?;
+        return reply.value(Value::Bool(was_there));
+    }
     let store = registry
         .get(&request.namespace)
         .ok_or_else(|| Error::namespace(&request.namespace))?;
@@ -266,7 +270,7 @@ mod tests {
         assert_eq!(text(&registry, has, 105.5), "1,0,true,2,0,true");
         assert_eq!(text(&registry, has, 105.75), "1,0,false,2,0,true");
         assert_eq!(text(&registry, r#"[3,0,"n","length"]"#, 105.75), "3,0,2");
-        assert_eq!(text(&registry, r#"[4,0,"n","prune"]"#, 105.75), "4,0,null");
+        assert_eq!(text(&registry, r#"[4,0,"n","prune"]"#, 105.75), "4,0,true");
         assert_eq!(text(&registry, r#"[5,0,"n","itemCount"]"#, 105.75), "5,0,1");
     }
 

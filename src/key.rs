@@ -118,6 +118,82 @@ impl Key {
     }
 }
 
+/// What the keys that a call concerns begin with: a string. Keys of other types have no beginning.
+#[derive(Clone, Debug, Default)]
+pub struct Prefix {
+    /// The first bytes of the keys; none where every key is meant, of any type.
+    bytes: Vec<u8>,
+    /// Where the string ends in the first half of a surrogate pair: how the four bytes of a whole pair begin, of which the third
+    /// has the half's bits in its upper four.
+    pair: Option<[u8; 3]>,
+}
+
+/// Every key.
+pub static EVERY_KEY: Prefix = Prefix {
+    bytes: vec![],
+    pair: None,
+};
+
+impl Prefix {
+    /// The bytes of half of a surrogate pair.
+    const HALF: usize = 3;
+
+    /// The keys that begin with the string of this key; `None` where the key is no string.
+    ///
+    /// ```
+    /// use lru_cache_for_clusters::key::{Key, Prefix};
+    /// let prefix = Prefix::of(&Key::string(b"user:")).unwrap();
+    /// assert!(prefix.matches(Key::string(b"user:7").as_bytes()));
+    /// assert!(!prefix.matches(Key::string(b"use").as_bytes()));
+    /// ```
+    pub fn of(key: &Key) -> Option<Self> {
+        let KeyView::String(text) = key.view() else {
+            return None;
+        };
+        let pair = match text {
+            // Such a first byte with such a second is half of a pair, and a first half ends here without its second one.
+            [.., 0xED, second @ 0xA0..=0xAF, third] => {
+                let half = u32::from(second & 0x0F) << 6 | u32::from(third & 0x3F);
+                char::from_u32(0x10000 + (half << 10)).map(|first| {
+                    let mut bytes = [0; 4];
+                    first.encode_utf8(&mut bytes);
+                    [bytes[0], bytes[1], bytes[2]]
+                })
+            }
+            _ => None,
+        };
+        Some(Self {
+            bytes: key.as_bytes().to_vec(),
+            pair,
+        })
+    }
+
+    /// Whether the string is empty, or there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() <= 1
+    }
+
+    /// What every key that begins so begins with, as far as whole characters go.
+    pub fn beginning(&self) -> &[u8] {
+        let half = if self.pair.is_some() { Self::HALF } else { 0 };
+        &self.bytes[..self.bytes.len().saturating_sub(half)]
+    }
+
+    /// Whether a key, given as its bytes, is meant.
+    pub fn matches(&self, key: &[u8]) -> bool {
+        if key.starts_with(&self.bytes) {
+            return true;
+        }
+        let Some([first, second, third]) = self.pair else {
+            return false;
+        };
+        match key.strip_prefix(self.beginning()) {
+            Some([a, b, c, _, ..]) => (*a, *b, *c & 0xF0) == (first, second, third),
+            _ => false,
+        }
+    }
+}
+
 /// Many keys in one run of bytes: for bulk calls, which only look them up.
 #[derive(Debug, Default)]
 pub struct KeyList {
@@ -313,6 +389,46 @@ mod tests {
         for bytes in [&b""[..], b"n123", b"i\xff", b"?"] {
             assert_eq!(KeyView::of(bytes), KeyView::Undefined);
         }
+    }
+
+    #[test]
+    fn a_prefix_is_that_of_utf_16_units() {
+        let texts: Vec<Vec<u16>> = [
+            "",
+            "a",
+            "ab",
+            "\u{e9}",
+            "\u{ed9f}",
+            "a\u{1F600}",
+            "a\u{1F601}b",
+            "a\u{1F900}",
+            "a\u{10FFFF}",
+        ]
+        .into_iter()
+        .map(|text| text.encode_utf16().collect())
+        .chain([
+            vec![0xD83D],
+            vec![0xD83D, 0x61],
+            vec![0xD83D, 0xD83D, 0xDE00],
+            vec![0x61, 0xD83D],
+            vec![0x61, 0xDBFF],
+            vec![0x61, 0xDE00],
+            vec![0xDE00, 0x61],
+        ])
+        .collect();
+        for prefix in &texts {
+            let found = Prefix::of(&Key::utf16(prefix)).unwrap();
+            for text in &texts {
+                assert_eq!(
+                    found.matches(Key::utf16(text).as_bytes()),
+                    text.starts_with(prefix),
+                    "{text:x?} {prefix:x?}"
+                );
+            }
+            assert!(!found.matches(Key::null().as_bytes()) && !found.matches(b""));
+        }
+        assert!(EVERY_KEY.matches(Key::null().as_bytes()) && EVERY_KEY.matches(b""));
+        assert!(Prefix::of(&Key::number(1.0)).is_none());
     }
 
     #[test]

@@ -54,7 +54,12 @@ impl Store {
             if theirs.has_slot_owner() {
                 return Err(Error::held());
             }
-            Ok(theirs)
+            // There is nothing in it that anybody could have.
+            if theirs.is_gone() {
+                Segment::make("")
+            } else {
+                Ok(theirs)
+            }
         };
         if self.ticket().is_some_and(|own| own.nonce != ticket.nonce) {
             let absorbed = attach().and_then(|theirs| self.absorb(theirs));

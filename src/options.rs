@@ -23,6 +23,8 @@ pub enum Prune {
 pub struct Options {
     /// The greatest number of entries; 0 for no limit.
     pub max: Option<f64>,
+    /// The `max` of a cache that has no bound by then: neither of entries, nor of bytes, nor of age.
+    pub default_max: Option<f64>,
     /// The greatest number of bytes of all entries; 0 for no limit.
     pub max_size: Option<f64>,
     /// The greatest number of bytes of one entry; 0 for no limit.
@@ -45,6 +47,20 @@ impl Options {
             }
     }
 
+    /// These options, and `later` ones, which go before them.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            max: later.max.or(self.max),
+            default_max: later.default_max.or(self.default_max),
+            max_size: later.max_size.or(self.max_size),
+            max_entry_size: later.max_entry_size.or(self.max_entry_size),
+            max_age: later.max_age.or(self.max_age),
+            stale: later.stale.or(self.stale),
+            prune: later.prune.or(self.prune),
+        }
+    }
+
     /// Reads options from JSON text. `null` counts as not given.
     ///
     /// # Errors
@@ -64,6 +80,7 @@ impl Options {
         let get = |name: &str| given.get(name).filter(|value| !value.is_null());
         Ok(Self {
             max: get("max").map(max).transpose()?,
+            default_max: get("defaultMax").map(max).transpose()?,
             max_size: get("maxSize").map(max_size).transpose()?,
             max_entry_size: get("maxEntrySize")
                 .map(|value| limit("maxEntrySize", "bytes", value))

@@ -3,7 +3,15 @@
 use chrono::{Local, TimeZone};
 use indexmap::{IndexMap, map::Entry};
 use parking_lot::Mutex;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 #[cfg(target_os = "linux")]
 use crate::storage::shared::siblings;
@@ -53,6 +61,11 @@ impl Siblings {
 /// All namespaces of one copy of this package in one process.
 pub struct Registry {
     namespaces: Mutex<IndexMap<String, Namespace>>,
+    /// The options of namespaces that were destroyed here, for calls of instances that there were: the namespace is made anew
+    /// by the first of them.
+    destroyed: Mutex<HashMap<String, Options>>,
+    /// Whether a namespace was destroyed since the last [`Registry::take_destroyed`].
+    any_destroyed: AtomicBool,
     slots: Slots,
     /// The siblings that share the namespaces. `None` where a primary has them.
     siblings: Option<Siblings>,
@@ -62,6 +75,8 @@ pub struct Registry {
 
 struct Namespace {
     cache: Arc<Store>,
+    /// All that were given.
+    options: Options,
     schedule: Option<(Pattern, Job)>,
 }
 
@@ -69,6 +84,7 @@ impl Namespace {
     fn of(cache: Store) -> Self {
         Self {
             cache: Arc::new(cache),
+            options: Options::default(),
             schedule: None,
         }
     }
@@ -86,6 +102,8 @@ impl Registry {
     pub fn new(slots: Slots, tick: Tick) -> Self {
         Self {
             namespaces: Mutex::default(),
+            destroyed: Mutex::default(),
+            any_destroyed: AtomicBool::new(false),
             slots,
             siblings: None,
             scheduler: Scheduler::new(),
@@ -109,9 +127,11 @@ impl Registry {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(place) => place.insert(Namespace::of(self.make(namespace)?)),
         };
-        if options.concern_store() {
-            apply(&mut *entry.cache.lock(patience)?, &options);
+        if options.concern_store() || entry.cache.is_gone() {
+            entry.cache.open(patience, |cache| apply(cache, &options))?;
         }
+        self.destroyed.lock().remove(namespace);
+        entry.options = std::mem::take(&mut entry.options).and(options.clone());
         match options.prune {
             None => {}
             Some(Prune::Off) => entry.schedule = None,
@@ -155,12 +175,44 @@ impl Registry {
         Ok(due)
     }
 
-    /// The store of a namespace, if there is one.
+    /// The store of a namespace, if there is one. One that was destroyed is made anew, with the options that were given.
     pub fn get(&self, namespace: &str) -> Option<Arc<Store>> {
-        self.namespaces
+        let found = self
+            .namespaces
             .lock()
             .get(namespace)
-            .map(|entry| entry.cache.clone())
+            .map(|entry| entry.cache.clone());
+        found.or_else(|| {
+            let options = self.destroyed.lock().get(namespace).cloned()?;
+            self.open(namespace, options, LOCK_WAIT).ok()
+        })
+    }
+
+    /// Destroys a namespace, with its schedule, for all processes that have it, see [`Store::destroy`]. Where siblings share
+    /// it, it is looked for. Returns whether there was one.
+    ///
+    /// # Errors
+    /// As [`Store::destroy`]; or as [`Registry::open`], for siblings.
+    pub fn destroy(&self, namespace: &str, patience: Duration) -> Result<bool> {
+        let mut namespaces = self.namespaces.lock();
+        let cache = match namespaces.get(namespace) {
+            Some(entry) => entry.cache.clone(),
+            None if self.siblings.is_some() => Arc::new(self.make(namespace)?),
+            None => return Ok(false),
+        };
+        let was_there = cache.destroy(&self.slots, self.siblings.is_none(), patience)?;
+        if let Some(entry) = namespaces.shift_remove(namespace) {
+            self.any_destroyed.store(true, Relaxed);
+            if self.siblings.is_none() {
+                self.destroyed.lock().insert(namespace.to_owned(), entry.options);
+            }
+        }
+        Ok(was_there)
+    }
+
+    /// Whether a namespace was destroyed since this was last asked.
+    pub fn take_destroyed(&self) -> bool {
+        self.any_destroyed.swap(false, Relaxed)
     }
 
     /// Removes a namespace and ends its schedule. Its store is dropped when nothing else in this process refers to it.
@@ -197,6 +249,12 @@ pub fn apply<S: Storage>(cache: &mut Cache<S>, options: &Options) {
     }
     if let Some(max_size) = options.max_size {
         cache.set_max_size(max_size);
+    }
+    let limits = cache.limits();
+    let is_unbounded =
+        limits.max == f64::INFINITY && limits.max_size == f64::INFINITY && limits.max_age == 0.0;
+    if let (Some(max), true) = (options.default_max, is_unbounded) {
+        cache.set_max(max);
     }
 }
 
@@ -377,6 +435,89 @@ mod tests {
             cache.set(key.as_bytes(), value, None, 0.0).unwrap();
         }
         store
+    }
+
+    #[test]
+    fn a_namespace_that_was_destroyed_begins_anew() {
+        let registry = registry();
+        assert_eq!(registry.destroy("n", LOCK_WAIT), Ok(false), "there was none");
+        let given = options(r#"{"max":3,"prune":"* * * * *"}"#);
+        let old = registry.open("n", given.clone(), LOCK_WAIT).unwrap();
+        assert_eq!(registry.destroy("n", LOCK_WAIT), Ok(true));
+        assert_eq!(registry.destroy("n", LOCK_WAIT), Ok(false));
+        assert!(registry.take_destroyed() && !registry.take_destroyed());
+        assert!(registry.names().is_empty());
+        assert!(old.is_gone());
+        assert_eq!(old.lock(LOCK_WAIT).err(), Some(Error::gone()));
+        let is_scheduled = |registry: &Registry| registry.namespaces.lock()["n"].schedule.is_some();
+        // A call of an instance that there was: with the options that were given.
+        let anew = registry.get("n").unwrap();
+        assert_eq!(anew.lock(LOCK_WAIT).unwrap().limits().max, 3.0);
+        assert!(is_scheduled(&registry));
+        // A new instance: with its own.
+        registry.destroy("n", LOCK_WAIT).unwrap();
+        let fresh = registry.open("n", Options::default(), LOCK_WAIT).unwrap();
+        assert_eq!(fresh.lock(LOCK_WAIT).unwrap().limits().max, f64::INFINITY);
+        assert!(!is_scheduled(&registry));
+        assert!(Arc::ptr_eq(&fresh, &registry.get("n").unwrap()));
+    }
+
+    #[test]
+    fn nothing_is_destroyed_while_a_function_of_the_application_runs() {
+        let registry = registry();
+        let store = registry.open("n", Options::default(), LOCK_WAIT).unwrap();
+        let hold = store.hold(LOCK_WAIT).unwrap();
+        assert_eq!(registry.destroy("n", LOCK_WAIT), Err(Error::busy()));
+        drop(hold);
+        assert_eq!(registry.destroy("n", LOCK_WAIT), Ok(true));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn siblings_open_again_what_one_of_them_destroyed() {
+        let (one, two) = (siblings("end"), siblings("end"));
+        assert_eq!(one.destroy("n", LOCK_WAIT), Ok(false), "nobody has opened it");
+        let store = filled(&one, ["sa", "sb"], 1.0);
+        let other = two.open("n", options(r#"{"max":1}"#), LOCK_WAIT).unwrap();
+        assert_eq!(keys(&store).len(), 1);
+        assert_eq!(two.destroy("n", LOCK_WAIT), Ok(true));
+        assert_eq!(one.destroy("n", LOCK_WAIT), Ok(false), "the other did");
+        assert_eq!(store.lock(LOCK_WAIT).err(), Some(Error::gone()));
+        assert_eq!(other.lock(LOCK_WAIT).err(), Some(Error::gone()));
+        filled(&one, ["sa", "sb"], 2.0);
+        let joined = two.open("n", Options::default(), LOCK_WAIT).unwrap();
+        assert_eq!(keys(&joined).len(), 2);
+        let stats = joined.lock(LOCK_WAIT).unwrap().storage().stats();
+        assert_eq!(
+            stats.counts.get(crate::stats::Event::Set),
+            2,
+            "of this namespace alone"
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn workers_ask_the_primary_for_what_it_destroyed() {
+        let nothing = |_| None;
+        let primary = registry();
+        primary.open("n", Options::default(), LOCK_WAIT).unwrap();
+        let ticket = primary.share("n", "", nothing).unwrap();
+        let worker = registry();
+        worker.attach("n", &ticket).unwrap();
+        assert_eq!(primary.destroy("n", LOCK_WAIT), Ok(true));
+        let store = worker.get("n").unwrap();
+        assert_eq!(store.lock(LOCK_WAIT).err(), Some(Error::moved()));
+        let opened = worker.open("n", options(r#"{"max":1}"#), LOCK_WAIT);
+        assert_eq!(
+            opened.err(),
+            Some(Error::moved()),
+            "it is not for a worker to open it"
+        );
+        // With the ticket of the old segment, too, the primary makes a new one.
+        let ticket = worker.ticket("n").unwrap();
+        primary.open("n", Options::default(), LOCK_WAIT).unwrap();
+        let new = primary.share("n", &ticket, nothing).unwrap();
+        assert_ne!(new.rsplit(':').next(), ticket.rsplit(':').next());
     }
 
     #[test]

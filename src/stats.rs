@@ -47,6 +47,11 @@ impl Counts {
         *count = count.wrapping_add(times);
     }
 
+    /// What added to these counts gives 0 for each event.
+    pub fn negated(&self) -> Self {
+        Self(self.0.map(u64::wrapping_neg))
+    }
+
     /// How often an event happened.
     pub fn get(&self, event: Event) -> u64 {
         self.0[event as usize]

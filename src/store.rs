@@ -22,21 +22,22 @@ use std::sync::atomic::AtomicU64;
 use crate::storage::shared::{
     Segment,
     access::{HeldLock, Locked},
-    listing::{Caught, LAST_BYTES, Listing},
+    listing::{self, Caught, LAST_BYTES},
     lock::SLEEP,
     memfd::{Memfd, Ticket},
     sleeper::Sleeper,
 };
 use crate::{
     cache::{Cache, Clock, Remembered},
-    command::{self, Answer, Command, Reads},
-    copies::Copies,
-    error::{Error, Result},
+    command::{self, Answer, Command, Listing, Reads, Sink},
+    copies::{Copies, Item},
+    error::{Code, Error, Result},
     extras::{Extras, Tags},
+    key::Prefix,
     lease::{Ended, Held, Lease, Leases, Outcome},
     slots::Slots,
     stats::{Event, Stats},
-    storage::{Entry, Glimpse, Limits, Mapped, Seen, Stamp, Storage, heap::HeapStorage},
+    storage::{Entry, Glimpse, Limits, Mapped, Seen, Slice, Stamp, Storage, heap::HeapStorage},
     value::Value,
 };
 
@@ -51,6 +52,12 @@ pub(crate) const FINAL_LOCK_WAIT: Duration = Duration::from_millis(5);
 /// How often a listing is begun without the lock before it is made under one.
 #[cfg(target_os = "linux")]
 const LISTING_TRIES: u32 = 3;
+
+/// How many entries a removal by prefix removes before others may have the lock.
+const REMOVED_AT_ONCE: usize = 256;
+
+/// How often a removal by prefix that has begun tries to take the lock again: for 100 ms.
+const REMOVAL_TRIES: u32 = 20;
 
 /// Where the entries of a cache lie.
 #[derive(Debug)]
@@ -101,6 +108,8 @@ struct Inner {
     holder: Option<ThreadId>,
     /// Whether the application has the synchronous cache of this store, see [`Store::expose`].
     is_exposed: bool,
+    /// Whether the namespace was destroyed. This store is not used any more: the namespace gets another one.
+    is_gone: bool,
 }
 
 /// The cache while this thread has the lock. Slow work (JavaScript, JSON) is done after the guard is dropped.
@@ -147,6 +156,7 @@ impl Store {
                 cache: Cache::new(place),
                 holder: None,
                 is_exposed: false,
+                is_gone: false,
             }),
             is_stuck: AtomicBool::new(false),
             ended,
@@ -164,8 +174,85 @@ impl Store {
     ///
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later, best from the event loop. `ERR_STORE_MOVED`: the entries are in another segment.
+    /// `ERR_STORE_GONE`: the namespace was destroyed.
     pub fn lock(&self, patience: Duration) -> Result<Guard<'_>> {
         self.lock_from(None, patience)
+    }
+
+    /// Calls `change` with the cache, to apply options. A segment whose namespace was destroyed gets a new one, which begins
+    /// empty, without limits and with counts of 0.
+    ///
+    /// # Errors
+    /// As [`Store::lock`]. `ERR_STORE_GONE`: the namespace was destroyed through this store, so it has another one.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
+    pub fn open(&self, patience: Duration, change: impl FnOnce(&mut Cache<Place>)) -> Result<()> {
+        let mut guard = self.try_lock(None, patience, true)?;
+        #[cfg(target_os = "linux")]
+        if let Place::Shared(segment) = guard.storage()
+            && segment.is_over()
+        {
+            // All of this is done again where this process is killed before the end.
+            guard.inner.cache.reset()?;
+            let storage = guard.storage_mut();
+            storage.set_limits(Limits::default());
+            storage.add_counts(&storage.stats().counts.negated());
+        }
+        change(&mut guard);
+        #[cfg(target_os = "linux")]
+        if let Place::Shared(segment) = guard.storage_mut() {
+            segment.begin_life();
+        }
+        Ok(())
+    }
+
+    /// Whether the namespace was destroyed, and has to be opened again. Waits for no other process.
+    pub fn is_gone(&self) -> bool {
+        let inner = self.inner.lock();
+        match inner.cache.storage() {
+            #[cfg(target_os = "linux")]
+            Place::Shared(segment) => segment.is_gone(),
+            Place::Heap(_) => inner.is_gone,
+        }
+    }
+
+    /// Destroys the namespace for all processes: removes the entries, and makes every later call of this store fail, and
+    /// those of other processes. Its memory is given back where nobody else has it. `slots` are those of the store.
+    /// `primary`: this process is the primary, which other processes ask for the segment that the namespace has next.
+    /// Siblings have nobody to ask: they open the same segment again. Returns whether there was a namespace.
+    ///
+    /// # Errors
+    /// As [`Store::lock`], but for `ERR_STORE_GONE`; `ERR_STORE_BUSY` too in a [`Hold`]. The namespace is there then, maybe
+    /// without entries.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub fn destroy(&self, slots: &Slots, primary: bool, patience: Duration) -> Result<bool> {
+        let mut guard = match self.lock(patience) {
+            Err(error) if error.code == Code::Gone => return Ok(false),
+            guard => guard?,
+        };
+        if guard.inner.holder.is_some() {
+            return Err(Error::busy());
+        }
+        guard.reset()?;
+        #[cfg(target_os = "linux")]
+        {
+            let is_locked = guard.locked.is_some();
+            if let Place::Shared(segment) = guard.storage_mut() {
+                if !is_locked {
+                    // Another process took the lock while the memory was given back.
+                    return Err(Error::busy());
+                }
+                segment.withdraw_slots();
+                match primary {
+                    true => segment.move_out(),
+                    false => segment.end_life(),
+                }
+            }
+        }
+        drop(guard);
+        let mut inner = self.inner.lock();
+        inner.cache = Cache::new(Place::Heap(HeapStorage::new(slots.clone())));
+        inner.is_gone = true;
+        Ok(true)
     }
 
     /// As [`Store::lock`]; `inner` where this call has it already.
@@ -176,7 +263,7 @@ impl Store {
         patience: Duration,
     ) -> Result<Guard<'a>> {
         let stuck = patience <= LOCK_WAIT && self.is_stuck.load(Relaxed);
-        let locked = self.try_lock(inner, if stuck { Duration::ZERO } else { patience });
+        let locked = self.try_lock(inner, if stuck { Duration::ZERO } else { patience }, false);
         let busy = matches!(&locked, Err(error) if error.is_busy());
         if busy != stuck {
             self.is_stuck.store(busy, Relaxed);
@@ -264,7 +351,14 @@ impl Store {
         }
     }
 
-    fn try_lock<'a>(&'a self, inner: Option<MutexGuard<'a, Inner>>, patience: Duration) -> Result<Guard<'a>> {
+    /// `to_open`: the namespace in the segment may have been destroyed.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    fn try_lock<'a>(
+        &'a self,
+        inner: Option<MutexGuard<'a, Inner>>,
+        patience: Duration,
+        to_open: bool,
+    ) -> Result<Guard<'a>> {
         let inner = inner.or_else(|| self.inner.try_lock());
         let inner = inner.or_else(|| self.inner.try_lock_for(patience));
         let mut inner = inner.ok_or_else(Error::busy)?;
@@ -273,6 +367,9 @@ impl Store {
             .is_some_and(|holder| holder != thread::current().id())
         {
             return Err(Error::busy());
+        }
+        if inner.is_gone {
+            return Err(Error::gone());
         }
         #[cfg(target_os = "linux")]
         {
@@ -289,7 +386,10 @@ impl Store {
                 segment.refresh();
                 return Ok(Guard { inner, locked: None });
             }
-            let (locked, mended) = segment.lock(patience)?;
+            let (locked, mended) = match to_open {
+                false => segment.lock(patience)?,
+                true => segment.lock_to_open(patience)?,
+            };
             let mut guard = Guard {
                 inner,
                 locked: Some(locked),
@@ -410,29 +510,70 @@ impl Guard<'_> {
         copies: &mut Copies,
     ) -> Result<Answer> {
         match command {
-            Command::Prune => self.prune(now).map(|()| Answer::Nothing),
+            Command::Prune => self.prune(now).map(Answer::Bool),
             Command::Reset => self.reset().map(|()| Answer::Nothing),
-            #[cfg(target_os = "linux")]
-            Command::Keys | Command::Values | Command::Dump if self.list(command, now, copies)? => {
-                Ok(Answer::List)
+            Command::DeletePrefix(prefix) => {
+                let removed = self.delete_prefix(prefix, now)?;
+                Ok(Answer::Number(removed.into()))
             }
-            command => command::run(&mut self.inner.cache, command, now, copies),
+            command => match Listing::of(command) {
+                Some(what) if self.list(what, now, copies)? => Ok(Answer::List),
+                _ => command::run(&mut self.inner.cache, command, now, copies),
+            },
         }
+    }
+
+    /// Removes the entries of the keys with a prefix that are there at one moment, in parts, each entry by a change of its own.
+    /// Returns how many had not expired.
+    ///
+    /// # Errors
+    /// As [`Store::lock`], and nothing was removed; or `ETIMEDOUT`: another process kept the lock, and some were removed.
+    fn delete_prefix(&mut self, prefix: &Prefix, now: impl Clock) -> Result<u32> {
+        // What is loaded now for such a key is of before.
+        self.inner.cache.void_prefix(prefix.beginning());
+        let mut found = Copies::default();
+        if self.list(Listing::Keys(prefix), now, &mut found)? {
+            self.resume()?;
+        } else {
+            self.inner.cache.visit_keys(|key| match prefix.matches(key) {
+                true => found.key(key),
+                false => Ok(()),
+            })?;
+        }
+        let mut removed = 0;
+        for (index, item) in found.iter().enumerate() {
+            if index % REMOVED_AT_ONCE == 0 && index > 0 {
+                let mut done = self.make_way();
+                for _ in 1..REMOVAL_TRIES {
+                    if !done.as_ref().is_err_and(Error::is_busy) {
+                        break;
+                    }
+                    done = self.resume();
+                }
+                done.map_err(|_| Error::interrupted(removed))?;
+            }
+            if let Item::Key(key) = item {
+                removed += u32::from(self.inner.cache.delete(key, now)?);
+            }
+        }
+        Ok(removed)
     }
 
     /// As [`Cache::prune`], in parts.
     ///
     /// # Errors
     /// As [`Store::lock`]: another process has the lock, and some expired entries are still there.
-    pub fn prune(&mut self, now: impl Clock) -> Result<()> {
-        let mut from = Some(0);
+    pub fn prune(&mut self, now: impl Clock) -> Result<bool> {
+        let (mut from, mut any) = (Some(0), false);
         while let Some(at) = from {
+            let before = self.len();
             from = self.inner.cache.prune_part(at, now);
+            any |= self.len() < before;
             if from.is_some() {
                 self.make_way()?;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// As [`Cache::reset`]; gives the memory back, in parts.
@@ -471,6 +612,20 @@ impl Guard<'_> {
     }
 }
 
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, clippy::unused_self)]
+impl Guard<'_> {
+    /// There is no lock of other processes.
+    fn resume(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A cache on the heap is listed under its lock.
+    fn list(&mut self, _: Listing<'_>, _: impl Clock, _: &mut Copies) -> Result<bool> {
+        Ok(false)
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl Guard<'_> {
     /// Gives the lock of the segment back. Other threads of this process still wait.
@@ -494,17 +649,12 @@ impl Guard<'_> {
 
     /// Makes the listing that a command asks for, without the lock but for moments. Returns `false`, with the lock, where it
     /// has to be made under one lock: there is little to list; or the segment changed too much each time, or is damaged.
-    fn list<K: AsRef<[u8]>>(
-        &mut self,
-        command: &Command<'_, K>,
-        now: impl Clock,
-        copies: &mut Copies,
-    ) -> Result<bool> {
+    fn list(&mut self, what: Listing<'_>, now: impl Clock, copies: &mut Copies) -> Result<bool> {
         if self.locked.is_none() || self.storage().size() < LAST_BYTES as f64 {
             return Ok(false);
         }
         for _ in 0..LISTING_TRIES {
-            if self.try_list(command, now, copies)? {
+            if self.try_list(what, now, copies)? {
                 return Ok(true);
             }
             copies.clear();
@@ -512,15 +662,7 @@ impl Guard<'_> {
         Ok(false)
     }
 
-    fn try_list<K: AsRef<[u8]>>(
-        &mut self,
-        command: &Command<'_, K>,
-        now: impl Clock,
-        copies: &mut Copies,
-    ) -> Result<bool> {
-        let Some(what) = command::Listing::of(command) else {
-            return Ok(false);
-        };
+    fn try_list(&mut self, what: Listing<'_>, now: impl Clock, copies: &mut Copies) -> Result<bool> {
         let max_age = self.limits().max_age;
         // Where in the copies an entry begins; `None` where nothing of it is listed.
         let give = |entry: Entry<'_>, copies: &mut Copies| {
@@ -531,7 +673,7 @@ impl Guard<'_> {
         let Place::Shared(segment) = self.storage() else {
             return Ok(false);
         };
-        let mut listing = Listing::begin(segment, what == command::Listing::Keys);
+        let mut listing = listing::Listing::begin(segment, what.has_keys_alone());
         loop {
             self.pause();
             let Place::Shared(segment) = self.storage() else {
@@ -541,7 +683,7 @@ impl Guard<'_> {
             // What is read under the lock takes no memory then.
             let read = read.and_then(|()| copies.reserve(2 * LAST_BYTES));
             self.resume()?;
-            self.check(command.reads())?;
+            self.check(what.reads())?;
             read?;
             let Place::Shared(segment) = self.storage() else {
                 return Ok(false);
@@ -859,6 +1001,19 @@ impl Storage for Place {
 
     fn visit_keys(&self, visit: impl FnMut(&[u8], Stamp) -> Result<()>) -> Result<()> {
         on!(self, storage => storage.visit_keys(visit))
+    }
+
+    fn scan_order(&mut self) -> [u64; 2] {
+        on!(self, storage => storage.scan_order())
+    }
+
+    fn scan(
+        &mut self,
+        from: u32,
+        slice: Slice<'_>,
+        visit: impl FnMut(Entry<'_>) -> Result<bool>,
+    ) -> Result<Option<u32>> {
+        on!(self, storage => storage.scan(from, slice, visit))
     }
 
     fn retain_stamps(&mut self, keep: impl FnMut(Stamp) -> bool) {

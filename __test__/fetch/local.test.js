@@ -80,6 +80,11 @@ describe('fetch in a process without workers', () => {
     incr: (cache) => cache.incr('k'),
     setIfAbsent: (cache) => cache.setIfAbsent('k', 'written'),
     reset: (cache) => cache.reset(),
+    deletePrefix: (cache) => cache.deletePrefix('k'),
+    destroy: (cache) => cache.destroy(),
+    getAndDelete: (cache) => cache.getAndDelete('k'),
+    setMany: (cache) => cache.setMany([['k', 'written']]),
+    hit: (cache) => cache.hit('k', 60_000),
     load: (cache) => cache.execute('load', [{ k: 'k', v: 'written', e: 0 }]),
     'set of the synchronous cache': (cache) => cache.getCache().set('k', 'written'),
   })) {

@@ -129,7 +129,7 @@ class Store {
   /** A native read: the entry, which `found` tells about. */
   read({ found }, key, { place = 0, isUse = true } = {}) {
     const entry = this.#entries.get(key);
-    found.fill(0, place * NUMBERS, (place + 1) * NUMBERS);
+    found.fill(0, place * (place + 1) * NUMBERS);
     if (entry === undefined) return undefined;
     if (isUse) entry.used = this.#use();
     const tags = entry.tags.length > 0 ? this.control[TAGS] >>> 0 : -1;

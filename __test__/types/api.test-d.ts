@@ -7,6 +7,9 @@ import type {
   Entry,
   Hit,
   HitOptions,
+  PrefixOptions,
+  ScanOptions,
+  Scanned,
   InitOptions,
   SetOptions,
   AgeOptions,
@@ -21,6 +24,7 @@ import type {
   Memoized,
   Options,
   Pairs as PairsOf,
+  ReadOptions,
   SharedStats,
   Stats,
   TimeoutError,
@@ -138,7 +142,7 @@ type Pairs = PairsOf<User>;
 
 exact<string | number | bigint | boolean | null | undefined>()({} as Key);
 exact<(key: Key, value: User, maxAge?: number | SetOptions) => Promise<boolean>>()(users.set);
-exact<(key: Key) => Promise<User | undefined>>()(users.get);
+exact<(key: Key, options?: ReadOptions) => Promise<User | undefined>>()(users.get);
 exact<(key: Key, value: User, maxAge?: number | SetOptions) => Promise<boolean>>()(users.setObject);
 exact<(key: Key) => Promise<User | undefined>>()(users.getObject);
 exact<(key: Key) => Promise<void>>()(users.del);
@@ -189,12 +193,22 @@ exact<() => Promise<true>>()(users.healthCheck);
 void users.hit('k');
 // @ts-expect-error
 void users.setIfAbsent('k', user, { tll: 1 });
-exact<(key: Key) => Promise<User | undefined>>()(users.peek);
-exact<(key: Key) => Promise<boolean>>()(users.has);
+exact<(key: Key, options?: ReadOptions) => Promise<User | undefined>>()(users.peek);
+exact<(key: Key, options?: ReadOptions) => Promise<boolean>>()(users.has);
 exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.incr);
 exact<(key: Key, amount?: number, maxAge?: number | SetOptions) => Promise<number>>()(users.decr);
 exact<() => Promise<void>>()(users.reset);
-exact<<K extends Key = string>() => Promise<K[]>>()(users.keys);
+exact<<K extends Key = string>(options?: PrefixOptions) => Promise<K[]>>()(users.keys);
+exact<(prefix: string) => Promise<number>>()(users.deletePrefix);
+exact<<K extends Key = string>(options?: ScanOptions) => Promise<Scanned<K>>>()(users.scan);
+exact<<K extends Key = string>(options?: PrefixOptions) => Promise<Array<[key: K, value: User]>>>()(
+  users.entries,
+);
+exact<() => AsyncIterableIterator<[key: Key, value: User]>>()(users[Symbol.asyncIterator]);
+exact<Promise<Array<[string, User]>>>()(users.entries({ prefix: 'u' }));
+void users.scan({ cursor: 'c', count: 5 });
+// @ts-expect-error
+void users.scan({ cursr: 'c' });
 exact<Promise<string[]>>()(users.keys());
 exact<Promise<Array<string | number>>>()(users.keys<string | number>());
 exact<() => Promise<User[]>>()(users.values);
@@ -224,7 +238,10 @@ exact<{
   del: (key: Key) => void;
   invalidateTags: (tags: string | Iterable<string>) => void;
   reset: () => void;
-  keys: () => Key[];
+  keys: (options?: PrefixOptions) => Key[];
+  deletePrefix: (prefix: string) => number;
+  scan: (options?: ScanOptions) => Scanned;
+  entries: (options?: PrefixOptions) => Array<[key: Key, value: User]>;
   values: () => User[];
   dump: () => Array<DumpEntry<User>>;
   load: (entries: ReadonlyArray<DumpEntry<User>>) => void;
@@ -358,7 +375,10 @@ exact<(key: string) => boolean>()(lru.has);
 exact<(key: string) => void>()(lru.del);
 exact<(tags: string | Iterable<string>) => void>()(lru.invalidateTags);
 exact<() => void>()(lru.reset);
-exact<() => string[]>()(lru.keys);
+exact<(options?: PrefixOptions) => string[]>()(lru.keys);
+exact<(prefix: string) => number>()(lru.deletePrefix);
+exact<(options?: ScanOptions) => Scanned<string>>()(lru.scan);
+exact<(options?: PrefixOptions) => Array<[key: string, value: User]>>()(lru.entries);
 exact<() => User[]>()(lru.values);
 exact<() => Array<DumpEntry<User, string>>>()(lru.dump);
 exact<(entries: ReadonlyArray<DumpEntry<User, string>>) => void>()(lru.load);

@@ -12,7 +12,14 @@ const root = path.join(__dirname, '..', '..');
 const Cache = require(root);
 const { commands } = require(path.join(root, 'lib', 'commands'));
 
-const NAMED_EXPORTS = ['LRUCache', 'LRUCacheForClustersAsPromised', 'default', 'memoize'];
+const NAMED_EXPORTS = [
+  'LRUCache',
+  'LRUCacheClustered',
+  'LRUCacheForClustersAsPromised',
+  'default',
+  'memoize',
+  'wrap',
+];
 
 /** What a declared member is, as `kindsOf` names it. */
 function kindOf(member) {
@@ -71,6 +78,21 @@ describe('index.d.ts', () => {
     const others = ['length', 'name', 'prototype', ...NAMED_EXPORTS];
     const own = Object.getOwnPropertyNames(Cache).filter((name) => !others.includes(name));
     assert.deepStrictEqual(sorted(statics.LRUCacheForClustersAsPromised), sorted(own));
+  });
+
+  it('declares the members of LRUCacheClustered', () => {
+    const declared = members.LRUCacheClustered;
+    const { LRUCacheClustered } = Cache;
+    const missing = kindsOf(LRUCacheClustered).filter((kind) => !declared.includes(kind));
+    assert.deepStrictEqual(missing, []);
+    const instance = new LRUCacheClustered();
+    const names = declared.map((member) => member.split(' ')[1]);
+    assert.deepStrictEqual(
+      names.filter((name) => !(name in instance)),
+      [],
+    );
+    const shared = statics.LRUCacheClustered.filter((name) => !(name in LRUCacheClustered));
+    assert.deepStrictEqual(shared, []);
   });
 
   it('declares the members of LRUCache', () => {

@@ -64,6 +64,15 @@ enum Command<'a> {
     MGet(Vec<Key1<'a>>),
     MSet(Vec<(Key1<'a>, Payload<'a>)>, Option<Number>),
     MDel(Vec<Key1<'a>>),
+    DeletePrefix(Key1<'a>),
+    Entries(Key1<'a>),
+    KeysOf(Key1<'a>),
+    Scan {
+        prefix: Key1<'a>,
+        cursor: Cursor<'a>,
+        count: Option<Number>,
+        values: bool,
+    },
     Load(Vec<(Key1<'a>, Payload<'a>, Number)>),
     Max(Option<Number>),
     MaxSize(Option<Number>),
@@ -114,6 +123,14 @@ enum Key1<'a> {
     Null,
     Undefined,
     Wrong,
+}
+
+/// Where a scan goes on: anywhere, in an order that no storage has, or that of all.
+#[derive(Arbitrary, Debug)]
+enum Cursor<'a> {
+    None,
+    Text(&'a str),
+    Place([u64; 2], u32),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -177,6 +194,16 @@ impl Key1<'_> {
             Self::Null => "null".into(),
             Self::Undefined => r#"{"u":0}"#.into(),
             Self::Wrong => "[]".into(),
+        }
+    }
+}
+
+impl Cursor<'_> {
+    fn json(&self) -> String {
+        match self {
+            Self::None => "null".into(),
+            Self::Text(cursor) => text(cursor),
+            Self::Place([a, b], at) => format!("\"{a:016x}{b:016x}{at:08x}\""),
         }
     }
 }
@@ -259,6 +286,23 @@ impl Command<'_> {
             ),
             Self::MGet(of) => ("mGet", format!(",{}", keys(of))),
             Self::MDel(of) => ("mDel", format!(",{}", keys(of))),
+            Self::DeletePrefix(prefix) => ("deletePrefix", format!(",{}", prefix.json())),
+            Self::Entries(prefix) => ("entries", format!(",{}", prefix.json())),
+            Self::KeysOf(prefix) => ("keys", format!(",true,{}", prefix.json())),
+            Self::Scan {
+                prefix,
+                cursor,
+                count,
+                values,
+            } => (
+                "scan",
+                format!(
+                    ",{},{},{},{values}",
+                    prefix.json(),
+                    cursor.json(),
+                    Number::or_null(count)
+                ),
+            ),
             Self::MSet(pairs, age) => {
                 let pairs = list(
                     pairs

@@ -148,11 +148,9 @@ async function one(cache, json) {
   write(table([printable(cut(cache.namespace, 40)), ''], rows));
 }
 
-async function keys({ pid, json, prefix = '' }, namespace) {
-  const all = await cacheOf(namespace, pid).use((opened) => opened.keys());
-  const found = all.filter(
-    (key) => prefix === '' || (typeof key === 'string' && key.startsWith(prefix)),
-  );
+async function keys({ pid, json, prefix }, namespace) {
+  const options = prefix === undefined ? undefined : { prefix };
+  const found = await cacheOf(namespace, pid).use((opened) => opened.keys(options));
   if (json) return void writeJson(found.map(jsonOf));
   if (found.length > 0) write(found.map(keyText).join('\n'));
 }

@@ -77,6 +77,7 @@ const OBSERVED = {
   },
   getAndDelete: { on: channels.delete, messages: ([key]) => [{ key }] },
   deleteMany: { on: channels.delete, messages: ([keys]) => keys.map((key) => ({ key })) },
+  deletePrefix: { on: channels.delete, messages: ([prefix]) => [{ prefix }] },
   invalidateTags: { on: channels.delete, messages: ([tags]) => [{ tags }] },
   reset: { on: channels.delete, messages: () => [{}] },
   max: {},

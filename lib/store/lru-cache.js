@@ -21,9 +21,13 @@ const {
   allTermsJson,
   entryList,
   hitOptions,
+  isOptions,
   listOf,
   lruCacheOptions,
   optionJson,
+  prefixOf,
+  prefixOption,
+  scanOptions,
   tagList,
   termsJson,
 } = require('../options');
@@ -397,6 +401,32 @@ class LRUCache {
     return this.#many(commands.deleteMany, 'deleteMany', keys);
   }
 
+  deletePrefix(prefix) {
+    prefixOf('deletePrefix', prefix);
+    return this.#finish(commands.deletePrefix(this.#cache, now(), prefix));
+  }
+
+  scan(options) {
+    const { keys, cursor } = this.#scan(options, false);
+    return { keys, cursor };
+  }
+
+  /** A part of a scan: keys, values if they are wanted, and the cursor. */
+  #scan(options, withValues) {
+    const { prefix, cursor, count } = scanOptions(options);
+    const flag = String(withValues);
+    const scanned = commands.scan(this.#cache, now(), prefix, cursor, count, flag);
+    const { keys, values } = this.#list(scanned);
+    // The last value is the cursor.
+    return { keys, cursor: values.pop(), values };
+  }
+
+  entries(options) {
+    const prefix = prefixOption('entries', options);
+    const { keys, values } = this.#list(commands.entries(this.#cache, now(), prefix));
+    return keys.map((key, index) => [key, values[index]]);
+  }
+
   /** What a command gives of each key. */
   #many(command, name, keys) {
     const time = now();
@@ -423,8 +453,10 @@ class LRUCache {
     this.#finish(commands.prune(this.#cache, now()));
   }
 
-  keys() {
-    return this.#list(commands.keys(this.#cache, NaN)).keys;
+  keys(options) {
+    if (!isOptions(options)) return this.#list(commands.keys(this.#cache, NaN)).keys;
+    const prefix = prefixOption('keys', options);
+    return this.#list(commands.keys(this.#cache, now(), 'true', prefix)).keys;
   }
 
   values() {
@@ -686,6 +718,11 @@ class LRUCache {
       /** `compareAndSet`, with `undefined` where the value can never fit. */
       compareAndSet: (cache, key, version, value, options) =>
         cache.#compareAndSet(key, version, value, options),
+      /** A part of a scan, with the values. */
+      scanEntries(cache, options) {
+        const { keys, cursor, values } = cache.#scan(options, true);
+        return { entries: keys.map((key, index) => [key, values[index]]), cursor };
+      },
       delMany(cache, keys) {
         const run = (crossing, count) => commands.mDel(cache.#cache, NaN, crossing, count);
         cache.#finish(cache.#withKeys(keys, run));
@@ -759,6 +796,8 @@ class LRUCache {
       },
       /** Whether the application in the primary has this cache, and may have put functions on it. */
       isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),
+      /** Whether the namespace was destroyed. */
+      isGone: (cache) => cache.#finish(native.isGone(cache.#cache)),
       /** How many entries calls of this process have evicted since the last time. */
       takeEvicted: (cache) => cache.#finish(native.takeEvicted(cache.#cache)),
       /** Runs a function; no other process's call comes between its calls on this cache, up to its first `await`. */

@@ -9,7 +9,8 @@ const STATE = Object.freeze({
   FREED: 2,
   USED: 3,
   WANTED: 4,
-  FREED_SLOTS: 5,
+  DESTROYED: 5,
+  FREED_SLOTS: 6,
   FOUND: 64,
 });
 /** The entries of a list of which Rust says what can be remembered; four numbers of 64 bits each. */

@@ -37,6 +37,8 @@ class Views {
   /** Whether there is a view: then uses are recorded, though nothing may be remembered. */
   #isOpened = false;
   #bytes = 0;
+  /** Whether the views are used no more: the namespace was destroyed, or lies elsewhere. */
+  isClosed = false;
   /** Hits of near reads before they were begun anew. */
   #hitsBefore = 0;
   /** Views by how they read. */
@@ -102,13 +104,14 @@ class Views {
     this.near.cache = this.#openNear();
   }
 
-  /** Ends near reads. */
+  /** Ends near reads, and the use of the views. */
   close() {
     this.#leases?.close();
     this.#end();
     this.near.cache = undefined;
     this.#wantsNear = false;
     this.#isOpened = false;
+    this.isClosed = true;
   }
 
   #end() {

@@ -15,7 +15,7 @@ const { Attachment } = require('./attachment');
 const { KIND } = require('../kinds');
 const { identity, parent } = require('./siblings');
 
-const { BUSY, ELSEWHERE, MOVED } = CODES;
+const { BUSY, ELSEWHERE, GONE, MOVED } = CODES;
 
 const log = debug('worker');
 
@@ -79,7 +79,12 @@ class AttachmentRunner {
     if (error?.code === MOVED) {
       this.#perform(this.attachment.moved(error.message, process.connected));
     }
-    return [MOVED, BUSY, ELSEWHERE].includes(error?.code);
+    return [MOVED, GONE, BUSY, ELSEWHERE].includes(error?.code);
+  }
+
+  /** A call of this process has destroyed the namespace. */
+  destroyed() {
+    this.#perform(this.attachment.destroyed());
   }
 
   /** Runs an encoded call in this process, now or as soon as it can be. Calls keep their order. */
@@ -96,7 +101,11 @@ class AttachmentRunner {
     const isWanted = call.isAwaited || (call.creates && process.connected);
     const { creates, keys, command } = call;
     const inPrimary = command.inPrimary === true;
-    return this.#perform(this.attachment.due({ creates, keys, inPrimary, isWanted }), call);
+    const destroys = command.destroys === true;
+    return this.#perform(
+      this.attachment.due({ creates, destroys, keys, inPrimary, isWanted }),
+      call,
+    );
   }
 
   /**

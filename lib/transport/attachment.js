@@ -10,6 +10,7 @@
  * | `retrying`  | as `messages`, for a reason that passes: the primary is asked again         | by IPC         |
  * | `searching` | there is no primary of ours: the segment of the siblings is found by a call | wait here      |
  * | `moved`     | the primary has moved the segment, and is asked where it is                 | wait here      |
+ * | `destroyed` | this process destroyed the namespace: the next call asks the primary for it | wait here      |
  * | `attached`  | the segment is mapped                                                      | shared memory  |
  *
  * | effect            | what the runner does                                                         |
@@ -29,19 +30,20 @@
 const { CODES, concernsSegment, passes } = require('../errors');
 const { InFlight } = require('./in-flight');
 
-const { BUSY, ELSEWHERE, MOVED } = CODES;
+const { BUSY, ELSEWHERE, GONE, MOVED } = CODES;
 
 const STATES = Object.freeze({
   MESSAGES: 'messages',
   RETRYING: 'retrying',
   SEARCHING: 'searching',
   MOVED: 'moved',
+  DESTROYED: 'destroyed',
   ATTACHED: 'attached',
 });
 
 /**
  * @typedef {readonly any[]} Effect name and detail
- * @typedef {{ creates: boolean, isWanted: boolean, inPrimary: boolean, keys: unknown[] | undefined }} Attempt
+ * @typedef {{ creates: boolean, destroys: boolean, isWanted: boolean, inPrimary: boolean, keys: unknown[] | undefined }} Attempt
  */
 
 /** @type {readonly Effect[]} */
@@ -78,6 +80,8 @@ class Attachment {
   ticket;
   /** Why no segment is attached. @type {string | undefined} */
   reason;
+  /** Whether this process has destroyed the namespace, and no call has made it anew. */
+  isDestroyed = false;
   /** The calls that are in flight as messages. */
   #inFlight = new InFlight();
   /** Whether calls wait in the queue of the runner. */
@@ -108,7 +112,8 @@ class Attachment {
 
   /** The primary is gone: it answers no call any more. */
   primaryGone() {
-    if (this.state === STATES.MOVED) this.state = STATES.MESSAGES;
+    const { state } = this;
+    if (state === STATES.MOVED || state === STATES.DESTROYED) this.state = STATES.MESSAGES;
     return this.answered(Infinity);
   }
 
@@ -174,6 +179,17 @@ class Attachment {
     if (!isConnected) return [['forget']];
     this.state = STATES.MOVED;
     return [['forget'], ['ask']];
+  }
+
+  /** This process has destroyed the namespace. The next call makes it anew. */
+  destroyed() {
+    const { siblings, state } = this;
+    this.isDestroyed = true;
+    if (state !== STATES.ATTACHED && state !== STATES.SEARCHING) return NONE;
+    this.#leave('the namespace was destroyed');
+    this.siblings = siblings;
+    this.state = siblings ? STATES.SEARCHING : STATES.DESTROYED;
+    return [['forget']];
   }
 
   // What happens to calls.
@@ -244,10 +260,15 @@ class Attachment {
    */
   due(call) {
     if (!call.isWanted) return [['drop']];
-    if (!this.isHere || call.inPrimary) return [['send']];
+    if (!this.isHere || call.inPrimary || (call.destroys && !this.siblings)) return [['send']];
+    if (this.state === STATES.DESTROYED) {
+      this.state = STATES.MOVED;
+      return [['ask'], ['wait']];
+    }
     if (this.state === STATES.MOVED) return [['wait']];
     // A call in flight on one of these keys goes first, so this call is sent behind it.
     if (this.#inFlight.blocks(call.keys)) return [['send']];
+    if (call.destroys) return [['run']];
     return call.creates || this.state === STATES.SEARCHING ? [['open']] : [['run']];
   }
 
@@ -272,7 +293,9 @@ class Attachment {
     // Only the primary has the value.
     if (code === ELSEWHERE) return [['send']];
     if (!concernsSegment(code)) return [['answer']];
-    if (code === MOVED) {
+    // Siblings open the segment of a namespace that one of them has destroyed again.
+    if (code === GONE && this.siblings) return [['open']];
+    if (code === MOVED || code === GONE) {
       const effects = this.moved(message, isConnected);
       return [...effects, this.isHere ? ['wait'] : ['send']];
     }
@@ -283,7 +306,7 @@ class Attachment {
   /** Whether calls are made in this process: on the segment, or when it is found. */
   get isHere() {
     const { state } = this;
-    return state === STATES.ATTACHED || state === STATES.SEARCHING || state === STATES.MOVED;
+    return state !== STATES.MESSAGES && state !== STATES.RETRYING;
   }
 
   /** Sets `open`: no call waits, and none is in flight as a message. */

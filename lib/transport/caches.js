@@ -7,7 +7,7 @@ const { debug } = require('../debug');
 const { CODES, makeError } = require('../errors');
 const { bulk } = require('../store/lru-cache');
 const { RetryQueue } = require('../store/retry-queue');
-const { ValueTable } = require('../store/value-table');
+const { STATE, ValueTable } = require('../store/value-table');
 const { Views } = require('../store/views');
 const { whyNot } = require('./shared-memory');
 
@@ -47,6 +47,7 @@ function cachesOf(namespace) {
     const patientViews = open(true);
     both = {
       views,
+      patientViews,
       quick: views.get(undefined, 0),
       patient: patientViews.get(undefined, 0),
       /** The entries lie elsewhere now. */
@@ -75,6 +76,28 @@ function applyOptions(namespace, options) {
   const wrong = registry.open(namespace, options);
   table.release();
   if (wrong) throw makeError(wrong);
+}
+
+/** Destroys a namespace for all processes. Returns whether there was one; throws where another process has the lock. */
+function destroyCache(namespace) {
+  const destroyed = registry.destroy(namespace);
+  letGo();
+  if (typeof destroyed === 'boolean') return destroyed;
+  throw makeError(destroyed);
+}
+
+/** Ends a call of the registry: drops values and caches that are not there any more. */
+function letGo() {
+  table.release();
+  if (table.state[STATE.DESTROYED] === 0) return;
+  table.state[STATE.DESTROYED] = 0;
+  for (const [namespace, { quick, views, patientViews }] of caches) {
+    if (!bulk.isGone(quick)) continue;
+    views.close();
+    patientViews.close();
+    caches.delete(namespace);
+    log('destroyed', namespace);
+  }
 }
 
 /** A function that the application put on the synchronous cache of a namespace, under a name of its own choice. */
@@ -153,6 +176,8 @@ module.exports = {
   cacheOf,
   cachesOf,
   callOwn,
+  destroyCache,
+  letGo,
   ownFunction,
   registry,
   retryQueueOf,

@@ -96,8 +96,12 @@ class Channel {
   create(client) {
     const { namespace, options, runner } = client;
     const given = JSON.parse(options);
-    this.#options.set(namespace, { ...this.#options.get(namespace), ...given });
-    if (runner.attachment.ticket !== undefined && given.prune !== undefined && this.#primary) {
+    const { attachment } = runner;
+    // A namespace that this process has destroyed begins anew.
+    const before = attachment.isDestroyed ? undefined : this.#options.get(namespace);
+    attachment.isDestroyed = false;
+    this.#options.set(namespace, { ...before, ...given });
+    if (attachment.ticket !== undefined && given.prune !== undefined && this.#primary) {
       // The segment gets its options in this process. The primary runs the schedule.
       const { prune } = given;
       this.#gather(this.#creation(runner, { prune }));
@@ -345,6 +349,7 @@ class Channel {
       this.#settle(call, () => call.reject(error));
       return;
     }
+    if (call.command.destroys) call.client.runner.destroyed();
     call.resolve(value);
     this.#end(call);
   }

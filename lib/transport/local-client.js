@@ -1,12 +1,19 @@
 'use strict';
 
-const { CREATE, commands, runHere, snapshotOf } = require('../commands');
+const { CREATE, DESTROY, commands, runHere, snapshotOf } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
 const { bulk } = require('../store/lru-cache');
 const { NEAR, readsOf } = require('../store/views');
 const { LocalLeases } = require('./leases');
-const { applyOptions, cachesOf, callOwn, ownFunction, retryQueueOf } = require('./caches');
+const {
+  applyOptions,
+  cachesOf,
+  callOwn,
+  destroyCache,
+  ownFunction,
+  retryQueueOf,
+} = require('./caches');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { clearTimeout, setTimeout } = globalThis;
@@ -24,6 +31,14 @@ class LocalClient {
     this.retryQueue = retryQueueOf(namespace);
     /** Whose `timeout` and `failsafe` hold for a call that has to wait. */
     this.instance = instance;
+    /** The options of the cache, as JSON. */
+    this.options = cacheOptions;
+    /** How many bytes near reads may have, where this instance says so. */
+    this.nearBytes = near;
+    /** How this instance reads. */
+    this.reads = readsOf({ freeze, near });
+    /** Whether this instance gives frozen objects. */
+    this.freezes = freeze === true;
     const open = () => applyOptions(namespace, cacheOptions);
     /** Resolves when the cache has its options. */
     this.ready = Promise.resolve();
@@ -35,16 +50,23 @@ class LocalClient {
       // A failure is no unhandled rejection: `getInstance` rejects with it.
       this.ready.catch(nothing);
     }
-    const { views } = cachesOf(namespace);
-    views.raiseNear(near);
-    /** How this instance reads. */
-    this.reads = readsOf({ freeze, near });
-    /** Whether this instance gives frozen objects. */
-    this.freezes = freeze === true;
-    this.views = views;
-    this.cache = views.get(undefined, this.reads);
     /** The leases of this instance. */
     this.leases = new LocalLeases(this);
+    this.#attach();
+  }
+
+  #attach() {
+    const { views } = cachesOf(this.namespace);
+    views.raiseNear(this.nearBytes);
+    this.views = views;
+    this.cache = views.get(undefined, this.reads);
+  }
+
+  /** Runs a command on the cache of this process. */
+  #run(command, a, b, c, d) {
+    if (command.destroys !== true) this.open();
+    const cache = command.visits ? cachesOf(this.namespace).patient : this.cache;
+    return runHere(command, cache, a, b, c, d);
   }
 
   /** What answers near reads of this instance; `undefined` where none can be made now. */
@@ -56,10 +78,8 @@ class LocalClient {
   call(command, a, b, c, d) {
     try {
       // A call that visits entries cannot be made again.
-      if (command.visits)
-        return Promise.resolve(runHere(command, cachesOf(this.namespace).patient, a, b, c, d));
-      if (this.retryQueue.length === 0)
-        return Promise.resolve(runHere(command, this.cache, a, b, c, d));
+      if (command.visits || this.retryQueue.length === 0)
+        return Promise.resolve(this.#run(command, a, b, c, d));
     } catch (error) {
       if (command.visits || error?.code !== BUSY) return Promise.reject(error);
     }
@@ -70,6 +90,18 @@ class LocalClient {
   refuse(error) {
     this.call = () => Promise.reject(error);
     this.reads = 0;
+  }
+
+  /** Destroys the namespace. Resolves with whether there was one. */
+  destroy() {
+    return this.call({ ...DESTROY, local: () => destroyCache(this.namespace) });
+  }
+
+  /** Makes a namespace anew that was destroyed, with the options of this instance. */
+  open() {
+    if (!this.views.isClosed) return;
+    applyOptions(this.namespace, this.options);
+    this.#attach();
   }
 
   /** Calls by name: a function that the application put on the cache, or else a command. */
@@ -95,7 +127,7 @@ class LocalClient {
       const attempt = () => {
         if (over && !command.creates) return true;
         try {
-          resolve(runHere(command, this.cache, a, b, c, d));
+          resolve(this.#run(command, a, b, c, d));
         } catch (error) {
           if (error?.code === BUSY) return false;
           reject(error);

@@ -12,7 +12,7 @@ const { DEFAULT_TIMEOUT } = require('../options');
 const { RetryQueue } = require('../store/retry-queue');
 const { leaseCall } = require('./lease-server');
 const { LEASE } = require('./leases');
-const { callOwn, ownFunction, registry, share, table } = require('./caches');
+const { callOwn, letGo, ownFunction, registry, share, table } = require('./caches');
 const {
   MESSAGE_LENGTH,
   NOTHING,
@@ -42,7 +42,7 @@ function send(worker, message) {
 const hello = randomUUID();
 
 /**
- * Fetches the values that a part of a reply needs. Must run before `table.release`, which drops the values of freed slots. A piece that is not text yet is a
+ * Fetches the values that a part of a reply needs. Must run before `letGo`, which drops the values of freed slots. A piece that is not text yet is a
  * slot and the mode in which its value is encoded, or a namespace and the ticket that the worker has for it.
  */
 function fetchValues(part) {
@@ -203,12 +203,12 @@ function answer(worker, to, batch) {
     if (typeof reply === 'string') {
       // The worker can go on while the values of freed slots are dropped here.
       sendReply(worker, to, reply);
-      table.release();
+      letGo();
       return '';
     }
     const rest = takeRest(reply);
     const parts = reply.map(fetchValues);
-    table.release();
+    letGo();
     sendAnswers(worker, to, complete(parts));
     if (rest === undefined) return '';
     const [requests, executes] = rest;

@@ -1,6 +1,6 @@
 'use strict';
 
-const { commands, executeCommand, runHere, snapshotOf } = require('../commands');
+const { DESTROY, commands, executeCommand, runHere, snapshotOf } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { timeoutOf } = require('../options');
 const { sharedKey } = require('../store/copies');
@@ -123,6 +123,11 @@ class WorkerClient {
       }
     }
     return channel.call(this, command, a, b, c, d);
+  }
+
+  /** Destroys the namespace. Resolves with whether there was one. */
+  destroy() {
+    return this.error ? Promise.reject(this.error) : channel.call(this, DESTROY);
   }
 
   /** Calls by name: a function that the application put on the cache in the primary, or else a command. */

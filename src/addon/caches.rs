@@ -41,8 +41,10 @@ pub mod state {
     pub const USED: usize = 3;
     /// Index: 1 where JavaScript remembers what the next call finds or stores. That call sets it to 0.
     pub const WANTED: usize = 4;
+    /// Index: 1 where a namespace was destroyed. JavaScript sets it to 0 when it has let go of that.
+    pub const DESTROYED: usize = 5;
     /// Index: freed slots, from here to [`FOUND`].
-    pub const FREED_SLOTS: usize = 5;
+    pub const FREED_SLOTS: usize = 6;
     /// Index: what JavaScript may remember of the entries that the last call found or stored, to the end of the array: for
     /// each of them four numbers of 64 bits: its row, its version (0: nothing), the last millisecond at which it has not
     /// expired, and the word for tags that must be as it is now, or -1 where it has no tags.
@@ -130,6 +132,11 @@ impl Table {
         });
         let written = index - state::FREED_SLOTS;
         self.set(state::FREED, i32::try_from(written + left).unwrap_or(i32::MAX));
+    }
+
+    /// Says that a namespace was destroyed.
+    pub fn destroyed(&self) {
+        self.set(state::DESTROYED, 1);
     }
 
     /// Says what JavaScript may remember of the entry that the last call found or stored, the one at this place among those

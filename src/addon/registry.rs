@@ -45,6 +45,16 @@ struct Namespaces {
     room: RefCell<Vec<u8>>,
 }
 
+impl Namespaces {
+    /// Ends a call: says what JavaScript is to let go.
+    fn end(&self) {
+        self.table.release();
+        if self.registry.take_destroyed() {
+            self.table.destroyed();
+        }
+    }
+}
+
 thread_local! {
     /// One set of registries per JavaScript thread: a thread never sees another's.
     static REGISTRIES: RefCell<Slab<Rc<Namespaces>>> = const { RefCell::new(Slab::new()) };
@@ -145,6 +155,15 @@ impl NativeRegistry {
         self.inner.registry.forget(&namespace);
     }
 
+    /// Destroys a namespace for all processes that have it. Returns whether there was one; an error as data where another
+    /// process has the store.
+    #[napi(catch_unwind)]
+    pub fn destroy(&self, namespace: String) -> Either<bool, ErrorData> {
+        let destroyed = self.inner.registry.destroy(&namespace, LOCK_WAIT);
+        self.inner.end();
+        destroyed.map_or_else(|error| Either::B(data(error)), Either::A)
+    }
+
     /// The names of all namespaces.
     #[napi(catch_unwind)]
     pub fn names(&self) -> Vec<String> {
@@ -215,7 +234,7 @@ pub fn handle(call: &Call) -> std::result::Result<JsValue, &'static str> {
     let batch = call.utf8(call.argument(1), &mut room)?;
     let (now, built_in) = (call.number(call.argument(2)), call.bool(call.argument(3)));
     let parts = handler::handle(&inner.registry, batch, now, built_in);
-    inner.table.release();
+    inner.end();
     if room.len() <= BATCH_ROOM {
         inner.room.replace(room);
     }

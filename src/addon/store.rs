@@ -33,7 +33,7 @@ use crate::{
 pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 30] = [
+static FUNCTIONS: [Function; 31] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -50,6 +50,7 @@ static FUNCTIONS: [Function; 30] = [
     Function::new::<1>("hold", hold),
     Function::new::<1>("unhold", unhold),
     Function::new::<1>("isExposed", is_exposed),
+    Function::new::<1>("isGone", is_gone),
     Function::new::<2>("nearControl", near::control),
     Function::new::<2>("nearVersions", near::versions),
     Function::new::<1>("nearRing", near::ring),
@@ -380,6 +381,14 @@ fn unhold(call: &Call) -> Given {
         let hold = handle.holds.borrow_mut().pop();
         drop(hold);
         Ok(handle.table.mark(Mark::Plain, NOTHING))
+    })
+}
+
+/// `isGone(cache)`: whether the namespace was destroyed.
+fn is_gone(call: &Call) -> Given {
+    on_cache(call, |handle| {
+        let is_gone = call.js_bool(handle.store.is_gone());
+        Ok(handle.table.mark(Mark::Plain, is_gone))
     })
 }
 

@@ -522,7 +522,7 @@ fn ways_out() -> Vec<WayOut> {
             cache.set_allow_stale(true);
             get(cache, "a", 11.0);
         }),
-        ("prune", |cache| cache.prune(11.0)),
+        ("prune", |cache| _ = cache.prune(11.0)),
         ("pop", |cache| {
             cache.pop(|_| Ok(())).unwrap();
         }),

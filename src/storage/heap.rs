@@ -2,6 +2,7 @@
 //! JavaScript value lies in JavaScript and holds a slot here.
 
 mod leases;
+mod places;
 pub mod versions;
 
 use foldhash::fast::FixedState;
@@ -12,8 +13,8 @@ use std::{
     sync::Arc,
 };
 
-use self::{leases::HeapLeases, versions::Versions};
-use super::{Entry, Limits, Seen, Stamp, Storage};
+use self::{leases::HeapLeases, places::Places, versions::Versions};
+use super::{Entry, Limits, Seen, Slice, Stamp, Storage};
 use crate::{
     error::Result,
     extras::{Extras, TagList, Tags, is_outdated},
@@ -30,6 +31,8 @@ struct HeapEntry {
     stamp: Stamp,
     /// Its row in [`Versions`]; 0 for none.
     row: Cell<u32>,
+    /// Its place in [`Places`], where there are any.
+    place: u32,
     extras: Option<Box<HeapExtras>>,
 }
 
@@ -127,6 +130,8 @@ pub struct HeapStorage {
     size: usize,
     /// What JavaScript reads without a call, once it wants to.
     versions: Option<Box<RefCell<Versions>>>,
+    /// The order of scans, from the first scan on.
+    places: Option<Box<Places>>,
     /// The entry that was found or stored last.
     seen: Cell<Option<Seen>>,
     /// Once an entry has tags.
@@ -145,6 +150,7 @@ impl HeapStorage {
             slots,
             size: 0,
             versions: None,
+            places: None,
             seen: Cell::default(),
             tags: None,
             counts: Box::default(),
@@ -272,7 +278,20 @@ impl HeapStorage {
         }
     }
 
+    /// The order of scans.
+    fn places(&mut self) -> &mut Places {
+        let Self { entries, places, .. } = self;
+        places.get_or_insert_with(|| {
+            let mut places = Places::default();
+            for (key, stored) in entries.iter_mut() {
+                stored.place = places.add(key);
+            }
+            Box::new(places)
+        })
+    }
+
     fn empty(&mut self) {
+        self.places = None;
         if let Some(versions) = &mut self.versions {
             versions.get_mut().clear();
         }
@@ -292,6 +311,9 @@ impl HeapStorage {
     fn gone(&mut self, key: &Key, old: &HeapEntry) {
         self.size -= size_of(key.as_bytes(), old);
         Self::forget_row(&self.versions, old);
+        if let Some(places) = &mut self.places {
+            places.remove(old.place);
+        }
         Self::forget_tags(&mut self.tags, old);
         self.discard(old.value.as_ref());
     }
@@ -402,16 +424,18 @@ impl Storage for HeapStorage {
 
     fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
         self.seen.set(None);
-        let stored = HeapEntry {
+        let mut stored = HeapEntry {
             value: value.to_owned(),
             stamp,
             row: Cell::new(0),
+            place: 0,
             extras: self.keep(extras),
         };
         match self.entries.get_mut(key) {
             Some(place) => {
                 let old = std::mem::replace(place, stored);
                 place.row.set(old.row.get());
+                place.place = old.place;
                 if let (Some(versions), 1..) = (&mut self.versions, old.row.get()) {
                     versions.get_mut().renew(old.row.get());
                     Self::see(&self.versions, &self.seen, key, place);
@@ -427,7 +451,14 @@ impl Storage for HeapStorage {
                 Ok(true)
             }
             None => {
-                self.entries.put(Key::from_bytes(key), stored);
+                let key_there = Key::from_bytes(key);
+                if self.places.as_ref().is_some_and(|places| places.is_idle()) {
+                    self.places = None;
+                }
+                if let Some(places) = &mut self.places {
+                    stored.place = places.add(&key_there);
+                }
+                self.entries.put(key_there, stored);
                 self.size += size_of_entry(key, value, extras);
                 Ok(false)
             }
@@ -470,12 +501,45 @@ impl Storage for HeapStorage {
         entries.try_for_each(|(key, stored)| visit(self.entry(key.as_bytes(), stored)))
     }
 
+    fn scan_order(&mut self) -> [u64; 2] {
+        self.places().begin()
+    }
+
+    fn scan(
+        &mut self,
+        from: u32,
+        slice: Slice<'_>,
+        mut visit: impl FnMut(Entry<'_>) -> Result<bool>,
+    ) -> Result<Option<u32>> {
+        self.places();
+        let (Some(places), entries) = (&self.places, &self.entries) else {
+            return Ok(None);
+        };
+        let (mut given, mut bytes) = (0, 0);
+        for at in places.from(from).take(Slice::MOST_LOOKED_AT) {
+            if given >= slice.count || bytes >= Slice::MOST_BYTES {
+                return Ok(Some(at));
+            }
+            let key = places.key(at).filter(|key| slice.prefix.matches(key.as_bytes()));
+            if let Some((key, stored)) = key.and_then(|key| Some((key, entries.peek(key)?))) {
+                let mut entry = self.entry(key.as_bytes(), stored);
+                if slice.keys_alone {
+                    entry.value = Value::Undefined;
+                }
+                bytes += entry.key.len() + entry.value.bytes().len();
+                given += usize::from(visit(entry)?);
+            }
+        }
+        Ok(places.from(from).nth(Slice::MOST_LOOKED_AT))
+    }
+
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {
         let Self {
             entries,
             slots,
             size,
             versions,
+            places,
             tags,
             ..
         } = self;
@@ -484,6 +548,9 @@ impl Storage for HeapStorage {
             if !kept {
                 *size -= size_of(key.as_bytes(), stored);
                 Self::forget_row(versions, stored);
+                if let Some(places) = places {
+                    places.remove(stored.place);
+                }
                 Self::forget_tags(tags, stored);
                 if let OwnedValue::Slot(slot) = stored.value {
                     slots.free(slot);
@@ -672,6 +739,101 @@ mod tests {
         assert_eq!(other.row, seen.row, "the row is another's");
         storage.refresh();
         assert_eq!(order(&storage), [2, 1]);
+    }
+
+    fn scanned(storage: &mut HeapStorage, from: u32, count: usize) -> (Vec<u32>, Option<u32>) {
+        let mut keys = vec![];
+        let slice = Slice {
+            prefix: &crate::key::EVERY_KEY,
+            count,
+            keys_alone: true,
+        };
+        let next = storage.scan(from, slice, |entry| {
+            keys.push(u32::from_le_bytes(entry.key.try_into().unwrap()));
+            Ok(true)
+        });
+        (keys, next.unwrap())
+    }
+
+    #[test]
+    fn a_scan_gives_each_key_that_stays() {
+        let mut storage = numbered(10);
+        let order = storage.scan_order();
+        let (mut keys, next) = scanned(&mut storage, 0, 4);
+        assert_eq!(keys.len(), 4);
+        // Those that were given are used, changed and removed; those that were not are used, and changed.
+        for n in 0..10u32 {
+            let is_given = keys.contains(&n);
+            match n % 3 {
+                0 => drop(storage.touch(&n.to_le_bytes()).unwrap()),
+                1 if is_given => drop(storage.remove(&n.to_le_bytes()).unwrap()),
+                _ => drop(storage.put(&n.to_le_bytes(), Value::Null, STAMP).unwrap()),
+            }
+        }
+        storage.put(&99u32.to_le_bytes(), Value::Null, STAMP).unwrap();
+        let (rest, end) = scanned(&mut storage, next.unwrap(), 100);
+        assert_eq!(end, None);
+        keys.extend(rest);
+        keys.retain(|n| *n < 10);
+        keys.sort_unstable();
+        assert_eq!(keys, Vec::from_iter(0..10));
+        assert_eq!(storage.scan_order(), order);
+        storage.clear().unwrap();
+        assert_ne!(storage.scan_order(), order);
+        assert_eq!(scanned(&mut storage, 5, 9), (vec![], None));
+    }
+
+    #[test]
+    fn a_part_of_a_scan_has_an_end() {
+        let mut storage = numbered(5000);
+        let (keys, next) = scanned(&mut storage, 0, 1_000_000);
+        assert_eq!((keys.len(), next), (Slice::MOST_LOOKED_AT, Some(1024)));
+        let large = vec![b'x'; 50_000];
+        for n in 0..4u32 {
+            storage
+                .put(&n.to_le_bytes(), Value::String(&large), STAMP)
+                .unwrap();
+        }
+        storage.retain_stamps(|stamp| stamp == STAMP);
+        let slice = Slice {
+            prefix: &crate::key::EVERY_KEY,
+            count: 100,
+            keys_alone: false,
+        };
+        let mut parts = vec![];
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let mut bytes = 0;
+            let scanned = storage.scan(at, slice, |entry| {
+                bytes += entry.value.bytes().len();
+                Ok(true)
+            });
+            from = scanned.unwrap();
+            parts.push(bytes);
+        }
+        parts.retain(|bytes| *bytes > 0);
+        assert_eq!(parts, [100_000, 100_000]);
+    }
+
+    #[test]
+    fn places_are_given_up_where_nobody_scans() {
+        let mut storage = numbered(10);
+        let order = storage.scan_order();
+        let churn = |storage: &mut HeapStorage| {
+            for n in 100..6000u32 {
+                storage.put(&n.to_le_bytes(), Value::Null, STAMP).unwrap();
+                storage.remove(&n.to_le_bytes()).unwrap();
+            }
+        };
+        for _ in 0..3 {
+            churn(&mut storage);
+            storage.places.is_some().then(|| storage.scan_order());
+            if storage.places.is_none() {
+                break;
+            }
+        }
+        assert!(storage.places.is_none());
+        assert_ne!(storage.scan_order(), order);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     error::Result,
     extras::{Extras, Tags},
+    key::Prefix,
     lease::Leases,
     stats::{Counts, Event, Stats},
     value::Value,
@@ -211,6 +212,25 @@ pub struct Glimpse<'a> {
     pub limits: Limits,
 }
 
+/// What a part of a scan gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a> {
+    /// The keys that are wanted.
+    pub prefix: &'a Prefix,
+    /// After how many entries it ends.
+    pub count: usize,
+    /// Whether the values are left out: they are `undefined` then.
+    pub keys_alone: bool,
+}
+
+impl Slice<'_> {
+    /// The most entries that are given, and the most that are looked at, before a part of a scan ends.
+    pub const MOST: usize = 500;
+    pub(crate) const MOST_LOOKED_AT: usize = 1024;
+    /// The most bytes of keys and values that are read before it ends.
+    pub(crate) const MOST_BYTES: usize = 64 * 1024;
+}
+
 /// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
 pub trait Storage: Leases {
     /// The present limits.
@@ -358,6 +378,21 @@ pub trait Storage: Leases {
         self.visit(|entry| visit(entry.key, entry.stamp))
     }
 
+    /// Tells the order of [`Storage::scan`] from that of every other storage, and from that of this one before it changed.
+    fn scan_order(&mut self) -> [u64; 2];
+
+    /// Passes entries to `visit`, which says whether it took the entry, in an order of the keys in which none moves: a key keeps
+    /// its place while it is there, whatever becomes of its value. Begins at the place `from`, 0 at first; returns the place to go
+    /// on with, `None` at the end. The time does not depend on the number of entries.
+    ///
+    /// # Errors
+    /// As [`Storage::visit`]. Some entries may have been passed.
+    fn scan(
+        &mut self,
+        from: u32,
+        slice: Slice<'_>,
+        visit: impl FnMut(Entry<'_>) -> Result<bool>,
+    ) -> Result<Option<u32>>;
     /// From here on the stamp of every entry that is there now and has one of these tags is [`Stamp::INVALID`]. Takes a time
     /// that does not depend on the number of entries.
     fn invalidate(&mut self, tags: Tags<'_>);

@@ -171,6 +171,21 @@ impl Model {
         sum
     }
 
+    /// The keys and values that have not expired, of strings that begin with `prefix`; without one, all.
+    pub fn entries(&self, prefix: Option<&[u16]>, now: f64) -> Vec<(JsKey, OwnedValue)> {
+        let fresh = self.entries.iter().filter(|kept| !self.is_expired(kept, now));
+        fresh
+            .filter(|kept| begins(&kept.key, prefix))
+            .map(|kept| (kept.key.clone(), kept.value.clone()))
+            .collect()
+    }
+
+    pub fn delete_prefix(&mut self, prefix: &[u16], now: f64) -> f64 {
+        let removed = self.entries(Some(prefix), now).len();
+        self.entries.retain(|kept| !begins(&kept.key, Some(prefix)));
+        removed as f64
+    }
+
     pub fn reset(&mut self) {
         self.entries.clear();
     }
@@ -290,6 +305,15 @@ impl Model {
         while self.entries.len() as f64 > self.limits.max || self.size() > self.limits.max_size {
             self.entries.pop();
         }
+    }
+}
+
+/// Whether a key is a string that begins with `prefix`; without one, always.
+fn begins(key: &JsKey, prefix: Option<&[u16]>) -> bool {
+    match (key, prefix) {
+        (_, None) => true,
+        (JsKey::String(units), Some(prefix)) => units.starts_with(prefix),
+        _ => false,
     }
 }
 

@@ -1,15 +1,18 @@
 //! Random calls, made on a store and on the model: every result and every state after it must be the same.
 
 use lru_cache_for_clusters::{
-    cache::{Cache, DumpEntry, Terms, is_invalid},
+    cache::{Cache, Cursor, DumpEntry, Terms, is_invalid},
+    command::{self, Answer, Command},
+    copies::{Copies, Item},
     extras::{Extras, TagList},
     handler,
+    key::{Key, Prefix},
     options::Options,
     registry::{self, Registry},
     slots::Slots,
     storage::Storage,
     store::{LOCK_WAIT, Place, Store},
-    value::OwnedValue,
+    value::{OwnedValue, Value},
     wire::reply::Part,
 };
 use proptest::{
@@ -47,6 +50,10 @@ pub enum Call {
     MGet(Vec<JsKey>),
     MSet(Vec<(JsKey, OwnedValue)>, Option<f64>),
     MDel(Vec<JsKey>),
+    DeletePrefix(Vec<u16>),
+    Entries(Option<Vec<u16>>),
+    /// All parts of a scan.
+    Scan(Option<Vec<u16>>, u8),
     Reset,
     Prune,
     Pop,
@@ -74,6 +81,7 @@ pub enum Outcome {
     Number(f64),
     Value(Option<OwnedValue>),
     Values(Vec<Option<OwnedValue>>),
+    Entries(Vec<(JsKey, OwnedValue)>),
     Tags(Vec<String>),
     /// Key, value, time set, own age.
     Popped(Option<(JsKey, OwnedValue, f64, f64)>),
@@ -102,6 +110,20 @@ fn keys() -> impl Strategy<Value = JsKey> {
         JsKey::Bool(false),
         JsKey::Null,
         JsKey::Undefined,
+    ])
+}
+
+/// What keys begin with.
+fn prefixes() -> impl Strategy<Value = Vec<u16>> {
+    let text = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+    select(vec![
+        text("a"),
+        text("1"),
+        text("__"),
+        text("longer than"),
+        text("none"),
+        vec![0xD83D],
+        text("😀"),
     ])
 }
 
@@ -182,6 +204,7 @@ fn options() -> impl Strategy<Value = Options> {
         max_age,
         stale,
         prune: None,
+        default_max: None,
     })
 }
 
@@ -210,6 +233,9 @@ fn calls(slots: bool) -> impl Strategy<Value = Vec<Call>> {
         3 => vec(keys(), 0..6).prop_map(Call::MGet),
         3 => (vec(pair(), 0..6), ages()).prop_map(|(pairs, age)| Call::MSet(pairs, age)),
         2 => vec(keys(), 0..4).prop_map(Call::MDel),
+        2 => prefixes().prop_map(Call::DeletePrefix),
+        2 => option::of(prefixes()).prop_map(Call::Entries),
+        3 => (option::of(prefixes()), 1u8..9).prop_map(|(prefix, count)| Call::Scan(prefix, count)),
         1 => Just(Call::Reset),
         2 => Just(Call::Prune),
         3 => Just(Call::Pop),
@@ -438,6 +464,9 @@ fn apply(model: &mut Model, call: &Call, now: f64) -> Outcome {
             keys.iter().for_each(|key| model.del(key));
             Outcome::Bool(true)
         }
+        Call::DeletePrefix(prefix) => Outcome::Number(model.delete_prefix(prefix, now)),
+        Call::Entries(prefix) => Outcome::Entries(model.entries(prefix.as_deref(), now)),
+        Call::Scan(prefix, _) => Outcome::Entries(sorted(model.entries(prefix.as_deref(), now))),
         Call::Reset => {
             model.reset();
             Outcome::Nothing
@@ -500,6 +529,26 @@ fn apply(model: &mut Model, call: &Call, now: f64) -> Outcome {
         }
         Call::KeepDump | Call::LoadKept | Call::Pass(_) | Call::Release => Outcome::Nothing,
     }
+}
+
+/// A scan has no order that the model knows.
+fn sorted(mut entries: Vec<(JsKey, OwnedValue)>) -> Vec<(JsKey, OwnedValue)> {
+    entries.sort_by_key(|(key, _)| key.to_json());
+    entries
+}
+
+fn prefix_of(units: &[u16]) -> Prefix {
+    Prefix::of(&Key::utf16(units)).expect("a string")
+}
+
+/// The keys and values that a command gave.
+fn entries_in<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<(JsKey, OwnedValue)> {
+    let items: Vec<_> = items.collect();
+    let pair = |pair: &[Item<'_>]| match pair {
+        [Item::Key(key), Item::Value(value)] => (JsKey::of(key), Value::to_owned(*value)),
+        other => panic!("{other:?}"),
+    };
+    items.chunks(2).map(pair).collect()
 }
 
 /// What a replay needs: its caches are small.
@@ -587,6 +636,43 @@ impl<S: Storage> Subject for Cache<S> {
                 keys.try_for_each(|key| self.del(key.to_key().as_bytes()))
                     .expect(MEMORY);
                 Outcome::Bool(true)
+            }
+            Call::DeletePrefix(prefix) => {
+                let command: Command<'_, Key> = Command::DeletePrefix(prefix_of(prefix));
+                match command::run(self, &command, now, &mut Copies::default()).expect(MEMORY) {
+                    Answer::Number(removed) => Outcome::Number(removed),
+                    other => panic!("{other:?}"),
+                }
+            }
+            Call::Entries(prefix) => {
+                let command: Command<'_, Key> = Command::Entries {
+                    prefix: prefix.as_deref().map_or_else(Prefix::default, prefix_of),
+                    keys_alone: false,
+                };
+                let mut copies = Copies::default();
+                command::run(self, &command, now, &mut copies).expect(MEMORY);
+                Outcome::Entries(entries_in(copies.iter()))
+            }
+            Call::Scan(prefix, count) => {
+                let (mut found, mut cursor) = (vec![], None);
+                loop {
+                    let command: Command<'_, Key> = Command::Scan {
+                        prefix: prefix.as_deref().map_or_else(Prefix::default, prefix_of),
+                        cursor,
+                        count: (*count).into(),
+                        values: true,
+                    };
+                    let mut copies = Copies::default();
+                    command::run(self, &command, now, &mut copies).expect(MEMORY);
+                    let items = copies.iter().count();
+                    found.extend(entries_in(copies.iter().take(items - 1)));
+                    match copies.iter().last() {
+                        Some(Item::Value(Value::String(text))) => cursor = Cursor::parse(text),
+                        Some(Item::Value(Value::Undefined)) => return Outcome::Entries(sorted(found)),
+                        other => panic!("{other:?}"),
+                    }
+                    assert!(cursor.is_some());
+                }
             }
             Call::Reset => {
                 self.reset().expect(MEMORY);
@@ -768,6 +854,12 @@ fn age_json(age: &Option<f64>) -> String {
     age.map_or("null".into(), js::json_number)
 }
 
+fn prefix_json(prefix: &Option<Vec<u16>>) -> String {
+    prefix
+        .as_ref()
+        .map_or("null".into(), |units| JsKey::String(units.clone()).to_json())
+}
+
 fn list_json(elements: impl Iterator<Item = String>) -> String {
     format!("[{}]", elements.collect::<Vec<_>>().join(","))
 }
@@ -834,8 +926,44 @@ impl Subject for Messages {
                 self.bool("mSet", &[list_json(pairs), age_json(age)], now)
             }
             Call::MDel(of) => self.bool("mDel", &[keys(of)], now),
+            Call::DeletePrefix(prefix) => {
+                self.number("deletePrefix", &[JsKey::String(prefix.clone()).to_json()], now)
+            }
+            Call::Entries(prefix) => {
+                let list = self.list("entries", &[prefix_json(prefix)], now);
+                let entry = |entry: &[Box<RawValue>]| {
+                    let value = js::value_from_json(&entry[1], &entry[2]).expect("a value");
+                    (JsKey::from_json(&entry[0]), value)
+                };
+                Outcome::Entries(list.chunks(3).map(entry).collect())
+            }
+            Call::Scan(prefix, count) => {
+                let (mut found, mut cursor) = (vec![], "null".to_owned());
+                loop {
+                    let arguments = [prefix_json(prefix), cursor, count.to_string()];
+                    let mut keys = self.list("scan", &arguments, now);
+                    let next = keys.split_off(keys.len() - 2);
+                    found.extend(keys.iter().map(|key| JsKey::from_json(key)));
+                    if next[0].get() == "1" {
+                        break;
+                    }
+                    cursor = next[1].get().to_owned();
+                }
+                // Keys alone.
+                let cache = self.cache.clone();
+                let cache = cache.lock(LOCK_WAIT).unwrap();
+                let value = |key: JsKey| {
+                    let found = cache.storage().value(key.to_key().as_bytes()).expect(MEMORY);
+                    let value = found.expect("an entry").0.to_owned();
+                    (key, value)
+                };
+                Outcome::Entries(sorted(found.into_iter().map(value).collect()))
+            }
             Call::Reset => self.nothing("reset", &[], now),
-            Call::Prune => self.nothing("prune", &[], now),
+            Call::Prune => {
+                self.bool("prune", &[], now);
+                Outcome::Nothing
+            }
             Call::Pop => {
                 let (kind, payload) = self.send("pop", &[], now);
                 assert_eq!(kind.get(), "0");

@@ -131,10 +131,26 @@ impl Segment<Memfd> {
     ///
     /// # Errors
     /// `ERR_STORE_BUSY`: try again later. `ERR_OUT_OF_MEMORY`: there is none to mend it. `ERR_STORE_MOVED`:
-    /// its entries are in another segment.
+    /// its entries are in another segment. `ERR_STORE_GONE`: the namespace was destroyed.
     pub(crate) fn lock(&mut self, patience: Duration) -> Result<(Locked, bool)> {
+        self.lock_as(Self::begin, patience)
+    }
+
+    /// As [`Segment::lock`], to open a namespace that may have been destroyed.
+    ///
+    /// # Errors
+    /// As [`Segment::lock`], but for `ERR_STORE_GONE`.
+    pub(crate) fn lock_to_open(&mut self, patience: Duration) -> Result<(Locked, bool)> {
+        self.lock_as(Self::begin_to_open, patience)
+    }
+
+    fn lock_as(
+        &mut self,
+        begin: fn(&mut Self) -> Result<bool>,
+        patience: Duration,
+    ) -> Result<(Locked, bool)> {
         self.header().lock.lock(patience)?;
-        match self.begin() {
+        match begin(self) {
             Ok(mended) => Ok((Locked(PhantomData), mended)),
             Err(error) => {
                 self.give_back();

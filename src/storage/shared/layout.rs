@@ -50,6 +50,9 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"LRUCLUST");
 /// "MOVE"
 pub const MOVED: u32 = u32::from_be_bytes(*b"MOVE");
 
+/// "OVER"
+pub const OVER: u32 = u32::from_be_bytes(*b"OVER");
+
 /// Changes with everything here, and with the way a key is hashed.
 pub const VERSION: u32 = 4;
 
@@ -203,7 +206,8 @@ pub struct Header {
     pub buckets_max: Word,
     pub rows_max: Word,
     pub blocks_max: Word,
-    /// `MOVED` once its entries have gone to another segment.
+    /// `MOVED` once its entries have gone to another segment, or the primary has destroyed the namespace. `OVER` while siblings
+    /// have no namespace in it: it was destroyed, or not opened yet.
     pub moved: Word,
     /// Of the hash.
     pub seed: Long,

@@ -33,7 +33,7 @@
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
 //! Modules use those above them only: `atomics` < `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
-//! `unlocked`, `tags` < `rebuild` < [`segment`] < `leases`, `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `scan`, `tags`, `unlocked` < `rebuild` < [`segment`] < `leases`, `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
@@ -50,6 +50,7 @@
 //! | `control` | what processes read without the lock: versions, gate, epoch |
 //! | `rings` | recency of reads that take no lock |
 //! | `unlocked` | reads without the lock |
+//! | `scan` | an order in which no key moves |
 //! | `tags` | the tags that were invalidated, and the sweeps that remove their entries |
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
@@ -96,6 +97,7 @@ mod refused;
 mod rings;
 #[cfg(target_os = "linux")]
 pub mod running;
+mod scan;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;

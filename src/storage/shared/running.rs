@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     kernel::KernelNamespaces,
-    layout::{Header, LABEL_BYTES, Label, LockPlace, MAGIC, MOVED, VERSION},
+    layout::{Header, LABEL_BYTES, Label, LockPlace, MAGIC, MOVED, OVER, VERSION},
     memfd::{Ticket, names_segment},
 };
 
@@ -110,7 +110,7 @@ fn look(pid: u32, fd: u32, path: &str, user: u32, own: KernelNamespaces) -> Opti
             .first_chunk()
             .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
     };
-    if word(offset_of!(Header, moved)) == MOVED {
+    if [MOVED, OVER].contains(&word(offset_of!(Header, moved))) {
         return None;
     }
     if long(offset_of!(Header, magic)) != MAGIC || word(offset_of!(Header, ready)) != 1 {

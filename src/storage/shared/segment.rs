@@ -10,9 +10,12 @@ use std::{
 use super::{
     edit::{Edit, Part},
     head::{Head, read_limits},
-    layout::{ALIGN, Block, Geometry, Header, LABEL_BYTES, MAGIC, MOVED, NONE, PAYLOAD, Row, VERSION, Word},
+    layout::{
+        ALIGN, Block, Geometry, Header, LABEL_BYTES, MAGIC, MOVED, NONE, OVER, PAYLOAD, Row, VERSION, Word,
+    },
     memory::Memory,
     rebuild::{Rebuild, Recovered},
+    scan::AHEAD,
     view::{BUCKETS, Checked, Ended, View},
 };
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
     extras::{Extras, Tags},
     slots::Slots,
     stats::{Counts, Event, Stats},
-    storage::{Entry, Glimpse, Limits, Pace, Seen, Stamp, Storage},
+    storage::{Entry, Glimpse, Limits, Pace, Seen, Slice, Stamp, Storage},
     value::{Kind, Value},
 };
 
@@ -224,11 +227,40 @@ impl<M: Memory> Segment<M> {
         self.header().exposed.acquire() != 0
     }
 
-    /// Marks that the entries are in another segment now: from now on [`Segment::begin`] fails for everybody. Under the
-    /// lock, as any call.
+    /// Marks that the entries are in another segment now, or that the primary has destroyed the namespace: from now on
+    /// [`Segment::begin`] fails for everybody. Under the lock, as any call.
     pub fn move_out(&mut self) {
         self.edit.begin_epoch();
         self.header().moved.set(MOVED);
+    }
+
+    /// Whether [`Segment::begin`] fails, because the entries are in another segment or the namespace was destroyed. Needs no
+    /// lock: under the lock the answer lasts.
+    pub fn is_gone(&self) -> bool {
+        [MOVED, OVER].contains(&self.header().moved.acquire())
+    }
+
+    /// Whether siblings have no namespace in it: [`Segment::begin_life`] makes one. Under the lock, as any call.
+    pub fn is_over(&self) -> bool {
+        self.header().moved.get() == OVER
+    }
+
+    /// Siblings destroy the namespace: from now on [`Segment::begin`] fails in every process, until one of them has opened the
+    /// segment again. Under the lock, as any call.
+    ///
+    /// One store decides. Where a process is killed before it, the namespace is there, maybe without entries; after it, there
+    /// is none. The epoch stays odd until the segment is opened, so that no copy of an entry counts.
+    pub fn end_life(&mut self) {
+        self.edit.begin_epoch();
+        self.header().moved.publish(OVER);
+    }
+
+    /// There is a namespace in it from now on. Under the lock that [`Segment::begin_to_open`] is called under. Where a process
+    /// is killed before this, the next one that opens the segment begins anew.
+    pub fn begin_life(&mut self) {
+        if self.is_over() {
+            self.header().moved.publish(0);
+        }
     }
 
     /// Removes the entries whose values are slots of this process, which ends its use of the segment: nobody could read
@@ -334,8 +366,19 @@ impl<M: Memory> Segment<M> {
     ///
     /// # Errors
     /// This process has no memory to mend it; or somebody writes in it who must not: try again. Or its entries are
-    /// in another segment.
+    /// in another segment; or the namespace was destroyed.
     pub fn begin(&mut self) -> Result<bool> {
+        if self.is_over() {
+            return Err(Error::gone());
+        }
+        self.begin_to_open()
+    }
+
+    /// As [`Segment::begin`], to open a namespace that may have been destroyed: [`Segment::begin_life`] comes next.
+    ///
+    /// # Errors
+    /// As [`Segment::begin`], but for a namespace that was destroyed.
+    pub fn begin_to_open(&mut self) -> Result<bool> {
         self.forget();
         if self.header().moved.get() == MOVED {
             return Err(Error::moved());
@@ -373,7 +416,7 @@ impl<M: Memory> Segment<M> {
 
     /// Ends what is done under the lock.
     pub fn end(&mut self) {
-        if self.header().moved.get() == MOVED {
+        if self.is_gone() {
             // The epoch stays odd: no copy of an entry counts any more.
             return;
         }
@@ -734,6 +777,38 @@ impl<M: Memory> Storage for Segment<M> {
 
     fn visit_keys(&self, mut visit: impl FnMut(&[u8], Stamp) -> Result<()>) -> Result<()> {
         self.each(true, |entry| visit(entry.key, entry.stamp))
+    }
+
+    fn scan_order(&mut self) -> [u64; 2] {
+        self.nonce()
+    }
+
+    fn scan(
+        &mut self,
+        from: u32,
+        slice: Slice<'_>,
+        mut visit: impl FnMut(Entry<'_>) -> Result<bool>,
+    ) -> Result<Option<u32>> {
+        self.forget();
+        let (mut from, mut given, mut looked_at, mut bytes) = (Some(from), 0, 0, 0);
+        let mut buckets = 0;
+        while let Some(at) = from
+            && given < slice.count
+            && looked_at < Slice::MOST_LOOKED_AT
+            && bytes < Slice::MOST_BYTES
+        {
+            if buckets % AHEAD == 0 {
+                self.edit.read_ahead(at);
+            }
+            buckets += 1;
+            let part = self.mending(|this| this.bucket_from(at, slice))?;
+            for entry in part.entries {
+                given += usize::from(visit(entry)?);
+            }
+            (looked_at, bytes) = (looked_at + part.looked_at, bytes + part.bytes);
+            from = part.next;
+        }
+        Ok(from)
     }
 
     fn retain_stamps(&mut self, mut keep: impl FnMut(Stamp) -> bool) {

@@ -46,7 +46,7 @@ use crate::error::{Code, Error, ErrorClass, Result};
 /// the machine has a processor for it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Attaches the segment of a namespace that the children of `parent` (a process id) with the same `identity` share. Makes
+/// Attaches the segment of a namespace, for [`crate::store::Store::open`], that the children of `parent` (a process id) with the same `identity` share. Makes
 /// the segment, as [`Segment::make`] does, where no child has it. The function waits for a tenth of a second at most.
 ///
 /// # Errors
@@ -95,7 +95,12 @@ pub fn open(identity: &str, namespace: &str, parent: u32) -> Result<Segment<Memf
 fn find_or_make(turn: Turn, name: &str, parent: u32, own: KernelNamespaces) -> Result<Segment<Memfd>> {
     let segment = match find(name, parent)? {
         Some(segment) => segment,
-        None => Segment::make(name)?,
+        None => {
+            let mut made = Segment::make(name)?;
+            // There is no namespace in it before its first process opens it.
+            made.end_life();
+            made
+        }
     };
     let memory = segment.memory();
     // Where this fails, the segment goes with the turn.
@@ -106,7 +111,7 @@ fn find_or_make(turn: Turn, name: &str, parent: u32, own: KernelNamespaces) -> R
 /// The segment in a memory, unless a primary has taken over its entries.
 fn attached(memory: Memfd) -> Result<Segment<Memfd>> {
     let mut segment = Segment::attach(memory, None)?;
-    match segment.lock(Duration::ZERO) {
+    match segment.lock_to_open(Duration::ZERO) {
         Ok((locked, _)) => segment.unlock(locked),
         Err(error) if error.code == Code::Moved => return Err(error),
         Err(_) => {}

@@ -11,8 +11,9 @@ use super::{
     Call, Model, Random, apply, attach, call, check, create,
 };
 use crate::{
+    error::Code,
     slots::Slots,
-    storage::{Stamp, Storage},
+    storage::{Limits, Stamp, Storage},
     value::{OwnedValue, Value},
 };
 
@@ -354,6 +355,78 @@ fn killed_before_any_store_of_a_reset_all_entries_are_there_or_none() {
 }
 
 /// A put is killed over what a reset has left, and then the record is damaged, so that all is rebuilt.
+/// Siblings destroy a namespace and open it again. Whoever is killed in one of both, the next process finds the namespace with
+/// its entries, or without, or none. What is opened then is empty and has no limits of before.
+#[test]
+fn killed_before_any_store_of_the_end_of_a_namespace_it_is_there_or_can_be_opened() {
+    let mut random = Random(7);
+    let mut segment = create(Geometry::for_bytes(4 << 20));
+    let mut model = Model::default();
+    for _ in 0..60 {
+        let call = plain(&mut random);
+        apply(&mut segment, &mut model, &call);
+    }
+    segment.set_limits(Limits {
+        max: 1000.0,
+        ..Limits::default()
+    });
+    segment.end();
+    let memory = segment.memory().clone();
+    let open = |segment: &mut Segment<PlainMemory>| {
+        segment.begin_to_open().unwrap();
+        if segment.is_over() {
+            segment.clear().unwrap();
+            segment.set_limits(Limits::default());
+        }
+        segment.begin_life();
+        segment.end();
+    };
+    let destroy = |segment: &mut Segment<PlainMemory>| {
+        segment.begin().unwrap();
+        segment.clear().unwrap();
+        segment.end_life();
+        segment.end();
+    };
+    let killed = before_each_store(&memory, || {
+        destroy(&mut segment);
+        open(&mut segment);
+    });
+    let (mut there, mut gone) = (0, 0);
+    let empty = Model::default();
+    for memory in killed {
+        check_readers(&memory, &model, &empty);
+        let mut found = attach(memory);
+        match found.begin() {
+            Ok(_) => {
+                found.end();
+                let state = Model::of(&found);
+                assert!(state == model || state == empty, "{state:?}");
+                there += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.code, Code::Gone);
+                assert_eq!(found.header().control.epoch.get() & 1, 1, "no copy counts");
+                open(&mut found);
+                assert_eq!(found.limits().max, f64::INFINITY);
+                gone += 1;
+            }
+        }
+        found.validate().unwrap();
+        destroy(&mut found);
+        assert_eq!(found.begin().err().map(|error| error.code), Some(Code::Gone));
+        open(&mut found);
+        let mut state = empty.clone();
+        for _ in 0..10 {
+            let call = plain(&mut random);
+            found.begin().unwrap();
+            apply(&mut found, &mut state, &call);
+            found.end();
+        }
+        check(&found, &state);
+    }
+    assert!(there > 20 && gone > 20, "{there} there, {gone} gone");
+}
+
 #[test]
 fn a_rebuild_after_a_kill_over_dead_rows_finds_no_dead_entry() {
     let mut random = Random(8);

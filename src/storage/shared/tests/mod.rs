@@ -12,6 +12,8 @@ mod near;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
+mod scan;
+#[cfg(target_os = "linux")]
 mod schedules;
 mod tags;
 

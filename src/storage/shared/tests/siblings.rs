@@ -147,12 +147,20 @@ fn said(opened: Result<Segment<Memfd>>, held: &mut Vec<Segment<Memfd>>) -> Strin
     }
 }
 
+/// The segment with a namespace in it.
+fn live(mut segment: Segment<Memfd>) -> Segment<Memfd> {
+    let (locked, _) = segment.lock_to_open(LONG).unwrap();
+    segment.begin_life();
+    segment.unlock(locked);
+    segment
+}
+
 fn until_open(identity: &str, namespace: &str, parent: u32) -> Result<Segment<Memfd>> {
     let since = Instant::now();
     loop {
         match open(identity, namespace, parent) {
             Err(error) if error.is_busy() => assert!(since.elapsed() < LONG, "it is never our turn"),
-            opened => return opened,
+            opened => return opened.map(live),
         }
         thread::yield_now();
     }
@@ -333,7 +341,7 @@ fn a_process_that_has_the_turn_keeps_others_out_until_it_ends() {
 #[test]
 fn a_second_copy_in_this_process_finds_the_first() {
     let identity = identity("twice");
-    let open = || open(&identity, "n", 1).unwrap();
+    let open = || live(open(&identity, "n", 1).unwrap());
     let (mut a, mut b) = (open(), open());
     assert_eq!(nonce(&a), nonce(&b));
     put(&mut a, "key");
