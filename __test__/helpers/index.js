@@ -12,10 +12,10 @@ const describeShared = (title, tests) =>
 
 let count = 0;
 
-/** A namespace that no other test uses. */
+/** A namespace that no other test uses, nor a run of the tests beside this one: the command finds both. */
 function unique(name = 'test') {
   count += 1;
-  return `${name}-${count}`;
+  return `${name}-${process.pid}-${count}`;
 }
 
 /** Sets what `Date.now()` gives in a process; without `now`, to what it gave at first. */
