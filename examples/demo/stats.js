@@ -8,6 +8,7 @@
 
 const diagnostics = require('node:diagnostics_channel');
 const { LRUCache: PlainLRU } = require('lru-cache');
+const LRUCache = require('../..');
 const source = require('../source');
 
 const CACHE_MAX = Number(process.env.CACHE_MAX);
@@ -44,8 +45,12 @@ diagnostics.subscribe('http.server.request.start', ({ request }) => {
   share.request(request.url);
 });
 
-process.on('message', (message) => {
+// The cache of the server, which has its settings.
+const cache = new LRUCache({ namespace: 'products', timeout: 5000 });
+
+process.on('message', async (message) => {
   if (message?.demo !== 'report?') return;
+  const { near, transport } = await cache.stats();
   process.send({
     demo: 'report',
     requests,
@@ -53,6 +58,8 @@ process.on('message', (message) => {
     pending: source.stats.pending,
     copy: copy.report(),
     share: share.report(),
+    nearHits: near.hits,
+    transport: transport.kind,
     rss: process.memoryUsage.rss(),
   });
 });
