@@ -294,6 +294,35 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
     options?: number | LRUCacheForClustersAsPromised.SetOptions,
   ): Promise<boolean[]>;
 
+  /**
+   * The value of a key, as {@link get} gives it; where there is none, what `loader` gives, which is stored. One loader runs
+   * per key for all processes; all other callers wait for its value. An error of the loader rejects all of them.
+   *
+   * Where the cache cannot be reached the loader runs, whatever `failsafe` says.
+   *
+   * @param loader - Makes the value. Left out: the `fetchMethod` of this instance.
+   * @param options - Those left out are those of this instance.
+   */
+  fetch<T = A | B | C | D>(
+    key: LRUCacheForClustersAsPromised.Key,
+    loader: LRUCacheForClustersAsPromised.Loader<T, A | B | C | D>,
+    options?: LRUCacheForClustersAsPromised.FetchOptions<T>,
+  ): Promise<T>;
+  fetch<T = A | B | C | D>(
+    key: LRUCacheForClustersAsPromised.Key,
+    options?: LRUCacheForClustersAsPromised.FetchOptions<T>,
+  ): Promise<T>;
+
+  /**
+   * A function that gives what `fn` gives, by {@link fetch}: it is called once for the same arguments, until the entry goes.
+   *
+   * @throws TypeError where `fn` has no name and neither `name` nor `key` is given.
+   */
+  memoize<F extends (...args: any[]) => any>(
+    fn: F,
+    options?: LRUCacheForClustersAsPromised.MemoizeOptions<F>,
+  ): LRUCacheForClustersAsPromised.Memoized<F>;
+
   /** Lets this instance go: later calls reject with `ERR_CLOSED`. The namespace stays as it is. */
   close(): Promise<void>;
 
@@ -813,7 +842,7 @@ declare namespace LRUCacheForClustersAsPromised {
   }
 
   /** The options of the constructor and of `getInstance`. */
-  export interface Options extends LRUCacheOptions {
+  export interface Options extends LRUCacheOptions, FetchDefaults {
     /**
      * The name of the cache: instances with the same name share one cache.
      *
@@ -884,6 +913,10 @@ declare namespace LRUCacheForClustersAsPromised {
      * @defaultValue `false`
      */
     freeze?: boolean | undefined;
+
+    /** The loader of `fetch` where a call has none, called as `lru-cache` calls it. */
+    fetchMethod?:
+      { load(key: any, staleValue: any, context: LoaderContext): any }['load'] | undefined;
   }
 
   /** The options of `init`. */
@@ -942,6 +975,17 @@ declare namespace LRUCacheForClustersAsPromised {
     droppedEntries: number;
     /** Processes that have the store in their memory and have made a call, at most 128. Workers that use IPC are not among them. */
     processes: number;
+    /** What `fetch` did. */
+    fetches: {
+      /** Loaders that ran. */
+      loads: number;
+      /** Calls that waited for the loader of another. */
+      followers: number;
+      /** Loaders that failed. */
+      errors: number;
+      /** The milliseconds that loaders took, all together. */
+      loadTime: number;
+    };
   }
 
   /** What `stats` gives: what all processes share, and what is of this process. */
@@ -1002,6 +1046,151 @@ declare namespace LRUCacheForClustersAsPromised {
     /** Its tags. */
     tags: string[];
   }
+
+  /** Options of `fetch` that an instance may have defaults of. Times are in milliseconds; 0 is none. */
+  export interface FetchDefaults {
+    /** So long after its age an entry is given at once, while one process renews it. */
+    staleWhileRevalidate?: number | undefined;
+    /** So long after its age an entry is given where the loader fails. */
+    staleIfError?: number | undefined;
+    /** An entry that is older is given, and renewed in the background. Entries without an age have no time to count from. */
+    refreshAfter?: number | undefined;
+    /**
+     * So long no renewal is tried after one that failed.
+     *
+     * @defaultValue `1000`
+     */
+    refreshBackoff?: number | undefined;
+    /** So long `undefined`, and what was skipped, is stored. */
+    negativeTtl?: number | undefined;
+    /** So long an error is stored, for `fetch` alone. */
+    errorTtl?: number | undefined;
+    /**
+     * What an error means for those who waited for another's loader: `'throw'`, they reject with it, too; `'retry'`, each
+     * tries its own loader in turn.
+     *
+     * @defaultValue `'throw'`
+     */
+    onError?: 'throw' | 'retry' | undefined;
+    /** After this time an entry past its age is given, where there is one. The loader goes on. */
+    softTimeout?: number | undefined;
+    /** After this time the call rejects with `ETIMEDOUT`. The loader goes on. */
+    hardTimeout?: number | undefined;
+    /**
+     * How long a loader has the key for itself. After that another may begin.
+     *
+     * @defaultValue `30000`
+     */
+    leaseTimeout?: number | undefined;
+  }
+
+  /** Options of `fetch`. */
+  export interface FetchOptions<T = any> extends FetchDefaults {
+    /** The age limit of the entry in milliseconds; 0: the cache's, `Infinity`: never. */
+    maxAge?: number | ((value: T, key: any) => number | undefined) | undefined;
+    /** As `maxAge`. */
+    ttl?: number | ((value: T, key: any) => number | undefined) | undefined;
+    /** Tags of the entry. */
+    tags?:
+      | string
+      | readonly string[]
+      | ((value: T, key: any) => string | readonly string[] | undefined)
+      | undefined;
+    /** `true`: the loader runs though there is an entry. */
+    forceRefresh?: boolean | undefined;
+    /** Ends the wait of this call, which then rejects with the signal's `reason`. */
+    signal?: AbortSignal | undefined;
+    /** An object that is told how the call went. */
+    status?: FetchStatus | undefined;
+    /** Anything: the loader finds it in its second argument. */
+    context?: any;
+  }
+
+  /** What a call of `fetch` writes into the object that it is given as `status`. */
+  export interface FetchStatus {
+    /**
+     * - `'hit'`: there was an entry.
+     * - `'miss'`: the loader of this call ran.
+     * - `'inflight'`: the call waited for another's loader.
+     * - `'stale'`: an entry past its age was given.
+     * - `'refresh'`: with `forceRefresh`, a loader ran.
+     * - `undefined`: the call failed.
+     */
+    fetch?: 'hit' | 'miss' | 'inflight' | 'stale' | 'refresh' | undefined;
+    /** When the call began, in milliseconds since the epoch. */
+    start?: number;
+    /** The milliseconds that it took. */
+    duration?: number;
+    /** The milliseconds that the loader took, where it ran in this process. */
+    loadTime?: number;
+  }
+
+  /** What makes the value of a key for `fetch`. */
+  export type Loader<T = any, V = any> = {
+    load(key: Key, context: LoaderContext<V>): T | PromiseLike<T>;
+  }['load'];
+
+  /** The second argument of a loader, and the third of a `fetchMethod`. */
+  export interface LoaderContext<V = any> {
+    /** Fires when the key was written meanwhile, when nobody waits any more, and when the instance is closed. */
+    readonly signal: AbortSignal;
+    /** The value that is past its age, where it was kept. */
+    readonly stale: V | undefined;
+    /** The options of the call, as an object of the loader's own: `maxAge`, `ttl` and `tags` may be changed. */
+    readonly options: FetchOptions;
+    /** What the option `context` says. */
+    readonly context: any;
+    /** Sets the age limit of the entry. */
+    setTtl(maxAge: number | undefined): void;
+    /** Sets the tags of the entry. */
+    setTags(tags: string | readonly string[] | undefined): void;
+    /** `return skip(value)`: the value is given to all who wait, and not stored. */
+    skip(): undefined;
+    skip<T>(value: T): T;
+  }
+
+  /** Options of `memoize`. */
+  export interface MemoizeOptions<F extends (...args: any[]) => any = any> extends FetchOptions<
+    Awaited<ReturnType<F>>
+  > {
+    /**
+     * What keys begin with.
+     *
+     * @defaultValue The name of the function
+     */
+    name?: string | undefined;
+    /**
+     * Makes the key of arguments.
+     *
+     * @defaultValue `(...args) => JSON.stringify([name, ...args])`
+     */
+    key?: ((...args: Parameters<F>) => Key) | undefined;
+  }
+
+  /** What `memoize` gives. */
+  export interface Memoized<F extends (...args: any[]) => any = any> {
+    (...args: Parameters<F>): Promise<Awaited<ReturnType<F>>>;
+    /** Removes what is kept for these arguments; says whether there was something. */
+    delete(...args: Parameters<F>): Promise<boolean>;
+    /** Calls the function anew for these arguments. */
+    refresh(...args: Parameters<F>): Promise<Awaited<ReturnType<F>>>;
+  }
+
+  /** What `memoize` needs of a cache. */
+  export type FetchingCache = Pick<Self<any>, 'fetch' | 'deleteMany'>;
+
+  /** As `memoize` of an instance. */
+  export function memoize<F extends (...args: any[]) => any>(
+    fn: F,
+    options: MemoizeOptions<F> & { cache: FetchingCache },
+  ): Memoized<F>;
+  /** As `memoize` of an instance. */
+  export function memoize<F extends (...args: any[]) => any>(
+    cache: FetchingCache,
+    fn: F,
+    key?: (...args: Parameters<F>) => Key,
+    options?: MemoizeOptions<F>,
+  ): Memoized<F>;
 
   /** An entry as `setMany` takes it. */
   export type EntryToSet<V = any> =
@@ -1321,6 +1510,9 @@ declare namespace LRUCacheForClustersAsPromised {
 }
 
 declare global {
+  /** As Node.js and libraries of TypeScript declare it. */
+  interface AbortSignal {}
+
   interface SymbolConstructor {
     /** As Node.js and newer libraries of TypeScript declare it. */
     readonly asyncDispose: unique symbol;

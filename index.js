@@ -4,6 +4,7 @@
 const cluster = /** @type {any} */ (require('cluster'));
 const { clusteredOf, dumpOf } = require('./lib/clustered');
 const {
+  COUNT_FETCHES,
   DELETE,
   DELETE_MANY,
   GET_TO_UPDATE,
@@ -15,6 +16,8 @@ const {
 } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
+const { Fetcher } = require('./lib/fetch/fetcher');
+const { memoize, memoizeOn } = require('./lib/fetch/memoize');
 const { channels, runObserved } = require('./lib/observe/channels');
 const { LRUCache } = require('./lib/store/lru-cache');
 const { FORMS, MISS } = require('./lib/store/views');
@@ -51,6 +54,21 @@ const nothing = () => undefined;
 
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
+
+/** The property of an instance that has its `fetch`. */
+const FETCHER = Symbol('fetcher');
+
+/** `fetch` of an instance. */
+function fetcherOf(client, options) {
+  return new Fetcher(client, options, {
+    miss: MISS,
+    // What is not counted is no matter of a caller.
+    count: (loads, followers, errors, loadTime) =>
+      client
+        .call(COUNT_FETCHES, loads, followers, errors, Math.round(loadTime * 1000))
+        .catch(nothing),
+  });
+}
 
 /** Makes a call of an instance. */
 const run = (instance, command, a, b, c, d) => runObserved(instance[CLIENT], command, a, b, c, d);
@@ -102,6 +120,7 @@ class LRUCacheForClustersAsPromised {
     this.parse = read.parse;
     this.stringify = read.stringify;
     Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
+    Object.defineProperty(this, FETCHER, { value: fetcherOf(this[CLIENT], read.ofFetch) });
     if (!read.error && !instances.has(this.namespace)) instances.set(this.namespace, this);
   }
 
@@ -342,8 +361,21 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.setMany, entryList('setMany', entries), options);
   }
 
+  fetch(key, loader, options) {
+    return this[FETCHER].fetch(key, loader, options);
+  }
+
+  memoize(fn, options) {
+    return memoizeOn(this, fn, options);
+  }
+
   async close() {
-    this[CLIENT].refuse(makeError(['Error', 'the cache was closed', CODES.CLOSED]));
+    const client = this[CLIENT];
+    const error = makeError(['Error', 'the cache was closed', CODES.CLOSED]);
+    this[FETCHER].close(error);
+    const released = client.leases.close();
+    client.refuse(error);
+    await released;
   }
 
   async invalidateTags(tags) {
@@ -445,6 +477,7 @@ module.exports.LRUCacheClustered = clusteredOf(
   (instance) => instance[CLIENT],
 );
 module.exports.LRUCache = LRUCache;
+module.exports.memoize = memoize;
 module.exports.wrap = wrap;
 // The statics are there as the class's own; said again, they are found by `import { init } from …` as well.
 module.exports.init = LRUCacheForClustersAsPromised.init;

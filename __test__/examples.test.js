@@ -272,6 +272,38 @@ describe('the examples', () => {
         assertNoErrors();
       });
 
+      it('tags: after a write no worker serves an old page that shows it', async () => {
+        const server = await start('tags');
+        const urls = ['/', '/posts/1', '/posts/2'];
+        for (const url of urls) await server.askAll(url);
+        assert.equal((await server.ask('/posts/1')).headers['x-cache'], 'hit');
+        // Readers all the time: they make pages while posts are written.
+        let isOver = false;
+        let reads = 0;
+        const readers = Array.from({ length: 6 }, async (_, at) => {
+          while (!isOver) {
+            await server.ask(urls[at % urls.length]);
+            reads += 1;
+          }
+        });
+        for (let round = 0; round < 8; round += 1) {
+          const body = `text ${round}.`;
+          const put = await server.ask('/posts/1', { method: 'PUT', body });
+          assert.equal(put.status, 204);
+          for (const url of ['/', '/posts/1']) {
+            for (const { text } of await server.askAll(url))
+              assert.ok(text.includes(body), `${text}${body}`);
+          }
+        }
+        isOver = true;
+        await Promise.all(readers);
+        assert.ok(reads > 0);
+        await server.ask('/posts/2');
+        await server.ask('/posts/1', { method: 'PUT', body: 'last' });
+        assert.equal((await server.ask('/posts/2')).headers['x-cache'], 'hit', 'other pages stay');
+        assertNoErrors();
+      });
+
       it('counters: they add up', async () => {
         const server = await start('counters');
         const votes = await server.askAtOnce(120, '/votes/tea', { method: 'POST' });

@@ -90,6 +90,11 @@ const RULES = [
     to: /^lib\/(transport|store)\//,
   },
   {
+    name: 'fetch knows errors, options and channels alone: it is given the client of an instance',
+    from: /^lib\/fetch\//,
+    to: /^(?!lib\/(fetch\/|(errors|options|observe\/channels)\.js$))/,
+  },
+  {
     name: 'adapters see the public class alone',
     from: /^adapters\//,
     to: /^(?!index\.js$|adapters\/)/,

@@ -85,7 +85,7 @@ describe('stats in a process without workers', () => {
     const cache = new Cache(options());
     await calls(cache);
     for (const stats of [cache.getCache().stats(), await cache.execute('stats')]) {
-      assert.deepEqual(Object.keys(stats), [...FIELDS]);
+      assert.deepEqual(Object.keys(stats), [...FIELDS, 'fetches']);
       assert.deepEqual(counted(stats), COUNTS);
     }
     const own = new Cache.LRUCache({ max: 1 });

@@ -244,6 +244,59 @@ function reads(make, count, property, maxAge) {
   };
 }
 
+/** As `reads` of strings, by `fetch`. */
+function fetches(cache, prefix) {
+  const keys = keysOf(prefix);
+  const values = keys.map((_, i) => text(i));
+  const load = (key) => checkIs(key, 'nothing to load');
+  return {
+    async setup() {
+      for (let i = 0; i < KEYS; i++) await cache.set(keys[i], values[i]);
+    },
+    async batch() {
+      for (let i = 0; i < KEYS; i++) {
+        const got = await cache.fetch(keys[i], load);
+        if (got.length !== values[i].length) checkIs(got, values[i]);
+      }
+      return KEYS;
+    },
+    verify: () => deepCheck(cache, keys, values),
+  };
+}
+
+/**
+ * A value that is missing is loaded and removed again: by `fetch`, or by `get` and `set`. What a lease costs is the
+ * difference.
+ */
+function loads(byFetch) {
+  return (cache, prefix) => {
+    const keys = keysOf(prefix);
+    const value = text(0);
+    const load = () => value;
+    async function byHand(key) {
+      const found = await cache.get(key);
+      if (found !== undefined) return found;
+      const loaded = await load(key);
+      await cache.set(key, loaded);
+      return loaded;
+    }
+    const read = byFetch ? (key) => cache.fetch(key, load) : byHand;
+    return {
+      setup: async () => {},
+      async batch() {
+        for (let i = 0; i < WAVE; i++) {
+          checkIs(await read(keys[i]), value);
+          await cache.del(keys[i]);
+        }
+        return WAVE;
+      },
+      verify: async () => {
+        for (const key of keys) checkIs(await cache.has(key), false);
+      },
+    };
+  };
+}
+
 /** As `reads`, with `mGet` of 100 keys each. */
 function listReads(make, property) {
   return (cache, prefix) => {
@@ -284,6 +337,9 @@ const nearCases = {
   nearCopies: { title: 'mGet of 100 objects', start: listReads(smallValue, 'id') },
   nearMiss: { title: 'get of a missing key', start: misses },
   nearSet: { title: 'set of an object', start: sets(smallValue, 1) },
+  nearFetch: { title: 'fetch of a string that is there', start: fetches },
+  nearLoad: { title: 'fetch of a missing string, and del', start: loads(true) },
+  nearLoadByHand: { title: 'get, set of a missing string, and del', start: loads(false) },
   nearSetText: { title: 'set of a string', start: sets(text, 1) },
 };
 

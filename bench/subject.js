@@ -47,7 +47,8 @@ async function openCache(own) {
  */
 function inProcess(encode, decode) {
   const { LRUCache } = require(spec.path);
-  const store = new LRUCache({ max: spec.options.max });
+  const fetchMethod = async (key, stale, { context: load }) => encode(await load(key));
+  const store = new LRUCache({ max: spec.options.max, fetchMethod });
   const read = (key) => {
     const held = store.get(key);
     return held === undefined ? undefined : decode(held);
@@ -55,6 +56,8 @@ function inProcess(encode, decode) {
   return {
     get: (key) => Promise.resolve(read(key)),
     has: (key) => Promise.resolve(store.has(key)),
+    fetch: (key, load) => store.fetch(key, { context: load }).then(decode),
+    del: (key) => Promise.resolve(void store.delete(key)),
     set: (key, value, maxAge) => {
       store.set(key, encode(value), maxAge ? { ttl: maxAge } : undefined);
       return Promise.resolve(true);

@@ -72,7 +72,21 @@ async function main() {
     await wait(20);
     state = await measure();
   }
-  process.stdout.write(screen.end(state), () => stop(0));
+  process.stdout.write(screen.end({ ...state, herd: await herd() }), () => stop(0));
+}
+
+/** How often the source is asked when a popular entry runs out: by `get` and `set`, and by `fetch`. */
+async function herd() {
+  const { CALLERS } = require('./demo/herd');
+  const LRUCache = require('..');
+  const cache = new LRUCache({ namespace: 'herd' });
+  const id = 1;
+  const calls = async (by) => {
+    await cache.del(id);
+    const all = Object.values(cluster.workers).map((worker) => ask(worker, 'herd', { id, by }));
+    return (await Promise.all(all)).reduce((sum, report) => sum + report.calls, 0);
+  };
+  return { callers: CALLERS * WORKERS, get: await calls('get'), fetch: await calls('fetch') };
 }
 
 /** Resolves to the port once every worker serves it. */
@@ -105,7 +119,7 @@ async function measure() {
   // In the primary a call is on the store itself.
   const cache = new LRUCache({ namespace: 'products' });
   const [reports, bodies, stats] = await Promise.all([
-    Promise.all(Object.values(cluster.workers).map(askWorker)),
+    Promise.all(Object.values(cluster.workers).map((worker) => ask(worker, 'report'))),
     cache.values(),
     cache.stats(),
   ]);
@@ -135,16 +149,16 @@ async function measure() {
   };
 }
 
-/** A worker's counts: see demo/stats.js. */
-function askWorker(worker) {
+/** What a worker answers: see demo/stats.js. */
+function ask(worker, what, more) {
   return new Promise((resolve) => {
     const onMessage = (message) => {
-      if (message?.demo !== 'report') return;
+      if (message?.demo !== what) return;
       worker.off('message', onMessage);
       resolve(message);
     };
     worker.on('message', onMessage);
-    worker.send({ demo: 'report?' });
+    worker.send({ demo: `${what}?`, ...more });
   });
 }
 

@@ -6,7 +6,8 @@
  *   node examples/server.js
  *   curl -i http://127.0.0.1:3000/products/42
  *
- * Ask twice: the second answer says `x-cache: hit`, whichever worker gives it.
+ * Ask twice: the second answer says `x-cache: hit`, whichever worker gives it. However many ask at
+ * once for a product that is not cached, the source is asked once.
  * Settings from the environment: PORT (3000), WORKERS (4), CACHE_MAX (1000 entries).
  */
 
@@ -51,18 +52,22 @@ async function worker() {
     namespace: 'products',
     max: CACHE_MAX, // entries; the least recently used one goes first
     maxAge: 60_000, // ms; after a minute the entry expires, and the product is read anew
-    timeout: 200, // ms; a get() that takes longer resolves to undefined, like a miss
+    timeout: 200, // ms; where the cache takes longer, the source is asked
+    leaseTimeout: 10_000, // ms; a worker that hangs on the source lets another one try after that
   });
+
+  /** A product as JSON text; undefined, which is not cached, if there is none. */
+  async function loadProduct(id) {
+    const product = await findProduct(id);
+    return product && JSON.stringify(product);
+  }
 
   /** The product as JSON text, and whether the cache had it. `body` is undefined if there is none. */
   async function productJson(id) {
-    const cached = await cache.get(id);
-    if (cached !== undefined) return { body: cached, from: 'hit' };
-    const product = await findProduct(id);
-    if (product === undefined) return { body: undefined, from: 'miss' };
-    const body = JSON.stringify(product);
-    await cache.set(id, body);
-    return { body, from: 'miss' };
+    const status = {};
+    // One loadProduct() at a time for an id, in all workers together. The others wait for it.
+    const body = await cache.fetch(id, loadProduct, { status });
+    return { body, from: status.fetch === 'hit' ? 'hit' : 'miss' };
   }
 
   async function answer(req, res) {

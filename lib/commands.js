@@ -582,6 +582,18 @@ const CREATE = {
   decode: nothing,
 };
 
+/** Counts what `fetch` did: loads, followers, errors, microseconds. The class has no such member. */
+const COUNT_FETCHES = {
+  name: 'countFetches',
+  unanswered: nothing,
+  // No call waits for it, and it waits for none.
+  keysOf: () => [],
+  reads: true,
+  local: bulk.command('countFetches'),
+  encode: (advanced, ...counts) => counts.join(','),
+  decode: nothing,
+};
+
 /** Destroys a namespace, in the primary or, where siblings have it, here. The clients know how. */
 const DESTROY = {
   name: 'destroy',
@@ -669,6 +681,7 @@ function encodeOrRefuse(command, advanced, args) {
 }
 
 module.exports = {
+  COUNT_FETCHES,
   CREATE,
   DELETE,
   DELETE_MANY,

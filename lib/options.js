@@ -89,6 +89,48 @@ function cacheOptionsJson(options) {
   return `{${texts.join(',')}}`;
 }
 
+/** What an option of `fetch` in milliseconds must be; 0 is none. */
+const time = (value) =>
+  (typeof value === 'number' && value >= 0) || 'a number of milliseconds from 0 on';
+
+/** What each option of `fetch` must be that an instance may have, too. */
+const FETCH_CHECKS = {
+  fetchMethod: (value) => typeof value === 'function' || 'a function',
+  staleWhileRevalidate: time,
+  staleIfError: time,
+  refreshAfter: time,
+  refreshBackoff: time,
+  negativeTtl: time,
+  errorTtl: time,
+  softTimeout: time,
+  hardTimeout: time,
+  leaseTimeout: (value) =>
+    (typeof value === 'number' && value > 0) || 'a number of milliseconds above 0',
+  onError: (value) => value === 'throw' || value === 'retry' || "'throw' or 'retry'",
+};
+
+/** The names of these options. */
+const FETCH_DEFAULTS = Object.freeze(Object.keys(FETCH_CHECKS));
+
+/** What is wrong with an option of `fetch`, as an error. */
+function checkFetchOption(name, value) {
+  const needs = FETCH_CHECKS[name](value);
+  return needs === true ? undefined : invalid(`${name} must be ${needs}, got ${shown(value)}`);
+}
+
+/** The options of `fetch` that an instance is given; the first that is wrong as an error. */
+function fetchDefaultsOf(options) {
+  const defaults = {};
+  for (const name of FETCH_DEFAULTS) {
+    const value = options[name] ?? undefined;
+    if (value === undefined) continue;
+    const error = checkFetchOption(name, value);
+    if (error) return [defaults, error];
+    defaults[name] = value;
+  }
+  return [defaults, undefined];
+}
+
 /** The options that the class itself knows. */
 const CLASS_OPTIONS = [
   'namespace',
@@ -101,6 +143,7 @@ const CLASS_OPTIONS = [
   'freeze',
   ...CACHE_OPTIONS,
   ...Object.keys(SECOND_NAMES),
+  ...FETCH_DEFAULTS,
 ];
 
 /** The options that `new LRUCache()` knows. */
@@ -166,8 +209,14 @@ function checkCallOptions(call, options, known) {
       CODES.INVALID_ARG_TYPE,
     ]);
   }
+  checkNames(call, options, known);
+  return options;
+}
+
+/** Checks that all options of a call have names that are known. */
+function checkNames(call, options, known) {
   const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown === undefined) return options;
+  if (unknown === undefined) return;
   throw makeError([
     'TypeError',
     `${call} has no option ${unknown}: did you mean ${nearest(unknown, known)}?`,
@@ -375,6 +424,7 @@ function readOptions(given) {
   const options = given ?? {};
   warnOfUnknown(options, CLASS_OPTIONS);
   const [ofCache, twoNames] = withOneName(options);
+  const [ofFetch, wrongFetch] = fetchDefaultsOf(options);
   const read = {
     // Well-formed Unicode, as Rust keeps it: a lone surrogate becomes U+FFFD.
     namespace: Buffer.from(String(options.namespace || 'default')).toString(),
@@ -385,6 +435,8 @@ function readOptions(given) {
     serialization: options.serialization,
     near: options.near ?? undefined,
     freeze: options.freeze ?? false,
+    /** Those of `fetch`. */
+    ofFetch,
     /** Those of the cache, as JSON. */
     cacheOptions: cacheOptionsJson(ofCache),
     error: undefined,
@@ -402,6 +454,8 @@ function readOptions(given) {
     read.error = invalid(
       `serialization must be 'json' or 'advanced', got ${optionJson(read.serialization)}`,
     );
+  } else if (wrongFetch) {
+    read.error = wrongFetch;
   } else if (typeof read.freeze !== 'boolean') {
     read.error = invalid(`freeze must be true or false, got ${shown(read.freeze)}`);
   } else if (!isNear(read.near)) {
@@ -432,7 +486,12 @@ module.exports = {
   prefixOption,
   scanOptions,
   DEFAULT_TIMEOUT,
+  FETCH_DEFAULTS,
   LONGEST_TIMER,
+  checkFetchOption,
+  checkNames,
+  invalid,
+  shown,
   timeoutOf,
   numberJson,
   optionJson,

@@ -18,6 +18,9 @@ const FIELDS = Object.freeze([
   'processes',
 ]);
 
+/** Behind them: those of `fetch`. */
+const FETCH_FIELDS = Object.freeze(['loads', 'followers', 'errors', 'loadTime']);
+
 /**
  * The numbers by name.
  *
@@ -25,7 +28,12 @@ const FIELDS = Object.freeze([
  */
 function statsOf(numbers) {
   // JSON has no form for a size without bound.
-  return Object.fromEntries(FIELDS.map((field, index) => [field, numbers[index] ?? Infinity]));
+  const named = FIELDS.map((field, index) => [field, numbers[index] ?? Infinity]);
+  const ofFetch = FETCH_FIELDS.map((field, index) => [field, numbers[FIELDS.length + index] ?? 0]);
+  const fetches = Object.fromEntries(ofFetch);
+  // Rust counts microseconds.
+  fetches.loadTime /= 1000;
+  return { ...Object.fromEntries(named), fetches };
 }
 
 module.exports = { FIELDS, statsOf };

@@ -5,6 +5,7 @@
 //! - An entry is expired when more time has passed since it was set than its own age. An entry without an age of its own
 //!   has the cache's present age.
 //! - An expired entry still counts, and keeps its place in the order, until a call removes it.
+//! - An expired entry that is kept for `fetch` is a miss for every other call, and is removed by none until that time ends, too.
 //! - `get` and `set` make an entry the most recent. No other call does, but for `incr`, which is made of both.
 //!
 //! The cache keeps its limits by evicting the least recent entries. An entry that would not fit in an empty cache is not
@@ -16,7 +17,7 @@ use crate::{
     extras::{Extras, Tags},
     key::Key,
     stats::{Event, Stats},
-    storage::{Entry, Glimpse, Limits, Seen, Slice, Stamp, Storage},
+    storage::{Entry, Glimpse, Kept, Limits, Seen, Slice, Stamp, Storage},
     value::{OwnedValue, Value},
 };
 
@@ -63,6 +64,8 @@ pub struct Terms<'a> {
     pub keeps_age: bool,
     /// What the entry has besides its value. What an entry that is there has does not stay.
     pub extras: Extras<'a>,
+    /// Whether the entry stays past its age, for `fetch`.
+    pub kept: Kept,
 }
 
 /// An entry with the time at which it expires. `dump` returns a list of these, `load` takes one.
@@ -157,6 +160,14 @@ impl<S: Storage> Cache<S> {
         self.storage.stats()
     }
 
+    /// Counts what `fetch` did: loaders that ran, callers that waited for another's, loaders that failed, microseconds.
+    pub fn count_fetches(&mut self, loads: u64, followers: u64, errors: u64, time: u64) {
+        self.storage.count(Event::Load, loads);
+        self.storage.count(Event::Follower, followers);
+        self.storage.count(Event::LoadError, errors);
+        self.storage.count(Event::LoadTime, time);
+    }
+
     /// The present limits.
     pub fn limits(&self) -> Limits {
         self.storage.limits()
@@ -229,6 +240,34 @@ impl<S: Storage> Cache<S> {
         Ok(found.value())
     }
 
+    /// As [`Cache::get`], but an expired entry is always a miss. Also gives when the entry was set and when it expires, both in
+    /// milliseconds since the epoch; infinite for never.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub fn get_fresh<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>) -> Result<R>,
+    ) -> Result<Option<(R, f64, f64)>> {
+        let max_age = self.limits().max_age;
+        let found = match self.storage.touch(key)? {
+            Some((value, stamp)) if !expired(stamp, max_age, now) => {
+                Some((read(value)?, stamp.set_at, expires_at(stamp, max_age)))
+            }
+            Some((_, stamp)) if is_kept(stamp, max_age, now) => None,
+            Some(_) => {
+                self.expire(key)?;
+                None
+            }
+            None => None,
+        };
+        let event = if found.is_some() { Event::Hit } else { Event::Miss };
+        self.storage.count(event, 1);
+        Ok(found)
+    }
+
     /// Counts a `get` of an entry whose value another process has to give, as the most recent.
     ///
     /// # Errors
@@ -263,6 +302,9 @@ impl<S: Storage> Cache<S> {
         };
         if !expired(stamp, max_age, now) {
             return read(value).map(Found::Fresh);
+        }
+        if is_kept(stamp, max_age, now) {
+            return Ok(Found::Nothing);
         }
         let stale = (allow_stale && !is_invalid(stamp))
             .then(|| read(value))
@@ -336,7 +378,7 @@ impl<S: Storage> Cache<S> {
         match running {
             Ok(running) => {
                 let stamp = running.unwrap_or_else(|| self.fresh(terms.max_age, now));
-                self.store(key, value, stamp, terms.extras, now)
+                self.store_kept(key, value, stamp, terms.extras, terms.kept, now)
             }
             Err(error) => {
                 self.storage.decline(value);
@@ -352,6 +394,45 @@ impl<S: Storage> Cache<S> {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         }
+    }
+
+    /// Stores the text of an error for [`Cache::kept`], for `time` milliseconds. Every other call takes it for a miss.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub fn set_error(&mut self, key: &[u8], text: Value<'_>, time: f64, now: impl Clock) -> Result<bool> {
+        // It expires before any time that a clock gives.
+        let stamp = Stamp {
+            set_at: now.now() + time,
+            max_age: -f64::from(u32::MAX) - time,
+        };
+        self.store_kept(key, text, stamp, Extras::NONE, Kept::Error, now)
+    }
+
+    /// Passes the value of an entry that is kept past its age to `read`, with when it was set and when it expired; whether it is an
+    /// error. Changes nothing.
+    ///
+    /// # Errors
+    /// The error of `read`, or that of [`Storage::peek`].
+    pub fn kept<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>, Past) -> Result<R>,
+    ) -> Result<Option<(R, Past)>> {
+        let max_age = self.limits().max_age;
+        let Some((value, stamp)) = self.storage.peek(key)? else {
+            return Ok(None);
+        };
+        if !expired(stamp, max_age, now) || !is_kept(stamp, max_age, now) {
+            return Ok(None);
+        }
+        let past = Past {
+            set_at: stamp.set_at,
+            expires: stamp.set_at + age_of(stamp, max_age),
+            is_error: stamp.kept() == Kept::Error,
+        };
+        Ok(Some((read(value, past)?, past)))
     }
 
     /// The stamp of an entry that has not expired.
@@ -379,10 +460,7 @@ impl<S: Storage> Cache<S> {
         let facts = Facts {
             version: if is_over { 0.0 } else { self.version(key)? },
             set_at: stamp.set_at,
-            expires: match age_of(stamp, max_age) {
-                0.0 => f64::INFINITY,
-                age => stamp.set_at + age,
-            },
+            expires: expires_at(stamp, max_age),
         };
         Ok(self.get(key, now, read)?.map(|()| facts))
     }
@@ -425,9 +503,24 @@ impl<S: Storage> Cache<S> {
         extras: Extras<'_>,
         now: impl Clock,
     ) -> Result<bool> {
+        self.store_kept(key, value, stamp, extras, Kept::No, now)
+    }
+
+    /// As `store`, of an entry that is kept past its age.
+    fn store_kept(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        stamp: Stamp,
+        extras: Extras<'_>,
+        kept: Kept,
+        now: impl Clock,
+    ) -> Result<bool> {
+        let stamp = stamp.keeping(kept);
+        self.void(key);
         let limits = self.limits();
         let size = self.storage.entry_size(key, value, extras);
-        if limits.max < 1.0 || size > limits.max_size || size > limits.max_entry_size {
+        if !fits(&limits, size) {
             self.refuse(key, value)?;
             return Ok(false);
         }
@@ -442,7 +535,7 @@ impl<S: Storage> Cache<S> {
             }
         };
         self.storage.count(Event::Set, 1);
-        if replaced && expired(stamp, limits.max_age, now) {
+        if replaced && expired(stamp, limits.max_age, now) && !is_kept(stamp, limits.max_age, now) {
             // lru-cache 6 reads an entry that it has replaced, and so removes one with a negative age.
             self.expire(key)?;
         }
@@ -451,6 +544,11 @@ impl<S: Storage> Cache<S> {
         }
         self.trim();
         Ok(true)
+    }
+
+    /// Whether an entry can ever fit.
+    pub(crate) fn fits(&self, key: &[u8], value: Value<'_>, extras: Extras<'_>) -> bool {
+        fits(&self.limits(), self.storage.entry_size(key, value, extras))
     }
 
     /// Declines a value that can never fit (its slot is freed), and removes the entry of its key.
@@ -471,6 +569,7 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Storage::remove`].
     pub fn del(&mut self, key: &[u8]) -> Result<()> {
+        self.void(key);
         if self.storage.remove(key)? {
             self.storage.count(Event::Delete, 1);
         }
@@ -603,11 +702,13 @@ impl<S: Storage> Cache<S> {
         if keeps_age {
             return Ok(self.storage.touch(key)?.is_some());
         }
+        let kept = old.kept();
         let max_age = given(max_age).unwrap_or(old.max_age);
         let stamp = Stamp {
             set_at: if max_age == 0.0 { 0.0 } else { now.now() },
             max_age,
         };
+        let stamp = stamp.keeping(kept);
         let is_there = self.storage.restamp(key, stamp)?;
         if expired(stamp, self.limits().max_age, now) {
             // A negative age, as in `store`.
@@ -632,6 +733,7 @@ impl<S: Storage> Cache<S> {
     /// # Errors
     /// As [`Storage::remove`].
     pub fn reset(&mut self) -> Result<()> {
+        self.void_all();
         self.removing(Event::Delete, S::clear)
     }
 
@@ -662,7 +764,9 @@ impl<S: Storage> Cache<S> {
             self.pruning = self.storage.invalidations();
         }
         let rest = self.removing(Event::Expiration, |storage| {
-            storage.retain_part(from, |stamp| !expired(stamp, max_age, now))
+            storage.retain_part(from, |stamp| {
+                !expired(stamp, max_age, now) || is_kept(stamp, max_age, now)
+            })
         });
         if rest.is_none() {
             self.storage.swept(self.pruning);
@@ -881,8 +985,8 @@ pub enum WhenOver {
 }
 
 impl WhenOver {
-    /// The longest window that [`WhenOver::Double`] makes, in milliseconds: JavaScript counts exactly up to here.
-    const LONGEST: f64 = 9_007_199_254_740_991.0;
+    /// The longest window that [`WhenOver::Double`] makes, in milliseconds: JavaScript counts exactly up to here, and a stamp keeps it.
+    const LONGEST: f64 = 9_007_199_254_740_736.0;
 
     /// The length of the window that begins now; `None` where the present one goes on.
     fn window(self, window: f64, limit: f64, before: f64, count: f64) -> Option<f64> {
@@ -910,6 +1014,17 @@ pub struct Facts {
     pub set_at: f64,
     /// When it expires, in milliseconds since the epoch; infinite for never.
     pub expires: f64,
+}
+
+/// What is known of an entry that is kept past its age.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Past {
+    /// When it was set, in milliseconds since the epoch.
+    pub set_at: f64,
+    /// When it expired, in milliseconds since the epoch.
+    pub expires: f64,
+    /// Whether its value is the text of an error.
+    pub is_error: bool,
 }
 
 /// An entry that a call has just found or stored, for a process that keeps a copy of it.
@@ -955,7 +1070,15 @@ fn age_of(stamp: Stamp, cache_max_age: f64) -> f64 {
     if stamp.max_age == 0.0 {
         cache_max_age
     } else {
-        stamp.max_age
+        stamp.age()
+    }
+}
+
+/// When an entry expires, in milliseconds since the epoch; infinite for never.
+fn expires_at(stamp: Stamp, cache_max_age: f64) -> f64 {
+    match age_of(stamp, cache_max_age) {
+        0.0 => f64::INFINITY,
+        age => stamp.set_at + age,
     }
 }
 
@@ -970,7 +1093,7 @@ fn left(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> f64 {
 
 /// When an entry expires that has not expired yet, in milliseconds since the epoch; 0 for never. `None`: it has expired.
 pub fn expires(stamp: Stamp, max_age: f64, now: impl Clock) -> Option<f64> {
-    (!expired(stamp, max_age, now)).then_some(stamp.set_at + stamp.max_age)
+    (!expired(stamp, max_age, now)).then_some(stamp.set_at + stamp.age())
 }
 
 /// Whether an entry is expired: more time than its age has passed since it was set. Only this function decides this.
@@ -985,6 +1108,17 @@ pub fn is_invalid(stamp: Stamp) -> bool {
     stamp == Stamp::INVALID
 }
 
+/// Whether an entry that has expired stays for `fetch`. Only this function decides this.
+#[cold]
+fn is_kept(stamp: Stamp, cache_max_age: f64, now: impl Clock) -> bool {
+    let past = now.now() - stamp.set_at;
+    match stamp.kept() {
+        Kept::No => false,
+        Kept::For(time) => past - age_of(stamp, cache_max_age) <= time,
+        Kept::Error => past <= 0.0,
+    }
+}
+
 /// Whether nothing is left of the age of an entry that is to be loaded: it would have expired, or has no time left. An
 /// entry in a cache lives on through the millisecond in which its age ends, but an age of 0 means none: `load` of
 /// lru-cache leaves such an entry out.
@@ -994,6 +1128,11 @@ fn is_over(left: f64, now: impl Clock) -> bool {
         max_age: left,
     };
     left == 0.0 || expired(stamp, left, now)
+}
+
+/// Whether an entry of this size can ever fit.
+fn fits(limits: &Limits, size: f64) -> bool {
+    limits.max >= 1.0 && size <= limits.max_size && size <= limits.max_entry_size
 }
 
 /// The age that a caller gave; `None` for 0 and `NaN`, which mean none.

@@ -192,6 +192,17 @@ pub enum Command<'a, K = Key> {
     AllowStale(Option<bool>),
     /// What was counted, as a list of numbers.
     Stats,
+    /// Counts what `fetch` did.
+    CountFetches {
+        /// Loaders that ran.
+        loads: u64,
+        /// Callers that waited for the loader of another.
+        followers: u64,
+        /// Loaders that failed.
+        errors: u64,
+        /// The microseconds that loaders took.
+        time: u64,
+    },
 }
 
 /// Whose values a command reads. Some may be JavaScript values of another process, which must be asked.
@@ -363,6 +374,7 @@ pub const NAMES: &[&str] = &[
     "allowStale",
     "stale",
     "stats",
+    "countFetches",
 ];
 
 impl<'a> Command<'a> {
@@ -505,6 +517,12 @@ impl<'a> Command<'a> {
             "maxAge" => Self::MaxAge(option(arguments, options::max_age)?),
             "allowStale" | "stale" => Self::AllowStale(option(arguments, options::stale)?),
             "stats" => Self::Stats,
+            "countFetches" => Self::CountFetches {
+                loads: times(arguments, "loads")?,
+                followers: times(arguments, "followers")?,
+                errors: times(arguments, "errors")?,
+                time: times(arguments, "time")?,
+            },
             unknown => return Err(Error::command(unknown)),
         })
     }
@@ -522,6 +540,12 @@ fn option<'a, T>(
 fn version<'a>(arguments: &mut impl Arguments<'a>) -> Result<f64> {
     let version = arguments.number("version")?;
     version.ok_or_else(|| Error::argument("version must be a number that getEntry gave, or 0"))
+}
+
+/// The next argument, how often something happened.
+fn times<'a>(arguments: &mut impl Arguments<'a>, name: &str) -> Result<u64> {
+    // What is no count is none. A conversion never leaves the range.
+    Ok(arguments.number(name)?.unwrap_or(0.0) as u64)
 }
 
 /// The next argument, a prefix; `None` where none was given.
@@ -609,7 +633,8 @@ impl<K: AsRef<[u8]>> Command<'_, K> {
             | Self::MaxSize(_)
             | Self::MaxAge(_)
             | Self::AllowStale(_)
-            | Self::Stats => Reads::Nothing,
+            | Self::Stats
+            | Self::CountFetches { .. } => Reads::Nothing,
         }
     }
 }
@@ -779,6 +804,7 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             Answer::List
         }
         Command::DeletePrefix(prefix) => {
+            cache.void_prefix(prefix.beginning());
             let mut keys = KeyList::default();
             cache.visit_keys(|key| match prefix.matches(key) {
                 true => keys.push(key),
@@ -918,6 +944,15 @@ pub fn run<S: Storage, K: AsRef<[u8]>>(
             numbers.iter().try_for_each(|number| sink.number(*number))?;
             Answer::List
         }
+        Command::CountFetches {
+            loads,
+            followers,
+            errors,
+            time,
+        } => {
+            cache.count_fetches(*loads, *followers, *errors, *time);
+            Answer::Bool(true)
+        }
     })
 }
 
@@ -1016,6 +1051,7 @@ fn terms(max_age: Option<f64>, keeps_age: bool, tags: &TagList) -> Terms<'_> {
         max_age,
         keeps_age,
         extras: Extras { tags: tags.tags() },
+        ..Terms::default()
     }
 }
 

@@ -173,6 +173,12 @@ impl Prefix {
         self.bytes.len() <= 1
     }
 
+    /// What every key that begins so begins with, as far as whole characters go.
+    pub fn beginning(&self) -> &[u8] {
+        let half = if self.pair.is_some() { Self::HALF } else { 0 };
+        &self.bytes[..self.bytes.len().saturating_sub(half)]
+    }
+
     /// Whether a key, given as its bytes, is meant.
     pub fn matches(&self, key: &[u8]) -> bool {
         if key.starts_with(&self.bytes) {
@@ -181,8 +187,7 @@ impl Prefix {
         let Some([first, second, third]) = self.pair else {
             return false;
         };
-        let before = &self.bytes[..self.bytes.len() - Self::HALF];
-        match key.strip_prefix(before) {
+        match key.strip_prefix(self.beginning()) {
             Some([a, b, c, _, ..]) => (*a, *b, *c & 0xF0) == (first, second, third),
             _ => false,
         }

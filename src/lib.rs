@@ -8,6 +8,7 @@
 //! | [`storage`] | where entries lie |
 //! | [`store`] | a cache behind its lock, on the heap or in a segment |
 //! | `migrate` | moves of entries from the heap to a segment, and from one segment to another |
+//! | [`lease`] | the right of one caller to compute a value |
 //! | [`key`], [`value`], [`wtf8`] | what an entry is made of |
 //! | [`extras`] | what an entry may have besides: its tags |
 //! | [`slots`] | values that stay JavaScript values |
@@ -31,6 +32,7 @@ pub mod error;
 pub mod extras;
 pub mod handler;
 pub mod key;
+pub mod lease;
 #[cfg(target_os = "linux")]
 mod migrate;
 pub mod options;

@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     extras::{Extras, TagList},
     key::KeyList,
+    lease::Leases,
     slots::Slots,
     storage::{
         Entry, Storage,
@@ -86,6 +87,8 @@ impl Store {
             None => new.push(key),
         });
         let new: Vec<_> = new.iter().collect();
+        // A result that is computed for the other segment, or for this one, may be older than an entry that comes here.
+        here.void_all();
         // The least recent entry first, which gives the same order here. Where memory ends, the rest is lost.
         let _ = listed.and_then(|()| {
             new.iter().rev().try_for_each(|key| {
@@ -99,6 +102,7 @@ impl Store {
         });
         here.storage_mut().add_counts(&theirs.storage().stats().counts);
         here.trim();
+        theirs.void_all();
         if let Place::Shared(segment) = theirs.storage_mut() {
             segment.move_out();
         }
@@ -121,6 +125,7 @@ impl Store {
             if let Place::Heap(heap) = cache.storage_mut() {
                 let store = Self::shared(open()?);
                 let texts = copy(heap, &mut *store.lock(FINAL_LOCK_WAIT)?, slots, text)?;
+                heap.end_leases(|_| true);
                 // The segment has the slots now, but for those of strings.
                 heap.abandon_slots();
                 texts.into_iter().for_each(|slot| slots.free(slot));
@@ -146,6 +151,8 @@ fn copy(
         // Before the first slot is in the segment: no other process can own slots in it from here on.
         segment.own_slots(slots.clone());
     }
+    // A result that is computed there may be older than an entry of the heap.
+    there.void_all();
     let limits = heap.limits().or(there.limits());
     there.storage_mut().set_limits(limits);
     let mut texts = vec![];

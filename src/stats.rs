@@ -17,10 +17,18 @@ pub enum Event {
     Eviction,
     /// An entry was removed because it had expired.
     Expiration,
+    /// A loader of `fetch` ran.
+    Load,
+    /// A call of `fetch` waited for the loader of another.
+    Follower,
+    /// A loader failed.
+    LoadError,
+    /// A microsecond that a loader took.
+    LoadTime,
 }
 
 /// How many kinds of [`Event`] there are.
-pub const EVENTS: usize = Event::Expiration as usize + 1;
+pub const EVENTS: usize = Event::LoadTime as usize + 1;
 
 /// How often each [`Event`] happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +67,10 @@ impl Counts {
             Event::Delete,
             Event::Eviction,
             Event::Expiration,
+            Event::Load,
+            Event::Follower,
+            Event::LoadError,
+            Event::LoadTime,
         ];
         ALL.map(|event| (event, self.get(event))).into_iter()
     }
@@ -87,7 +99,7 @@ pub struct Stats {
 
 impl Stats {
     /// All numbers, in the order of `FIELDS` in `lib/stats.js`.
-    pub fn numbers(&self) -> [f64; 14] {
+    pub fn numbers(&self) -> [f64; 18] {
         let count = |event| self.counts.get(event) as f64;
         [
             count(Event::Hit) + count(Event::StaleHit),
@@ -104,6 +116,10 @@ impl Stats {
             self.recoveries.into(),
             self.dropped.into(),
             self.processes as f64,
+            count(Event::Load),
+            count(Event::Follower),
+            count(Event::LoadError),
+            count(Event::LoadTime),
         ]
     }
 }

@@ -1,6 +1,8 @@
 //! The store: the cache of one namespace behind its lock. The entries lie on the heap of this process or in a segment,
 //! which several processes share. `migrate.rs` moves them from one to the other.
 
+mod leases;
+
 use parking_lot::{Mutex, MutexGuard};
 use std::{
     fmt,
@@ -14,12 +16,16 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicU64;
+
+#[cfg(target_os = "linux")]
 use crate::storage::shared::{
     Segment,
     access::{HeldLock, Locked},
     listing::{self, Caught, LAST_BYTES},
     lock::SLEEP,
     memfd::{Memfd, Ticket},
+    sleeper::Sleeper,
 };
 use crate::{
     cache::{Cache, Clock, Remembered},
@@ -28,6 +34,7 @@ use crate::{
     error::{Code, Error, Result},
     extras::{Extras, Tags},
     key::Prefix,
+    lease::{Ended, Held, Lease, Leases, Outcome},
     slots::Slots,
     stats::{Event, Stats},
     storage::{Entry, Glimpse, Limits, Mapped, Seen, Slice, Stamp, Storage, heap::HeapStorage},
@@ -85,6 +92,14 @@ pub struct Store {
     inner: Mutex<Inner>,
     /// Whether the last call of this process that took the lock gave up, because another process had it for too long.
     is_stuck: AtomicBool,
+    /// Tells of leases that have ended.
+    ended: Arc<Ended>,
+    /// Waits for leases of other processes, once one was joined.
+    #[cfg(target_os = "linux")]
+    sleeper: Mutex<Option<Sleeper>>,
+    /// The thread that has claimed leases here; 0 for none.
+    #[cfg(target_os = "linux")]
+    claimed: AtomicU64,
 }
 
 struct Inner {
@@ -128,10 +143,14 @@ pub struct Hold {
 impl Store {
     /// An empty cache on the heap of this process. `slots` numbers its JavaScript values.
     pub fn heap(slots: Slots) -> Self {
-        Self::over(Place::Heap(HeapStorage::new(slots)))
+        let ended = Arc::<Ended>::default();
+        Self::over(
+            Place::Heap(HeapStorage::new(slots).with_ended(ended.clone())),
+            ended,
+        )
     }
 
-    fn over(place: Place) -> Self {
+    fn over(place: Place, ended: Arc<Ended>) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 cache: Cache::new(place),
@@ -140,6 +159,11 @@ impl Store {
                 is_gone: false,
             }),
             is_stuck: AtomicBool::new(false),
+            ended,
+            #[cfg(target_os = "linux")]
+            sleeper: Mutex::default(),
+            #[cfg(target_os = "linux")]
+            claimed: AtomicU64::new(0),
         }
     }
 
@@ -397,7 +421,7 @@ impl Store {
 
     /// The cache in a segment.
     pub fn shared(segment: Segment<Memfd>) -> Self {
-        Self::over(Place::Shared(Box::new(segment)))
+        Self::over(Place::Shared(Box::new(segment)), Arc::default())
     }
 
     /// Attaches the segment of a ticket.
@@ -505,6 +529,8 @@ impl Guard<'_> {
     /// # Errors
     /// As [`Store::lock`], and nothing was removed; or `ETIMEDOUT`: another process kept the lock, and some were removed.
     fn delete_prefix(&mut self, prefix: &Prefix, now: impl Clock) -> Result<u32> {
+        // What is loaded now for such a key is of before.
+        self.inner.cache.void_prefix(prefix.beginning());
         let mut found = Copies::default();
         if self.list(Listing::Keys(prefix), now, &mut found)? {
             self.resume()?;
@@ -713,10 +739,14 @@ impl Drop for Hold {
 impl Drop for Store {
     fn drop(&mut self) {
         let holds = |place: &Place| matches!(place, Place::Shared(segment) if segment.slots().is_some());
-        if !holds(self.inner.get_mut().cache.storage()) {
+        let claimed = self.claimed.load(Relaxed);
+        if claimed == 0 && !holds(self.inner.get_mut().cache.storage()) {
             return;
         }
         let withdrawn = self.lock(FINAL_LOCK_WAIT).map(|mut guard| {
+            if claimed != 0 {
+                guard.end_leases_of(&[claimed]);
+            }
             if let Place::Shared(segment) = guard.storage_mut() {
                 segment.withdraw_slots();
             }
@@ -814,6 +844,54 @@ macro_rules! on {
             Place::Shared($storage) => $call,
         }
     };
+}
+
+impl Leases for Place {
+    #[inline(always)]
+    fn has_leases(&self) -> bool {
+        on!(self, storage => storage.has_leases())
+    }
+
+    fn lease(&mut self, key: &[u8]) -> Option<Lease> {
+        on!(self, storage => storage.lease(key))
+    }
+
+    fn lease_with(&mut self, key: &[u8], token: f64) -> Option<Lease> {
+        on!(self, storage => storage.lease_with(key, token))
+    }
+
+    fn begin_lease(&mut self, key: &[u8], owner: u64, deadline: u64, now: u64) -> Option<f64> {
+        on!(self, storage => storage.begin_lease(key, owner, deadline, now))
+    }
+
+    fn end_lease(&mut self, key: &[u8], token: f64) {
+        on!(self, storage => storage.end_lease(key, token))
+    }
+
+    fn end_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool) {
+        on!(self, storage => storage.end_leases(which))
+    }
+
+    fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64) {
+        on!(self, storage => storage.leave_outcome(key, token, outcome, until))
+    }
+
+    fn outcome<R>(
+        &mut self,
+        key: &[u8],
+        token: f64,
+        read: impl FnOnce(Outcome<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        on!(self, storage => storage.outcome(key, token, read))
+    }
+
+    fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool {
+        on!(self, storage => storage.is_outdated(lease, tags))
+    }
+
+    fn await_lease(&mut self, key: &[u8], token: f64, waits: bool) {
+        on!(self, storage => storage.await_lease(key, token, waits))
+    }
 }
 
 impl Storage for Place {

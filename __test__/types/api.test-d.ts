@@ -1,5 +1,5 @@
 // Every call, option and static, as code under `strict` sees them.
-import Cache, { LRUCache } from 'lru-cache-for-clusters-as-promised';
+import Cache, { LRUCache, memoize } from 'lru-cache-for-clusters-as-promised';
 import type {
   Commands,
   Done,
@@ -16,7 +16,12 @@ import type {
   Key,
   EntryInfo,
   EntryToSet,
+  FetchDefaults,
+  FetchOptions,
+  FetchStatus,
   LRUCacheOptions,
+  LoaderContext,
+  Memoized,
   Options,
   Pairs as PairsOf,
   ReadOptions,
@@ -55,6 +60,17 @@ exact<{
   serialization?: 'json' | 'advanced' | undefined;
   near?: number | boolean | undefined;
   freeze?: boolean | undefined;
+  fetchMethod?: ((key: any, staleValue: any, context: LoaderContext) => any) | undefined;
+  staleWhileRevalidate?: number | undefined;
+  staleIfError?: number | undefined;
+  refreshAfter?: number | undefined;
+  refreshBackoff?: number | undefined;
+  negativeTtl?: number | undefined;
+  errorTtl?: number | undefined;
+  onError?: 'throw' | 'retry' | undefined;
+  softTimeout?: number | undefined;
+  hardTimeout?: number | undefined;
+  leaseTimeout?: number | undefined;
 }>()({} as Members<Options>);
 // undefined leaves an option as it is, also under exactOptionalPropertyTypes
 new Cache<User>({} as Record<keyof Options, undefined>);
@@ -436,6 +452,68 @@ exact<Entry<User, Date>>();
 exact<DumpEntry<User, Date>>();
 
 export { values, store, standIn };
+
+// --- fetch ---------------------------------------------------------------------------------------------------------
+declare const people: Cache<User>;
+declare const aborts: AbortSignal;
+declare const load: (id: string) => Promise<User>;
+exact<Promise<User>>()(people.fetch('k', load));
+exact<Promise<User>>()(people.fetch('k', () => user));
+exact<Promise<User | undefined>>()(people.fetch('k', async () => (text ? user : undefined)));
+exact<Promise<number>>()(people.fetch('k', () => Promise.resolve(5)));
+exact<Promise<User>>()(people.fetch('k'));
+exact<Promise<string>>()(people.fetch<string>('k', { forceRefresh: true }));
+exact<Promise<User>>()(
+  people.fetch('k', load, {
+    ttl: (value, key) => value.name.length + key.length,
+    tags: (value) => [value.name],
+    maxAge: undefined,
+    signal: aborts,
+    status: {},
+    context: text,
+  }),
+);
+exact<Promise<number>>()(
+  people.fetch('k', (key, { signal, stale, options, setTtl, setTags, skip }) => {
+    exact<Key>()(key);
+    exact<AbortSignal>()(signal);
+    exact<User | undefined>()(stale);
+    exact<FetchOptions>()(options);
+    setTtl(5);
+    setTags(['a', 'b']);
+    setTags('a');
+    return skip(5);
+  }),
+);
+exact<'hit' | 'miss' | 'inflight' | 'stale' | 'refresh' | undefined>()({} as FetchStatus['fetch']);
+exact<'throw' | 'retry' | undefined>()({} as FetchDefaults['onError']);
+new Cache<User>({ fetchMethod: (id: string, stale: User | undefined, { signal }) => load(id) });
+// @ts-expect-error
+people.fetch('k', load, { onError: 'again' });
+// @ts-expect-error
+people.fetch('k', load, { tll: 5 });
+// @ts-expect-error
+people.fetch({}, load);
+// @ts-expect-error
+people.fetch('k', 'loader');
+
+declare const find: (name: string, age?: number) => Promise<User>;
+exact<Promise<User>>()(people.memoize(find)('Ada', 36));
+exact<Promise<User>>()(people.memoize(find, { name: 'find', ttl: 5 })('Ada', 36));
+exact<Promise<User>>()(people.memoize(find, { key: (name, age) => `${name}${age}` })('Ada', 36));
+exact<Promise<User>>()(memoize(find, { cache: people, negativeTtl: 5 })('Ada', 36));
+exact<Promise<User>>()(memoize(people, find, (name) => name, { ttl: 5 })('Ada', 36));
+const found: Memoized<typeof find> = people.memoize(find);
+exact<Promise<User>>()(found('Ada', 36));
+exact<Promise<boolean>>()(found.delete('Ada'));
+exact<Promise<User>>()(found.refresh('Ada'));
+exact<Promise<number>>()(people.memoize((n: number) => n)(5));
+// @ts-expect-error
+found(5);
+// @ts-expect-error
+found.delete();
+// @ts-expect-error
+memoize(find);
 
 // --- statistics, exported ------------------------------------------------------------------------------------------
 exact<Promise<string>>()(metrics({ prefix: 'mine_' }));

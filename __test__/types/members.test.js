@@ -17,6 +17,7 @@ const NAMED_EXPORTS = [
   'LRUCacheClustered',
   'LRUCacheForClustersAsPromised',
   'default',
+  'memoize',
   'wrap',
 ];
 

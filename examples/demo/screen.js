@@ -106,7 +106,7 @@ class Screen {
   /** Clears the block; returns the last words. */
   end(state) {
     if (this.stream.isTTY) this.draw([]);
-    const { requests, answered, seconds, shared, share, copy, workers } = state;
+    const { requests, answered, seconds, shared, share, copy, workers, herd } = state;
     return [
       '',
       `${number(requests)} requests in ${seconds.toFixed(1)} s, ${number(requests / seconds)}/s ` +
@@ -116,6 +116,9 @@ class Screen {
       `In plain words: with the one shared cache the slow source was called ${number(shared.misses)} times;`,
       `a cache in each of the ${workers} workers would have called it ${number(share.misses)} times with as many`,
       `entries in all, and ${number(copy.misses)} times with ${(copy.entries / shared.entries).toFixed(1)} times the entries.`,
+      '',
+      `The herd: ${number(herd.callers)} callers in ${workers} workers want a product whose entry has run out.`,
+      `By get() and set() the slow source is called ${number(herd.get)} times, by fetch() ${number(herd.fetch)}.`,
       '',
     ].join('\n');
   }

@@ -9,6 +9,7 @@
 const diagnostics = require('node:diagnostics_channel');
 const { LRUCache: PlainLRU } = require('lru-cache');
 const LRUCache = require('../..');
+const { askHerd } = require('./herd');
 const source = require('../source');
 
 const CACHE_MAX = Number(process.env.CACHE_MAX);
@@ -49,6 +50,10 @@ diagnostics.subscribe('http.server.request.start', ({ request }) => {
 const cache = new LRUCache({ namespace: 'products', timeout: 5000 });
 
 process.on('message', async (message) => {
+  if (message?.demo === 'herd?') {
+    process.send({ demo: 'herd', calls: await askHerd(message) });
+    return;
+  }
   if (message?.demo !== 'report?') return;
   const { near, transport } = await cache.stats();
   process.send({

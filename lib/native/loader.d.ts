@@ -52,6 +52,49 @@ export function release(cache: Id): Result;
 export function hold(cache: Id): Result;
 export function unhold(cache: Id): Result;
 export function isExposed(cache: Id): Result;
+/** Leases, see `src/addon/leases.rs`. */
+export function leaseClaim(
+  cache: Id,
+  key: Key,
+  now: Now,
+  numbers: Float64Array,
+  fresh: boolean,
+  timeout: number,
+  process?: number,
+): Result;
+export function leaseSettle(
+  cache: Id,
+  now: Now,
+  key: Key,
+  payload: unknown,
+  places: Places,
+  token: number,
+  maxAge: unknown,
+  grace: number,
+  tags?: string,
+): Result;
+export function leaseLeave(
+  cache: Id,
+  now: Now,
+  key: Key,
+  payload: unknown,
+  places: Places,
+  token: number,
+  isError: boolean,
+  ttl: number,
+): Result;
+export function leaseRelease(cache: Id, key: Key, token: number): Result;
+export function leaseJoin(cache: Id, key: Key, token: number, numbers: Float64Array): Result;
+export function leaseQuit(cache: Id, key: Key, token: number): Result;
+export function leaseLook(
+  cache: Id,
+  key: Key,
+  token: number,
+  now: Now,
+  numbers: Float64Array,
+): Result;
+export function leaseWaiters(cache: Id, key: Key, token: number): Result;
+export function leaseEnded(cache: Id): Result;
 export function isGone(cache: Id): Result;
 /** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 /** The memory of near reads, see `src/addon/near.rs`. */

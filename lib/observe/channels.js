@@ -5,7 +5,7 @@
  * call costs a look at `hasSubscribers` of each channel, in `runObserved`.
  */
 
-const { channel } = require('diagnostics_channel');
+const { channel, tracingChannel } = require('diagnostics_channel');
 const { entriesOf } = require('../commands');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -19,6 +19,21 @@ const channels = Object.freeze({
   delete: channel(`${PREFIX}:delete`),
   evict: channel(`${PREFIX}:evict`),
 });
+
+/** Traces calls of `fetch`. Node.js 18 has none before 18.19. */
+const fetchChannel = tracingChannel?.(`${PREFIX}:fetch`);
+
+/** Whether somebody subscribes to what `fetch` publishes. */
+function isTraced() {
+  return (
+    fetchChannel !== undefined &&
+    (fetchChannel.start.hasSubscribers ||
+      fetchChannel.end.hasSubscribers ||
+      fetchChannel.asyncStart.hasSubscribers ||
+      fetchChannel.asyncEnd.hasSubscribers ||
+      fetchChannel.error.hasSubscribers)
+  );
+}
 
 /** By command: the channel, and the messages about one call: its arguments, and what it gave. */
 const OBSERVED = {
@@ -129,4 +144,4 @@ async function observed(client, command, ...args) {
   }
 }
 
-module.exports = { channels, runObserved };
+module.exports = { channels, fetchChannel, isTraced, runObserved };

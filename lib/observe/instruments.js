@@ -22,6 +22,15 @@ const shared = (type, name, field, help, unit) => ({
   of: (stats) => stats[field],
 });
 
+const fetches = (name, field, help, unit) => ({
+  name: `fetch_${name}`,
+  type: 'counter',
+  help,
+  unit,
+  shared: true,
+  of: (stats) => stats.fetches[field],
+});
+
 const near = (type, name, field, help, unit) => ({
   name: `near_${name}`,
   type,
@@ -47,6 +56,10 @@ const INSTRUMENTS = Object.freeze([
   shared('gauge', 'memory', 'bytes', 'Bytes of memory that the store has', 'By'),
   shared('gauge', 'max_size', 'maxSize', 'The greatest size', 'By'),
   shared('gauge', 'processes', 'processes', 'Processes that have the store in their memory'),
+  fetches('loads', 'loads', 'Loaders of fetch that ran'),
+  fetches('followers', 'followers', 'Calls of fetch that waited for the loader of another'),
+  fetches('errors', 'errors', 'Loaders of fetch that failed'),
+  fetches('load_milliseconds', 'loadTime', 'Milliseconds that loaders of fetch took'),
   near('counter', 'hits', 'hits', 'Keys that near reads of this process answered'),
   near('gauge', 'entries', 'entries', 'Entries that near reads of this process keep'),
   near('gauge', 'size', 'bytes', 'Bytes that near reads of this process keep, by estimate', 'By'),

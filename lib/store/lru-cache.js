@@ -85,6 +85,9 @@ function join(keys) {
  * @typedef {{ near?: Near, uses?: Near, frozen: boolean }} Reads `uses`: what records uses, though nothing is remembered
  */
 
+/** What Rust writes of a lease beside a value. */
+const leaseNumbers = new Float64Array(5);
+
 /** Stands for near reads where there are none. @type {{ cache: any }} */
 const NO_NEAR = Object.freeze({ cache: undefined });
 
@@ -736,6 +739,60 @@ class LRUCache {
             ? cache.#list(result)
             : cache.#value(result);
         };
+      },
+      /** Calls on leases, for `lib/store/leases.js`. `claim` and `look` give what Rust writes into `leaseNumbers`, and a value. */
+      leases: {
+        claim(cache, key, fresh, timeout, process) {
+          const run = (id, given, time) =>
+            native.leaseClaim(id, given, time, leaseNumbers, fresh, timeout, process);
+          const near = cache.#near.cache;
+          const value =
+            near === undefined
+              ? cache.#value(run(cache.#cache, key, now()))
+              : cache.#read(near, run, key);
+          const [state, token, setAt, expires, isPast] = leaseNumbers;
+          return { state, token, value, setAt, expires, isPast: isPast === 1 };
+        },
+        /** Whether the value was stored. */
+        settle(cache, key, token, value, maxAge, grace, tags) {
+          const id = cache.#cache;
+          const list = tags && JSON.stringify(tagList('fetch', tags));
+          return cache.#store(value, (payload, place, time) =>
+            native.leaseSettle(id, time, key, payload, place, token, maxAge || 0, grace, list),
+          );
+        },
+        /** Leaves a value, or the text of an error. It is for other processes, so it is a copy. */
+        leave(cache, key, token, value, isError, ttl) {
+          const [kind, payload] = encode(value, cache.#copies ?? 'json') ?? [KIND.PLAIN, null];
+          const place = Int32Array.of(placeOf(kind));
+          const id = cache.#cache;
+          const left = native.leaseLeave(id, now(), key, payload, place, token, isError, ttl);
+          return cache.#finish(left);
+        },
+        release: (cache, key, token) =>
+          cache.#finish(native.leaseRelease(cache.#cache, key, token)),
+        /** For how many milliseconds the lease runs, 0 where it does not; and whether its end will be told. */
+        join(cache, key, token) {
+          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers));
+          const [left, isTold] = leaseNumbers;
+          return { left, isTold: isTold === 1 };
+        },
+        quit: (cache, key, token) => cache.#finish(native.leaseQuit(cache.#cache, key, token)),
+        look(cache, key, token) {
+          const payload = native.leaseLook(cache.#cache, key, token, now(), leaseNumbers);
+          const value = cache.#value(payload);
+          return { state: leaseNumbers[0], value };
+        },
+        /** How many processes wait for a lease; below 0 where it does not run. */
+        waiters: (cache, key, token) =>
+          cache.#finish(native.leaseWaiters(cache.#cache, key, token)),
+        ended: (cache) => cache.#finish(native.leaseEnded(cache.#cache)),
+        /** A function that gives what a later `get` gives of a value that is stored. */
+        copier(cache, value) {
+          if (cache.#copies === undefined) return () => value;
+          const [kind, payload] = cache.#crossing(value);
+          return () => decode(kind, payload, cache.#frozen);
+        },
       },
       /** Whether the application in the primary has this cache, and may have put functions on it. */
       isExposed: (cache) => cache.#finish(native.isExposed(cache.#cache)),

@@ -8,6 +8,7 @@
 const native = require('../native/loader');
 const { KIND } = require('../kinds');
 const { FORMS, MISS, NearCache } = require('../near/near-cache');
+const { Leases } = require('./leases');
 const { openCache } = require('./lru-cache');
 const { STATE } = require('./value-table');
 
@@ -44,6 +45,8 @@ class Views {
   #plain = [];
   #json = [];
   #advanced = [];
+  /** @type {Leases | undefined} */
+  #leases = undefined;
 
   /**
    * @param {any} owner the cache in Rust
@@ -82,6 +85,11 @@ class Views {
     });
   }
 
+  /** The leases of the namespace, as this process has them. */
+  get leases() {
+    return (this.#leases ??= new Leases(this.#owner, this.get('json', 0)));
+  }
+
   /** An instance asks for this many bytes of near reads, where it says how many. */
   raiseNear(bytes) {
     if (typeof bytes !== 'number') return;
@@ -98,6 +106,7 @@ class Views {
 
   /** Ends near reads, and the use of the views. */
   close() {
+    this.#leases?.close();
     this.#end();
     this.near.cache = undefined;
     this.#wantsNear = false;

@@ -249,7 +249,7 @@ class Attachment {
 
   /** Whether an encoded call on these keys runs in this process. Else it is sent to the primary. */
   takes(keys) {
-    return this.#isHere && (this.isWaiting || !this.#inFlight.blocks(keys));
+    return this.isHere && (this.isWaiting || !this.#inFlight.blocks(keys));
   }
 
   /**
@@ -260,7 +260,7 @@ class Attachment {
    */
   due(call) {
     if (!call.isWanted) return [['drop']];
-    if (!this.#isHere || call.inPrimary || (call.destroys && !this.siblings)) return [['send']];
+    if (!this.isHere || call.inPrimary || (call.destroys && !this.siblings)) return [['send']];
     if (this.state === STATES.DESTROYED) {
       this.state = STATES.MOVED;
       return [['ask'], ['wait']];
@@ -297,14 +297,14 @@ class Attachment {
     if (code === GONE && this.siblings) return [['open']];
     if (code === MOVED || code === GONE) {
       const effects = this.moved(message, isConnected);
-      return [...effects, this.#isHere ? ['wait'] : ['send']];
+      return [...effects, this.isHere ? ['wait'] : ['send']];
     }
     this.#leave(message);
     return [['forget'], ['send']];
   }
 
   /** Whether calls are made in this process: on the segment, or when it is found. */
-  get #isHere() {
+  get isHere() {
     const { state } = this;
     return state !== STATES.MESSAGES && state !== STATES.RETRYING;
   }

@@ -5,6 +5,7 @@ const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
 const { bulk } = require('../store/lru-cache');
 const { NEAR, readsOf } = require('../store/views');
+const { LocalLeases } = require('./leases');
 const {
   applyOptions,
   cachesOf,
@@ -49,6 +50,8 @@ class LocalClient {
       // A failure is no unhandled rejection: `getInstance` rejects with it.
       this.ready.catch(nothing);
     }
+    /** The leases of this instance. */
+    this.leases = new LocalLeases(this);
     this.#attach();
   }
 

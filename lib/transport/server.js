@@ -10,6 +10,8 @@ const { CODES, makeError } = require('../errors');
 const { KIND } = require('../kinds');
 const { DEFAULT_TIMEOUT } = require('../options');
 const { RetryQueue } = require('../store/retry-queue');
+const { leaseCall } = require('./lease-server');
+const { LEASE } = require('./leases');
 const { callOwn, letGo, ownFunction, registry, share, table } = require('./caches');
 const {
   MESSAGE_LENGTH,
@@ -231,6 +233,14 @@ function answer(worker, to, batch) {
  */
 function executeOwn(worker, to, line) {
   const [id, mode, namespace, , name, values, first] = parseRequest(line);
+  if (name === LEASE && Array.isArray(values)) {
+    const called = leaseCall(worker, namespace, mode, values);
+    called.then(
+      (text) => sendAnswers(worker, to, [`${id},${KIND.OWN},${text}`]),
+      (error) => sendAnswers(worker, to, [errorAnswer(id, error)]),
+    );
+    return true;
+  }
   const own = ownFunction(namespace, name);
   const refused = isRefusal(first) ? makeError(first.refused) : undefined;
   if (own === undefined && refused === undefined) return false;

@@ -8,6 +8,7 @@ const { bulk } = require('../store/lru-cache');
 const { NEAR, readsOf } = require('../store/views');
 const { Channel } = require('./channel');
 const { carriesClones } = require('./clones');
+const { WorkerLeases } = require('./leases');
 
 const { ELSEWHERE } = CODES;
 
@@ -66,6 +67,8 @@ class WorkerClient {
     if ((this.reads & NEAR) !== 0 && !error) this.#nearSource = this.attachment;
     /** Whether this instance gives frozen objects. */
     this.freezes = freeze === true;
+    /** The leases of this instance. */
+    this.leases = new WorkerLeases(this, (...call) => channel.call(...call));
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
     // A failure is no unhandled rejection: `getInstance` and each call reject with it.

@@ -246,11 +246,14 @@ thread_local! {
     static CACHES: RefCell<Slab<Rc<Handle>>> = const { RefCell::new(Slab::new()) };
 }
 
+/// The cache of a number, if there is one.
+pub fn handle_by_index(index: u32) -> Option<Rc<Handle>> {
+    CACHES.with_borrow(|caches| caches.get(index as usize).cloned())
+}
+
 /// The cache that a number names. The clone keeps it through the call, whatever the call makes happen.
 pub fn handle_of(call: &Call, value: JsValue) -> std::result::Result<Rc<Handle>, &'static str> {
-    CACHES
-        .with_borrow(|caches| caches.get(call.index(value) as usize).cloned())
-        .ok_or("internal error: no such cache")
+    handle_by_index(call.index(value)).ok_or("internal error: no such cache")
 }
 
 /// The owner of a cache's number.

@@ -19,8 +19,8 @@ use crate::{
 /// A JavaScript value, alive for as long as the call it belongs to.
 pub type JsValue = sys::napi_value;
 
-/// The most arguments that any function takes: `commands.mSet` and `commands.hit`.
-pub const ARGUMENTS: usize = 8;
+/// The most arguments that any function takes: `leaseSettle`.
+pub const ARGUMENTS: usize = 9;
 
 /// A call that is under way. Lives on the stack of the callback, so what it hands out cannot outlive that.
 pub struct Call {

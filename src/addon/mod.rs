@@ -7,6 +7,7 @@
 mod arguments;
 mod caches;
 mod call;
+mod leases;
 mod near;
 mod registry;
 mod results;

@@ -15,7 +15,7 @@ use super::{
     arguments::{InOrder, copies_strings, in_place, max_age, number},
     caches::{Handle, NOTHING, handle_of},
     call::{self, ARGUMENTS, Call, Function, JsClock, JsValue, Type},
-    near, registry,
+    leases, near, registry,
     results::{Found, InPlaces, apart, show, show_values},
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
 pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 22] = [
+static FUNCTIONS: [Function; 31] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -55,6 +55,15 @@ static FUNCTIONS: [Function; 22] = [
     Function::new::<2>("nearVersions", near::versions),
     Function::new::<1>("nearRing", near::ring),
     Function::new::<1>("refresh", near::refresh),
+    Function::new::<7>("leaseClaim", leases::claim),
+    Function::new::<9>("leaseSettle", leases::settle),
+    Function::new::<8>("leaseLeave", leases::leave),
+    Function::new::<3>("leaseRelease", leases::release),
+    Function::new::<4>("leaseJoin", leases::join),
+    Function::new::<3>("leaseQuit", leases::quit),
+    Function::new::<5>("leaseLook", leases::look),
+    Function::new::<3>("leaseWaiters", leases::waiters),
+    Function::new::<1>("leaseEnded", leases::ended),
     Function::new::<4>("handle", registry::handle),
 ];
 
@@ -77,7 +86,7 @@ pub fn register(exports: Object, env: Env) -> napi::Result<()> {
 }
 
 /// Runs a call on its cache: an error becomes data, freed slots are handed over.
-fn on_cache(call: &Call, run: impl FnOnce(&Handle) -> Result<JsValue>) -> Given {
+pub fn on_cache(call: &Call, run: impl FnOnce(&Handle) -> Result<JsValue>) -> Given {
     let handle = handle_of(call, call.argument(0))?;
     let given = run(&handle).unwrap_or_else(|error| handle.table.fail(call, &error));
     handle.table.release();
@@ -85,7 +94,7 @@ fn on_cache(call: &Call, run: impl FnOnce(&Handle) -> Result<JsValue>) -> Given 
 }
 
 /// As [`on_cache`], with the second argument as a key.
-fn on_key(call: &Call, run: impl FnOnce(&Handle, &[u8]) -> Result<JsValue>) -> Given {
+pub fn on_key(call: &Call, run: impl FnOnce(&Handle, &[u8]) -> Result<JsValue>) -> Given {
     on_cache(call, |handle| {
         call.with_key(call.argument(1), |key| run(handle, key))
     })

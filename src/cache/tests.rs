@@ -728,7 +728,7 @@ fn a_window_above_its_limit_changes_as_the_caller_says() {
         [100.0, 100.0, 200.0, 400.0]
     );
     assert_eq!(hits("d", 1.0, WhenOver::Time(7.0), 1.0), [100.0, 7.0, 6.0, 5.0]);
-    let longest = 9_007_199_254_740_991.0;
+    let longest = 9_007_199_254_740_736.0;
     assert_eq!(hits("e", 0.0, WhenOver::Double, 1e9), [longest; 4]);
     assert_eq!(
         hits("f", f64::NAN, WhenOver::Double, 1.0),
@@ -761,4 +761,105 @@ fn a_version_is_that_of_an_entry_until_it_changes() {
     cache.set_allow_stale(true);
     assert_eq!(version(&mut cache, 12.0), Some(0.0), "read once, and removed");
     assert_eq!(version(&mut cache, 12.0), None);
+}
+
+/// Stores 5 as "k" with an age of 10, kept past that for so long.
+fn keep(cache: &mut Cache<HeapStorage>, time: f64) -> Result<bool> {
+    let terms = Terms {
+        max_age: Some(10.0),
+        kept: Kept::For(time),
+        ..Terms::default()
+    };
+    cache.set_on(key("k").as_bytes(), Value::Number(5.0), &terms, 0.0)
+}
+
+/// What is kept of "k": its value, or whether it is an error.
+fn kept(cache: &mut Cache<HeapStorage>, now: f64) -> Option<(Option<f64>, bool)> {
+    cache
+        .kept(key("k").as_bytes(), now, |value, _| number(value))
+        .unwrap()
+        .map(|(value, past)| (value, past.is_error))
+}
+
+#[test]
+fn an_entry_that_is_kept_past_its_age_is_a_miss_for_every_other_call() {
+    let mut cache = cache();
+    cache.set_allow_stale(true);
+    let name = key("k");
+    let k = name.as_bytes();
+    assert_eq!(keep(&mut cache, 100.0), Ok(true));
+    assert_eq!(kept(&mut cache, 10.0), None, "it has not expired");
+    assert_eq!(get(&mut cache, "k", 10.0), Some(5.0));
+    assert_eq!(kept(&mut cache, 11.0), Some((Some(5.0), false)));
+    assert_eq!(get(&mut cache, "k", 11.0), None);
+    assert_eq!(cache.peek(k, 11.0, number), Ok(None));
+    assert_eq!(cache.has(k, 11.0), Ok(false));
+    assert_eq!(cache.remaining(k, 11.0), Ok(0.0));
+    assert_eq!(cache.renew(k, None, false, 11.0), Ok(false));
+    assert_eq!(cache.get_entry(k, 11.0, |_| Ok(())), Ok(None));
+    cache.prune(11.0);
+    assert_eq!((cache.prune_part(0, 11.0), cache.len()), (None, 1));
+    assert_eq!(kept(&mut cache, 110.0), Some((Some(5.0), false)));
+    // The time is rounded up, by a fifth at most.
+    assert_eq!(kept(&mut cache, 131.0), None);
+    assert_eq!(
+        get(&mut cache, "k", 131.0),
+        Some(5.0),
+        "stale, once more as any other"
+    );
+    assert_eq!(cache.len(), 0);
+}
+
+#[test]
+fn a_write_ends_what_is_kept() {
+    let mut cache = cache();
+    keep(&mut cache, f64::INFINITY).unwrap();
+    assert_eq!(kept(&mut cache, 1e12), Some((Some(5.0), false)));
+    put(&mut cache, "k", 6.0, Some(10.0), 20.0);
+    assert_eq!((get(&mut cache, "k", 31.0), cache.len()), (None, 0));
+    keep(&mut cache, 100.0).unwrap();
+    assert_eq!(incr(&mut cache, "k", 1.0, None, 20.0), 1.0, "it counts as none");
+}
+
+#[test]
+fn an_error_that_is_kept_is_no_entry() {
+    let mut cache = cache();
+    let name = key("k");
+    let k = name.as_bytes();
+    cache.set_error(k, Value::Number(1.0), 50.0, 100.0).unwrap();
+    for now in [0.0, 100.0, 150.0] {
+        assert_eq!(get(&mut cache, "k", now), None);
+        assert_eq!(kept(&mut cache, now), Some((Some(1.0), true)));
+    }
+    assert_eq!(kept(&mut cache, 151.0), None);
+    assert_eq!((get(&mut cache, "k", 151.0), cache.len()), (None, 0));
+}
+
+#[test]
+fn a_time_past_the_age_is_written_into_the_age_and_rounded_up() {
+    use crate::storage::Kept;
+    for age in [1.0, 10.0, 60_000.0, 86_400_000.0, 31_557_600_000.0] {
+        let stamp = Stamp {
+            set_at: 0.0,
+            max_age: age,
+        };
+        assert_eq!(stamp.kept(), Kept::No);
+        for time in [0.5, 1.0, 7.0, 1000.0, 1e6, 3e9] {
+            let with = stamp.keeping(Kept::For(time));
+            let Kept::For(kept) = with.kept() else {
+                panic!("{time}")
+            };
+            assert!(kept >= time && kept <= (time * 1.2).max(1.2), "{time} {kept}");
+            assert!((with.max_age - age).abs() <= age * 1e-13);
+            assert_eq!(with.keeping(Kept::No), stamp);
+        }
+        assert_eq!(stamp.keeping(Kept::For(1e12)).kept(), Kept::For(f64::INFINITY));
+        assert_eq!(stamp.keeping(Kept::Error).kept(), Kept::Error);
+        assert_eq!(stamp.keeping(Kept::For(0.0)), stamp);
+    }
+    let ageless = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    assert_eq!(ageless.keeping(Kept::For(5.0)), ageless);
 }

@@ -1,6 +1,7 @@
 //! The private store of one process, on the crate `lru`. Values lie off the JavaScript heap; one that is a
 //! JavaScript value lies in JavaScript and holds a slot here.
 
+mod leases;
 mod places;
 pub mod versions;
 
@@ -9,14 +10,16 @@ use lru::LruCache;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    sync::Arc,
 };
 
-use self::{places::Places, versions::Versions};
+use self::{leases::HeapLeases, places::Places, versions::Versions};
 use super::{Entry, Limits, Seen, Slice, Stamp, Storage};
 use crate::{
     error::Result,
     extras::{Extras, TagList, Tags, is_outdated},
     key::Key,
+    lease::Ended,
     slots::Slots,
     stats::{Counts, Event, Stats},
     value::{OwnedValue, Value},
@@ -135,6 +138,7 @@ pub struct HeapStorage {
     tags: Option<Box<HeapTags>>,
     /// What happened, but for reads by JavaScript.
     counts: Box<Counts>,
+    leases: Box<HeapLeases>,
 }
 
 impl HeapStorage {
@@ -150,7 +154,14 @@ impl HeapStorage {
             seen: Cell::default(),
             tags: None,
             counts: Box::default(),
+            leases: Box::default(),
         }
+    }
+
+    /// Says whom to tell when a lease ends.
+    pub fn with_ended(mut self, ended: Arc<Ended>) -> Self {
+        self.leases.ended = Some(ended);
+        self
     }
 
     /// What JavaScript reads without a call, from now on.
@@ -550,6 +561,7 @@ impl Storage for HeapStorage {
     }
 
     fn invalidate(&mut self, given: Tags<'_>) {
+        self.leases.invalidate(given);
         let Some(tags) = &mut self.tags else { return };
         tags.count += 1;
         for tag in given.iter() {

@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     extras::{Extras, Tags},
     key::Prefix,
+    lease::Leases,
     stats::{Counts, Event, Stats},
     value::Value,
 };
@@ -24,8 +25,54 @@ use crate::{
 pub struct Stamp {
     /// Milliseconds since the epoch, or 0 when no age applied at that time.
     pub set_at: f64,
-    /// The entry's own age in milliseconds, or 0 for none.
+    /// The entry's own age in milliseconds, or 0 for none. Its last 8 bits say how it is [`Kept`].
     pub max_age: f64,
+}
+
+/// Whether an entry stays past its age, for `fetch` alone.
+///
+/// It is written into the last 8 bits of [`Stamp::max_age`], which are 0 in every whole number of milliseconds below 2^45: an
+/// age changes by less than a part in 10^13. So it needs no room in an entry, and goes wherever the stamp goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Kept {
+    /// It does not.
+    #[default]
+    No,
+    /// For so many milliseconds.
+    For(f64),
+    /// The value is the text of an error. Its entry has expired from the beginning, and stays until `set_at`.
+    Error,
+}
+
+impl Kept {
+    const BITS: u64 = 0xFF;
+    const ERROR: u64 = 0x80;
+    /// For ever.
+    const FOREVER: u64 = 0x7F;
+    /// A time of 2^(n / STEPS) milliseconds is the number n.
+    const STEPS: f64 = 4.0;
+
+    fn bits(self) -> u64 {
+        match self {
+            Self::No => 0,
+            Self::Error => Self::ERROR,
+            Self::For(time) if time > 0.0 => {
+                // A cast never leaves the range.
+                let step = (time.log2() * Self::STEPS).ceil().max(1.0) as u64;
+                step.min(Self::FOREVER)
+            }
+            Self::For(_) => 0,
+        }
+    }
+
+    fn of(bits: u64) -> Self {
+        match bits & Self::BITS {
+            0 => Self::No,
+            bits if bits & Self::ERROR != 0 => Self::Error,
+            Self::FOREVER => Self::For(f64::INFINITY),
+            step => Self::For((step as f64 / Self::STEPS).exp2()),
+        }
+    }
 }
 
 impl Stamp {
@@ -34,6 +81,30 @@ impl Stamp {
         set_at: f64::NEG_INFINITY,
         max_age: -1.0,
     };
+
+    /// The entry's own age in milliseconds, or 0 for none.
+    #[inline(always)]
+    pub fn age(self) -> f64 {
+        f64::from_bits(self.max_age.to_bits() & !Kept::BITS)
+    }
+
+    /// How an entry with this stamp is kept past its age. A time is rounded up, by a fifth at most.
+    pub fn kept(self) -> Kept {
+        if self.max_age.is_finite() {
+            Kept::of(self.max_age.to_bits())
+        } else {
+            Kept::No
+        }
+    }
+
+    /// This stamp, of an entry that is kept so. One without an age of its own, or with one that never ends, is not.
+    pub fn keeping(self, kept: Kept) -> Self {
+        if self.max_age == 0.0 || !self.max_age.is_finite() {
+            return self;
+        }
+        let max_age = f64::from_bits(self.age().to_bits() | kept.bits());
+        Self { max_age, ..self }
+    }
 }
 
 /// The limits and settings of a cache. They lie in the storage, so all processes that share the storage share them.
@@ -161,7 +232,7 @@ impl Slice<'_> {
 }
 
 /// A place for entries, ordered by recency. Keys are the bytes of a [`crate::key::Key`].
-pub trait Storage {
+pub trait Storage: Leases {
     /// The present limits.
     fn limits(&self) -> Limits;
 

@@ -579,6 +579,7 @@ impl<S: Storage> Subject for Cache<S> {
                     max_age: *max_age,
                     keeps_age: *keeps_age,
                     extras: Extras { tags: tags.tags() },
+                    ..Terms::default()
                 };
                 let stored = self.set_on(key.to_key().as_bytes(), value.as_ref(), &terms, now);
                 Outcome::Bool(stored.expect(MEMORY))

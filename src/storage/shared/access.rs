@@ -6,10 +6,11 @@ use std::{marker::PhantomData, mem::offset_of, ptr::NonNull, sync::Arc, thread, 
 
 use super::{
     Geometry, Segment,
-    layout::{CONTROL_BYTES, Header, RING_BYTES, RingHead, VERSIONS_PER_PIECE},
+    layout::{CONTROL_BYTES, Header, LeaseHead, PLACES_BYTES, RING_BYTES, RingHead, VERSIONS_PER_PIECE},
     lock::{Busy, HELD, is_alive, this_thread},
     memfd::{Memfd, Window, mapped},
     segment::SegmentId,
+    sleeper,
 };
 use crate::{
     error::{Code, Error, ErrorClass, Result},
@@ -208,6 +209,16 @@ impl Segment<Memfd> {
         keeper.clone().downcast().ok()
     }
 
+    /// What a thread reads that sleeps until leases end: their head, and their places.
+    pub(crate) fn lease_windows(&self) -> Option<[Window; 2]> {
+        let (head, places) = (offset_of!(Header, leases), self.edit.geometry.leases_at);
+        let memory = self.memory();
+        Some([
+            memory.window(head..head + size_of::<LeaseHead>())?,
+            memory.window(places..places + PLACES_BYTES)?,
+        ])
+    }
+
     #[cfg(test)]
     pub(super) fn lock_bytes(&self) -> *mut [u8; 64] {
         (&raw const self.header().lock).cast_mut().cast()
@@ -226,6 +237,9 @@ impl Segment<Memfd> {
         }
         // `Locked` is made by the thread that took the lock, and cannot leave it.
         self.give_back();
+        if self.wakes.take() {
+            sleeper::wake(&self.header().leases.wake);
+        }
     }
 
     fn give_back(&self) {

@@ -513,7 +513,7 @@ impl<M: Memory> Edit<M> {
     }
 
     /// A version that no entry has had.
-    fn next_version(&self) -> f64 {
+    pub(super) fn next_version(&self) -> f64 {
         let last = &self.header().last_version;
         last.set(last.get() + 1.0);
         last.get()

@@ -17,7 +17,11 @@ use super::{
     atomics::{AtomicU32, AtomicU64, fence},
     crash_point,
 };
-use crate::{stats::EVENTS, value::Kind};
+use crate::{
+    lease::{LONGEST_OUTCOME, PLACES},
+    stats::EVENTS,
+    value::Kind,
+};
 
 /// The end of a list: row and block 0 are never used.
 pub const NONE: u32 = 0;
@@ -151,6 +155,17 @@ impl Word {
 }
 
 impl Long {
+    /// A store that a process which has not the lock may see, with everything before it.
+    pub fn publish(&self, value: u64) {
+        crash_point::reached();
+        self.0.store(value, Release);
+    }
+
+    /// Reads what was published.
+    pub fn acquire(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+
     /// Adds to a count. Whoever does has the lock.
     #[inline(always)]
     pub fn add(&self, times: u64) {
@@ -297,6 +312,46 @@ pub struct Header {
 
     /// The invalidations of tags.
     pub tags: Invalidations,
+
+    pub leases: LeaseHead,
+}
+
+/// What is known of all leases: see `leases.rs`. In a line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct LeaseHead {
+    /// How many there are, and a bit while that changes. Never 0 while there is one.
+    pub held: Word,
+    /// Not 0 once their places have memory.
+    pub ready: Word,
+    /// Changes with each end of a lease for which somebody waits: processes sleep on it.
+    pub wake: Word,
+    _1: [Word; 13],
+}
+
+/// A lease, or the place for one.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct LeasePlace {
+    /// The check number of everything below but `waiters`; 0: the place is free.
+    pub check: Long,
+    pub token: Float,
+    /// Of the key.
+    pub hash: [Long; 2],
+    /// As the lock names threads.
+    pub owner: Long,
+    pub deadline: Long,
+    /// The count of invalidations of tags when it was claimed.
+    pub since: Long,
+    pub state: Word,
+    /// How many processes wait for its end.
+    pub waiters: Word,
+    /// Of an outcome: its 8 bytes, or where its bytes are.
+    pub inline: Long,
+    pub key_len: Word,
+    _1: Word,
+    /// The first bytes of the key.
+    pub head: [Long; KEY_HEAD / size_of::<Long>()],
 }
 
 /// The name of a namespace, in UTF-8, as far as there is room.
@@ -311,13 +366,13 @@ pub struct Label {
 /// The most bytes of a [`Label`].
 pub const LABEL_BYTES: usize = 508;
 
-/// How often each [`crate::stats::Event`] happened under the lock, in a line of its own. No record of a change has them: a
+/// How often each [`crate::stats::Event`] happened under the lock, in lines of its own. No record of a change has them: a
 /// process that is killed may leave its last call uncounted. A rebuild leaves them as they are.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Counters {
     pub events: [Long; EVENTS],
-    _1: Long,
+    _1: [Long; 5],
 }
 
 /// Words of the last level of a summary.
@@ -505,6 +560,17 @@ pub struct Record {
 pub const RECORDS: u32 = 1024;
 pub const MOST_RECORDS: u32 = 8192;
 
+/// The bytes of a key that the place of a lease keeps.
+pub const KEY_HEAD: usize = 48;
+
+/// Outcomes of leases that have bytes of their own.
+pub const OUTCOMES: u32 = 16;
+
+/// The bytes of the marks of leases, of marks and places, and with the room for outcomes.
+pub const MARKS_BYTES: usize = PLACES as usize * size_of::<Word>();
+pub const PLACES_BYTES: usize = MARKS_BYTES + PLACES as usize * size_of::<LeasePlace>();
+const LEASES_BYTES: usize = PLACES_BYTES + OUTCOMES as usize * LONGEST_OUTCOME;
+
 /// Rings in a segment: one for each thread that reads without the lock.
 pub const RINGS: u32 = 128;
 
@@ -689,7 +755,7 @@ impl Block {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 1152 + 2048 + 64 + 512 + 64 && size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() == 1152 + 2048 + 128 + 512 + 64 + 64 && size_of::<Header>() <= 4096);
     assert!(size_of::<Invalidations>() == 64 && offset_of!(Control, tags) == 8);
     assert!(size_of::<Intent>() == 640 && offset_of!(Header, intent) == 512);
     assert!(offset_of!(Header, control) == 320 && CONTROL_BYTES == 128);
@@ -702,8 +768,9 @@ const _: () = {
             && offset_of!(RingHead, dropped) == 32
             && offset_of!(RingHead, uncounted) == 40
     );
-    assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 64);
-    assert!(offset_of!(Header, label) == 3264 && size_of::<Label>() == 512);
+    assert!(offset_of!(Header, counts) == 3200 && size_of::<Counters>() == 128);
+    assert!(offset_of!(Header, leases) == 3904 && size_of::<LeasePlace>() == 128);
+    assert!(offset_of!(Header, label) == 3328 && size_of::<Label>() == 512);
     assert!(RECORDS.is_power_of_two() && MOST_RECORDS.is_power_of_two());
     assert!(offset_of!(Ring, records) == 64 && size_of::<RingHead>() == 64);
     assert!(offset_of!(RingHead, head) == 0 && offset_of!(RingHead, tail) == 4);
@@ -735,6 +802,8 @@ unsafe impl Shared for Block {}
 // SAFETY: as above.
 unsafe impl Shared for Section {}
 // SAFETY: as above.
+unsafe impl Shared for LeasePlace {}
+// SAFETY: as above.
 unsafe impl Shared for TagSlot {}
 // SAFETY: what each item is, all of them are.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
@@ -756,6 +825,7 @@ pub struct Geometry {
     pub(super) versions_at: usize,
     pub(super) rings_at: usize,
     pub(super) tags_at: usize,
+    pub(super) leases_at: usize,
     pub(super) sections_at: usize,
     pub(super) blocks_at: usize,
     /// All of it, in bytes.
@@ -786,7 +856,8 @@ impl Geometry {
         let versions_at = after(rows_at, rows_max, size_of::<Row>())?;
         let rings_at = after(versions_at, rows_max, size_of::<Float>())?;
         let tags_at = after(rings_at, RINGS, size_of::<Ring>())?;
-        let sections_at = after(tags_at, 2 * TAG_SLOTS, size_of::<TagSlot>())?;
+        let leases_at = after(tags_at, 2 * TAG_SLOTS, size_of::<TagSlot>())?;
+        let sections_at = after(leases_at, 1, LEASES_BYTES)?;
         let blocks_at = after(sections_at, sections(blocks_max), size_of::<Section>())?;
         let len = after(blocks_at, blocks_max, size_of::<Block>())?;
         Some(Self {
@@ -798,6 +869,7 @@ impl Geometry {
             versions_at,
             rings_at,
             tags_at,
+            leases_at,
             sections_at,
             blocks_at,
             len,

@@ -41,7 +41,7 @@ thread_local! {
 /// A thread, as the lock has it: its number, and above that when it started (the numbers come again), in ticks
 /// since the system did; 0 where nobody can tell. The start is read from `/proc`, which takes a file: a thread
 /// that could not read it tries again when it takes a lock.
-pub(super) fn this_thread() -> u64 {
+pub(crate) fn this_thread() -> u64 {
     #[cfg(test)]
     if let Some(model) = watched::model() {
         return model.this_thread();
@@ -64,13 +64,20 @@ pub(super) fn this_thread() -> u64 {
         .unwrap_or_else(|_| u64::from(number() as u32))
 }
 
+/// The first thread of a process, as the lock has it.
+pub(crate) fn thread_of(process: u32) -> u64 {
+    let stat = Process::new(process as i32).and_then(|found| found.stat());
+    let start = stat.map_or(0, |stat| stat.starttime as u32);
+    u64::from(start) << 32 | u64::from(process)
+}
+
 /// Whether the lock's owner is the thread `own`. It may have taken the lock before it knew when it started.
 fn is_same(owner: u64, own: u64) -> bool {
     owner == own || (owner >> 32 == 0 && owner == u64::from(own as u32))
 }
 
 /// Whether there is such a thread, or may be: one that cannot be looked at is there.
-pub(super) fn is_alive(owner: u64) -> bool {
+pub(crate) fn is_alive(owner: u64) -> bool {
     #[cfg(test)]
     if let Some(model) = watched::model() {
         return model.is_alive(owner);

@@ -33,7 +33,7 @@
 //! - **The lock is a word that names its owner.** A waiter looks for the owner itself, so a dead owner keeps nobody out.
 //!
 //! Modules use those above them only: `atomics` < `layout` < `head` < `view` < `intent` < `blocks` < `validate`, `edit` < `control`, `rings`,
-//! `scan`, `tags`, `unlocked` < `rebuild` < [`segment`] < `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
+//! `scan`, `tags`, `unlocked` < `rebuild` < [`segment`] < `leases`, `listing`, [`access`] < [`siblings`]; `handover` < [`memfd`] < [`access`].
 //! `tests/modules.rs` checks this.
 //!
 //! | module | holds |
@@ -55,6 +55,8 @@
 //! | `validate` | checks of whole rows, and of all of a segment |
 //! | `rebuild` | makes everything consistent from the rows |
 //! | [`segment`] | implements [`Storage`](super::Storage); begins and ends what is done under the lock |
+//! | `leases` | leases: who computes what |
+//! | `sleeper` | the thread that sleeps until a lease ends |
 //! | `listing` | every entry, without the lock but for moments |
 //! | [`lock`] | the lock |
 //! | [`kernel`] | the PID and time namespaces that a segment belongs to |
@@ -81,6 +83,7 @@ mod headroom;
 mod intent;
 pub mod kernel;
 pub(in crate::storage) mod layout;
+mod leases;
 #[cfg(target_os = "linux")]
 pub(crate) mod listing;
 #[cfg(target_os = "linux")]
@@ -98,6 +101,8 @@ mod scan;
 pub mod segment;
 #[cfg(target_os = "linux")]
 pub mod siblings;
+#[cfg(target_os = "linux")]
+pub mod sleeper;
 mod tags;
 mod unlocked;
 mod validate;

@@ -45,6 +45,7 @@ impl<M: Memory> Rebuild<'_, M> {
         header.damaged.commit(1);
         header.intent.check.set(0);
         self.begin_epoch();
+        self.forget_leases();
         let recovered = self.rebuild()?;
         // Damage may have taken much more than there is use for.
         self.shrink();

@@ -68,6 +68,8 @@ pub struct Segment<M: Memory> {
     ring: OnceCell<(u32, Arc<dyn Any + Send + Sync>)>,
     /// How often that ring is half full.
     pace: Pace,
+    /// Whether those who wait for leases are to be woken when the lock is given back.
+    pub(super) wakes: Cell<bool>,
 }
 
 impl<M: Memory> Segment<M> {
@@ -169,6 +171,7 @@ impl<M: Memory> Segment<M> {
             has_missed: Cell::default(),
             ring: OnceCell::new(),
             pace: Pace::default(),
+            wakes: Cell::default(),
         }
     }
 
@@ -436,6 +439,7 @@ impl<M: Memory> Segment<M> {
     /// # Errors
     /// Says what does not fit.
     pub fn validate(&self) -> std::result::Result<(), String> {
+        self.edit.validate_leases()?;
         self.edit.validate()
     }
 

@@ -183,7 +183,10 @@ impl<M: Memory> Edit<M> {
     pub(super) fn swept(&self, count: u64) {
         let words = &self.header().tags;
         let half = self.half();
-        if words.ready.get() == 0 {
+        // Whoever computes a value under a lease may store it with tags that were invalidated meanwhile: these are kept while there is
+        // room.
+        let is_wanted = self.header().leases.held.get() != 0 && words.used.get() < MOST_USED / 2;
+        if words.ready.get() == 0 || is_wanted {
             return;
         }
         if count > words.bases[half].get() {

@@ -130,9 +130,20 @@ impl<S: Fn(u32) -> (u64, u64)> Table<S> {
 
     /// Whether an entry is outdated: of these extras, and these hashes of tags.
     pub(super) fn is_outdated(&self, head: &Head, hashes: &[u8]) -> bool {
+        self.is_older(head.since, extras::hashes(hashes))
+    }
+
+    /// As [`Table::is_older`], for an entry that is not stored yet: the table may have forgotten tags that no entry had.
+    pub(super) fn may_be_older(&self, since: u64, hashes: impl Iterator<Item = u64>) -> bool {
+        let kept = self.bases.iter().filter(|base| **base != CLEAR).min();
+        since < kept.copied().unwrap_or(self.count) || self.is_older(since, hashes)
+    }
+
+    /// Whether one of the tags with these hashes was invalidated since the count was `since`.
+    pub(super) fn is_older(&self, since: u64, hashes: impl Iterator<Item = u64>) -> bool {
         // Above the count is damage.
-        !(self.floor..=self.count).contains(&head.since)
-            || is_outdated(head.since, extras::hashes(hashes).map(|hash| self.number(hash)))
+        !(self.floor..=self.count).contains(&since)
+            || is_outdated(since, hashes.map(|hash| self.number(hash)))
     }
 }
 
@@ -147,6 +158,8 @@ pub(super) struct View<M: Memory> {
     /// As checked when the segment was made or attached; never read from the header again.
     pub(super) geometry: Geometry,
     hasher: FixedState,
+    /// Another hash, for what is told from others by its hash alone.
+    second: FixedState,
     /// Copies of what was read since [`View::forget`].
     scratch: Bump,
 }
@@ -159,6 +172,7 @@ impl<M: Memory> View<M> {
             memory,
             geometry,
             hasher: FixedState::with_seed(seed),
+            second: FixedState::with_seed(!seed),
             scratch: Bump::new(),
         }
     }
@@ -174,7 +188,7 @@ impl<M: Memory> View<M> {
     }
 
     /// An item of the region at `region`, whose items have the numbers `numbers`.
-    fn item<T: Shared>(&self, region: usize, index: u32, numbers: Range<u32>) -> Checked<&T> {
+    pub(super) fn item<T: Shared>(&self, region: usize, index: u32, numbers: Range<u32>) -> Checked<&T> {
         if !numbers.contains(&index) {
             return Err(Fault::Damage);
         }
@@ -188,6 +202,17 @@ impl<M: Memory> View<M> {
                 .add(index as usize)
                 .as_ref()
         })
+    }
+
+    /// Words from `at` on, which lie in the region of leases.
+    pub(super) fn words(&self, at: usize, count: usize) -> Checked<&[Word]> {
+        let end = at.checked_add(count * size_of::<Word>()).ok_or(Fault::Damage)?;
+        if at < self.geometry.leases_at || end > self.geometry.sections_at || !at.is_multiple_of(4) {
+            return Err(Fault::Damage);
+        }
+        // SAFETY: within the region, which lies within the memory; aligned; any bytes are words, which may change under a
+        // reference.
+        Ok(unsafe { std::slice::from_raw_parts(self.memory.base().add(at).cast::<Word>().as_ptr(), count) })
     }
 
     /// A bucket of those reserved.
@@ -320,6 +345,13 @@ impl<M: Memory> View<M> {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         hasher.finish()
+    }
+
+    /// 128 bits of hash: two keys do not have the same.
+    pub(super) fn key_hash(&self, key: &[u8]) -> [u64; 2] {
+        let mut second = self.second.build_hasher();
+        second.write(key);
+        [self.long_hash(key), second.finish()]
     }
 
     /// A number that two versions of the hash do not have in common.

@@ -5,6 +5,7 @@ mod coherence;
 #[cfg(target_os = "linux")]
 pub mod harness;
 mod intents;
+mod leases;
 #[cfg(target_os = "linux")]
 mod listing;
 mod near;

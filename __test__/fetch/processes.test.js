@@ -1,0 +1,344 @@
+'use strict';
+
+// `fetch` of several processes, by each transport, and of workers without a primary of ours.
+
+const assert = require('node:assert/strict');
+const Cache = require('../..');
+const { STRESS, TRANSPORTS, describeShared, processes, unique, until } = require('../helpers');
+
+const WORKERS = STRESS ? 16 : 4;
+const CALLERS = STRESS ? 1000 : 100;
+const KEYS = STRESS ? 1000 : 50;
+
+// What agents run.
+
+const open = async ({ Cache: Class, state }, options) => {
+  state.cache = await Class.getInstance({ timeout: 30_000, ...options });
+  return state.cache.transport().kind;
+};
+
+/** Many callers of some keys; gives how often loaders ran, and the values. */
+const herd = async ({ state }, keys, callers) => {
+  let loads = 0;
+  const load = async (key) => {
+    loads += 1;
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20);
+    });
+    return { key, pid: process.pid };
+  };
+  const calls = keys.flatMap((key) =>
+    Array.from({ length: callers }, () => state.cache.fetch(key, load)),
+  );
+  const values = await Promise.all(calls);
+  const own = new Set(values).size === values.length;
+  return { loads, own, values: [...new Set(values.map((value) => JSON.stringify(value)))].sort() };
+};
+
+/** Begins a fetch whose loader ends when it is told. */
+const begin = ({ state }, key, options) => {
+  let resolve;
+  let reject;
+  const loading = new Promise((...ends) => ([resolve, reject] = ends));
+  state.ends = { resolve, reject };
+  state.signal = undefined;
+  return new Promise((begun) => {
+    const load = (given, { signal }) => {
+      state.signal = signal;
+      begun(process.pid);
+      return loading;
+    };
+    state.fetched = state.cache.fetch(key, load, options);
+    state.fetched.catch(() => {});
+  });
+};
+const end = async ({ state }, value) => {
+  state.ends.resolve(value);
+  return state.fetched;
+};
+const fail = async ({ state }) => {
+  const cause = new Error('no route');
+  state.ends.reject(Object.assign(new RangeError('away', { cause }), { code: 'E_AWAY' }));
+  return state.fetched.catch((error) => error.message);
+};
+
+/** Waits for the fetch of another; gives the value, and whether the own loader ran. */
+const follow = async ({ state }, key, options) => {
+  let loads = 0;
+  const load = () => {
+    loads += 1;
+    return `loaded by ${process.pid}`;
+  };
+  state.following = state.cache.fetch(key, load, options);
+  const value = await state.following;
+  return { value, loads };
+};
+
+/** As `follow`, of a loader that fails. */
+const followError = async ({ state }, key) => {
+  const error = await state.cache.fetch(key, () => 'loaded').catch((thrown) => thrown);
+  const { name, message, code, cause } = error;
+  return [error instanceof RangeError, name, message, code, cause?.message];
+};
+
+const waiting = async ({ state }) => (await state.cache.stats()).near && true;
+
+for (const transport of TRANSPORTS) {
+  describe(`fetch of workers, transport: ${transport}`, () => {
+    const { worker: start } = processes();
+    let workers;
+    let cache;
+    let key;
+
+    before(async function () {
+      this.timeout(120_000);
+      workers = await Promise.all(Array.from({ length: WORKERS }, () => start({ transport })));
+    });
+
+    beforeEach(async () => {
+      const namespace = unique('fetch');
+      key = unique('key');
+      cache = new Cache({ namespace });
+      const kinds = await Promise.all(workers.map((one) => one.run(open, { namespace })));
+      assert.deepEqual(new Set(kinds), new Set([transport]));
+    });
+
+    it(`one loader runs for ${WORKERS} workers with ${CALLERS} callers each`, async () => {
+      const all = await Promise.all(workers.map((one) => one.run(herd, [key], CALLERS)));
+      assert.equal(
+        all.reduce((sum, { loads }) => sum + loads, 0),
+        1,
+      );
+      assert.deepEqual(new Set(all.flatMap(({ values }) => values)).size, 1);
+      assert.ok(
+        all.every(({ own }) => own),
+        'each caller has an object of its own',
+      );
+      const { fetches } = await cache.stats();
+      assert.deepEqual([fetches.loads, fetches.errors], [1, 0]);
+    });
+
+    it(`one per key, over ${KEYS} keys`, async () => {
+      const keys = Array.from({ length: KEYS }, (_, n) => `${key}:${n}`);
+      const all = await Promise.all(workers.map((one) => one.run(herd, keys, 3)));
+      assert.equal(
+        all.reduce((sum, { loads }) => sum + loads, 0),
+        KEYS,
+      );
+      assert.equal((await cache.stats()).fetches.loads, KEYS);
+      assert.deepEqual(new Set(all.map(({ values }) => values.length)), new Set([KEYS]));
+    });
+
+    it('the primary takes part', async () => {
+      const [one] = workers;
+      await one.run(begin, key);
+      const here = cache.fetch(key, () => assert.fail('called'));
+      assert.equal(await one.run(end, 'value'), 'value');
+      assert.equal(await here, 'value');
+    });
+
+    it('a write in another process voids the lease', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key);
+      await two.run(({ state }, given) => state.cache.set(given, 'written'), key);
+      await until(() => one.run(({ state }) => state.signal.aborted));
+      assert.equal(await one.run(end, 'late'), 'late');
+      assert.equal(await cache.get(key), 'written');
+    });
+
+    it('a value that is not stored reaches those who wait', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key);
+      const other = two.run(follow, key);
+      await cache.healthCheck();
+      assert.equal(await one.run(end, undefined), undefined);
+      const { value, loads } = await other;
+      if (loads === 0) assert.equal(value, undefined);
+      assert.equal(await cache.has(key), loads > 0);
+    });
+
+    it('an error reaches those who wait, as what it is', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key);
+      const other = two.run(followError, key);
+      // Its claim is behind that of another call of the same worker.
+      await two.run(waiting);
+      assert.equal(await one.run(fail), 'away');
+      assert.deepEqual(await other, [true, 'RangeError', 'away', 'E_AWAY', 'no route']);
+    });
+
+    it('an entry past its age is given by each process, while one renews it', async () => {
+      const [one, two, three] = workers;
+      const namespace = unique('fetch');
+      const stale = { staleWhileRevalidate: 60_000 };
+      for (const each of [one, two, three]) await each.run(open, { namespace, ...stale });
+      await one.run(
+        ({ state }, given) => state.cache.fetch(given, () => ({ n: 1 }), { ttl: 1 }),
+        key,
+      );
+      const here = new Cache({ namespace });
+      await until(async () => !(await here.has(key)));
+      const stay = ({ state }, given) => {
+        const status = {};
+        const hanging = () => new Promise((resolve) => (state.finish = resolve));
+        return state.cache.fetch(given, hanging, { status }).then((value) => [value, status.fetch]);
+      };
+      const all = await Promise.all([one, two, three].map((each) => each.run(stay, key)));
+      assert.deepEqual(all, Array(3).fill([{ n: 1 }, 'stale']));
+      const renewing = ({ state }) => typeof state.finish === 'function';
+      const by = await Promise.all([one, two, three].map((each) => each.run(renewing)));
+      assert.equal(by.filter(Boolean).length, 1);
+      await [one, two, three][by.indexOf(true)].run(({ state }) => state.finish('new'));
+      await until(async () => (await here.get(key)) === 'new');
+      await Promise.all(
+        [one, two, three].map((each) => each.run(({ state }) => delete state.finish)),
+      );
+    });
+
+    it('an error is stored for all processes, with errorTtl', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key, { errorTtl: 60_000 });
+      assert.equal(await one.run(fail), 'away');
+      const thrown = await two.run(followError, key);
+      assert.deepEqual(thrown, [true, 'RangeError', 'away', 'E_AWAY', 'no route']);
+      assert.equal(await cache.get(key), undefined);
+      await cache.set(key, 'written');
+      assert.deepEqual(await two.run(follow, key), { value: 'written', loads: 0 });
+    });
+
+    it('forceRefresh in another process runs behind the present run', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key);
+      const forced = two.run(follow, key, { forceRefresh: true });
+      await two.run(waiting);
+      assert.equal(await one.run(end, 'older'), 'older');
+      const { value, loads } = await forced;
+      assert.equal(loads, 1);
+      assert.equal(await cache.get(key), value);
+    });
+
+    it('close gives leases back: another process takes over', async () => {
+      const [one, two] = workers;
+      await one.run(begin, key);
+      const other = two.run(follow, key);
+      await two.run(waiting);
+      await one.run(({ state }) => state.cache.close());
+      assert.equal((await other).loads, 1);
+    });
+
+    it('a worker that dies loses its lease', async () => {
+      const victim = await start({ transport });
+      const [, two] = workers;
+      const { namespace } = cache;
+      await victim.run(open, { namespace });
+      await victim.run(begin, key);
+      const other = two.run(follow, key);
+      await two.run(waiting);
+      await victim.kill();
+      const since = performance.now();
+      assert.equal((await other).loads, 1);
+      assert.ok(performance.now() - since < 5000);
+    });
+
+    it('a worker that is stopped loses it after leaseTimeout', async () => {
+      const [one, two] = workers;
+      const pid = await one.run(begin, key, { leaseTimeout: 300 });
+      process.kill(pid, 'SIGSTOP');
+      try {
+        assert.equal((await two.run(follow, key)).loads, 1);
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+      const present = await cache.get(key);
+      assert.equal(await one.run(end, 'late'), 'late');
+      assert.equal(await cache.get(key), present);
+    });
+  });
+}
+
+describeShared('fetch while the primary is blocked', () => {
+  const { worker: start } = processes();
+
+  it('goes on', async () => {
+    const namespace = unique('fetch');
+    const cache = new Cache({ namespace });
+    const worker = await start({ transport: 'shared-memory' });
+    await worker.run(open, { namespace });
+    const running = worker.run(async ({ state }) => {
+      const since = Date.now();
+      let loads = 0;
+      let times = 0;
+      // So long as the primary is blocked at least: it is told nothing.
+      while (Date.now() - since < 500) {
+        times += 1;
+        await state.cache.fetch(`key ${times}`, () => (loads += 1));
+      }
+      return { since, times, loads, ended: Date.now() };
+    });
+    await until(async () => (await cache.length()) > 0);
+    const from = Date.now();
+    while (Date.now() - from < 1000);
+    const { loads, times, ended } = await running;
+    assert.equal(loads, times);
+    assert.ok(ended < from + 1000, 'it ended before the primary went on');
+  });
+});
+
+describeShared('fetch of workers without a primary of ours', () => {
+  const { primary: start } = processes();
+
+  it(`one loader runs for ${WORKERS} workers with ${CALLERS} callers each`, async () => {
+    const primary = await start({ env: { LRU_CACHE_SHARED: '1' } });
+    const all = await primary.run(
+      async ({ require: load }, sources, count, callers) => {
+        const { startWorker } = load('.');
+        const [opening, calling] = sources.map((source) => (0, eval)(`(${source})`));
+        const workers = await Promise.all(Array.from({ length: count }, () => startWorker({})));
+        await Promise.all(workers.map((one) => one.run(opening, { namespace: 'siblings' })));
+        return Promise.all(workers.map((one) => one.run(calling, ['key'], callers)));
+      },
+      [open, herd].map(String),
+      WORKERS,
+      CALLERS,
+    );
+    assert.equal(
+      all.reduce((sum, { loads }) => sum + loads, 0),
+      1,
+    );
+    assert.equal(new Set(all.flatMap(({ values }) => values)).size, 1);
+  });
+});
+
+describe('fetch where the primary does not answer', () => {
+  const { primary: start } = processes();
+
+  it('the loader runs, once per key and process, whatever failsafe says', async () => {
+    const primary = await start({});
+    const got = await primary.run(async ({ require: load }) => {
+      const { startWorker } = load('.');
+      const worker = await startWorker({ transport: 'ipc' });
+      return worker.run(async ({ Cache: Class }) => {
+        const results = [];
+        for (const failsafe of ['resolve', 'reject']) {
+          const cache = new Class({ namespace: `away ${failsafe}`, timeout: 50, failsafe });
+          let loads = 0;
+          const loading = async () => {
+            loads += 1;
+            await new Promise((resolve) => {
+              setTimeout(resolve, 100);
+            });
+            return { loads };
+          };
+          const values = await Promise.all([
+            cache.fetch('key', loading),
+            cache.fetch('key', loading),
+          ]);
+          results.push([loads, values]);
+        }
+        return results;
+      });
+    });
+    const expected = [1, [{ loads: 1 }, { loads: 1 }]];
+    assert.deepEqual(got, [expected, expected]);
+  });
+});

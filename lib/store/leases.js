@@ -1,0 +1,303 @@
+'use strict';
+
+/**
+ * The leases of a namespace, as this process claims, settles and awaits them. `src/lease.rs` says what a lease is. Calls
+ * throw where another process has the lock: the transports make them again.
+ */
+
+const { CODES } = require('../errors');
+const { LONGEST_TIMER } = require('../options');
+const { bulk } = require('./lru-cache');
+
+// Kept, because test suites replace the globals by timers that stand still.
+const { clearTimeout, setTimeout } = globalThis;
+
+const { BUSY } = CODES;
+const { leases: native } = bulk;
+
+/** What Rust says of a lease, by number: see `state` in `src/addon/leases.rs`. */
+const STATES = Object.freeze([
+  'hit',
+  'leased',
+  'held',
+  'full',
+  'running',
+  'settled',
+  'unstored',
+  'error',
+  'gone',
+  'failed',
+]);
+
+/** How long another may not claim, in milliseconds, where a caller does not say. */
+const LEASE_TIMEOUT = 30_000;
+
+/** Milliseconds after which a call is made again that found the lock taken. */
+const AGAIN = 1;
+
+/** Milliseconds between two looks at a lease of which nobody tells. */
+const LOOK = 50;
+
+/** A timer that keeps no process alive. */
+const later = (run, time) => setTimeout(run, Math.min(time, LONGEST_TIMER)).unref();
+
+/** A lease for whose end this process waits. */
+class Joined {
+  /** Who waits for the outcome: `{ view, resolve, timer }`. */
+  waits = new Set();
+  /** What is called when the lease is void. */
+  watches = new Set();
+  /** Runs at the deadline of the lease, or for the next look. @type {NodeJS.Timeout | undefined} */
+  timer = /** @type {NodeJS.Timeout | undefined} */ (undefined);
+
+  constructor(key, token) {
+    this.key = key;
+    this.token = token;
+  }
+}
+
+class Leases {
+  /** By token. @type {Map<number, Joined>} */
+  #joined = new Map();
+  #cache;
+  #isClosed = false;
+
+  /**
+   * @param {import('../native/loader').NativeCache} owner
+   * @param {any} cache a view of the cache, for calls that read no value
+   */
+  constructor(owner, cache) {
+    this.#cache = cache;
+    owner.onLeaseEnd(() => this.#told());
+  }
+
+  /** Looks a key up; where there is no entry, takes the lease. `process`: the owner, where it is another process. */
+  claim(view, key, { fresh = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = {}) {
+    const { state: number, ...claimed } = native.claim(view, key, fresh, leaseTimeout, process);
+    const state = STATES[number];
+    switch (state) {
+      case 'hit': {
+        const { value, setAt, expires } = claimed;
+        return { state, value, setAt, expires };
+      }
+      case 'failed':
+        return { state: 'error', error: claimed.value };
+      default: {
+        const { token, value, setAt, expires } = claimed;
+        const answer = state === 'full' ? { state } : { state, token };
+        return claimed.isPast ? { ...answer, stale: { value, setAt, expires } } : answer;
+      }
+    }
+  }
+
+  /** Ends a lease with its outcome. */
+  settle(view, key, token, outcome) {
+    this.#unwatch(token);
+    const { kind } = outcome;
+    if (kind === 'value') {
+      const { value, maxAge, grace = 0, tags } = outcome;
+      const stored = native.settle(view, key, token, value, maxAge, grace, tags);
+      return { stored, value: this.copier(view, value)() };
+    }
+    const isError = kind === 'error';
+    const left = isError ? outcome.error : outcome.value;
+    native.leave(view, key, token, left, isError, outcome.ttl ?? 0);
+    return { stored: false };
+  }
+
+  /** Gives a lease up. */
+  release(key, token) {
+    this.#unwatch(token);
+    native.release(this.#cache, key, token);
+  }
+
+  /** Whether a lease runs: the key was not written since the claim. */
+  isHeld(key, token) {
+    return native.waiters(this.#cache, key, token) >= 0;
+  }
+
+  /** Whether somebody waits for a lease, the watches of this process left out. */
+  isAwaited(key, token) {
+    const joined = this.#joined.get(token);
+    if (joined !== undefined && joined.waits.size > 0) return true;
+    const own = joined === undefined ? 0 : 1;
+    return native.waiters(this.#cache, key, token) > own;
+  }
+
+  /** A function that gives what a later `get` gives of a value that is stored, an object of its own each time. */
+  copier(view, value) {
+    return native.copier(view, value);
+  }
+
+  /** Waits for the end of a lease. Resolves with `timeout` after so many milliseconds. */
+  wait(view, key, token, timeout = Infinity) {
+    const joined = this.#join(key, token);
+    if (joined === undefined) return Promise.resolve(this.#look(view, key, token));
+    return new Promise((resolve) => {
+      /** @type {{ view: any, resolve: (outcome: any) => void, timer?: NodeJS.Timeout }} */
+      const one = { view, resolve };
+      joined.waits.add(one);
+      if (timeout === Infinity) return;
+      one.timer = later(() => {
+        joined.waits.delete(one);
+        resolve({ state: 'timeout' });
+        this.#leaveUnused(joined);
+      }, timeout);
+    });
+  }
+
+  /** Calls `onVoid` when a lease is void. Returns a function that ends this. */
+  watch(key, token, onVoid) {
+    let joined;
+    let isOver = false;
+    const begin = () => {
+      if (isOver) return;
+      try {
+        joined = this.#join(key, token);
+      } catch (error) {
+        if (error?.code === BUSY) {
+          later(begin, AGAIN);
+          return;
+        }
+      }
+      if (joined === undefined) later(call, 0);
+      else joined.watches.add(call);
+    };
+    const call = () => {
+      if (isOver) return;
+      isOver = true;
+      onVoid();
+    };
+    begin();
+    return () => {
+      isOver = true;
+      if (joined?.watches.delete(call)) this.#leaveUnused(joined);
+    };
+  }
+
+  /** The store is left: who waits is told that the lease is gone. */
+  close() {
+    this.#isClosed = true;
+    for (const joined of [...this.#joined.values()]) this.#end(joined, () => ({ state: 'gone' }));
+  }
+
+  /** Joins a lease; `undefined` where it does not run. */
+  #join(key, token) {
+    const known = this.#joined.get(token);
+    if (known !== undefined) return known;
+    if (this.#isClosed) return undefined;
+    const { left, isTold } = native.join(this.#cache, key, token);
+    if (left <= 0) return undefined;
+    const joined = new Joined(key, token);
+    this.#joined.set(token, joined);
+    this.#schedule(joined, left, isTold);
+    return joined;
+  }
+
+  /** Looks at a lease at its deadline, or before where nobody tells its end. */
+  #schedule(joined, left, isTold) {
+    clearTimeout(joined.timer);
+    joined.timer = later(() => this.#check(joined), isTold ? left + 1 : Math.min(left + 1, LOOK));
+  }
+
+  /** Some leases have ended. */
+  #told() {
+    for (const token of native.ended(this.#cache)) {
+      const joined = this.#joined.get(token);
+      if (joined !== undefined) this.#check(joined);
+    }
+  }
+
+  /** What has become of a lease. */
+  #look(view, key, token) {
+    const { state: number, value } = native.look(view, key, token);
+    const state = STATES[number];
+    if (state === 'unstored') return { state, value };
+    if (state === 'error') return { state, error: value };
+    return { state };
+  }
+
+  /** Looks at a joined lease, and tells who waits for it. */
+  #check(joined) {
+    const { key, token } = joined;
+    if (this.#joined.get(token) !== joined) return;
+    try {
+      const { state } = this.#look(this.#cache, key, token);
+      if (state === 'running') {
+        this.#rejoin(joined);
+        return;
+      }
+      if (joined.watches.size > 0 && this.isHeld(key, token)) {
+        // Its time is over, but no other has claimed: who waits claims now.
+        this.#resolve(joined, () => ({ state: 'gone' }));
+        this.#schedule(joined, LONGEST_TIMER, true);
+        return;
+      }
+      // Each gets a value of its own.
+      this.#end(joined, (view) => this.#look(view, key, token));
+    } catch (error) {
+      if (error?.code === BUSY) later(() => this.#check(joined), AGAIN);
+      // The store is gone or has moved, and the lease with it.
+      else this.#end(joined, () => ({ state: 'gone' }));
+    }
+  }
+
+  /** Joins a lease once more: its end was told, but it runs. */
+  #rejoin(joined) {
+    const { key, token } = joined;
+    native.quit(this.#cache, key, token);
+    const { left, isTold } = native.join(this.#cache, key, token);
+    if (left > 0) this.#schedule(joined, left, isTold);
+    else later(() => this.#check(joined), AGAIN);
+  }
+
+  #resolve(joined, result) {
+    for (const one of joined.waits) {
+      const { view, resolve } = one;
+      // An error here leaves the rest to wait for the next look.
+      const outcome = result(view);
+      joined.waits.delete(one);
+      clearTimeout(one.timer);
+      resolve(outcome);
+    }
+  }
+
+  #end(joined, result) {
+    this.#resolve(joined, result);
+    const watches = [...joined.watches];
+    joined.watches.clear();
+    this.#leave(joined);
+    for (const call of watches) call();
+  }
+
+  /** This process has the outcome of a lease, or settles it: no watch is called. */
+  #unwatch(token) {
+    const joined = this.#joined.get(token);
+    if (joined === undefined) return;
+    joined.watches.clear();
+    this.#leaveUnused(joined);
+  }
+
+  #leaveUnused(joined) {
+    if (joined.waits.size === 0 && joined.watches.size === 0) this.#leave(joined);
+  }
+
+  #leave(joined) {
+    const { key, token } = joined;
+    clearTimeout(joined.timer);
+    if (this.#joined.get(token) !== joined) return;
+    this.#joined.delete(token);
+    this.#quit(key, token);
+  }
+
+  #quit(key, token) {
+    if (this.#joined.has(token)) return;
+    try {
+      native.quit(this.#cache, key, token);
+    } catch (error) {
+      if (error?.code === BUSY) later(() => this.#quit(key, token), AGAIN);
+    }
+  }
+}
+
+module.exports = { Leases };

@@ -1,0 +1,168 @@
+'use strict';
+
+/** The leases of workers whose transport is IPC: the primary claims, settles and awaits them for them. */
+
+const { CODES, makeError } = require('../errors');
+const { cachesOf, registry, retryQueueOf } = require('./caches');
+const { NOTHING, decodeKey, decodeValue, encodeValue } = require('./envelope');
+
+// Kept, because test suites replace the globals by timers that stand still.
+const { clearTimeout, setTimeout } = globalThis;
+
+const { BUSY } = CODES;
+
+/** The leases of each worker, by token. A worker that is gone gives them up. */
+const leasesOf = new WeakMap();
+
+const nothing = () => {};
+
+/** How long a worker that was told of a lease is expected to wait for it, in milliseconds. */
+const EARLY = 1000;
+
+/** What became of leases of which workers were told, by worker and token: a worker asks a round trip later. */
+const earlyOf = new WeakMap();
+
+/** Waits for a lease of which a worker is told now: what it leaves until the worker asks is kept. */
+function waitEarly(leases, view, worker, key, token) {
+  const early = earlyOf.get(worker) ?? new Map();
+  earlyOf.set(worker, early);
+  if (early.has(token)) return;
+  early.set(token, undefined);
+  const ended = (found) => {
+    if (!early.has(token)) return;
+    if (found.state === 'timeout') early.delete(token);
+    else {
+      early.set(token, found);
+      setTimeout(() => early.delete(token), EARLY).unref();
+    }
+  };
+  try {
+    leases.wait(view, key, token, EARLY).then(ended, () => early.delete(token));
+  } catch {
+    // Another process has the lock: the worker waits from its own call on.
+    early.delete(token);
+  }
+}
+
+/** What became of a lease since the worker was told of it, if that is known. */
+function takeEarly(worker, token) {
+  const early = earlyOf.get(worker);
+  const found = early?.get(token);
+  early?.delete(token);
+  return found;
+}
+
+/** Runs a call on the cache of a namespace, as soon as no other process has the lock. */
+function attempt(namespace, run) {
+  return new Promise((resolve, reject) => {
+    const once = () => {
+      try {
+        resolve(run());
+      } catch (error) {
+        if (error?.code === BUSY) return false;
+        reject(error);
+      }
+      return true;
+    };
+    if (!once()) retryQueueOf(namespace).add(once);
+  });
+}
+
+/** The leases of a worker. */
+function heldBy(worker) {
+  let held = leasesOf.get(worker);
+  if (held === undefined) {
+    held = new Map();
+    leasesOf.set(worker, held);
+    worker.once('disconnect', () => {
+      leasesOf.delete(worker);
+      for (const [token, { namespace, key, endWatch }] of held) {
+        endWatch?.();
+        attempt(namespace, () => cachesOf(namespace).views.leases.release(key, token)).catch(
+          nothing,
+        );
+      }
+    });
+  }
+  return held;
+}
+
+/** A worker has a lease no longer. */
+function letGo(worker, token) {
+  const held = heldBy(worker);
+  held.get(token)?.endWatch?.();
+  held.delete(token);
+}
+
+/** A number of a message, as `optionJson` writes it; `undefined` for none. */
+function numberOf(json) {
+  if (typeof json === 'number') return json;
+  return typeof json?.n === 'string' ? Number(json.n) : undefined;
+}
+
+/** The calls, by name: the leases, a view, who calls, the key, the arguments. */
+const CALLS = {
+  __proto__: null,
+  claim(leases, view, { worker, namespace }, key, [options]) {
+    const claimed = leases.claim(view, key, { ...options, process: worker.process.pid });
+    if (claimed.state === 'held') waitEarly(leases, view, worker, key, claimed.token);
+    if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
+    return claimed;
+  },
+  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more, tags]) {
+    const value = decodeValue(valueKind, payload);
+    const time = numberOf(more);
+    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time };
+    const outcome = { kind, value, error: value, ...times, tags: tags ?? undefined };
+    const { stored, value: given } = leases.settle(view, key, token, outcome);
+    letGo(worker, token);
+    return kind === 'value' ? { stored, value: given } : { stored };
+  },
+  release(leases, view, { worker }, key, [token]) {
+    leases.release(key, token);
+    letGo(worker, token);
+    return null;
+  },
+  wait: (leases, view, { worker }, key, [token, timeout]) =>
+    takeEarly(worker, token) ?? leases.wait(view, key, token, timeout ?? Infinity),
+  /** Resolves when the lease is void, is settled by its owner, or after `time` milliseconds. */
+  watch: (leases, view, { worker }, key, [token, time]) =>
+    new Promise((resolve) => {
+      const end = leases.watch(key, token, () => done('void'));
+      const timer = setTimeout(() => done('timeout'), time).unref();
+      const done = (state) => {
+        end();
+        clearTimeout(timer);
+        resolve({ state });
+      };
+      const held = heldBy(worker).get(token);
+      if (held !== undefined) held.endWatch = () => done('settled');
+    }),
+  isHeld: (leases, view, caller, key, [token]) => leases.isHeld(key, token),
+  isAwaited: (leases, view, caller, key, [token]) => leases.isAwaited(key, token),
+};
+
+/** Answers a call of a worker: JSON of `[result, kind, value]`. */
+async function leaseCall(worker, namespace, mode, values) {
+  const [op, key, ...args] = values;
+  const call = CALLS[op];
+  if (call === undefined || registry.cache(namespace) === null) {
+    throw makeError(['Error', 'not a request on a lease', CODES.BAD_REQUEST]);
+  }
+  const advanced = mode === 1;
+  const { views } = cachesOf(namespace);
+  const view = views.get(advanced ? 'advanced' : 'json', 0);
+  const caller = { worker, namespace };
+  const result = await attempt(namespace, () =>
+    call(views.leases, view, caller, decodeKey(key), args),
+  );
+  // The value of an entry past its age, or else that of the answer.
+  const holder = result?.stale ?? result;
+  const hasValue = holder !== null && typeof holder === 'object' && 'value' in holder;
+  if (!hasValue) return `[${JSON.stringify(result)},${NOTHING}]`;
+  const { value, ...rest } = holder;
+  const answer = holder === result ? rest : { ...result, stale: rest };
+  return `[${JSON.stringify(answer)},${encodeValue(value, advanced)}]`;
+}
+
+module.exports = { leaseCall };

@@ -1,0 +1,243 @@
+//! Leases, as JavaScript uses them (`lib/store/leases.js`): see [`crate::lease`]. A result is a value as of `get`, and what else
+//! there is to say lies in an array of numbers that JavaScript passes.
+
+use napi::{bindgen_prelude::Function as JsFunction, threadsafe_function::ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+use std::cell::Cell;
+
+use super::{
+    arguments::{InOrder, max_age},
+    caches::{Handle, NOTHING, NativeCache, handle_by_index},
+    call::{Call, JsValue, Type},
+    store::{Given, lock, on_cache, on_key},
+};
+use crate::{
+    cache::Terms,
+    command::Arguments,
+    error::{Error, Result},
+    extras::{Extras, TagList},
+    lease::{Claim, Look, Outcome, boot_time},
+    storage::Kept,
+    store::Store,
+    value::{Mark, Value},
+};
+
+/// States of a claim and of a look, for JavaScript: `STATES` in `lib/store/leases.js`.
+mod state {
+    pub const HIT: f64 = 0.0;
+    pub const LEASED: f64 = 1.0;
+    pub const HELD: f64 = 2.0;
+    pub const FULL: f64 = 3.0;
+    pub const RUNNING: f64 = 4.0;
+    pub const SETTLED: f64 = 5.0;
+    pub const UNSTORED: f64 = 6.0;
+    pub const ERROR: f64 = 7.0;
+    pub const GONE: f64 = 8.0;
+    pub const FAILED: f64 = 9.0;
+}
+
+/// Writes numbers into the array that JavaScript has passed, as many as fit.
+fn write(numbers: &[Cell<f64>], values: &[f64]) {
+    for (cell, value) in numbers.iter().zip(values) {
+        cell.set(*value);
+    }
+}
+
+/// `leaseClaim(cache, key, now, numbers, fresh, timeout, process)`: the value of an entry. `numbers` gets the state, the token, when
+/// the entry was set and when it expires, and 1 where it is one that is kept past its age. `timeout` is in milliseconds; `process` is that of the owner, where it is another.
+pub fn claim(call: &Call) -> Given {
+    on_key(call, |handle, key| {
+        let now = call.clock(call.argument(2));
+        let numbers = call.typed_array::<f64>(call.argument(3));
+        if numbers.len() < 5 {
+            return Err(Error::argument("numbers must have a place for each number"));
+        }
+        numbers[4].set(0.0);
+        let fresh = call.bool(call.argument(4));
+        let timeout = call.number(call.argument(5)) as u64;
+        let process = call.index(call.argument(6));
+        let how = (timeout, fresh, (process != 0).then_some(process));
+        let mut found = handle.table.found.borrow_mut();
+        found.clear();
+        let (claim, entry) = handle
+            .store
+            .claim(key, how, now, handle.lock_wait, |value, past| {
+                let [set_at, expires, is_past] =
+                    past.map_or([0.0; 3], |past| [past.set_at, past.expires, 1.0]);
+                write(&numbers[2..], &[set_at, expires, is_past]);
+                found.clear();
+                found.copy(value)
+            })?;
+        handle.remember(|| entry);
+        match claim {
+            Claim::Hit { set_at, expires, .. } => write(numbers, &[state::HIT, 0.0, set_at, expires]),
+            Claim::Leased(token) => write(numbers, &[state::LEASED, token]),
+            Claim::Held(lease) => write(numbers, &[state::HELD, lease.token]),
+            Claim::Full => write(numbers, &[state::FULL]),
+            Claim::Error(()) => write(numbers, &[state::FAILED]),
+        }
+        found.show(call, &handle.table)
+    })
+}
+
+/// A call that settles a lease: `NAME(cache, now, key, payload, places, token, last)`. `run` is given key, token and value.
+fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Result<bool>) -> Given {
+    on_cache(call, |handle| {
+        let mut arguments = InOrder::new(call, handle);
+        let done = || {
+            let key = arguments.key()?;
+            let value = arguments.value()?;
+            let token = arguments.number("token")?.unwrap_or_default();
+            run(handle, key.as_bytes(), token, value.value())
+        };
+        match done() {
+            Ok(stored) => Ok(handle.table.mark(Mark::Plain, call.js_bool(stored))),
+            Err(error) => {
+                // A slot that was declined is freed already, and stays so.
+                arguments.give_back();
+                Err(error)
+            }
+        }
+    })
+}
+
+/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: whether the value was stored. `tags` is JSON.
+pub fn settle(call: &Call) -> Given {
+    let now = call.clock(call.argument(1));
+    settling(call, |handle, key, token, value| {
+        let tags = tags(call, call.argument(8))?;
+        let terms = Terms {
+            max_age: max_age(call, call.argument(6))?,
+            extras: Extras { tags: tags.tags() },
+            kept: Kept::For(time(call, call.argument(7))),
+            ..Terms::default()
+        };
+        lock(handle)?.settle(key, token, value, &terms, boot_time(), now)
+    })
+}
+
+/// Tags, of JSON; none for `undefined`.
+fn tags(call: &Call, json: JsValue) -> Result<TagList> {
+    if call.type_of(json) == Type::Undefined {
+        return Ok(TagList::default());
+    }
+    TagList::parse(&serde_json::from_str(&call.text(json)).unwrap_or_default())
+}
+
+/// `leaseLeave(cache, now, key, payload, places, token, isError, ttl)`: leaves a value, or the text of an error, for those who wait. The
+/// error is stored for `ttl` milliseconds. Whether the lease ran.
+pub fn leave(call: &Call) -> Given {
+    let now = call.clock(call.argument(1));
+    settling(call, |handle, key, token, value| {
+        let mut cache = lock(handle)?;
+        match (call.bool(call.argument(6)), value) {
+            (true, Value::String(text)) => {
+                let time = time(call, call.argument(7));
+                cache.fail(key, token, text, time, boot_time(), now)
+            }
+            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time())),
+        }
+    })
+}
+
+/// A time in milliseconds, at least 0.
+fn time(call: &Call, value: JsValue) -> f64 {
+    // What is no number is none.
+    call.number(value).max(0.0)
+}
+
+/// `leaseRelease(cache, key, token)`
+pub fn release(call: &Call) -> Given {
+    on_key(call, |handle, key| {
+        let token = call.number(call.argument(2));
+        lock(handle)?.release(key, token);
+        Ok(handle.table.mark(Mark::Plain, NOTHING))
+    })
+}
+
+/// `leaseJoin(cache, key, token, numbers)`: waits for a lease until `leaseQuit`. `numbers` gets for how many milliseconds it runs, 0
+/// where it does not, and 1 where its end will be told.
+pub fn join(call: &Call) -> Given {
+    on_key(call, |handle, key| {
+        let token = call.number(call.argument(2));
+        let joined = handle.store.join(key, token, handle.lock_wait)?;
+        let numbers = call.typed_array(call.argument(3));
+        match joined {
+            Some(joined) => write(
+                numbers,
+                &[joined.left as f64, f64::from(u8::from(joined.is_told))],
+            ),
+            None => write(numbers, &[0.0, 0.0]),
+        }
+        Ok(handle.table.mark(Mark::Plain, NOTHING))
+    })
+}
+
+/// `leaseQuit(cache, key, token)`
+pub fn quit(call: &Call) -> Given {
+    on_key(call, |handle, key| {
+        let token = call.number(call.argument(2));
+        handle.store.quit(key, token, handle.lock_wait)?;
+        Ok(handle.table.mark(Mark::Plain, NOTHING))
+    })
+}
+
+/// `leaseLook(cache, key, token, now, numbers)`: what has become of a lease. `numbers` gets the state. The result is a value that it has
+/// left, or the text of an error.
+pub fn look(call: &Call) -> Given {
+    on_key(call, |handle, key| {
+        let token = call.number(call.argument(2));
+        let now = call.clock(call.argument(3));
+        let mut found = handle.table.found.borrow_mut();
+        found.clear();
+        let look = handle
+            .store
+            .look(key, token, now, handle.lock_wait, |outcome| match outcome {
+                Outcome::Value(value) => found.copy(value).map(|()| state::UNSTORED),
+                Outcome::Error(text) => found.copy(Value::String(text)).map(|()| state::ERROR),
+            })?;
+        let state = match look {
+            Look::Running(_) => state::RUNNING,
+            Look::Settled => state::SETTLED,
+            Look::Left(state) => state,
+            Look::Gone => state::GONE,
+        };
+        write(call.typed_array(call.argument(4)), &[state]);
+        found.show(call, &handle.table)
+    })
+}
+
+/// `leaseWaiters(cache, key, token)`: how many processes wait for a lease; below 0 where it does not run. Takes no lock of a segment.
+pub fn waiters(call: &Call) -> Given {
+    on_key(call, |handle, key| {
+        let waiters = handle.store.waiters(key, call.number(call.argument(2)));
+        let waiters = waiters.map_or(-1.0, f64::from);
+        Ok(handle.table.mark(Mark::Plain, call.js_number(waiters)))
+    })
+}
+
+/// `leaseEnded(cache)`: the tokens of leases that were joined and have ended since the last time.
+pub fn ended(call: &Call) -> Given {
+    on_cache(call, |handle| {
+        let ended = handle.store.ended().take();
+        let tokens: Vec<JsValue> = ended.into_iter().map(|token| call.js_number(token)).collect();
+        Ok(handle.table.mark(Mark::Plain, call.array(&tokens)))
+    })
+}
+
+#[napi]
+impl NativeCache {
+    /// Calls a function when leases that this process has joined have ended: `leaseEnded` gives them. It never keeps the process
+    /// alive.
+    #[napi(catch_unwind)]
+    pub fn on_lease_end(&self, told: JsFunction<'_, (), ()>) -> napi::Result<()> {
+        let told = told.build_threadsafe_function::<()>().weak::<true>().build()?;
+        if let Some(handle) = handle_by_index(self.id()) {
+            let store: &Store = &handle.store;
+            store.ended().set_notify(move || {
+                told.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            });
+        }
+        Ok(())
+    }
+}
