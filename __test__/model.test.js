@@ -64,6 +64,9 @@ class Program {
 
   key = () => this.random.pick(KEYS);
 
+  /** A key that is counted often. */
+  counter = () => this.random.pick(KEYS.slice(0, 3));
+
   keys = () => this.random.some(5, this.key);
 
   value = () =>
@@ -96,8 +99,8 @@ class Program {
   hitOptions() {
     const { random } = this;
     const given = {};
-    if (random.chance(0.3)) given.amount = random.pick([-2, 2, 3]);
-    if (random.chance(0.2)) given.ifPresent = true;
+    if (random.chance(0.5)) given.amount = random.pick([-3, -1, 2, 3]);
+    if (random.chance(0.3)) given.ifPresent = true;
     if (random.chance(0.4)) {
       given.limit = random.below(4);
       given.whenOver = random.pick(['restart', 'double', ...(this.bounded ? [] : AGES)]);
@@ -123,9 +126,9 @@ class Program {
       case 'touch':
         return [this.key(), ...this.terms(false)];
       case 'incr':
-        return [this.key(), 1 + random.below(3), ...this.terms()];
+        return [this.counter(), 1 + random.below(3), ...this.terms()];
       case 'hit':
-        return [this.key(), this.bounded ? Infinity : random.pick(AGES), this.hitOptions()];
+        return [this.counter(), this.bounded ? Infinity : random.pick(AGES), this.hitOptions()];
       case 'getMany':
       case 'hasMany':
       case 'deleteMany':
