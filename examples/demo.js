@@ -11,6 +11,7 @@ const { fork } = require('node:child_process');
 const cluster = require('node:cluster');
 const path = require('node:path');
 const { setTimeout: wait } = require('node:timers/promises');
+const { name } = require('../package.json');
 
 const SECONDS = 12;
 const WORKERS = 4;
@@ -55,6 +56,10 @@ async function main() {
   const listening = allListening();
   require('./server'); // forks the workers
   startLoad(await listening);
+  if ((await measure()).transport === 'shared-memory') {
+    console.log('Watch it from a second terminal, in this directory:');
+    console.log(`  npx ${name} stats --watch`);
+  }
 
   const screen = new Screen(process.stdout);
   while (!loaded?.done) {
@@ -112,9 +117,11 @@ function startLoad(port) {
 async function measure() {
   const LRUCache = require('..');
   // In the primary a call is on the store itself.
-  const [reports, bodies] = await Promise.all([
+  const cache = new LRUCache({ namespace: 'products' });
+  const [reports, bodies, stats] = await Promise.all([
     Promise.all(Object.values(cluster.workers).map((worker) => ask(worker, 'report'))),
-    new LRUCache({ namespace: 'products' }).values(),
+    cache.values(),
+    cache.stats(),
   ]);
   const sum = (of) => reports.reduce((total, report) => total + of(report), 0);
   const bytes = bodies.reduce((total, body) => total + Buffer.byteLength(body), 0);
@@ -131,12 +138,14 @@ async function measure() {
     shared: { misses: sum((report) => report.calls), entries: bodies.length },
     share: perWorker('share'),
     copy: perWorker('copy'),
+    stats: { ...stats, nearHits: sum((report) => report.nearHits) },
+    transport: reports[0].transport,
     entryBytes: bodies.length > 0 ? bytes / bodies.length : 0,
     primaryRss: process.memoryUsage.rss(),
     workerRss: sum((report) => report.rss),
-    seconds: loaded.seconds,
-    answered: loaded.latencies.all.count,
-    latencies: loaded.latencies,
+    seconds: loaded?.seconds,
+    answered: loaded?.latencies.all.count,
+    latencies: loaded?.latencies,
   };
 }
 

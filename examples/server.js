@@ -56,18 +56,16 @@ async function worker() {
     leaseTimeout: 10_000, // ms; a worker that hangs on the source lets another one try after that
   });
 
-  /** A product as JSON text; undefined, which is not cached, if there is none. */
-  async function loadProduct(id) {
-    const product = await findProduct(id);
-    return product && JSON.stringify(product);
-  }
-
   /** The product as JSON text, and whether the cache had it. `body` is undefined if there is none. */
   async function productJson(id) {
-    const status = {};
-    // One loadProduct() at a time for an id, in all workers together. The others wait for it.
-    const body = await cache.fetch(id, loadProduct, { status });
-    return { body, from: status.fetch === 'hit' ? 'hit' : 'miss' };
+    let from = 'hit';
+    // One loader runs at a time for an id, in all workers together. The others wait for it.
+    const body = await cache.fetch(id, async () => {
+      from = 'miss';
+      const product = await findProduct(id);
+      return product && JSON.stringify(product); // undefined is not cached
+    });
+    return { body, from };
   }
 
   async function answer(req, res) {

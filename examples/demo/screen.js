@@ -46,6 +46,15 @@ function latencyTable({ latencies }) {
   ]);
 }
 
+/** What the package counts: `stats()`, and the near reads of all workers. */
+function statsTable({ stats }) {
+  const { hits, nearHits, misses, sets, evictions, entries, bytes } = stats;
+  return table([
+    ['Statistics', 'hits', 'near hits', 'misses', 'sets', 'evictions', 'entries', 'memory'],
+    ['products', ...[hits, nearHits, misses, sets, evictions, entries].map(number), mb(bytes)],
+  ]);
+}
+
 /** The lines that the display and the end have in common. */
 function figures(state) {
   const { workers, primaryRss, workerRss } = state;
@@ -54,6 +63,8 @@ function figures(state) {
     ...cacheTable(state),
     '',
     ...latencyTable(state),
+    '',
+    ...statsTable(state),
     '',
     `Memory of the processes (RSS): primary ${mb(primaryRss)}, ${workers} workers ${mb(workerRss)} in all`,
   ];

@@ -8,6 +8,7 @@
 
 const diagnostics = require('node:diagnostics_channel');
 const { LRUCache: PlainLRU } = require('lru-cache');
+const LRUCache = require('../..');
 const { askHerd } = require('./herd');
 const source = require('../source');
 
@@ -45,12 +46,16 @@ diagnostics.subscribe('http.server.request.start', ({ request }) => {
   share.request(request.url);
 });
 
+// The cache of the server, which has its settings.
+const cache = new LRUCache({ namespace: 'products', timeout: 5000 });
+
 process.on('message', async (message) => {
   if (message?.demo === 'herd?') {
     process.send({ demo: 'herd', calls: await askHerd(message) });
     return;
   }
   if (message?.demo !== 'report?') return;
+  const { near, transport } = await cache.stats();
   process.send({
     demo: 'report',
     requests,
@@ -58,6 +63,8 @@ process.on('message', async (message) => {
     pending: source.stats.pending,
     copy: copy.report(),
     share: share.report(),
+    nearHits: near.hits,
+    transport: transport.kind,
     rss: process.memoryUsage.rss(),
   });
 });

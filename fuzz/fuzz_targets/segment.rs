@@ -78,7 +78,9 @@ fuzz_target!(|events: Vec<Event>| {
                 let tags = tag_list(&tags);
                 let extras = Extras { tags: tags.tags() };
                 let key = (vec![key; usize::from(key) + 1], stamp(key));
-                segment.put_with(&key.0, Value::String(&bytes), key.1, extras).ok();
+                segment
+                    .put_with(&key.0, Value::String(&bytes), key.1, extras)
+                    .ok();
             }
             Event::Invalidate(tags) => segment.invalidate(tag_list(&tags).tags()),
             Event::Sweep => segment.sweep(1, |stamp| stamp != Stamp::INVALID),
