@@ -186,6 +186,7 @@ class Process {
         const isHeld = store.held.get(key)?.token === token;
         return isSync ? isHeld : Promise.resolve(isHeld);
       },
+      isSurelyHeld: (key, token) => isSync && store.held.get(key)?.token === token,
       isAwaited: (key, token) =>
         (store.leases.get(token)?.waiters ?? []).some(({ by }) => by !== this && by.isAlive),
     };

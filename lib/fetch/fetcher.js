@@ -258,7 +258,7 @@ class Caller {
     if (!present.isOpen) return false;
     if (this.#isFresh ? !this.#isLoadSince(present) : this.#runs.isQueued(this.#key)) return false;
     try {
-      return this.#port.leases.isHeld(this.#key, present.token) === true;
+      return this.#port.leases.isSurelyHeld(this.#key, present.token);
     } catch {
       return false;
     }

@@ -145,6 +145,10 @@ class LocalLeases extends LeasePort {
     return this.#leases.isHeld(key, token);
   }
 
+  isSurelyHeld(key, token) {
+    return this.#leases.isHeld(key, token);
+  }
+
   isAwaited(key, token) {
     return this.#leases.isAwaited(key, token);
   }
@@ -278,6 +282,11 @@ class WorkerLeases extends LeasePort {
 
   isHeld(key, token) {
     return this.#ask('isHeld', key, token);
+  }
+
+  /** As `isHeld`, at once; `false` where only a message would tell. */
+  isSurelyHeld(key, token) {
+    return this.#isHere(key) && this.#ask('isHeld', key, token) === true;
   }
 
   isAwaited(key, token) {
