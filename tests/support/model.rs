@@ -182,7 +182,9 @@ impl Model {
 
     pub fn delete_prefix(&mut self, prefix: &[u16], now: f64) -> f64 {
         let removed = self.entries(Some(prefix), now).len();
-        self.entries.retain(|kept| !begins(&kept.key, Some(prefix)));
+        // An entry with a dead tag is gone already. It stays in its place until a sweep.
+        self.entries
+            .retain(|kept| kept.is_invalid || !begins(&kept.key, Some(prefix)));
         removed as f64
     }
 
