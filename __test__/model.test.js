@@ -163,8 +163,8 @@ class Program {
       road: ['update', 'scan'].includes(name) ? 'call' : road,
       /** Whether the function of `update` gives a value. */
       gives: random.chance(0.8),
-      args: isVersioned ? args.toSpliced(1, 0, real) : args,
-      modelArgs: isVersioned ? args.toSpliced(1, 0, model) : args,
+      args: isVersioned ? [args[0], real, ...args.slice(1)] : args,
+      modelArgs: isVersioned ? [args[0], model, ...args.slice(1)] : args,
     };
   }
 }
