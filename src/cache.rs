@@ -873,6 +873,24 @@ impl<S: Storage> Cache<S> {
         done
     }
 
+    /// Removes entries whose tags were invalidated from the end of the order of recency, `most` at most. Returns whether it
+    /// stopped there.
+    ///
+    /// # Errors
+    /// As [`Storage::least_recent`] and [`Storage::remove`].
+    pub fn drop_invalid(&mut self, most: usize) -> Result<bool> {
+        for _ in 0..most {
+            let least_recent = self.storage.least_recent()?;
+            if !least_recent.is_some_and(|entry| is_invalid(entry.stamp))
+                || !self.storage.remove_least_recent()?
+            {
+                return Ok(false);
+            }
+            self.storage.count(Event::Expiration, 1);
+        }
+        Ok(true)
+    }
+
     /// Passes the least recent entry, expired or not, to `read`, and removes it. Entries before it whose tags were invalidated
     /// are removed, too.
     ///
@@ -880,14 +898,7 @@ impl<S: Storage> Cache<S> {
     /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the entry. The entry stays. Or as
     /// [`Storage::remove`].
     pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
-        while self
-            .storage
-            .least_recent()?
-            .is_some_and(|entry| is_invalid(entry.stamp))
-            && self.storage.remove_least_recent()?
-        {
-            self.storage.count(Event::Expiration, 1);
-        }
+        while self.drop_invalid(usize::MAX)? {}
         let popped = self.storage.least_recent()?.map(read).transpose()?;
         if self.storage.remove_least_recent()? {
             self.storage.count(Event::Delete, 1);

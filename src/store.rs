@@ -516,6 +516,12 @@ impl Guard<'_> {
                 let removed = self.delete_prefix(prefix, now)?;
                 Ok(Answer::Number(removed.into()))
             }
+            Command::Pop => {
+                while self.inner.cache.drop_invalid(REMOVED_AT_ONCE)? {
+                    self.make_way()?;
+                }
+                command::run(&mut self.inner.cache, command, now, copies)
+            }
             command => match Listing::of(command) {
                 Some(what) if self.list(what, now, copies)? => Ok(Answer::List),
                 _ => command::run(&mut self.inner.cache, command, now, copies),

@@ -108,7 +108,7 @@ impl Model {
             .filter(|at| !self.is_expired(&self.entries[*at], now));
         let stamp = match running {
             Some(at) if keeps_age => self.entries[at].stamp,
-            _ => Stamp { set_at, max_age },
+            _ => stamp(set_at, max_age),
         };
         let kept = Kept {
             key: key.canonical(),
@@ -236,7 +236,7 @@ impl Model {
             .filter(|age| *age != 0.0 && !age.is_nan())
             .unwrap_or(kept.stamp.max_age);
         let set_at = if max_age == 0.0 { 0.0 } else { now };
-        kept.stamp = Stamp { set_at, max_age };
+        kept.stamp = stamp(set_at, max_age);
         if !self.is_expired(&kept, now) {
             self.entries.insert(0, kept);
         }
@@ -322,4 +322,13 @@ fn begins(key: &JsKey, prefix: Option<&[u16]>) -> bool {
 /// 0 and `NaN` are no limit.
 fn limit(given: f64) -> f64 {
     if given > 0.0 { given } else { f64::INFINITY }
+}
+
+/// A stamp. The last 8 bits of an age say what `fetch` keeps: an age of more than 2^45 milliseconds is a part in 10^13 shorter.
+fn stamp(set_at: f64, max_age: f64) -> Stamp {
+    let max_age = match max_age.is_finite() {
+        true => f64::from_bits(max_age.to_bits() & !0xFF),
+        false => max_age,
+    };
+    Stamp { set_at, max_age }
 }
