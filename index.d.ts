@@ -648,6 +648,13 @@ declare namespace LRUCacheForClustersAsPromised {
     timeout: number;
     /** What a worker's call does that is not answered within `timeout`. */
     failsafe: 'resolve' | 'reject';
+    /** As `fetch` of the class: the value that is there, or else what the loader gives. A `ttl` of the call is the age of what is stored. */
+    fetch: Self<any>['fetch'];
+    /** As `memoize` of the class. */
+    memoize: Self<any>['memoize'];
+    /** As `deleteMany` of the class: of each key whether there was an entry. */
+    deleteMany: Self<any>['deleteMany'];
+
     /** Resolves when the cache of this instance exists, or cannot be made. */
     get ready(): Promise<void>;
 
