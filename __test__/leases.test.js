@@ -341,7 +341,7 @@ function tests(sides) {
       const value = { a: [1, undefined], date: new Date(0) };
       const copies = state.leases.copier(value);
       const [first, second] = [copies(), copies()];
-      return [first, second, state.leases.copyOf('text'), first === second && first !== value];
+      return [first, second, state.leases.copier('text')(), first === second && first !== value];
     });
     await owner.cache.set('k', { a: [1, undefined], date: new Date(0) });
     const value = await owner.cache.get('k');

@@ -75,9 +75,17 @@ function unknownCommand(name) {
 /** The `unanswered` of commands that reject without an answer, whatever `failsafe` says. */
 const REJECTS = 'reject';
 
+/** The error of a call that got no answer in time. Its text is that of 1.x. */
+function timedOut(namespace, command) {
+  const error = makeError(['Error', 'Timed out in isFailed()', CODES.TIMED_OUT]);
+  error.namespace = namespace;
+  error.command = command;
+  return error;
+}
+
 /**
  * Ends a call that got no answer in time, as `failsafe` of its instance and `unanswered` of the command say. `args` is the first
- * argument. The error's text is that of 1.x.
+ * argument.
  */
 function failSafe({ failsafe, namespace }, command, { resolve, reject }, args) {
   const { unanswered } = command;
@@ -86,10 +94,16 @@ function failSafe({ failsafe, namespace }, command, { resolve, reject }, args) {
     resolve(answer);
     return;
   }
-  const error = makeError(['Error', 'Timed out in isFailed()', CODES.TIMED_OUT]);
-  error.namespace = namespace;
-  error.command = command.name;
-  reject(error);
+  reject(timedOut(namespace, command.name));
 }
 
-module.exports = { CODES, REJECTS, concernsSegment, failSafe, makeError, passes, unknownCommand };
+module.exports = {
+  CODES,
+  REJECTS,
+  concernsSegment,
+  failSafe,
+  makeError,
+  passes,
+  timedOut,
+  unknownCommand,
+};

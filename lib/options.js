@@ -89,6 +89,9 @@ function cacheOptionsJson(options) {
   return `{${texts.join(',')}}`;
 }
 
+/** How long another may not claim a lease, in milliseconds, where a caller does not say. */
+const LEASE_TIMEOUT = 30_000;
+
 /** What an option of `fetch` in milliseconds must be; 0 is none. */
 const time = (value) =>
   (typeof value === 'number' && value >= 0) || 'a number of milliseconds from 0 on';
@@ -326,6 +329,18 @@ function tagList(call, given) {
   throw invalid(`${call}: at most ${MOST_TAGS} tags are possible, got ${tags.length}`);
 }
 
+/** Checks an age in the options of a call. */
+function checkAge(age) {
+  if (typeof age === 'number' && age >= 0) return;
+  throw invalid(`maxAge must be a number of milliseconds from 0 on, got ${shown(age)}`);
+}
+
+/** Checks that a call is given one age, though by both of its names. */
+function checkOneAge(maxAge, ttl) {
+  if (maxAge === undefined || ttl === undefined || maxAge === ttl) return;
+  throw invalid('maxAge and ttl are two names of one option');
+}
+
 /**
  * What a call is given as an age: the age, whether that of an entry that is there runs on, and the tags of the entry. A number
  * is as in 1.x. In options 0 is the cache's age; `undefined`: not given.
@@ -339,12 +354,8 @@ function ageOf(call, age, known = SET_OPTIONS) {
   if (typeof age !== 'object' || age === null) return [age, undefined, undefined];
   const { maxAge, ttl, noUpdateTTL, tags } = checkCallOptions(call, age, known);
   const given = maxAge ?? ttl;
-  if (maxAge !== undefined && ttl !== undefined && maxAge !== ttl) {
-    throw invalid('maxAge and ttl are two names of one option');
-  }
-  if (given !== undefined && !(typeof given === 'number' && given >= 0)) {
-    throw invalid(`maxAge must be a number of milliseconds from 0 on, got ${shown(given)}`);
-  }
+  checkOneAge(maxAge, ttl);
+  if (given !== undefined) checkAge(given);
   if (noUpdateTTL !== undefined && typeof noUpdateTTL !== 'boolean') {
     throw invalid(`noUpdateTTL must be true or false, got ${shown(noUpdateTTL)}`);
   }
@@ -487,9 +498,12 @@ module.exports = {
   scanOptions,
   DEFAULT_TIMEOUT,
   FETCH_DEFAULTS,
+  LEASE_TIMEOUT,
   LONGEST_TIMER,
+  checkAge,
   checkFetchOption,
   checkNames,
+  checkOneAge,
   invalid,
   shown,
   timeoutOf,

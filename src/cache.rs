@@ -898,7 +898,7 @@ impl<S: Storage> Cache<S> {
     /// The error of `read`, or `ERR_OUT_OF_MEMORY`: there is no memory for a copy of the entry. The entry stays. Or as
     /// [`Storage::remove`].
     pub fn pop<R>(&mut self, read: impl FnOnce(Entry<'_>) -> Result<R>) -> Result<Option<R>> {
-        while self.drop_invalid(usize::MAX)? {}
+        self.drop_invalid(usize::MAX)?;
         let popped = self.storage.least_recent()?.map(read).transpose()?;
         if self.storage.remove_least_recent()? {
             self.storage.count(Event::Delete, 1);

@@ -3,7 +3,7 @@
 /** `fetch` of one instance. */
 
 const { CODES, makeError } = require('../errors');
-const { LONGEST_TIMER } = require('../options');
+const { LEASE_TIMEOUT, LONGEST_TIMER } = require('../options');
 const { fetchChannel, isTraced } = require('../observe/channels');
 const { decodeError } = require('./errors');
 const { hasKnownNames, settingsOf } = require('./options');
@@ -14,8 +14,7 @@ const { clearTimeout, performance, setTimeout } = globalThis;
 
 const nothing = () => {};
 
-/** Milliseconds that a lease lasts, and that a renewal waits after one that failed. */
-const LEASE_TIMEOUT = 30_000;
+/** Milliseconds that a renewal waits after one that failed. */
 const REFRESH_BACKOFF = 1000;
 
 /**

@@ -3,7 +3,15 @@
 /** The options of one `fetch`: their names, their values, and how they go before those of the instance. */
 
 const { CODES, makeError } = require('../errors');
-const { FETCH_DEFAULTS, checkFetchOption, checkNames, invalid, shown } = require('../options');
+const {
+  FETCH_DEFAULTS,
+  checkAge,
+  checkFetchOption,
+  checkNames,
+  checkOneAge,
+  invalid,
+  shown,
+} = require('../options');
 
 /** Names of options of a call. Those of `FETCH_DEFAULTS` are options of the instance, too. */
 const CALL_OPTIONS = Object.freeze([
@@ -25,17 +33,17 @@ function hasKnownNames(options) {
   return true;
 }
 
-/** An age of a call: `undefined` is the cache's. */
-function checkAge(age) {
+/** An age of a call, checked: `undefined` is the cache's. */
+function ageOf(age) {
   if (age === undefined || age === null) return undefined;
-  if (typeof age === 'number' && age >= 0) return age;
-  throw invalid(`maxAge must be a number of milliseconds from 0 on, got ${shown(age)}`);
+  checkAge(age);
+  return age;
 }
 
 /** What an option must be that is of a call alone. */
 const CHECKS = {
-  ttl: (value) => typeof value === 'function' || (checkAge(value), true),
-  maxAge: (value) => typeof value === 'function' || (checkAge(value), true),
+  ttl: (value) => typeof value === 'function' || (ageOf(value), true),
+  maxAge: (value) => typeof value === 'function' || (ageOf(value), true),
   tags: (value) => typeof value === 'function' || (checkTags(value), true),
   forceRefresh: (value) => typeof value === 'boolean' || 'true or false',
   signal: (value) =>
@@ -85,11 +93,8 @@ function settingsOf(defaults, given) {
     }
     settings[name] = value;
   }
-  const { ttl, maxAge } = settings;
-  if (ttl !== undefined && maxAge !== undefined && ttl !== maxAge) {
-    throw invalid('maxAge and ttl are two names of one option');
-  }
+  checkOneAge(settings.maxAge, settings.ttl);
   return settings;
 }
 
-module.exports = { checkAge, checkTags, hasKnownNames, settingsOf };
+module.exports = { ageOf, checkTags, hasKnownNames, settingsOf };

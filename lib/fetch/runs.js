@@ -6,7 +6,7 @@
  */
 
 const { LONGEST_TIMER } = require('../options');
-const { checkAge, checkTags } = require('./options');
+const { ageOf, checkTags } = require('./options');
 const { decodeError, encodeError } = require('./errors');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -79,7 +79,7 @@ class LoaderContext {
     this.#load = load;
     // Own functions, because loaders take them out of the object.
     this.setTtl = (maxAge) => {
-      load.maxAge = checkAge(maxAge);
+      load.maxAge = ageOf(maxAge);
     };
     this.setTags = (tags) => {
       load.tags = checkTags(tags);
@@ -369,7 +369,7 @@ class Load extends Run {
     const of = (option) => (typeof option === 'function' ? option(value, this.key) : option);
     const tags = this.tags ?? checkTags(of(settings.tags));
     if (isNegative) return { kind: 'value', value, maxAge: negativeTtl, tags, grace: 0 };
-    const maxAge = this.maxAge ?? checkAge(of(settings.maxAge ?? settings.ttl));
+    const maxAge = this.maxAge ?? ageOf(of(settings.maxAge ?? settings.ttl));
     const grace = Math.max(staleWhileRevalidate, staleIfError);
     return { kind: 'value', value, maxAge, tags, grace };
   }

@@ -6,7 +6,7 @@
  */
 
 const { CODES } = require('../errors');
-const { LONGEST_TIMER } = require('../options');
+const { LEASE_TIMEOUT, LONGEST_TIMER } = require('../options');
 const { bulk } = require('./lru-cache');
 
 // Kept, because test suites replace the globals by timers that stand still.
@@ -28,9 +28,6 @@ const STATES = Object.freeze([
   'gone',
   'failed',
 ]);
-
-/** How long another may not claim, in milliseconds, where a caller does not say. */
-const LEASE_TIMEOUT = 30_000;
 
 /** Milliseconds after which a call is made again that found the lock taken. */
 const AGAIN = 1;
@@ -96,8 +93,7 @@ class Leases {
     const { kind } = outcome;
     if (kind === 'value') {
       const { value, maxAge, grace = 0, tags } = outcome;
-      const stored = native.settle(view, key, token, value, maxAge, grace, tags);
-      return { stored, value: this.copier(view, value)() };
+      return { stored: native.settle(view, key, token, value, maxAge, grace, tags) };
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;

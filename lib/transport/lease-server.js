@@ -16,10 +16,10 @@ const leasesOf = new WeakMap();
 
 const nothing = () => {};
 
-/** How long a worker that was told of a lease is expected to wait for it, in milliseconds. */
+/** How long the primary waits for a lease in place of a worker that was told of it, in milliseconds: a worker asks a round trip later. */
 const EARLY = 1000;
 
-/** What became of leases of which workers were told, by worker and token: a worker asks a round trip later. */
+/** What became meanwhile of leases of which workers were told, by worker and token. */
 const earlyOf = new WeakMap();
 
 /** Waits for a lease of which a worker is told now: what it leaves until the worker asks is kept. */
@@ -114,9 +114,9 @@ const CALLS = {
     const time = numberOf(more);
     const times = { maxAge: numberOf(maxAge), grace: time, ttl: time };
     const outcome = { kind, value, error: value, ...times, tags: tags ?? undefined };
-    const { stored, value: given } = leases.settle(view, key, token, outcome);
+    const settled = leases.settle(view, key, token, outcome);
     letGo(worker, token);
-    return kind === 'value' ? { stored, value: given } : { stored };
+    return settled;
   },
   release(leases, view, { worker }, key, [token]) {
     leases.release(key, token);

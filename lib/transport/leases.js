@@ -2,7 +2,7 @@
 
 /**
  * The leases of an instance, in the primary and in a worker: the narrow port of `fetch`. Its calls give Promises, but for
- * `watch`, `copyOf`, and `isHeld` where the leases can be read here.
+ * `watch`, `copier`, and `isHeld` where the leases can be read here.
  *
  * In a worker whose transport is IPC the primary makes the calls for it. Such a call is a message by the name `LEASE`, as that
  * of a function of the application: it may be answered later than calls behind it. `[op, key, ...arguments]` is its list of
@@ -10,7 +10,7 @@
  */
 
 const { commands } = require('../commands');
-const { CODES, REJECTS, failSafe } = require('../errors');
+const { CODES, REJECTS, timedOut } = require('../errors');
 const { freeze } = require('../freeze');
 const { KIND } = require('../kinds');
 const { LONGEST_TIMER, optionJson, tagList } = require('../options');
@@ -22,7 +22,7 @@ const { performance, setTimeout } = globalThis;
 
 const { ELSEWHERE } = CODES;
 
-/** The name of the message. No function of the application has it. */
+/** The name of the message. A function of the application is never called by this name. */
 const LEASE = '@lease';
 
 /** The longest that the primary is asked to wait at a time, in milliseconds: a lost answer is asked for again. */
@@ -39,7 +39,7 @@ const nothing = () => {};
 
 const keysOf = (key) => [sharedKey(key)];
 
-/** Who has a lease is known to its instance: closed, it gives them up. */
+/** The leases that an instance has are known to it: when it is closed, it gives them up. */
 class LeasePort {
   /** The keys of the leases of this instance, by token. */
   #claimed = new Map();
@@ -61,13 +61,21 @@ class LeasePort {
 
   async settle(key, token, outcome) {
     const run = (leases, view, first) => leases.settle(view, first, token, outcome);
-    const settled = await this.call('settle', key, run, token, outcome);
+    const { stored } = await this.call('settle', key, run, token, outcome);
     this.#claimed.delete(token);
-    return settled;
+    if (outcome.kind !== 'value') return { stored };
+    const copier = () => this.copier(outcome.value);
+    return {
+      stored,
+      /** What a later `get` gives of the value. Made when it is asked for. */
+      get value() {
+        return copier()();
+      },
+    };
   }
 
   async release(key, token) {
-    // What is closed has given up its leases.
+    // An instance that is closed has given up its leases.
     if (this.#isClosed) return;
     await this.call('release', key, (leases, view, first) => leases.release(first, token), token);
     this.#claimed.delete(token);
@@ -79,11 +87,6 @@ class LeasePort {
     const claimed = [...this.#claimed];
     this.#claimed.clear();
     return Promise.allSettled(claimed.map(([token, key]) => this.giveUp(key, token)));
-  }
-
-  /** What a later `get` gives of a value that is stored. */
-  copyOf(value) {
-    return this.copier(value)();
   }
 
   /**
@@ -146,7 +149,7 @@ class LocalLeases extends LeasePort {
   }
 
   isSurelyHeld(key, token) {
-    return this.#leases.isHeld(key, token);
+    return this.isHeld(key, token);
   }
 
   isAwaited(key, token) {
@@ -200,19 +203,11 @@ class WorkerLeases extends LeasePort {
         return this.#remote(op, key, args);
       }
       // Calls before this one on the key go first; or another process has the lock; or the segment is looked for.
-      if (performance.now() >= due) return this.#fail(op);
+      if (performance.now() >= due) throw timedOut(client.namespace, op);
       await new Promise((resolve) => {
         setTimeout(resolve, pause);
       });
     }
-  }
-
-  #fail(op) {
-    const { namespace } = this.client;
-    return new Promise((resolve, reject) => {
-      const command = { name: op, unanswered: REJECTS };
-      failSafe({ failsafe: 'reject', namespace }, command, { resolve, reject });
-    });
   }
 
   /** Makes a call in the primary. `timeout` bounds it, in milliseconds. */
@@ -236,8 +231,7 @@ class WorkerLeases extends LeasePort {
       copiesClones: client.copiesClones,
       timeout,
       head: (...given) => client.head(...given),
-      fail: (call) =>
-        failSafe({ failsafe: 'reject', namespace: client.namespace }, command, call, key),
+      fail: (call) => call.reject(timedOut(client.namespace, op)),
       refuse: nothing,
     };
     return this.#send(caller, command, key);
@@ -275,7 +269,7 @@ class WorkerLeases extends LeasePort {
         }
       }
     };
-    // Where the primary does not answer, nobody knows, and the settle finds out.
+    // Where the primary does not answer, the watch ends. A settle still finds that the lease is void.
     follow().catch(nothing);
     return end;
   }
@@ -286,7 +280,7 @@ class WorkerLeases extends LeasePort {
 
   /** As `isHeld`, at once; `false` where only a message would tell. */
   isSurelyHeld(key, token) {
-    return this.#isHere(key) && this.#ask('isHeld', key, token) === true;
+    return this.#isHere(key) && this.isHeld(key, token);
   }
 
   isAwaited(key, token) {

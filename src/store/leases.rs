@@ -40,7 +40,7 @@ fn lives(owner: u64) -> bool {
 }
 
 impl Store {
-    /// What tells of leases that have ended, of those that were joined.
+    /// The leases that were joined and have ended since.
     pub fn ended(&self) -> &Ended {
         &self.ended
     }

@@ -88,9 +88,12 @@ pub(super) fn limits_check(limits: &Limits) -> u64 {
         limits.max_age,
         f64::from(u8::from(limits.allow_stale)),
     ];
-    numbers.iter().fold(0x9E37_79B9_7F4A_7C15, |sum: u64, number| {
-        (sum ^ number.to_bits())
-            .wrapping_mul(0xFF51_AFD7_ED55_8CCD)
-            .rotate_left(32)
+    check_of(numbers.into_iter().map(f64::to_bits))
+}
+
+/// The check number of some numbers in their order.
+pub(super) fn check_of(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0x9E37_79B9_7F4A_7C15, |sum: u64, number| {
+        (sum ^ number).wrapping_mul(0xFF51_AFD7_ED55_8CCD).rotate_left(32)
     })
 }

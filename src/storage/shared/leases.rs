@@ -15,6 +15,7 @@
 
 use super::{
     edit::Edit,
+    head::check_of,
     layout::{KEY_HEAD, LeaseHead, LeasePlace, MARKS_BYTES, NONE, OUTCOMES, PLACES_BYTES, Word},
     memory::Memory,
     segment::Segment,
@@ -67,13 +68,7 @@ impl LeasePlace {
             pair,
         ];
         let heads = self.head.iter().map(|word| word.get());
-        let sum = numbers
-            .into_iter()
-            .chain(heads)
-            .fold(0x9E37_79B9_7F4A_7C15_u64, |sum, number| {
-                (sum ^ number).wrapping_mul(0xFF51_AFD7_ED55_8CCD).rotate_left(29)
-            });
-        sum | 1
+        check_of(numbers.into_iter().chain(heads)) | 1
     }
 
     /// What the place has; `None` for nothing, or damage.

@@ -54,21 +54,18 @@ pub(crate) fn this_thread() -> u64 {
     OWNER
         .try_with(|owner| {
             if owner.get() >> 32 == 0 {
-                let thread = number();
-                let stat = Process::new(thread).and_then(|found| found.stat());
-                let start = stat.map_or(0, |stat| stat.starttime as u32);
-                owner.set(u64::from(start) << 32 | u64::from(thread as u32));
+                owner.set(thread_of(number() as u32));
             }
             owner.get()
         })
         .unwrap_or_else(|_| u64::from(number() as u32))
 }
 
-/// The first thread of a process, as the lock has it.
-pub(crate) fn thread_of(process: u32) -> u64 {
-    let stat = Process::new(process as i32).and_then(|found| found.stat());
+/// The thread of this number, as the lock has it. The number of a process is that of its first thread.
+pub(crate) fn thread_of(number: u32) -> u64 {
+    let stat = Process::new(number as i32).and_then(|found| found.stat());
     let start = stat.map_or(0, |stat| stat.starttime as u32);
-    u64::from(start) << 32 | u64::from(process)
+    u64::from(start) << 32 | u64::from(number)
 }
 
 /// Whether the lock's owner is the thread `own`. It may have taken the lock before it knew when it started.

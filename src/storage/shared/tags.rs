@@ -116,12 +116,7 @@ impl<M: Memory> Edit<M> {
         let used = words.used.get();
         match self.table().probe(self.half(), hash) {
             Probe::Found(at) => self.tag_slot(at)?.number.commit(number),
-            Probe::Free(at) if used < MOST_USED => {
-                words.used.set(used + 1);
-                let slot = self.tag_slot(at)?;
-                slot.hash.set(hash);
-                slot.number.commit(number);
-            }
+            Probe::Free(at) if used < MOST_USED => self.fill(at, hash, number)?,
             _ => {
                 let other = self.half() ^ 1;
                 if words.bases[other].get() != CLEAR {
@@ -132,17 +127,20 @@ impl<M: Memory> Edit<M> {
                 words.used.commit(0);
                 words.half.commit(other as u32);
                 return match self.table().probe(other, hash) {
-                    Probe::Free(at) => {
-                        words.used.set(1);
-                        let slot = self.tag_slot(at)?;
-                        slot.hash.set(hash);
-                        slot.number.commit(number);
-                        Ok(())
-                    }
+                    Probe::Free(at) => self.fill(at, hash, number),
                     _ => Err(Fault::Damage),
                 };
             }
         }
+        Ok(())
+    }
+
+    /// Gives a tag a slot of the present half.
+    fn fill(&self, at: u32, hash: u64, number: u64) -> Checked<()> {
+        let (slot, used) = (self.tag_slot(at)?, &self.header().tags.used);
+        used.set(used.get() + 1);
+        slot.hash.set(hash);
+        slot.number.commit(number);
         Ok(())
     }
 
