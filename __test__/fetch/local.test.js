@@ -101,6 +101,29 @@ describe('fetch in a process without workers', () => {
     });
   }
 
+  it('tags that cannot be stored reject the call, from wherever they come', async () => {
+    const cache = open();
+    const long = 'x'.repeat(1025);
+    const many = Array.from({ length: 129 }, (_, at) => `tag ${at}`);
+    for (const [tags, message] of [
+      [long, /at most 1024 characters, got one of 1025/],
+      [many, /at most 128 tags are possible, got 129/],
+    ]) {
+      const refused = { name: 'TypeError', message };
+      await assert.rejects(
+        cache.fetch('refused', () => 1, { tags }),
+        refused,
+      );
+      await assert.rejects(
+        cache.fetch('refused', () => 1, { tags: () => tags }),
+        refused,
+      );
+      const loader = (key, { setTags }) => (setTags(tags), 1);
+      await assert.rejects(cache.fetch('refused', loader), refused);
+      assert.equal(await cache.get('refused'), undefined);
+    }
+  });
+
   it('tags of the options, and of the loader, end the entry', async () => {
     const cache = open();
     await cache.fetch('a', () => 1, { tags: (value, key) => [`n${value}`, key] });

@@ -11,6 +11,7 @@ const {
   checkOneAge,
   invalid,
   shown,
+  tagList,
 } = require('../options');
 
 /** Names of options of a call. Those of `FETCH_DEFAULTS` are options of the instance, too. */
@@ -55,11 +56,13 @@ const CHECKS = {
   context: () => true,
 };
 
-/** Tags as a list; their number and length is a matter of the store. */
+/** Tags of a call, checked, as a list. */
 function checkTags(tags) {
   if (tags === undefined || tags === null) return undefined;
   const list = typeof tags === 'string' ? [tags] : tags;
-  if (Array.isArray(list) && list.every((tag) => typeof tag === 'string')) return list;
+  if (Array.isArray(list) && list.every((tag) => typeof tag === 'string')) {
+    return tagList('fetch', list);
+  }
   throw invalid(`tags must be a string or strings, got ${shown(tags)}`);
 }
 
