@@ -634,6 +634,40 @@ declare namespace LRUCacheForClustersAsPromised {
     key: unknown;
   }
 
+  /** The calls of {@link LRUCacheForClustersAsPromised} that 2.x does not have, or that are the same there. */
+  export interface LRUCacheClustered<K extends {} = string, V extends {} = {}> extends Pick<
+    Self<V>,
+    | 'transport'
+    | 'execute'
+    | 'fetch'
+    | 'memoize'
+    | 'setObject'
+    | 'getObject'
+    | 'mGetObjects'
+    | 'mSetObjects'
+    | 'del'
+    | 'mDel'
+    | 'getEntry'
+    | 'compareAndSet'
+    | 'compareAndDelete'
+    | 'update'
+    | 'getAndDelete'
+    | 'touch'
+    | 'getMany'
+    | 'hasMany'
+    | 'deleteMany'
+    | 'deletePrefix'
+    | 'scan'
+    | 'setMany'
+    | 'invalidateTags'
+    | 'reset'
+    | 'prune'
+    | 'length'
+    | 'itemCount'
+    | 'stale'
+    | 'maxAge'
+  > {}
+
   /**
    * The class with the results of `lru-cache-clustered` 2.x where they differ from those of 1.x. It is a subclass of
    * {@link LRUCacheForClustersAsPromised} when the program runs; both share one cache per namespace.
@@ -648,13 +682,6 @@ declare namespace LRUCacheForClustersAsPromised {
     timeout: number;
     /** What a worker's call does that is not answered within `timeout`. */
     failsafe: 'resolve' | 'reject';
-    /** As `fetch` of the class: the value that is there, or else what the loader gives. A `ttl` of the call is the age of what is stored. */
-    fetch: Self<any>['fetch'];
-    /** As `memoize` of the class. */
-    memoize: Self<any>['memoize'];
-    /** As `deleteMany` of the class: of each key whether there was an entry. */
-    deleteMany: Self<any>['deleteMany'];
-
     /** Resolves when the cache of this instance exists, or cannot be made. */
     get ready(): Promise<void>;
 

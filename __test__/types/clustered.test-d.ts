@@ -55,3 +55,8 @@ exact<Promise<void>>()(old.load([{ k: 'ann', v: user, e: 0 }]));
 exact<Promise<void>>()(old.load([['ann', { value: user }]]));
 exact<Promise<User | undefined>>()(old.get('ann', { bypassL1: true }));
 exact<void>()(Cache.bootstrap());
+
+// The calls of the class are there, too.
+exact<Promise<number>>()(cache.deletePrefix('user:'));
+exact<Promise<void>>()(cache.invalidateTags('users'));
+exact<Promise<User>>()(cache.fetch('ann', () => user));

@@ -128,7 +128,7 @@ fn an_outdated_entry_does_not_come_back() {
     segment.recover().unwrap();
     segment.validate().unwrap();
     assert_eq!(there(&segment), ["none"], "a rebuild drops all that have tags");
-    // And all goes on.
+    // Later invalidations and writes count as before the rebuild.
     put(&mut segment, "red", Value::Null, &["red"]);
     assert_eq!(there(&segment), ["red", "none"]);
     invalidate(&mut segment, &["red"]);
