@@ -424,42 +424,40 @@ impl Storage for HeapStorage {
 
     fn put_with(&mut self, key: &[u8], value: Value<'_>, stamp: Stamp, extras: Extras<'_>) -> Result<bool> {
         self.seen.set(None);
-        let mut stored = HeapEntry {
-            value: value.to_owned(),
-            stamp,
-            row: Cell::new(0),
-            place: 0,
-            extras: self.keep(extras),
-        };
+        let kept = self.keep(extras);
         match self.entries.get_mut(key) {
-            Some(place) => {
-                let old = std::mem::replace(place, stored);
-                place.row.set(old.row.get());
-                place.place = old.place;
-                if let (Some(versions), 1..) = (&mut self.versions, old.row.get()) {
-                    versions.get_mut().renew(old.row.get());
-                    Self::see(&self.versions, &self.seen, key, place);
+            Some(stored) => {
+                let before = size_of(key, stored);
+                Self::forget_tags(&mut self.tags, stored);
+                let old = std::mem::replace(&mut stored.value, value.to_owned());
+                stored.stamp = stamp;
+                stored.extras = kept;
+                self.size = self.size - before + size_of(key, stored);
+                if let (Some(versions), 1..) = (&mut self.versions, stored.row.get()) {
+                    versions.get_mut().renew(stored.row.get());
+                    Self::see(&self.versions, &self.seen, key, stored);
                 }
-                self.size = self.size - size_of(key, &old) + size_of_entry(key, value, extras);
-                Self::forget_tags(&mut self.tags, &old);
                 // An entry that is set again may keep its slot.
-                let same =
-                    matches!((&old.value, value), (OwnedValue::Slot(old), Value::Slot(new)) if *old == new);
+                let same = matches!((&old, value), (OwnedValue::Slot(old), Value::Slot(new)) if *old == new);
                 if !same {
-                    self.discard(old.value.as_ref());
+                    self.discard(old.as_ref());
                 }
                 Ok(true)
             }
             None => {
-                let key_there = Key::from_bytes(key);
+                let key = Key::from_bytes(key);
                 if self.places.as_ref().is_some_and(|places| places.is_idle()) {
                     self.places = None;
                 }
-                if let Some(places) = &mut self.places {
-                    stored.place = places.add(&key_there);
-                }
-                self.entries.put(key_there, stored);
-                self.size += size_of_entry(key, value, extras);
+                let stored = HeapEntry {
+                    value: value.to_owned(),
+                    stamp,
+                    row: Cell::new(0),
+                    place: self.places.as_mut().map_or(0, |places| places.add(&key)),
+                    extras: kept,
+                };
+                self.size += size_of(key.as_bytes(), &stored);
+                self.entries.put(key, stored);
                 Ok(false)
             }
         }
