@@ -92,7 +92,7 @@ class Ring {
   use(row, version) {
     const { control, words } = this;
     const head = words[HEAD];
-    if (this.#stamp === this.#taken || (control[STAMP] !== this.#taken && !this.#isHeld))
+    if (this.#stamp === this.#taken || (!this.#isHeld && control[STAMP] !== this.#taken))
       this.#take();
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
@@ -119,6 +119,7 @@ class Ring {
    */
   #take() {
     this.#uses += (this.#stamp - this.#before) >>> 0;
+    this.#before = this.#stamp;
     if (this.control[STAMP] !== this.#taken) {
       this.#moves += 1;
       if (this.#moves >= MOVES && !this.#isHeld) this.#hold();
