@@ -165,7 +165,8 @@ impl<M: Memory> Edit<M> {
         }
         let row = self.row_at(at)?;
         // Most records are earlier uses of rows that were moved already.
-        if time <= row.used.get() || row.state().is() != State::LIVE || self.version_at(at)?.get() != version {
+        if time <= row.used.get() || row.state().is() != State::LIVE || self.version_at(at)?.get() != version
+        {
             return Ok(());
         }
         let older = loop {
