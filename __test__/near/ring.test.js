@@ -151,4 +151,19 @@ describe('rings of near reads', () => {
       ends.pop()();
     }
   });
+
+  it('hold no stamps over a call of their own thread that takes the lock', () => {
+    const store = new Store();
+    const { port, ring } = ringOf(store, {}, () => {});
+    const other = ringOf(store);
+    for (let count = 0; count < 40; count += 1) {
+      other.ring.use(1, 1);
+      ring.use(2, 1);
+    }
+    // A `set` of this thread applies the rings, and the entry that it sets has a time of its own.
+    store.apply();
+    const setAt = (store.control[STAMP] = (store.control[STAMP] + 1) | 0);
+    ring.use(2, 1);
+    assert.ok(Store.waiting(port)[0][2] > setAt);
+  });
 });
