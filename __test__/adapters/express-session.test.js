@@ -78,7 +78,12 @@ describe('express-session', function () {
     async function start(env = {}) {
       cluster.setupPrimary({ exec: APP });
       workers = Array.from({ length: 4 }, () => cluster.fork({ SOCKETS: sockets, ...env }));
-      await Promise.all(workers.map((worker) => once(worker, 'message')));
+      // The package has messages of its own.
+      const listening = (worker) =>
+        new Promise((resolve) => {
+          worker.on('message', (message) => message === 'listening' && resolve());
+        });
+      await Promise.all(workers.map(listening));
       pids = workers.map((worker) => worker.process.pid);
     }
     async function stop() {
