@@ -195,6 +195,28 @@ for (const transport of TRANSPORTS) {
       );
     });
 
+    it('after a renewal that failed no process tries one before refreshBackoff', async () => {
+      const namespace = unique('fetch');
+      const options = { namespace, staleWhileRevalidate: 60_000, refreshBackoff: 60_000 };
+      for (const each of workers) await each.run(open, options);
+      const here = new Cache({ namespace });
+      const [one, two] = workers;
+      await one.run(({ state }, given) => state.cache.fetch(given, () => 'old', { ttl: 1 }), key);
+      await until(async () => !(await here.has(key)));
+      await one.run(begin, key);
+      assert.equal(await one.run(fail), 'old');
+      await until(async () => (await here.stats()).fetches.errors === 1);
+      // Its settle is behind no other call.
+      await one.run(waiting);
+      for (const each of workers) {
+        assert.deepEqual(await each.run(follow, key), { value: 'old', loads: 0 });
+      }
+      // Who needs the value has it loaded.
+      const needed = await two.run(follow, key, { staleWhileRevalidate: 0 });
+      assert.equal(needed.loads, 1);
+      assert.equal(await here.get(key), needed.value);
+    });
+
     it('an error is stored for all processes, with errorTtl', async () => {
       const [one, two] = workers;
       await one.run(begin, key, { errorTtl: 60_000 });

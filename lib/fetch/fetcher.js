@@ -178,6 +178,8 @@ class Caller {
   #waitedFor;
   /** How often a loader of this caller was stopped because its key was written. */
   #voids = 0;
+  /** Whether an entry past its age will not do. */
+  #needsValue = false;
   /** Whether `softTimeout` is over. */
   #isLate = false;
   #begun = performance.now();
@@ -238,8 +240,7 @@ class Caller {
     }
     let claim;
     try {
-      const { leaseTimeout } = this.#settings;
-      claim = await this.#port.leases.claim(this.#key, { fresh: this.#isFresh, leaseTimeout });
+      claim = await this.#claim();
     } catch (error) {
       if (OF_THE_CALL.includes(error?.code)) throw error;
       await this.#loadAlone(this.#isFresh, undefined);
@@ -250,6 +251,13 @@ class Caller {
       return;
     }
     await this.#take(claim);
+  }
+
+  #claim() {
+    const { leaseTimeout, staleWhileRevalidate = 0 } = this.#settings;
+    const fresh = this.#isFresh;
+    const renew = !fresh && staleWhileRevalidate > 0 && !this.#needsValue;
+    return this.#port.leases.claim(this.#key, { fresh, renew, leaseTimeout });
   }
 
   /** Whether a run of this process can be joined without a claim: its lease is looked at now. */
@@ -272,9 +280,13 @@ class Caller {
     this.#port.leases.release(this.#key, token)?.catch?.(nothing);
   }
 
+  #staleOf(entry) {
+    return entry && new Stale(this.#port, entry);
+  }
+
   /** What a claim gave. */
   async #take(claim) {
-    const stale = claim.stale && new Stale(this.#port, claim.stale);
+    const stale = this.#staleOf(claim.stale);
     switch (claim.state) {
       case 'hit':
         this.#hit(claim);
@@ -288,41 +300,40 @@ class Caller {
       case 'held':
         await this.#held(claim.token, stale);
         return;
+      case 'resting':
+        // Where the entry is too old for this caller, it is no renewal that it needs.
+        this.#needsValue = !this.#takesStale(stale);
+        return;
       default:
         if (this.#takesStale(stale)) return;
         await this.#loadAlone(true, stale);
     }
   }
 
-  #hit({ value, setAt, expires }) {
+  #hit({ value, setAt }) {
     const { refreshAfter = 0 } = this.#settings;
     if (refreshAfter > 0 && setAt > 0 && Date.now() - setAt > refreshAfter) {
-      this.#renew({ value, setAt, expires });
+      this.#renew();
     }
     this.#finish(value, 'hit');
   }
 
   /** Begins to renew an entry that is there. */
-  #renew({ value, setAt, expires }) {
+  #renew() {
     const runs = this.#runs;
     const key = this.#key;
     if (runs.renewing.has(key) || runs.present(key) || runs.hasFailed(key)) return;
     runs.renewing.add(key);
-    // The caller may change its value before the loader asks for this one.
-    const stale = new Stale(this.#port, {
-      value: this.#port.leases.copier(value)(),
-      setAt,
-      expires,
-    });
     const { leaseTimeout } = this.#settings;
-    const claimed = (claim) => {
+    const claimed = ({ state, token, stale, left }) => {
       runs.renewing.delete(key);
-      if (claim.state !== 'leased') return;
-      if (this.#fetcher.error === undefined) this.#load(claim.token, stale, true);
-      else this.#giveBack(claim.token);
+      if (state === 'resting') runs.failed(key, left);
+      if (state !== 'leased') return;
+      if (this.#fetcher.error === undefined) this.#load(token, this.#staleOf(stale), true);
+      else this.#giveBack(token);
     };
     this.#port.leases
-      .claim(key, { fresh: true, leaseTimeout })
+      .claim(key, { fresh: true, renew: true, leaseTimeout })
       .then(claimed)
       .catch(() => runs.renewing.delete(key));
   }

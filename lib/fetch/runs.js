@@ -338,9 +338,10 @@ class Load extends Run {
       return;
     }
     const { errorTtl = 0, refreshBackoff } = this.settings;
-    if (this.isKept) this.runs.failed(this.key, refreshBackoff);
+    const rest = this.isKept ? refreshBackoff : 0;
+    if (rest > 0) this.runs.failed(this.key, rest);
     const text = encodeError(error);
-    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined }, errorOf(error));
+    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined, rest }, errorOf(error));
   }
 
   /** Ends the lease, then the run. */
@@ -420,7 +421,7 @@ class Runs {
   #alone = new Map();
   /** By key: how many callers wait for the end of a run to begin another. @type {Map<any, number>} */
   #queued = new Map();
-  /** By key: when a renewal that failed may be tried again. @type {Map<any, number>} */
+  /** By key: when a renewal that failed may be tried again. The store has that, too, for all processes. @type {Map<any, number>} */
   #failed = new Map();
   /** Keys that are claimed now, to be renewed. */
   renewing = new Set();
