@@ -1073,6 +1073,8 @@ pub struct Remembered {
     pub version: f64,
     /// The last moment at which it has not expired, in milliseconds since the epoch; infinite for never.
     pub fresh_until: f64,
+    /// When it was set, in milliseconds since the epoch; 0 where no age applied at that time.
+    pub set_at: f64,
     /// As [`Seen::tags`]: the entry is as it was while the word in the memory is this one, too.
     pub tags: Option<u32>,
 }
@@ -1082,6 +1084,7 @@ fn remembered(seen: Seen, cache_max_age: f64) -> Remembered {
         row: seen.row,
         version: seen.version,
         fresh_until: fresh_until(seen.stamp, cache_max_age),
+        set_at: seen.stamp.set_at,
         tags: seen.tags,
     }
 }

@@ -306,6 +306,42 @@ describeShared('fetch while the primary is blocked', () => {
   });
 });
 
+describeShared('fetch with refreshAfter', () => {
+  const { worker: start } = processes();
+
+  it('is a near read of what is young, and one process renews what is not', async () => {
+    const namespace = unique('fetch');
+    const options = { namespace, refreshAfter: 200, maxAge: 60_000 };
+    const workers = await Promise.all([start({}), start({})]);
+    for (const each of workers) await each.run(open, options);
+    const read = async ({ state }, given, count) => {
+      state.loads ??= 0;
+      const values = new Set();
+      const load = () => `value ${(state.loads += 1)} of ${process.pid}`;
+      const before = (await state.cache.stats()).near.hits;
+      for (let times = 0; times < count; times += 1) {
+        values.add(await state.cache.fetch(given, load, { status: {} }));
+      }
+      const hits = (await state.cache.stats()).near.hits - before;
+      return { values: [...values], hits, loads: state.loads };
+    };
+    const [one, two] = workers;
+    const first = await one.run(read, 'key', 1);
+    const young = await two.run(read, 'key', 100);
+    // On a machine that is busy the entry may be old by then.
+    if (young.loads === 0) {
+      assert.deepEqual(young.values, first.values);
+      assert.ok(young.hits >= 98, `${young.hits} near hits`);
+    }
+    const all = async () => {
+      const found = await Promise.all(workers.map((each) => each.run(read, 'key', 3)));
+      return found.reduce((sum, { loads }) => sum + loads, 0);
+    };
+    const before = await all();
+    await until(async () => (await all()) > before);
+  });
+});
+
 describeShared('fetch of workers without a primary of ours', () => {
   const { primary: start } = processes();
 

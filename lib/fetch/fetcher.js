@@ -23,6 +23,9 @@ const REFRESH_BACKOFF = 1000;
  */
 const CHECKED_HITS = 1000;
 
+/** Milliseconds until a process asks again whether it may renew an entry that another process renews. */
+const OTHER_RENEWS = 50;
+
 /** How often the loader of a caller may be stopped because its key was written: then it is left to end. */
 const MOST_VOIDS = 3;
 
@@ -125,6 +128,8 @@ class Fetcher {
       const settings = settingsOf(this.#defaults, isLoader ? options : given);
       const { signal } = settings;
       if (signal?.aborted) return Promise.reject(signal.reason);
+      const value = this.#near(key, settings);
+      if (value !== this.#miss) return Promise.resolve(value);
       return this.#traced(key, settings, (trace) => {
         const caller = new Caller(this, key, loader, settings, trace);
         return caller.start();
@@ -132,6 +137,22 @@ class Fetcher {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** What a near read gives, where the call needs no more. */
+  #near(key, { forceRefresh, refreshAfter = 0, status }) {
+    const { near, freezes } = this.port;
+    if (near === undefined || forceRefresh || isTraced()) return this.#miss;
+    const begun = status && performance.now();
+    const value =
+      refreshAfter > 0 && this.runs.mayRenew(key)
+        ? near.getYoung(key, refreshAfter, freezes)
+        : near.get(key, freezes);
+    if (value !== this.#miss && status !== undefined) {
+      const duration = performance.now() - begun;
+      Object.assign(status, { fetch: 'hit', start: Date.now() - duration, duration });
+    }
+    return value;
   }
 
   #traced(key, settings, run) {
@@ -322,12 +343,14 @@ class Caller {
   #renew() {
     const runs = this.#runs;
     const key = this.#key;
-    if (runs.renewing.has(key) || runs.present(key) || runs.hasFailed(key)) return;
+    if (!runs.mayRenew(key)) return;
     runs.renewing.add(key);
     const { leaseTimeout } = this.#settings;
     const claimed = ({ state, token, stale, left }) => {
       runs.renewing.delete(key);
-      if (state === 'resting') runs.failed(key, left);
+      if (state === 'resting') runs.pause(key, left);
+      // Another process renews. Should it die, one asks again.
+      else if (state === 'held') runs.pause(key, OTHER_RENEWS);
       if (state !== 'leased') return;
       if (this.#fetcher.error === undefined) this.#load(token, this.#staleOf(stale), true);
       else this.#giveBack(token);
@@ -356,7 +379,7 @@ class Caller {
   async #leased(token, stale) {
     const revalidates = this.#takesStale(stale);
     if (revalidates) {
-      if (this.#runs.hasFailed(this.#key)) this.#giveBack(token);
+      if (this.#runs.isPaused(this.#key)) this.#giveBack(token);
       else this.#load(token, stale, true);
       return;
     }
