@@ -274,11 +274,32 @@ class Caller {
     await this.#take(claim);
   }
 
+  /**
+   * Looks the key up, and claims its lease. A claim that is a message is shared by all callers of its tick: the primary looks
+   * the key up after they have called. The one who made it goes on before the others, and so begins the run that these join.
+   */
   #claim() {
+    const key = this.#key;
+    const runs = this.#runs;
+    const { leases } = this.#port;
     const { leaseTimeout, staleWhileRevalidate = 0 } = this.#settings;
     const fresh = this.#isFresh;
-    const renew = !fresh && staleWhileRevalidate > 0 && !this.#needsValue;
-    return this.#port.leases.claim(this.#key, { fresh, renew, leaseTimeout });
+    const needsOwn = fresh || this.#needsValue;
+    const renew = !needsOwn && staleWhileRevalidate > 0;
+    const begin = () => leases.claim(key, { fresh, renew, leaseTimeout });
+    const tick = needsOwn ? undefined : leases.tickOfSending?.(key);
+    if (tick === undefined) return begin();
+    const unsent = runs.unsent(key, tick);
+    if (unsent === undefined) {
+      const claim = begin();
+      runs.keepUnsent(key, tick, claim);
+      return claim;
+    }
+    return unsent.then((claim) => {
+      if (claim.state === 'leased') return { ...claim, state: 'held' };
+      // Each caller gets a value of its own.
+      return claim.state === 'hit' ? { ...claim, value: leases.copier(claim.value)() } : claim;
+    });
   }
 
   /** Whether a run of this process can be joined without a claim: its lease is looked at now. */

@@ -771,8 +771,8 @@ class LRUCache {
         release: (cache, key, token) =>
           cache.#finish(native.leaseRelease(cache.#cache, key, token)),
         /** For how many milliseconds the lease runs, 0 where it does not; and whether its end will be told. */
-        join(cache, key, token) {
-          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers));
+        join(cache, key, token, again = false) {
+          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers, again));
           const [left, isTold] = leaseNumbers;
           return { left, isTold: isTold === 1 };
         },
