@@ -28,7 +28,15 @@ const STATES = Object.freeze([
   'gone',
   'failed',
   'void',
+  'resting',
 ]);
+
+/** What claims say that give no token, of the number in its place. */
+const ANSWERS = Object.freeze({
+  full: () => ({ state: 'full' }),
+  /** For how many milliseconds the key is not renewed. */
+  resting: (left) => ({ state: 'resting', left }),
+});
 
 /** Milliseconds after which a call is made again that found the lock taken. */
 const AGAIN = 1;
@@ -70,8 +78,10 @@ class Leases {
   }
 
   /** Looks a key up; where there is no entry, takes the lease. `process`: the owner, where it is another process. */
-  claim(view, key, { fresh = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = {}) {
-    const { state: number, ...claimed } = native.claim(view, key, fresh, leaseTimeout, process);
+  claim(view, key, options = {}) {
+    const { fresh = false, renew = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = options;
+    const found = native.claim(view, key, fresh, renew, leaseTimeout, process);
+    const { state: number, ...claimed } = found;
     const state = STATES[number];
     switch (state) {
       case 'hit': {
@@ -82,7 +92,7 @@ class Leases {
         return { state: 'error', error: claimed.value };
       default: {
         const { token, value, setAt, expires } = claimed;
-        const answer = state === 'full' ? { state } : { state, token };
+        const answer = ANSWERS[state]?.(token) ?? { state, token };
         return claimed.isPast ? { ...answer, stale: { value, setAt, expires } } : answer;
       }
     }
@@ -98,7 +108,7 @@ class Leases {
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
-    native.leave(view, key, token, left, isError, outcome.ttl ?? 0);
+    native.leave(view, key, token, left, isError, outcome.ttl ?? 0, outcome.rest ?? 0);
     return { stored: false };
   }
 

@@ -324,11 +324,12 @@ class WorkerLeases extends LeasePort {
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, tags }] = args;
+    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, rest = 0, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
     parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
     parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
+    parts.push(optionJson(rest));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }
@@ -338,10 +339,12 @@ function encodeCall(advanced, op, key, args) {
 /** What a call gave, from its answer. */
 function decodeResult(payload) {
   const [result, kind, value] = payload;
-  if (result?.state === 'hit') result.expires ??= Infinity;
+  // The entry past its age, or else the answer.
+  const entry = result?.stale ?? result;
+  // JSON has no infinite number.
+  if (entry?.expires === null) entry.expires = Infinity;
   if (kind === KIND.MISS) return result;
-  // The value of an entry past its age, or else that of the answer.
-  (result.stale ?? result).value = decodeValue(kind, value);
+  entry.value = decodeValue(kind, value);
   return result;
 }
 
