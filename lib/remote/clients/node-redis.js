@@ -7,15 +7,14 @@ const { Port } = require('./port');
 /** `RESP_TYPES.BLOB_STRING` of node-redis: strings of replies are given as buffers. */
 const AS_BUFFERS = Object.freeze({ typeMapping: Object.freeze({ 36: Buffer }) });
 
-const nothing = () => {};
-
-/** Whether an object is a client of node-redis, connected to one server. */
+/** Whether an object is a client of node-redis for one server. */
 function isNodeRedis(client) {
   return (
     typeof client.sendCommand === 'function' &&
     typeof client.withTypeMapping === 'function' &&
     typeof client.isReady === 'boolean' &&
-    typeof client.duplicate === 'function'
+    typeof client.duplicate === 'function' &&
+    client.options !== undefined
   );
 }
 
@@ -25,63 +24,50 @@ class NodeRedisPort extends Port {
   constructor(client) {
     super();
     this.#client = client;
-    const { socket = {}, database = 0, keyPrefix = '' } = client.options ?? {};
+    const { socket = {}, database = 0, keyPrefix = '' } = client.options;
     const { path, host = 'localhost', port = 6379 } = socket;
     this.address = `${path ?? `${host}:${port}`}/${database}`;
     this.keyPrefix = keyPrefix;
-    // Without a listener an `error` event would end the process.
-    client.on('error', nothing);
-    if (!client.isOpen) client.connect().catch(nothing);
   }
 
-  get isReady() {
-    return this.#client.isReady;
-  }
-
-  send(args) {
-    return this.#client.sendCommand(args, AS_BUFFERS);
-  }
-
-  async track(prefixes, { onKeys, onLost }) {
+  #duplicate(onLost, options) {
     const client = this.#client;
-    const tracking = client.duplicate({
-      RESP: 3,
-      emitInvalidate: true,
+    const connection = client.duplicate({
+      ...options,
       clientSideCache: undefined,
-      disableOfflineQueue: false,
-      // A connection that was lost has missed what was told: a new one is made.
-      socket: { ...client.options?.socket, reconnectStrategy: false },
+      socket: { ...client.options.socket, reconnectStrategy: false },
     });
-    let isLost = false;
-    const lose = () => {
-      if (isLost) return;
-      isLost = true;
-      onLost();
-    };
+    connection.on('error', onLost);
+    connection.on('end', onLost);
+    // It keeps no process alive.
+    connection.unref();
     const close = () => {
-      isLost = true;
-      if (tracking.isOpen) tracking.destroy();
+      if (connection.isOpen) connection.destroy();
     };
-    tracking.on('error', lose);
-    tracking.on('end', lose);
-    tracking.on('invalidate', (key) => onKeys(key === null ? null : [key]));
+    return { connection, close, send: (args) => connection.sendCommand(args, AS_BUFFERS) };
+  }
+
+  async connect(onLost) {
+    const { connection, close, send } = this.#duplicate(onLost, {});
+    await connection.connect();
+    return { close, send };
+  }
+
+  async connectTracking(prefixes, onKeys, onLost) {
+    const { connection, close, send } = this.#duplicate(onLost, { RESP: 3, emitInvalidate: true });
+    connection.on('invalidate', (key) => onKeys(key === null ? null : [key]));
+    await connection.connect();
     try {
-      await tracking.connect();
-      // It keeps no process alive.
-      tracking.unref();
-      // Its hand-shake has begun to track single keys.
-      await tracking.sendCommand(['CLIENT', 'TRACKING', 'OFF']);
+      // The hand-shake has begun to track single keys.
+      await send(['CLIENT', 'TRACKING', 'OFF']);
       const each = prefixes.flatMap((prefix) => ['PREFIX', prefix]);
-      await tracking.sendCommand(['CLIENT', 'TRACKING', 'ON', 'BCAST', ...each]);
+      await send(['CLIENT', 'TRACKING', 'ON', 'BCAST', ...each]);
     } catch (error) {
       close();
       throw error;
     }
-    if (isLost) throw new Error('the connection was lost');
-    return { close, ping: () => tracking.sendCommand(['PING']) };
+    return { close, send };
   }
-
-  close() {}
 }
 
 module.exports = { NodeRedisPort, isNodeRedis };
