@@ -85,6 +85,8 @@ class Port {
   #awaited = 0;
   #since = 0;
   #watch;
+  /** What the clock of this process lacks to that of the server. @type {Promise<number> | undefined} */
+  #offset;
   /** Names the server and the database, the same in every process that uses them. */
   address = '';
   /** What the application's client puts before each key. */
@@ -116,6 +118,7 @@ class Port {
         }
         made = connection;
         this.#connection = connection;
+        this.#offset = undefined;
         this.#attempts = 0;
         this.connects += 1;
       },
@@ -171,6 +174,29 @@ class Port {
     const left = SILENCE - (performance.now() - this.#since);
     if (left <= 0) this.#lose();
     else this.#watch = setTimeout(() => this.#look(), Math.max(left, 10)).unref();
+  }
+
+  /**
+   * The time of the server, in milliseconds, so many milliseconds from now: never later. It is known of each connection from one
+   * question. `anew`: the clock of the server was set.
+   *
+   * @param {number} left
+   * @param {boolean} anew
+   */
+  async timeAfter(left, anew) {
+    const at = performance.now() + left;
+    if (anew) this.#offset = undefined;
+    this.#offset ??= this.#askTime().catch((error) => {
+      this.#offset = undefined;
+      throw error;
+    });
+    const offset = await this.#offset;
+    return (at + offset).toFixed(3);
+  }
+
+  async #askTime() {
+    const [seconds, microseconds] = await this.send(['TIME']);
+    return Number(String(seconds)) * 1000 + Number(String(microseconds)) / 1000 - performance.now();
   }
 
   /**
