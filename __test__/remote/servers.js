@@ -251,4 +251,4 @@ function endClient(client) {
   }
 }
 
-module.exports = { CLIENTS, Proxy, SERVERS, describeServers, endClient, startServer };
+module.exports = { CLIENTS, Proxy, describeServers, endClient, startServer };

@@ -136,9 +136,7 @@ function parseName(prefix, name) {
 function encodeValue(value, how) {
   switch (typeof value) {
     case 'string':
-      return isWellFormed(value)
-        ? ['s', Buffer.from(value)]
-        : ['w', Buffer.from(value, 'utf16le')];
+      return isWellFormed(value) ? ['s', Buffer.from(value)] : ['w', Buffer.from(value, 'utf16le')];
     case 'number':
       return ['n', Buffer.from(numberText(value))];
     case 'undefined':
@@ -256,7 +254,6 @@ function decodeEntry(bytes) {
 }
 
 module.exports = {
-  LONGEST_AGE,
   Names,
   ageOf,
   decodeEntry,

@@ -38,7 +38,7 @@ function createClient(given) {
       CODES.REMOTE,
     ]);
   }
-  return new Redis(given, ...(isUrl ? [{ lazyConnect: true }] : []));
+  return isUrl ? new Redis(given, { lazyConnect: true }) : new Redis({ ...given, lazyConnect: true });
 }
 
 /** The port of a client. */
@@ -65,7 +65,8 @@ function optionsOf(remote) {
   checkNames('remote', options, OPTIONS);
   const { client, prefix = 'lru:', ttl, onError = 'local' } = options;
   const isClient = typeof client === 'string' || (typeof client === 'object' && client !== null);
-  if (!isClient) throw invalid(`remote.client must be a client or its options, got ${shown(client)}`);
+  if (!isClient)
+    throw invalid(`remote.client must be a client or its options, got ${shown(client)}`);
   if (typeof prefix !== 'string' || prefix.includes('{')) {
     throw invalid(`remote.prefix must be a text without {, got ${shown(prefix)}`);
   }
@@ -118,6 +119,7 @@ async function letGo(client, machine) {
  * @param {any} instance
  */
 function clientOf(Client, read, remote, instance) {
+  /** @type {any} */
   let options;
   let machine;
   try {

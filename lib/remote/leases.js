@@ -275,14 +275,17 @@ class RemoteLeases {
     return this.#leases.settle(key, token, outcome);
   }
 
+  /** @returns {Buffer} */
   #leftOf(value) {
     const [kind, bytes] = encodeValue(value, this.#tier.copies);
-    return Buffer.concat([Buffer.from('V'), encodeHead(kind, ageOf(undefined, 0)), bytes]);
+    const parts = [Buffer.from('V'), encodeHead(kind, ageOf(undefined, 0)), bytes];
+    return Buffer.concat(/** @type {Buffer[]} */ (parts));
   }
 
   /** Gives the right of the server up. Where it cannot be told, the right ends by itself. */
   #leave(key, right, left) {
     const { names } = this.#tier;
+    /** @type {string | Buffer} */
     const outcome = left.length > MOST_BYTES ? '' : left;
     const args = [`L${OWNER}${right}`, outcome, String(LEFT)];
     return this.#tier.run(LEAVE, [names.placeholder(key)], args).catch(nothing);

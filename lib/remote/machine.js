@@ -48,6 +48,9 @@ const LOOK = 200;
 /** How many reads go by between two looks at the clock, within one turn of the event loop. */
 const READS = 32;
 
+/** How many marks of changes are worked off at a time. */
+const FLUSHED = 500;
+
 /** How many keys are removed in one call. */
 const SLICE = 200;
 
@@ -344,16 +347,18 @@ class Machine {
   async #hold(token) {
     const { leases } = this.client;
     let isOver = false;
+    /** @type {import('./clients/port').Connection | undefined} */
     let connection;
+    /** @type {() => void} */
+    let wake = nothing;
     const end = () => {
       isOver = true;
       connection?.close();
       wake();
     };
-    let wake = nothing;
     const sleep = (time) =>
       new Promise((resolve) => {
-        wake = resolve;
+        wake = () => resolve(undefined);
         setTimeout(resolve, time).unref();
       });
     const stopped = leases.watch(this.holderKey, token, end);
@@ -396,6 +401,7 @@ class Machine {
     for (let attempt = 0; !isOver(); attempt += 1) {
       await this.#finishLoss();
       let isLost = false;
+      /** @type {any} */
       let connection;
       const onLost = () => {
         isLost = true;
@@ -420,7 +426,7 @@ class Machine {
       if (connection !== undefined) {
         use(connection);
         try {
-          if (!isOver() && !isLost && (await this.#begin(term, connection))) {
+          if (!isOver() && !isLost && (await this.#begin(term, connection, say))) {
             attempt = 0;
             await this.#ping({ connection, isDone: () => isLost || isOver(), sleep, say });
           }
@@ -440,10 +446,12 @@ class Machine {
   }
 
   /** The server has acknowledged: what lies here is removed once more, then counts. */
-  async #begin(term, connection) {
+  async #begin(term, connection, say) {
+    while (!(await this.#flush())) {
+      if (!(await say('off', clock.now()))) return false;
+    }
     const at = clock.now();
     await connection.send(['PING']);
-    await this.#flush();
     await this.#emptyAll();
     await this.#removed();
     return this.#change((state) =>
@@ -562,30 +570,38 @@ class Machine {
     await Promise.all(marks.map((mark) => this.client.call(SET, mark, 1)));
   }
 
-  /** Removes from the server, and from here, what was changed here alone. */
+  /**
+   * Removes from the server, and from here, what was changed here alone; a part of it, where there is much. Resolves with whether all
+   * was removed.
+   */
   async #flush() {
     const prefix = `changed ${this.id} `;
     const marks = await this.client.call(KEYS, { prefix });
-    for (const mark of marks) {
-      const entry = await this.client.call(GET_TO_UPDATE, mark);
-      if (entry === undefined) continue;
-      const [, what, json, text] = /^(\w) ("(?:[^"\\]|\\.)*") ([^]*)$/.exec(mark.slice(prefix.length));
-      const namespace = JSON.parse(json);
-      const names = new Names(this.prefix, namespace);
-      const client = this.#clientOf(namespace);
-      const run = (script, keys) => this.port.run(script, keys, ['9e15', names.tags]);
-      if (what === 'e') {
-        await run(DELETE, [names.entries + text, names.placeholders + text]);
-        await client.call(DELETE_MANY, [keyOf(text)]);
-      } else if (what === 't') {
-        await run(UNTAG, [names.tags + text]);
-        await client.call(commands.invalidateTags, [tagOf(text)]);
-      } else {
-        await clearServer(this.port, names.all);
-        await client.call(RESET);
-      }
-      await this.client.call(commands.compareAndDelete, mark, entry.version);
+    await Promise.all(marks.slice(0, FLUSHED).map((mark) => this.#forgetThere(mark, prefix)));
+    return marks.length <= FLUSHED;
+  }
+
+  async #forgetThere(mark, prefix) {
+    const entry = await this.client.call(GET_TO_UPDATE, mark);
+    const parts = /^(\w) ("(?:[^"\\]|\\.)*") ([^]*)$/.exec(mark.slice(prefix.length));
+    if (entry === undefined || parts === null) return;
+    const [, what, json, text] = parts;
+    const namespace = JSON.parse(json);
+    const names = new Names(this.prefix, namespace);
+    const client = this.#clientOf(namespace);
+    const run = (script, keys) => this.port.run(script, keys, ['9e15', names.tags]);
+    if (what === 'e') {
+      await run(DELETE, [names.entries + text, names.placeholders + text]);
+      await client.call(DELETE_MANY, [keyOf(text)]);
+    } else if (what === 't') {
+      await run(UNTAG, [names.tags + text]);
+      await client.call(commands.invalidateTags, [tagOf(text)]);
+    } else {
+      await clearServer(this.port, names.all);
+      await client.call(RESET);
     }
+    // A mark that was set again meanwhile stays.
+    await this.client.call(commands.compareAndDelete, mark, entry.version);
   }
 }
 
@@ -601,7 +617,13 @@ function slices(list, size = SLICE) {
 const placeholderKey = (id, namespace, text) =>
   `placeholder ${id} ${JSON.stringify(namespace)} ${text}`;
 
-/** Removes the keys of the server that begin with a prefix, in slices. Calls `removed` with each. */
+/**
+ * Removes the keys of the server that begin with a prefix, in slices. Calls `removed` with each.
+ *
+ * @param {any} port
+ * @param {string} prefix
+ * @param {(names: string[]) => any} [removed]
+ */
 async function clearServer(port, prefix, removed = nothing) {
   const pattern = `${prefix.replace(/[\\*?[\]]/g, '\\$&')}*`;
   let cursor = '0';
@@ -615,4 +637,11 @@ async function clearServer(port, prefix, removed = nothing) {
   } while (cursor !== '0');
 }
 
-module.exports = { BOUND, DELETE_MANY, Machine, RESET, clearServer, nothing, placeholderKey, slices };
+module.exports = {
+  DELETE_MANY,
+  Machine,
+  RESET,
+  clearServer,
+  placeholderKey,
+  slices,
+};

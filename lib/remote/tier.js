@@ -22,7 +22,16 @@ const {
 } = require('../commands');
 const { define } = require('../define');
 const { CODES, makeError } = require('../errors');
-const { agesOf, ageOf: ageArgument, AGE_OPTIONS, hitOptions, invalid, prefixOf, shown, timeoutOf } = require('../options');
+const {
+  agesOf,
+  ageOf: ageArgument,
+  AGE_OPTIONS,
+  hitOptions,
+  invalid,
+  prefixOf,
+  shown,
+  timeoutOf,
+} = require('../options');
 const { away } = require('./clients/port');
 const { publish } = require('./channel');
 const clock = require('./clock');
@@ -38,6 +47,7 @@ const {
   tagText,
   versionBytes,
 } = require('./format');
+const { decodeValue: decodeAnswer } = require('../transport/envelope');
 const { RemoteLeases } = require('./leases');
 const { DELETE_MANY, RESET, clearServer, slices } = require('./machine');
 const scripts = require('./scripts');
@@ -114,9 +124,13 @@ class RemoteClient {
     this.names = new Names(machine.prefix, client.namespace);
     this.freezes = client.freezes;
     this.leases = new RemoteLeases(this, client.leases);
-    const registered = Promise.resolve(client.ready).then(() => machine.add(this.namespace, client));
+    const registered = Promise.resolve(client.ready).then(() =>
+      machine.add(this.namespace, client),
+    );
     /** Resolves when the first tier is there, and the server tells what changes, or could not be reached so soon. */
-    this.ready = registered.then(() => machine.whenOn(this.timeout));
+    this.ready = registered.then(() =>
+      Promise.all([machine.whenOn(this.timeout), machine.port.whenReady(this.timeout)]),
+    );
     this.registered = registered;
     this.ready.catch(nothing);
     registered.catch(nothing);
@@ -187,7 +201,8 @@ class RemoteClient {
 
   execute(name, args) {
     const command = commands[name];
-    if (command === undefined || !Object.hasOwn(ROWS, name)) return this.#client.execute(name, args);
+    if (command === undefined || !Object.hasOwn(ROWS, name))
+      return this.#client.execute(name, args);
     try {
       return this.call(command, ...snapshotOf(command, args));
     } catch (error) {
@@ -198,25 +213,24 @@ class RemoteClient {
   call(command, a, b, c, d) {
     const row = ROWS[command.name];
     if (row === undefined) return this.#client.call(command, a, b, c, d);
-    if (command === commands.get && this.#machine.isCurrent) return this.#get(a);
+    if (command === commands.get && this.#machine.isCurrent) {
+      return this.#client.call(this.#getCommand, a);
+    }
     return row(this, command, a, b, c, d);
   }
 
   // ---- reads
 
-  /** A read where what lies here counts. What is there is given as without a remote tier. */
-  #get(key) {
-    return this.#client.call(this.#getCommand, key);
-  }
-
+  /** `get` of the first tier, which goes on where there is nothing. @type {any} */
   #getCommand = {
     ...commands.get,
     local: (cache, key) => {
       const value = cache.get(key);
       return value === undefined ? this.read(key) : value;
     },
+    // By IPC.
     decode: (kind, payload, key) => {
-      const value = commands.get.decode(kind, payload, key);
+      const value = decodeAnswer(kind, payload);
       return value === undefined ? this.read(key) : value;
     },
   };
@@ -268,7 +282,11 @@ class RemoteClient {
     for (let times = 1; ; times += 1) {
       const claim = await leases.claim(key, { fresh: true, leaseTimeout: LEASE });
       if (claim.state === 'held') {
-        const ended = await leases.wait(key, claim.token, Math.min(PATIENCE, due - performance.now()));
+        const ended = await leases.wait(
+          key,
+          claim.token,
+          Math.min(PATIENCE, due - performance.now()),
+        );
         if (ended.state === 'unstored' && ended.value !== undefined) return ended.value;
         if (ended.state === 'settled' || ended.state === 'gone') {
           const value = await this.#first(key);
@@ -457,7 +475,12 @@ class RemoteClient {
   async #writeHere(command, keys, local, error) {
     this.counts.errors += 1;
     const { name } = command;
-    publish({ server: this.#machine.port.address, namespace: this.namespace, command: name, error });
+    publish({
+      server: this.#machine.port.address,
+      namespace: this.namespace,
+      command: name,
+      error,
+    });
     if (this.#rejects || local === undefined || !isAway(error)) {
       await this.forget(keys);
       throw this.#asRemote(error);
@@ -549,11 +572,13 @@ class RemoteClient {
 }
 
 /** A write of one script on one key, which the first tier can make alone. */
-const onKey = (run) => (tier, command, key, ...args) =>
-  settled(() => {
-    const script = run(tier, key, ...args);
-    return tier.write(command, [key], script, () => tier.local.call(command, key, ...args));
-  });
+const onKey =
+  (run) =>
+  (tier, command, key, ...args) =>
+    settled(() => {
+      const script = run(tier, key, ...args);
+      return tier.write(command, [key], script, () => tier.local.call(command, key, ...args));
+    });
 
 /** A Promise of what a function gives or throws. */
 async function settled(run) {
@@ -667,7 +692,8 @@ const ROWS = {
   compareAndSet: (tier, command, key, version, value, given) =>
     settled(() => {
       const [age, keepsAge, tags] = ageAndTags(tier, 'compareAndSet', given);
-      const expected = version === 0 ? Buffer.alloc(0) : versionBytes(numberOf('compareAndSet', version));
+      const expected =
+        version === 0 ? Buffer.alloc(0) : versionBytes(numberOf('compareAndSet', version));
       if (version !== 0 && expected.length === 0) return false;
       const args = [randomBytes(16), ...tier.encode(value, age, keepsAge, tags), expected];
       const remote = async () =>
@@ -677,7 +703,8 @@ const ROWS = {
     }),
   compareAndDelete: (tier, command, key, version) =>
     settled(() => {
-      const expected = version === 0 ? Buffer.alloc(0) : versionBytes(numberOf('compareAndDelete', version));
+      const expected =
+        version === 0 ? Buffer.alloc(0) : versionBytes(numberOf('compareAndDelete', version));
       if (version !== 0 && expected.length === 0) return false;
       const remote = async () =>
         (await tier.run(scripts.COMPARE_AND_DELETE, tier.keysOf([key]), [expected])) === 1;
@@ -692,7 +719,8 @@ const ROWS = {
     const age = tier.age(maxAge);
     const isGiven = Boolean(maxAge);
     if (keepsAge) {
-      return async () => (await tier.get(tier.names.entry(key), performance.now() + tier.timeout)) !== undefined;
+      return async () =>
+        (await tier.get(tier.names.entry(key), performance.now() + tier.timeout)) !== undefined;
     }
     const args = [isGiven ? String(age.px) : '', encodeHead('n', age), String(tier.age().px)];
     return async () => (await tier.run(scripts.TOUCH, tier.keysOf([key]), args)) === 1;
@@ -717,11 +745,15 @@ const ROWS = {
   decr: counter(-1, 'decr'),
   hit: onKey((tier, key, window, options) => {
     const { amount = 1, ifPresent = false, limit, whenOver } = hitOptions(options);
-    if (!(numberOf('hit', window) > 0)) throw invalid(`hit needs a window above 0, got ${shown(window)}`);
+    if (!(numberOf('hit', window) > 0))
+      throw invalid(`hit needs a window above 0, got ${shown(window)}`);
     numberOf('hit', amount);
     if (limit !== undefined) numberOf('hit', limit);
     const isKnown = [undefined, 'restart', 'double'].includes(whenOver) || whenOver >= 0;
-    if (!isKnown) throw invalid(`hit: whenOver must be 'restart', 'double' or milliseconds, got ${shown(whenOver)}`);
+    if (!isKnown)
+      throw invalid(
+        `hit: whenOver must be 'restart', 'double' or milliseconds, got ${shown(whenOver)}`,
+      );
     const age = tier.age(window);
     const args = [
       encodeHead('n', age),

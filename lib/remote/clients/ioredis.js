@@ -51,6 +51,7 @@ class IoredisPort extends Port {
     // It keeps no process alive.
     connection.stream?.unref?.();
     const close = () => connection.disconnect();
+    /** @param {any[]} args */
     const send = ([name, ...args]) => connection.callBuffer(name, ...args);
     return { connection, close, send };
   }

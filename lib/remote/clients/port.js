@@ -79,6 +79,8 @@ class Port {
   /** @type {Connection | undefined} */
   #connection;
   #isClosed = false;
+  /** @type {((value?: any) => void)[]} */
+  #waiting = [];
   #attempts = 0;
   #timer;
   /** How many replies are awaited, and since when there was none. */
@@ -97,6 +99,15 @@ class Port {
   /** Whether a command would be sent now. */
   get isReady() {
     return this.#connection !== undefined;
+  }
+
+  /** Resolves when a command would be sent, or after so many milliseconds. */
+  async whenReady(time) {
+    if (this.isReady) return;
+    await new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      setTimeout(resolve, time);
+    });
   }
 
   /** Makes the connection for commands, and makes it again when it is lost. */
@@ -121,6 +132,7 @@ class Port {
         this.#offset = undefined;
         this.#attempts = 0;
         this.connects += 1;
+        for (const resolve of this.#waiting.splice(0)) resolve();
       },
       () => this.#again(),
     );
