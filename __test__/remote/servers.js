@@ -121,6 +121,8 @@ class Proxy {
   #server;
   /** Milliseconds that each piece is kept back. */
   delay = 0;
+  /** Whether new connections are ended at once. */
+  refuses = false;
 
   constructor(port) {
     this.target = port;
@@ -138,6 +140,10 @@ class Proxy {
   }
 
   #connect(socket) {
+    if (this.refuses) {
+      socket.on('error', () => {}).destroy();
+      return;
+    }
     const upstream = net.connect(this.target, '127.0.0.1');
     const one = { socket, upstream, sent: '', isHeld: false, held: [] };
     this.#connections.add(one);
@@ -196,6 +202,11 @@ class Proxy {
       one.isHeld = false;
       for (const data of one.held.splice(0)) one.socket.write(data);
     }
+  }
+
+  /** Ends the connections that track. */
+  cutTracking() {
+    for (const { socket } of this.#of('TRACKING')) socket.destroy();
   }
 
   /** Ends all connections. */

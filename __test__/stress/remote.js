@@ -54,7 +54,11 @@ async function main() {
   const machines = ['a', 'b'].map((machine) => {
     const args = process.argv.slice(2);
     const env = { ...process.env, LRU_CACHE_SHARED: given.transport === 'ipc' ? '0' : '1' };
-    return fork(__filename, [...args, '--role', 'primary', '--machine', machine, '--url', proxy.url], { env });
+    return fork(
+      __filename,
+      [...args, '--role', 'primary', '--machine', machine, '--url', proxy.url],
+      { env },
+    );
   });
   const reports = [];
   const done = Promise.all(
@@ -90,7 +94,6 @@ async function main() {
     bad: reports.flatMap((report) => report.bad).slice(0, 5),
     longest: Math.max(...reports.map((report) => report.longest)).toFixed(0),
     late: sum('late'),
-    errors: reports.map(({ errors }) => errors),
     counted: { acknowledged: sum('counted'), unknown: sum('unknown'), total: reports[0].total },
     delay: { median: at(0.5), p99: at(0.99), samples: delays.length },
     remote: {
@@ -103,8 +106,10 @@ async function main() {
   await proxy.remove();
   await server.remove();
   const { acknowledged, unknown, total } = result.counted;
-  const isExact = isLossy || (total >= acknowledged && total <= acknowledged + unknown);
-  process.exit(result.bad.length === 0 && isExact ? 0 : 1);
+  // A worker that was killed has not said what it has counted.
+  const isBounded = given.faults.includes('holder') || total <= acknowledged + unknown;
+  const isExact = isLossy || (total >= acknowledged && isBounded);
+  process.exit(result.bad.length === 0 && result.late === 0 && isExact ? 0 : 1);
 }
 
 /** Does what may go wrong. */
@@ -164,7 +169,8 @@ function primary() {
       if (!message.report) return;
       process.send(message);
       one.isReported = true;
-      if ([...workers.values()].every(({ isReported }) => isReported)) process.send({ ended: true });
+      if ([...workers.values()].every(({ isReported }) => isReported))
+        process.send({ ended: true });
     });
     one.on('exit', () => {
       if (!one.isReported) start(index);
@@ -199,7 +205,6 @@ async function worker() {
   const seen = new Cache({ namespace: 'seen', timeout: 60_000, failsafe: 'reject', remote: false });
   const bad = [];
   const delays = [];
-  const errors = {};
   let [ops, failed, counted, unknown, longest, late] = [0, 0, 0, 0, 0, 0];
   let isFinishing = given.faults === '';
   let lastLag = now();
@@ -221,13 +226,18 @@ async function worker() {
   );
   const keys = names.flatMap((name) => Array.from({ length: KEYS }, (_, at) => `${name}:${at}`));
   const floors = new Map();
-  const floorsOf = (key) => [`w ${key}`, ...Array.from({ length: WORKERS }, (_, at) => `${at} ${key}`)];
+  const floorsOf = (key) => [
+    `w ${key}`,
+    ...Array.from({ length: WORKERS }, (_, at) => `${at} ${key}`),
+  ];
   const timed = async (call) => {
     const begun = performance.now();
     const result = await call();
     const took = performance.now() - begun;
+    // Where this process was stopped, its own time stood still, too.
+    if (now() - lastLag > 300 || lag > 300) return result;
     longest = Math.max(longest, took);
-    if (took > TIMEOUT + 300 + lag) late += 1;
+    if (took > TIMEOUT + 300) late += 1;
     return result;
   };
   const read = async (key) => {
@@ -235,7 +245,8 @@ async function worker() {
     const floor = Math.max(floors.get(key) ?? 0, ...machine.map((value) => value ?? 0));
     const value = await timed(() => cache.get(key));
     if (value === undefined) {
-      if (!isLossy && floor > 0 && !key.startsWith('delay')) bad.push(`${me} ${key}: nothing after ${floor}`);
+      if (!isLossy && floor > 0 && !key.startsWith('delay'))
+        bad.push(`${me} ${key}: nothing after ${floor}`);
       return undefined;
     }
     if (value < floor) bad.push(`${me} ${key}: ${value} after ${floor}`);
@@ -302,7 +313,6 @@ async function worker() {
         else await read(keys[Math.floor(Math.random() ** 2 * keys.length)]);
       } catch (error) {
         failed += 1;
-        errors[error.message] = (errors[error.message] ?? 0) + 1;
         if (!['ERR_REMOTE', 'ETIMEDOUT'].includes(error.code)) bad.push(String(error.stack));
       }
       if (ops % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -331,6 +341,17 @@ async function worker() {
     }
   }
   const { remote: stats } = await cache.stats();
-  const report = { ops, failed, bad, delays, counted, unknown, longest, late, total, errors, remote: stats };
+  const report = {
+    ops,
+    failed,
+    bad,
+    delays,
+    counted,
+    unknown,
+    longest,
+    late,
+    total,
+    remote: stats,
+  };
   process.send({ report });
 }

@@ -38,7 +38,9 @@ function createClient(given) {
       CODES.REMOTE,
     ]);
   }
-  return isUrl ? new Redis(given, { lazyConnect: true }) : new Redis({ ...given, lazyConnect: true });
+  return isUrl
+    ? new Redis(given, { lazyConnect: true })
+    : new Redis({ ...given, lazyConnect: true });
 }
 
 /** The port of a client. */
