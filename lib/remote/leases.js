@@ -67,7 +67,7 @@ class RemoteLeases {
     const tier = this.#tier;
     await tier.registered;
     for (let times = 1; ; times += 1) {
-      if (!tier.machine.isCurrent) await tier.machine.look();
+      if (!tier.machine.isCurrent()) await tier.machine.look();
       const claim = await this.#leases.claim(key, options);
       if (claim.state !== 'leased') return claim;
       const answer = await this.#ask(key, claim, options, times >= MOST_CLAIMS);

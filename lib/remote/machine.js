@@ -46,7 +46,7 @@ const PING = 400;
 const LOOK = 200;
 
 /** How many reads go by between two looks at the clock, within one turn of the event loop. */
-const READS = 32;
+const READS = 64;
 
 /** How many marks of changes are worked off at a time. */
 const FLUSHED = 500;
@@ -82,7 +82,8 @@ class Machine {
   /** How many users there are. */
   #users = 0;
   #isClosed = false;
-  #budget = 0;
+  /** How many reads may go by without a look at the clock. */
+  reads = 0;
   #isArmed = false;
   /** Until when what lies here counts; 0: it does not. */
   #until = 0;
@@ -167,24 +168,19 @@ class Machine {
 
   // ---- the state
 
-  /** Whether what lies here counts. It looks at the clock now and then: at the first read of a turn, and at every 32nd. */
-  get isCurrent() {
-    if (this.#budget > 0) {
-      this.#budget -= 1;
-      return true;
-    }
-    return this.#check();
-  }
-
-  #check() {
+  /**
+   * Whether what lies here counts. Where there are `reads` left, a caller takes one and need not ask: so the clock is looked at at the
+   * first read of a turn, and at every 64th.
+   */
+  isCurrent() {
     if (!(clock.now() < this.#until) && !this.#readNow()) return false;
-    this.#budget = READS;
+    this.reads = READS;
     if (!this.#isArmed) {
       this.#isArmed = true;
       // It runs once at the end of this turn.
       setImmediate(() => {
         this.#isArmed = false;
-        this.#budget = 0;
+        this.reads = 0;
       });
     }
     return true;
@@ -211,7 +207,7 @@ class Machine {
   #note(state) {
     const isOn = state?.phase === 'on';
     this.#until = isOn ? state.at + BOUND : 0;
-    if (this.#until === 0) this.#budget = 0;
+    if (this.#until === 0) this.reads = 0;
     const phase = state?.phase ?? '';
     if (phase === this.#phase) return;
     this.#phase = phase;

@@ -89,8 +89,6 @@ function numberOf(call, number) {
 }
 
 class RemoteClient {
-  #client;
-  #machine;
   #instance;
   #ttl;
   #rejects;
@@ -112,8 +110,9 @@ class RemoteClient {
    * @param {() => void} of.onClose
    */
   constructor(client, { machine, instance, options, maxAge, serialization, onClose }) {
-    this.#client = client;
-    this.#machine = machine;
+    /** The client of the first tier. */
+    this.local = client;
+    this.machine = machine;
     this.#instance = instance;
     this.#ttl = options.ttl ?? TTL;
     this.#rejects = options.onError === 'reject';
@@ -139,15 +138,23 @@ class RemoteClient {
   // ---- members of a client
 
   get near() {
-    return this.#machine.isCurrent ? this.#client.near : undefined;
+    const { machine } = this;
+    if (machine.reads > 0) machine.reads -= 1;
+    else if (!machine.isCurrent()) return undefined;
+    return this.local.near;
   }
 
   get nearStats() {
-    return this.#client.nearStats;
+    return this.local.nearStats;
   }
 
   get timeout() {
     return timeoutOf(this.#instance);
+  }
+
+  /** The age, in the first tier, of what has none. Infinity costs each read a look at the clock, so it is only where there is another default. */
+  get #endless() {
+    return this.#maxAge === undefined ? undefined : Infinity;
   }
 
   /** How objects are copied. */
@@ -160,34 +167,26 @@ class RemoteClient {
     return this.#rejects;
   }
 
-  get local() {
-    return this.#client;
-  }
-
-  get machine() {
-    return this.#machine;
-  }
-
   transport() {
-    return this.#client.transport();
+    return this.local.transport();
   }
 
   takeEvicted() {
-    return this.#client.takeEvicted();
+    return this.local.takeEvicted();
   }
 
   open() {
-    this.#client.open();
+    this.local.open();
   }
 
   get remoteStats() {
-    const { port, phase, isHolder, pushes } = this.#machine;
+    const { port, phase, isHolder, pushes } = this.machine;
     const { isReady, connects } = port;
     return { ...this.counts, state: phase, isReady, isHolder, pushes, connects };
   }
 
   refuse(error) {
-    this.#client.refuse(error);
+    this.local.refuse(error);
     this.call = () => Promise.reject(error);
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -196,13 +195,13 @@ class RemoteClient {
 
   async destroy() {
     await this.call(commands.reset);
-    return this.#client.destroy();
+    return this.local.destroy();
   }
 
   execute(name, args) {
     const command = commands[name];
     if (command === undefined || !Object.hasOwn(ROWS, name))
-      return this.#client.execute(name, args);
+      return this.local.execute(name, args);
     try {
       return this.call(command, ...snapshotOf(command, args));
     } catch (error) {
@@ -211,18 +210,24 @@ class RemoteClient {
   }
 
   call(command, a, b, c, d) {
+    if (command === commands.get && this.#isCurrent()) return this.local.call(this.#get, a);
     const row = ROWS[command.name];
-    if (row === undefined) return this.#client.call(command, a, b, c, d);
-    if (command === commands.get && this.#machine.isCurrent) {
-      return this.#client.call(this.#getCommand, a);
-    }
+    if (row === undefined) return this.local.call(command, a, b, c, d);
     return row(this, command, a, b, c, d);
+  }
+
+  /** Whether what lies here counts. */
+  #isCurrent() {
+    const { machine } = this;
+    if (machine.reads === 0) return machine.isCurrent();
+    machine.reads -= 1;
+    return true;
   }
 
   // ---- reads
 
   /** `get` of the first tier, which goes on where there is nothing. @type {any} */
-  #getCommand = {
+  #get = {
     ...commands.get,
     local: (cache, key) => {
       const value = cache.get(key);
@@ -243,8 +248,8 @@ class RemoteClient {
 
   /** What the first tier has, where that counts. Where nothing is stored that comes from the server, that is what was set here alone. */
   async #first(key) {
-    if (!this.#machine.isCurrent) await this.#machine.look();
-    return this.#client.call(commands.get, key);
+    if (!this.machine.isCurrent()) await this.machine.look();
+    return this.local.call(commands.get, key);
   }
 
   /** Reads a key that the first tier does not have. @returns {Promise<any>} */
@@ -266,7 +271,7 @@ class RemoteClient {
   failed(command, error) {
     if (error?.code === CODES.INVALID_ARG_TYPE || error?.code === CODES.CLOSED) throw error;
     this.counts.errors += 1;
-    publish({ server: this.#machine.port.address, namespace: this.namespace, command, error });
+    publish({ server: this.machine.port.address, namespace: this.namespace, command, error });
     if (this.#rejects) throw this.#asRemote(error);
     return undefined;
   }
@@ -276,7 +281,7 @@ class RemoteClient {
   }
 
   async #read(key, due) {
-    const { leases } = this.#client;
+    const { leases } = this.local;
     const name = this.names.entry(key);
     await this.registered;
     for (let times = 1; ; times += 1) {
@@ -299,7 +304,7 @@ class RemoteClient {
       const { token } = claim;
       let isSettled = false;
       try {
-        const { isOn, marked } = await this.#machine.look(this.marksOf(key));
+        const { isOn, marked } = await this.machine.look(this.marksOf(key));
         if (marked) return MISSED;
         const found = await this.get(name, due);
         if (found === undefined) return MISSED;
@@ -324,14 +329,15 @@ class RemoteClient {
   /** What a later read of the first tier gives: frozen, where the instance wants that. */
   #copyOf(value) {
     if (!this.freezes || typeof value !== 'object' || value === null) return value;
-    return this.#client.leases.copier(value)();
+    return this.local.leases.copier(value)();
   }
 
   /** Stores what the server gave, if the lease still holds. `found.isHeld`: it held just before, so the value itself was refused. */
   async store(key, token, found) {
-    const { leases } = this.#client;
-    const maxAge = found.left - (clock.now() - found.since);
-    if (!(maxAge > 0)) {
+    const { leases } = this.local;
+    // What has no age stays until the server tells that it is gone.
+    const maxAge = found.isEndless ? this.#endless : found.left - (clock.now() - found.since);
+    if (maxAge <= 0) {
       await leases.release(key, token);
       await this.forget([key]);
       return true;
@@ -350,7 +356,7 @@ class RemoteClient {
 
   /** Reads without a lease: what lies here of the key goes before the value is given. */
   async #readPast(key, name, due) {
-    const { marked } = await this.#machine.look(this.marksOf(key));
+    const { marked } = await this.machine.look(this.marksOf(key));
     if (marked) return MISSED;
     const found = await this.get(name, due);
     if (found === undefined) return MISSED;
@@ -362,7 +368,7 @@ class RemoteClient {
   /** What the server has of a key. */
   async get(name, due) {
     const since = clock.now();
-    const { port } = this.#machine;
+    const { port } = this.machine;
     const [bytes, left] = await this.inTime(
       Promise.all([port.send(['GET', name]), port.send(['PTTL', name])]),
       due,
@@ -377,7 +383,7 @@ class RemoteClient {
     const { tags } = entry;
     if (tags.length > 0) {
       const keys = tags.map(({ name }) => this.names.tag(name));
-      const stamps = await this.inTime(this.#machine.port.send(['MGET', ...keys]), due);
+      const stamps = await this.inTime(this.machine.port.send(['MGET', ...keys]), due);
       if (!tags.every(({ stamp }, at) => stamps[at]?.equals(stamp))) return undefined;
     }
     return { ...entry, left: left < 0 ? this.#ttl : left, since, isHeld: false };
@@ -408,9 +414,9 @@ class RemoteClient {
   async forget(keys) {
     for (const part of slices(keys)) {
       try {
-        await this.#client.call(DELETE_MANY, part);
+        await this.local.call(DELETE_MANY, part);
       } catch (error) {
-        this.#machine.forgetLater(this.#client, part);
+        this.machine.forgetLater(this.local, part);
         throw error;
       }
     }
@@ -423,8 +429,8 @@ class RemoteClient {
   }
 
   changes(what, texts) {
-    const own = texts.map((text) => this.#machine.mark(what, this.namespace, text));
-    return [...own, this.#machine.mark('a', this.namespace, '')];
+    const own = texts.map((text) => this.machine.mark(what, this.namespace, text));
+    return [...own, this.machine.mark('a', this.namespace, '')];
   }
 
   /**
@@ -436,7 +442,7 @@ class RemoteClient {
    * @param {number} [due]
    */
   async run(script, keys, args, due = performance.now() + this.timeout) {
-    const { port } = this.#machine;
+    const { port } = this.machine;
     for (let times = 0; ; times += 1) {
       const left = due - performance.now();
       if (!(left > 0)) throw away('there was no answer in time');
@@ -476,7 +482,7 @@ class RemoteClient {
     this.counts.errors += 1;
     const { name } = command;
     publish({
-      server: this.#machine.port.address,
+      server: this.machine.port.address,
       namespace: this.namespace,
       command: name,
       error,
@@ -491,8 +497,8 @@ class RemoteClient {
 
   /** Notes changes that the server does not know. `texts`: of keys, or of tags. */
   markChanged(what, texts) {
-    return this.#machine.markChanged(
-      texts.map((text) => this.#machine.mark(what, this.namespace, text)),
+    return this.machine.markChanged(
+      texts.map((text) => this.machine.mark(what, this.namespace, text)),
     );
   }
 
@@ -547,27 +553,27 @@ class RemoteClient {
   async clear(command) {
     const local = async () => {
       await this.markChanged('a', ['']);
-      return this.#client.call(command);
+      return this.local.call(command);
     };
     await this.registered;
     try {
-      const { port } = this.#machine;
+      const { port } = this.machine;
       if (!port.isReady) throw away('there is no connection');
       await clearServer(port, this.names.all);
     } catch (error) {
       this.counts.errors += 1;
       if (this.#rejects) {
-        await this.#client.call(RESET);
+        await this.local.call(RESET);
         throw this.#asRemote(error);
       }
       return local();
     }
-    return this.#client.call(RESET);
+    return this.local.call(RESET);
   }
 
   /** Removes the first tier alone. */
   clearLocal() {
-    return this.#client.call(RESET);
+    return this.local.call(RESET);
   }
 }
 
