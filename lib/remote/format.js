@@ -206,7 +206,8 @@ const readUint64 = (bytes, at) => bytes.readUInt32BE(at) * 2 ** 32 + bytes.readU
 function ageOf(maxAge, ttl) {
   if (maxAge === undefined) return { mark: AGELESS, age: 0, px: ttl };
   if (maxAge === Infinity) return { mark: ENDLESS, age: 0, px: ttl };
-  const px = Math.min(Math.ceil(maxAge), LONGEST_AGE);
+  // An age that is over at once is over in a millisecond.
+  const px = Math.min(Math.max(Math.ceil(maxAge), 1), LONGEST_AGE);
   return { mark: AGED, age: px, px };
 }
 

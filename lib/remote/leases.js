@@ -65,9 +65,10 @@ class RemoteLeases {
 
   async claim(key, options = {}) {
     const tier = this.#tier;
-    await tier.registered;
+    const due = performance.now() + tier.timeout;
+    await tier.inTime(tier.registered, due);
     for (let times = 1; ; times += 1) {
-      if (!tier.machine.isCurrent()) await tier.machine.look();
+      if (!tier.machine.isCurrent()) await tier.inTime(tier.machine.look(), due);
       const claim = await this.#leases.claim(key, options);
       if (claim.state !== 'leased') return claim;
       const answer = await this.#ask(key, claim, options, times >= MOST_CLAIMS);

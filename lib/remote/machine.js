@@ -409,7 +409,10 @@ class Machine {
         .track([trackedOf(this.prefix)], onKeys, onLost)
         .then(
           (made) => (connection = made),
-          () => (isLost = true),
+          (error) => {
+            isLost = true;
+            publish({ server: this.port.address, error });
+          },
         )
         .finally(() => {
           connecting = false;

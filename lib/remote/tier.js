@@ -21,8 +21,9 @@ const {
   snapshotOf,
 } = require('../commands');
 const { define } = require('../define');
-const { CODES, makeError } = require('../errors');
+const { CODES, failSafe, makeError } = require('../errors');
 const {
+  LONGEST_TIMER,
   agesOf,
   ageOf: ageArgument,
   AGE_OPTIONS,
@@ -65,6 +66,9 @@ const PATIENCE = 25;
 /** How often a read is made again whose key was written meanwhile. */
 const MOST_READS = 3;
 
+/** Calls that ask the server many times. Each question has `timeout`. */
+const IN_PARTS = ['mSet', 'setMany', 'deleteMany', 'mDel', 'deletePrefix', 'reset'];
+
 /** The most entries of one script. */
 const ENTRIES = 100;
 
@@ -74,9 +78,6 @@ const TTL = 86_400_000;
 const MISSED = Symbol('missed');
 
 const nothing = () => {};
-
-/** Whether an error says that the server could not be asked, or has not answered in time; else the server has refused. */
-const isAway = (error) => error?.code === CODES.REMOTE;
 
 /** A number of a call. */
 function numberOf(call, number) {
@@ -200,8 +201,7 @@ class RemoteClient {
 
   execute(name, args) {
     const command = commands[name];
-    if (command === undefined || !Object.hasOwn(ROWS, name))
-      return this.local.execute(name, args);
+    if (command === undefined || !Object.hasOwn(ROWS, name)) return this.local.execute(name, args);
     try {
       return this.call(command, ...snapshotOf(command, args));
     } catch (error) {
@@ -212,8 +212,37 @@ class RemoteClient {
   call(command, a, b, c, d) {
     if (command === commands.get && this.#isCurrent()) return this.local.call(this.#get, a);
     const row = ROWS[command.name];
-    if (row === undefined) return this.local.call(command, a, b, c, d);
-    return row(this, command, a, b, c, d);
+    if (row === undefined) return this.#callHere(command, a, b, c, d);
+    const result = row(this, command, a, b, c, d);
+    return IN_PARTS.includes(command.name) ? result : this.#inTime(result, command, a);
+  }
+
+  /** A call of the first tier. What lies there and does not count is removed first. */
+  #callHere(command, a, b, c, d) {
+    if (this.#isCurrent()) return this.local.call(command, a, b, c, d);
+    if (command.snapshot) a = command.snapshot(a);
+    const done = this.machine.look().then(() => this.local.call(command, a, b, c, d));
+    return this.#inTime(done, command, a);
+  }
+
+  /** Both tiers have `timeout`. A call that is not over then ends as one of the first tier does that has no answer. */
+  #inTime(result, command, a) {
+    return new Promise((resolve, reject) => {
+      const { failsafe } = this.#instance;
+      const end = () =>
+        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject }, a);
+      const timer = setTimeout(end, Math.min(2 * this.timeout, LONGEST_TIMER));
+      result.then(
+        (value) => {
+          clearTimeout(timer);
+          resolve(value);
+        },
+        (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      );
+    });
   }
 
   /** Whether what lies here counts. */
@@ -283,7 +312,7 @@ class RemoteClient {
   async #read(key, due) {
     const { leases } = this.local;
     const name = this.names.entry(key);
-    await this.registered;
+    await this.inTime(this.registered, due);
     for (let times = 1; ; times += 1) {
       const claim = await leases.claim(key, { fresh: true, leaseTimeout: LEASE });
       if (claim.state === 'held') {
@@ -337,7 +366,7 @@ class RemoteClient {
     const { leases } = this.local;
     // What has no age stays until the server tells that it is gone.
     const maxAge = found.isEndless ? this.#endless : found.left - (clock.now() - found.since);
-    if (maxAge <= 0) {
+    if (maxAge !== undefined && maxAge <= 0) {
       await leases.release(key, token);
       await this.forget([key]);
       return true;
@@ -487,7 +516,7 @@ class RemoteClient {
       command: name,
       error,
     });
-    if (this.#rejects || local === undefined || !isAway(error)) {
+    if (this.#rejects || local === undefined) {
       await this.forget(keys);
       throw this.#asRemote(error);
     }
@@ -535,17 +564,11 @@ class RemoteClient {
       return [key, value, age, keeps?.[at] ?? false, ownTags?.[at] ?? tags];
     });
     for (const part of slices(encoded, ENTRIES)) {
-      const gone = part.filter(([, , { px }]) => !(px > 0)).map(([key]) => key);
-      const kept = part.filter(([, , { px }]) => px > 0);
-      if (gone.length > 0) await this.run(scripts.DELETE, this.keysOf(gone), []);
-      if (kept.length === 0) continue;
-      const args = kept.flatMap(([, value, age, keepsAge, tagList]) =>
+      const args = part.flatMap(([, value, age, keepsAge, tagList]) =>
         this.encode(value, age, keepsAge, tagList),
       );
-      await this.run(scripts.SET, this.keysOf(kept.map(([key]) => key)), [
-        randomBytes(16),
-        ...args,
-      ]);
+      const keys = this.keysOf(part.map(([key]) => key));
+      await this.run(scripts.SET, keys, [randomBytes(16), ...args]);
     }
   }
 
@@ -678,12 +701,6 @@ const ROWS = {
   set: onKey((tier, key, value, given) => {
     const [age, keepsAge, tags] = ageAndTags(tier, 'set', given);
     const keys = tier.keysOf([key]);
-    if (!(age.px > 0)) {
-      return async () => {
-        await tier.run(scripts.DELETE, keys, []);
-        return true;
-      };
-    }
     const args = [randomBytes(16), ...tier.encode(value, age, keepsAge, tags)];
     return async () => {
       await tier.run(scripts.SET, keys, args);
@@ -829,10 +846,14 @@ const ROWS = {
     const { port } = tier.machine;
     if (!port.isReady) throw away('there is no connection');
     const { entries } = tier.names;
-    await clearServer(port, `${entries}${keyText(text)}`, async (names) => {
-      count += names.length;
-      await tier.forget(names.map((name) => keyOf(name.slice(entries.length))));
-    });
+    const hex = Buffer.from(text, 'utf16le').toString('hex');
+    // Texts that are not well-formed are named in another way.
+    for (const begin of new Set([keyText(text), `w:${hex}`])) {
+      await clearServer(port, `${entries}${begin}`, async (names) => {
+        count += names.length;
+        await tier.forget(names.map((name) => keyOf(name.slice(entries.length))));
+      });
+    }
     // What the server had no longer may still be here.
     await tier.local.call(command, text);
     return count;
