@@ -64,7 +64,7 @@ let remoteForAll;
 function clientOf(read, remote, instance) {
   const chosen = remote ?? remoteForAll ?? process.env.LRU_CACHE_REMOTE;
   if (!chosen) return new Client(read, instance);
-  return require('./lib/remote').clientOf(Client, read, chosen, instance);
+  return require('./lib/remote').clientOf(Client, MISS, read, chosen, instance);
 }
 
 /** The property of an instance that has its client. */

@@ -82,7 +82,7 @@ function optionsOf(remote) {
 }
 
 /** What this machine knows of a server, as far as keys with a prefix go. */
-function machineOf(Client, { client, prefix = 'lru:' }) {
+function machineOf(Client, miss, { client, prefix = 'lru:' }) {
   let server = servers.get(client);
   if (server === undefined) {
     server = { port: portOf(client).open(), machines: new Map() };
@@ -96,7 +96,7 @@ function machineOf(Client, { client, prefix = 'lru:' }) {
       const read = { namespace, cacheOptions: '{}', serialization: 'json', freeze: false };
       return new Client(read, { timeout: PATIENCE, failsafe: 'reject' });
     };
-    machine = new Machine({ port, prefix: full, open });
+    machine = new Machine({ port, prefix: full, open, miss });
     machines.set(full, machine);
   }
   return machine;
@@ -116,18 +116,19 @@ async function letGo(client, machine) {
  * The client of an instance with a remote tier.
  *
  * @param {any} Client the class of clients of the first tier
+ * @param {any} miss what near reads give that do not know a key
  * @param {any} read options, as `readOptions` gave them
  * @param {any} remote the option `remote`
  * @param {any} instance
  */
-function clientOf(Client, read, remote, instance) {
+function clientOf(Client, miss, read, remote, instance) {
   /** @type {any} */
   let options;
   let machine;
   try {
     if (read.namespace === OF_MACHINES) throw invalid('this namespace is not for applications');
     options = optionsOf(remote);
-    if (read.error === undefined) machine = machineOf(Client, options);
+    if (read.error === undefined) machine = machineOf(Client, miss, options);
   } catch (error) {
     read.error ??= error;
   }

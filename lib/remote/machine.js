@@ -28,7 +28,6 @@
 const { commands, GET_TO_UPDATE } = require('../commands');
 const { CODES, REJECTS } = require('../errors');
 const { LONGEST_TIMER, OF_MACHINES } = require('../options');
-const { MISS } = require('../store/views');
 const { publish } = require('./channel');
 const clock = require('./clock');
 const { backoff } = require('./clients/port');
@@ -108,12 +107,14 @@ class Machine {
    * @param {any} of.port
    * @param {string} of.prefix
    * @param {(namespace: string) => any} of.open makes a client of a namespace
+   * @param {any} of.miss what near reads give that do not know a key
    */
-  constructor({ port, prefix, open }) {
+  constructor({ port, prefix, open, miss }) {
     this.port = port;
     this.prefix = prefix;
     this.id = `${port.address} ${prefix}`;
     this.open = open;
+    this.miss = miss;
     this.client = open(OF_MACHINES);
     this.stateKey = `state ${this.id}`;
     this.holderKey = `holder ${this.id}`;
@@ -189,8 +190,8 @@ class Machine {
   /** Reads the state at once, where it can be read here. Returns whether what lies here counts. */
   #readNow() {
     const { near } = this.client;
-    const known = near === undefined ? MISS : near.peek(this.stateKey);
-    if (known !== MISS) {
+    const known = near === undefined ? this.miss : near.peek(this.stateKey);
+    if (known !== this.miss) {
       this.#note(parse(known));
     } else {
       const local = (cache, key) => {

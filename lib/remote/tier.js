@@ -48,7 +48,6 @@ const {
   tagText,
   versionBytes,
 } = require('./format');
-const { decodeValue: decodeAnswer } = require('../transport/envelope');
 const { RemoteLeases } = require('./leases');
 const { DELETE_MANY, RESET, clearServer, slices } = require('./machine');
 const scripts = require('./scripts');
@@ -76,6 +75,9 @@ const ENTRIES = 100;
 const TTL = 86_400_000;
 
 const MISSED = Symbol('missed');
+
+/** @type {any} */
+const decodeGet = commands.get.decode;
 
 const nothing = () => {};
 
@@ -264,7 +266,7 @@ class RemoteClient {
     },
     // By IPC.
     decode: (kind, payload, key) => {
-      const value = decodeAnswer(kind, payload);
+      const value = decodeGet(kind, payload);
       return value === undefined ? this.read(key) : value;
     },
   };
@@ -301,11 +303,11 @@ class RemoteClient {
     if (error?.code === CODES.INVALID_ARG_TYPE || error?.code === CODES.CLOSED) throw error;
     this.counts.errors += 1;
     publish({ server: this.machine.port.address, namespace: this.namespace, command, error });
-    if (this.#rejects) throw this.#asRemote(error);
+    if (this.#rejects) throw this.asRemote(error);
     return undefined;
   }
 
-  #asRemote(error) {
+  asRemote(error) {
     return error?.code === CODES.REMOTE ? error : away(String(error?.message ?? error), error);
   }
 
@@ -518,7 +520,7 @@ class RemoteClient {
     });
     if (this.#rejects || local === undefined) {
       await this.forget(keys);
-      throw this.#asRemote(error);
+      throw this.asRemote(error);
     }
     await this.markChanged('e', keys.map(keyText));
     return local();
@@ -587,7 +589,7 @@ class RemoteClient {
       this.counts.errors += 1;
       if (this.#rejects) {
         await this.local.call(RESET);
-        throw this.#asRemote(error);
+        throw this.asRemote(error);
       }
       return local();
     }
@@ -694,7 +696,7 @@ const ROWS = {
     } catch (error) {
       tier.failed('getEntry', error);
       // A version of the first tier is none of the server.
-      throw error;
+      throw tier.asRemote(error);
     }
   },
 
@@ -842,17 +844,22 @@ const ROWS = {
     const text = prefixOf('deletePrefix', prefix);
     if (!text) return tier.local.call(command, prefix);
     await tier.registered;
-    let count = 0;
     const { port } = tier.machine;
-    if (!port.isReady) throw away('there is no connection');
     const { entries } = tier.names;
     const hex = Buffer.from(text, 'utf16le').toString('hex');
-    // Texts that are not well-formed are named in another way.
-    for (const begin of new Set([keyText(text), `w:${hex}`])) {
-      await clearServer(port, `${entries}${begin}`, async (names) => {
-        count += names.length;
-        await tier.forget(names.map((name) => keyOf(name.slice(entries.length))));
-      });
+    let count = 0;
+    try {
+      if (!port.isReady) throw away('there is no connection');
+      // Texts that are not well-formed are named in another way.
+      for (const begin of new Set([keyText(text), `w:${hex}`])) {
+        await clearServer(port, `${entries}${begin}`, async (names) => {
+          count += names.length;
+          await tier.forget(names.map((name) => keyOf(name.slice(entries.length))));
+        });
+      }
+    } catch (error) {
+      tier.failed('deletePrefix', error);
+      throw tier.asRemote(error);
     }
     // What the server had no longer may still be here.
     await tier.local.call(command, text);
