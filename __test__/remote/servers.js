@@ -5,6 +5,7 @@
  * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk.
  */
 
+const assert = require('node:assert/strict');
 const { execFileSync, spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
@@ -23,7 +24,8 @@ function isThere(program) {
 }
 
 /** The servers of this machine. */
-const SERVERS = ['valkey-server', 'redis-server'].filter(isThere);
+const PROGRAMS = ['valkey-server', 'redis-server'];
+const SERVERS = PROGRAMS.filter(isThere);
 
 /** A port that nobody listens on. */
 async function freePort() {
@@ -222,25 +224,21 @@ class Proxy {
 }
 
 /**
- * One `describe` for each server. Without a server the tests are skipped, where `REMOTE_TESTS=required` they fail.
+ * One `describe` for each server. Without a server the tests are skipped; with `REMOTE_TESTS=required` those of each that is not there fail.
  *
  * @param {string} title
  * @param {(given: { program: string }) => void} tests
  */
 function describeServers(title, tests) {
   const isPossible = Number(process.versions.node.split('.')[0]) >= 20;
-  if (isPossible && SERVERS.length > 0) {
-    for (const program of SERVERS) describe(`${title}, ${program}`, () => tests({ program }));
-    return;
-  }
-  if (isPossible && process.env.REMOTE_TESTS === 'required') {
-    describe(title, () => {
-      it('needs valkey-server or redis-server', () => {
-        throw new Error('neither is in the PATH');
-      });
+  const isRequired = isPossible && process.env.REMOTE_TESTS === 'required';
+  for (const program of isRequired ? PROGRAMS : isPossible ? SERVERS : []) {
+    describe(`${title}, ${program}`, () => {
+      if (SERVERS.includes(program)) tests({ program });
+      else it(`needs ${program} in the PATH`, () => assert.fail(`${program} is not there`));
     });
-    return;
   }
+  if (isPossible && (isRequired || SERVERS.length > 0)) return;
   const why = isPossible ? 'no valkey-server or redis-server' : 'the clients need Node.js 20';
   describe(title, () => it.skip(why, () => {}));
 }
