@@ -225,6 +225,51 @@ describeServers('outages of the remote tier', ({ program }) => {
     await cache.close();
   });
 
+  it('a tag that was invalidated while the server was away ends what is there', async () => {
+    await far.set('a', 1, { tags: 'red' });
+    await far.set('b', 2, { tags: 'blue' });
+    await far.set('c', 3);
+    assert.deepEqual(await near.getMany(['a', 'b', 'c']), [1, 2, 3]);
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    await near.invalidateTags('red');
+    await near.del('c');
+    // The server is there again; the tracking is not yet.
+    proxy.refuses = false;
+    await until(async () => (await near.get('b')) === 2);
+    assert.equal(await near.get('a'), undefined);
+    assert.equal(await near.fetch('a', () => 'anew'), 'anew');
+    assert.equal(await near.get('c'), undefined);
+    await untilOn(near);
+    await until(async () => (await far.get('c')) === undefined);
+    await until(async () => (await far.get('a')) !== 1);
+    assert.equal(await far.get('b'), 2);
+  });
+
+  it('what clear removed while the server was away does not come back', async () => {
+    await far.set('a', 1);
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    await near.clear();
+    await near.set('b', 2);
+    assert.equal(await near.get('b'), 2);
+    await assert.rejects(
+      near.update('b', (value) => value + 1),
+      { code: 'ERR_REMOTE' },
+    );
+    await assert.rejects(near.getEntry('b'), { code: 'ERR_REMOTE' });
+    await assert.rejects(near.deletePrefix('b'), { code: 'ERR_REMOTE' });
+    proxy.refuses = false;
+    await until(async () => (await near.stats()).remote.isReady);
+    assert.equal(await near.get('a'), undefined);
+    await untilOn(near);
+    await until(async () => (await far.get('a')) === undefined);
+    await near.set('a', 3);
+    await until(async () => (await far.get('a')) === 3);
+  });
+
   it('a loader whose machine dies is followed by one of another machine', async () => {
     const other = await start.primary();
     const there = await other.open({ namespace, timeout: 300, remote: { client: server.url } });

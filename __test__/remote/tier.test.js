@@ -355,6 +355,112 @@ describeServers('the remote tier', ({ program }) => {
     });
   }
 
+  it('wrong keys and arguments reject as ever', async () => {
+    const cache = await Cache.getInstance({ namespace: unique('remote'), remote: url });
+    const wrong = { code: 'ERR_INVALID_ARG_TYPE' };
+    for (const key of [{}, Symbol('a'), () => {}]) {
+      await assert.rejects(cache.get(key), wrong);
+      await assert.rejects(cache.set(key, 1), wrong);
+      await assert.rejects(
+        cache.fetch(key, () => 1),
+        wrong,
+      );
+      await assert.rejects(cache.getMany([key]), wrong);
+      await assert.rejects(cache.del(key), wrong);
+    }
+    await assert.rejects(cache.set('k', 1, { maxAge: -1 }), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(cache.set('k', 1, 'soon'), wrong);
+    await assert.rejects(cache.incr('k', 'much'), { name: 'TypeError' });
+    await assert.rejects(cache.incr('k', 1, { tags: 'a' }), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(cache.hit('k', 0), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(cache.load([]), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(cache.set('k', 1, { tag: 'a' }), { name: 'TypeError' });
+    assert.equal(await cache.get('k'), undefined);
+    await cache.close();
+    await assert.rejects(cache.get('k'), { code: 'ERR_CLOSED' });
+  });
+
+  it('deletePrefix removes what begins with it, and nothing else', async () => {
+    const cache = await Cache.getInstance({
+      namespace: unique('a*[b]{%}'),
+      remote: url,
+      timeout: 5000,
+    });
+    const other = await Cache.getInstance({
+      namespace: unique('a*[b]{%}'),
+      remote: url,
+      timeout: 5000,
+    });
+    const keys = ['p*?[a]\\1', 'p*?[a]\\\ud800', 'p*?', 'px', 'p*?[a]\\2', 5];
+    await cache.mSet(new Map(keys.map((key) => [key, 1])));
+    await other.set('p*?[a]\\1', 'other');
+    assert.deepEqual(await cache.getMany(keys), [1, 1, 1, 1, 1, 1]);
+    assert.equal(await cache.deletePrefix('p*?[a]\\'), 3);
+    assert.deepEqual(await cache.getMany(keys), [undefined, undefined, 1, 1, undefined, 1]);
+    assert.equal(await other.get('p*?[a]\\1'), 'other');
+    await cache.reset();
+    assert.equal(await cache.get('px'), undefined);
+    assert.equal(await other.get('p*?[a]\\1'), 'other');
+    await cache.close();
+    await other.close();
+  });
+
+  it('counts in windows as without a server', async () => {
+    const options = { timeout: 5000 };
+    const cache = await Cache.getInstance({ ...options, namespace: unique('remote'), remote: url });
+    const plain = await Cache.getInstance({
+      ...options,
+      namespace: unique('plain'),
+      remote: false,
+    });
+    const calls = [
+      ['a', 60_000],
+      ['a', 60_000, { amount: 2.5 }],
+      ['a', 60_000, { amount: -10, ifPresent: true }],
+      ['b', 60_000, { ifPresent: true }],
+      ['c', Infinity],
+      ['c', Infinity, { limit: 1, whenOver: 'restart' }],
+      ['c', 1000, { limit: 1, whenOver: 5000 }],
+      ['d', 10_000, { limit: 1, whenOver: 'double' }],
+      ['d', 10_000, { limit: 1, whenOver: 'double' }],
+      ['d', 10_000, { limit: 1, whenOver: 'double' }],
+      ['d', 10_000, { limit: 1, whenOver: 'double' }],
+      ['e', 10_000, { limit: 1, whenOver: 30_000 }],
+      ['e', 10_000, { limit: 1, whenOver: 30_000 }],
+      ['e', 10_000, { limit: 1, whenOver: 90_000 }],
+      ['f', 10_000],
+    ];
+    for (const one of [cache, plain]) {
+      await one.set('f', 7);
+      await one.incr('g', 3);
+      await one.incr('g', 'x'.length, 5000);
+    }
+    for (const [at, args] of calls.entries()) {
+      const [there, here] = [await cache.hit(...args), await plain.hit(...args)];
+      assert.equal(there.count, here.count, `count of ${at}`);
+      assert.equal(there.first, here.first, `first of ${at}`);
+      const apart = there.resetIn === here.resetIn ? 0 : Math.abs(there.resetIn - here.resetIn);
+      assert.ok(apart < 1000, `${at}: ${there.resetIn}, ${here.resetIn}`);
+      assert.equal(await cache.get(args[0]), await plain.get(args[0]));
+    }
+    assert.equal(await cache.get('g'), await plain.get('g'));
+    await cache.close();
+    await plain.close();
+  });
+
+  it('a script whose time is over changes nothing', async () => {
+    const { NodeRedisPort } = require('../../lib/remote/clients/node-redis');
+    const { SET } = require('../../lib/remote/scripts');
+    const port = new NodeRedisPort(CLIENTS['redis 6'](url)).open();
+    await until(() => port.isReady);
+    const entry = ['60000', '0', '', Buffer.alloc(28), 'v'];
+    const run = (limit) => port.run(SET, ['late:e', 'late:p'], [limit, 'late:t:', 'x', ...entry]);
+    await assert.rejects(run(await port.timeAfter(-10, false)), /LATE/);
+    assert.equal(await port.send(['EXISTS', 'late:e']), 0);
+    assert.equal(await run(await port.timeAfter(1000, false)), 1);
+    port.close();
+  });
+
   it('structured clones are values where the instance copies so', async () => {
     const options = { namespace: unique('remote'), serialization: 'advanced', timeout: 5000 };
     const cache = await Cache.getInstance({ ...options, remote: url });

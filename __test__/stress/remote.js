@@ -61,6 +61,7 @@ async function main() {
     );
   });
   const reports = [];
+  let loaded = 0;
   const done = Promise.all(
     machines.map(
       (child) =>
@@ -68,6 +69,11 @@ async function main() {
           child.on('message', (message) => {
             if (message.report) reports.push(message.report);
             if (message.ended) resolve(undefined);
+            if (message.loaded) {
+              // The check begins when no process of any machine is at work any more.
+              loaded += 1;
+              if (loaded === machines.length) for (const one of machines) one.send({ check: true });
+            }
           });
           child.on('exit', (code) => reject(new Error(`a machine ended with ${code}`)));
         }),
@@ -90,6 +96,7 @@ async function main() {
     seconds: Number(seconds.toFixed(1)),
     ops: sum('ops'),
     failed: sum('failed'),
+    errors: Object.assign({}, ...reports.map((report) => report.errors)),
     faults,
     bad: reports.flatMap((report) => report.bad).slice(0, 5),
     longest: Math.max(...reports.map((report) => report.longest)).toFixed(0),
@@ -166,6 +173,10 @@ function primary() {
     one.isHolder = false;
     one.on('message', (message) => {
       if (message.holder !== undefined) one.isHolder = message.holder;
+      if (message.loaded) {
+        one.isLoaded = true;
+        if ([...workers.values()].every(({ isLoaded }) => isLoaded)) process.send(message);
+      }
       if (!message.report) return;
       process.send(message);
       one.isReported = true;
@@ -180,7 +191,7 @@ function primary() {
   for (let index = 0; index < WORKERS; index += 1) start(index);
   const holder = () => [...workers.values()].find((one) => one.isHolder);
   process.on('message', (message) => {
-    if (message.finish) {
+    if (message.finish || message.check) {
       isFinishing = true;
       for (const one of workers.values()) one.send(message);
     } else if (message.holder) {
@@ -205,8 +216,11 @@ async function worker() {
   const seen = new Cache({ namespace: 'seen', timeout: 60_000, failsafe: 'reject', remote: false });
   const bad = [];
   const delays = [];
+  const errors = {};
   let [ops, failed, counted, unknown, longest, late] = [0, 0, 0, 0, 0, 0];
   let isFinishing = given.faults === '';
+  let check;
+  const mayCheck = new Promise((resolve) => (check = resolve));
   let lastLag = now();
   let lag = 0;
   setInterval(() => {
@@ -219,6 +233,7 @@ async function worker() {
   }, 100).unref();
   process.on('message', (message) => {
     if (message.finish) isFinishing = true;
+    if (message.check) check();
   });
   process.on('disconnect', () => process.exit());
   const names = ['a', 'b'].flatMap((machine) =>
@@ -313,6 +328,7 @@ async function worker() {
         else await read(keys[Math.floor(Math.random() ** 2 * keys.length)]);
       } catch (error) {
         failed += 1;
+        errors[error.message] = (errors[error.message] ?? 0) + 1;
         if (!['ERR_REMOTE', 'ETIMEDOUT'].includes(error.code)) bad.push(String(error.stack));
       }
       if (ops % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -321,6 +337,8 @@ async function worker() {
   const extra = index === 0 ? [measure()] : [];
   await Promise.all([...Array.from({ length: LOOPS }, loop), ...extra]);
   // All machines agree with the server in the end.
+  process.send({ loaded: true });
+  await mayCheck;
   await sleep(3000);
   let total;
   for (let attempt = 0; ; attempt += 1) {
@@ -351,6 +369,7 @@ async function worker() {
     longest,
     late,
     total,
+    errors,
     remote: stats,
   };
   process.send({ report });

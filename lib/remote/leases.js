@@ -107,16 +107,18 @@ class RemoteLeases {
       this.#waits.set(token, this.#await(key, token, String(reply[1]), leaseTimeout));
       return { ...leased, state: 'held' };
     }
-    const found = this.#found(reply, since);
+    const found = await this.#found(reply, since);
     if (found === undefined) return leased;
     if (!(await this.#keep(key, token, found, isOn)) && !isLast) return undefined;
     const { value, setAt, left, isEndless } = found;
     return { state: 'hit', value, setAt, expires: isEndless ? Infinity : Date.now() + left };
   }
 
-  #found([, bytes, left], since) {
+  async #found([, bytes, left], since) {
     const entry = decodeEntry(bytes);
-    return entry && { ...entry, left, since, isHeld: false };
+    if (entry === undefined) return undefined;
+    if (entry.tags.length > 0 && (await this.#tier.isEndedHere(entry.tags))) return undefined;
+    return { ...entry, left, since, isHeld: false };
   }
 
   /** Stores an entry of the server here, if the lease holds. `false`: it does not, and nothing of the key lies here. */
@@ -167,7 +169,7 @@ class RemoteLeases {
             await this.#leases.release(key, token);
             return { state: 'gone' };
           } else if (what === ENTRY) {
-            const found = this.#found(reply, since);
+            const found = await this.#found(reply, since);
             if (found === undefined || !(await this.#keep(key, token, found, isOn))) {
               return { state: 'gone' };
             }

@@ -416,8 +416,15 @@ class RemoteClient {
       const keys = tags.map(({ name }) => this.names.tag(name));
       const stamps = await this.inTime(this.machine.port.send(['MGET', ...keys]), due);
       if (!tags.every(({ stamp }, at) => stamps[at]?.equals(stamp))) return undefined;
+      if (await this.isEndedHere(tags)) return undefined;
     }
     return { ...entry, left: left < 0 ? this.#ttl : left, since, isHeld: false };
+  }
+
+  /** Whether a tag was invalidated here while the server was away, which does not know of it yet. */
+  async isEndedHere(tags) {
+    const marks = tags.map(({ name }) => this.machine.mark('t', this.namespace, tagText(name)));
+    return (await this.machine.look(marks)).marked;
   }
 
   /** Waits for the server until `due`. */
@@ -625,7 +632,7 @@ function ageAndTags(tier, call, given) {
 function amountOf(amount) {
   if (amount === 0) return 0;
   if (!amount || amount === true) return 1;
-  return Number(amount);
+  return typeof amount === 'string' && Number.isFinite(Number(amount)) ? Number(amount) : amount;
 }
 
 const counter = (sign, call) =>
