@@ -270,6 +270,24 @@ describeServers('outages of the remote tier', ({ program }) => {
     await until(async () => (await far.get('a')) === 3);
   });
 
+  it('a write whose connection was lost on its way has no effect after a later write', async () => {
+    const remote = { client: proxy.url, onError: 'reject' };
+    const cache = await Cache.getInstance({ namespace, timeout: 500, remote });
+    await cache.set('k', 'before');
+    const arrive = proxy.holdRequests();
+    const first = assert.rejects(cache.set('k', 'first'), { code: 'ERR_REMOTE' });
+    await until(() => proxy.asked > 0);
+    proxy.cut();
+    await first;
+    await until(() => cache.set('k', 'second').catch(() => false));
+    arrive();
+    await far.set('marker', 1);
+    await sleep(50);
+    assert.equal(await far.get('k'), 'second');
+    assert.equal(await cache.get('k'), 'second');
+    await cache.close();
+  });
+
   it('a loader whose machine dies is followed by one of another machine', async () => {
     const other = await start.primary();
     const there = await other.open({ namespace, timeout: 300, remote: { client: server.url } });

@@ -147,12 +147,13 @@ class Proxy {
       return;
     }
     const upstream = net.connect(this.target, '127.0.0.1');
-    const one = { socket, upstream, sent: '', isHeld: false, held: [] };
+    const one = { socket, upstream, sent: '', isHeld: false, held: [], asked: undefined };
     this.#connections.add(one);
     const end = () => {
       this.#connections.delete(one);
       socket.destroy();
-      upstream.destroy();
+      // What is on its way arrives, though nobody waits for it.
+      if (one.asked === undefined) upstream.destroy();
     };
     for (const side of [socket, upstream]) {
       side.setNoDelay(true);
@@ -160,7 +161,8 @@ class Proxy {
     }
     socket.on('data', (data) => {
       one.sent = (one.sent + data.toString('latin1')).slice(-10_000);
-      this.#pass(data, upstream);
+      if (one.asked) one.asked.push(data);
+      else this.#pass(data, upstream);
     });
     upstream.on('data', (data) => {
       if (one.isHeld) one.held.push(data);
@@ -192,6 +194,20 @@ class Proxy {
   holdReplies() {
     const tracking = this.#of('TRACKING');
     for (const one of this.#connections) one.isHeld = !tracking.includes(one);
+  }
+
+  /** Keeps back what clients ask, also when their connections end. Returns what lets it arrive. */
+  holdRequests() {
+    const all = [...this.#connections];
+    for (const one of all) one.asked = [];
+    return () => {
+      for (const { asked, upstream } of all) for (const data of asked) upstream.write(data);
+    };
+  }
+
+  /** How many pieces of what clients ask are kept back. */
+  get asked() {
+    return [...this.#connections].reduce((sum, { asked }) => sum + (asked?.length ?? 0), 0);
   }
 
   /** How many pieces of what the server said are kept back. */

@@ -81,6 +81,15 @@ const decodeGet = commands.get.decode;
 
 const nothing = () => {};
 
+/** Whether an error is a reply of the server, such as `OOM command not allowed`. */
+const isReply = (error) => /^[A-Z]{2,}\b/.test(String(error?.message));
+
+/** @param {number} due of `performance.now()` */
+const until = (due) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, Math.max(Math.ceil(due - performance.now()), 0));
+  });
+
 /** A number of a call. */
 function numberOf(call, number) {
   if (typeof number === 'number') return number;
@@ -489,6 +498,11 @@ class RemoteClient {
       try {
         return await this.inTime(port.run(script, keys, [limit, this.names.tags, ...args]), due);
       } catch (error) {
+        if (!isReply(error) && error?.isUnsent !== true) {
+          // The connection was lost: the server may run the script until its time is over. Who is told of a failure may write anew.
+          await until(due);
+          throw error;
+        }
         // The clock of the server was set.
         if (times > 0 || !String(error?.message).startsWith('LATE')) throw error;
       }

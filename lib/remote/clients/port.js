@@ -163,7 +163,10 @@ class Port {
    */
   send(args) {
     const connection = this.#connection;
-    if (connection === undefined) return Promise.reject(away('there is no connection'));
+    if (connection === undefined) {
+      const error = away('there is no connection');
+      return Promise.reject(Object.assign(error, { isUnsent: true }));
+    }
     const reply = connection.send(args);
     if (this.#awaited === 0) {
       this.#since = performance.now();
