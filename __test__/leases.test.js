@@ -231,15 +231,51 @@ function tests(sides) {
         await other.leases.isHeld('k', token);
         await write(writer.cache);
         assert.equal(await owner.leases.isHeld('k', token), false);
-        assert.ok(['gone', 'settled'].includes((await wait).state));
         assert.ok((await owner.voided(token)).includes(token));
+        const next = await other.leases.claim('k', { fresh: true });
+        assert.equal(next.state, 'leased', 'who comes after the write begins anew');
         const late = await owner.leases.settle('k', token, { kind: 'value', value: 'late' });
         assert.equal(late.stored, false);
+        assert.deepEqual(await wait, { state: 'unstored', value: 'late' });
         assert.equal(await other.cache.get('k'), value);
+        assert.equal(await other.leases.isHeld('k', next.token), true);
       }
       await owner.cache.maxSize(1e9);
     });
   }
+
+  it('who waits for a void lease gets an error of its owner, or claims where it is given up', async () => {
+    const error = JSON.stringify({ name: 'Error', message: 'late' });
+    for (const [settlement, expected] of [
+      [
+        { kind: 'error', error, ttl: 60_000 },
+        { state: 'error', error },
+      ],
+      [undefined, { state: 'gone' }],
+    ]) {
+      const { token } = await owner.leases.claim('k', {});
+      const wait = other.leases.wait('k', token, 5000);
+      await other.leases.isHeld('k', token);
+      await other.cache.del('k');
+      if (settlement) await owner.leases.settle('k', token, settlement);
+      else await owner.leases.release('k', token);
+      assert.deepEqual(await wait, expected);
+      const claimed = await other.leases.claim('k', {});
+      assert.equal(claimed.state, 'leased', 'the error is not stored');
+      await other.leases.release('k', claimed.token);
+    }
+  });
+
+  it('who waits for a void lease claims after its time', async () => {
+    const { token } = await owner.leases.claim('k', { leaseTimeout: 60 });
+    const wait = other.leases.wait('k', token, 5000);
+    await other.leases.isHeld('k', token);
+    await other.cache.set('k', 1);
+    const { state } = await wait;
+    assert.ok(['gone', 'settled'].includes(state), state);
+    const late = await owner.leases.settle('k', token, { kind: 'value', value: 'late' });
+    assert.deepEqual([late.stored, await other.cache.get('k')], [false, 1]);
+  });
 
   it('an invalidation of a tag given at settle makes a lease void, of another does not', async () => {
     for (const [tags, stored] of [

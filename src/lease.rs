@@ -5,7 +5,8 @@
 //!
 //! | state   | meaning                                              | becomes                                             |
 //! | ------- | ---------------------------------------------------- | --------------------------------------------------- |
-//! | running | its owner computes; each other claim is told so      | over or gone                                        |
+//! | running | its owner computes; each other claim is told so      | void, over or gone                                  |
+//! | void    | as running, but its key was written: the result is for those alone who waited before that; a claim begins another lease | over or gone |
 //! | over    | it was settled, and has an outcome for those who wait | gone: all have taken it, or its time is over        |
 //! | gone    | there is no lease of this token                      |                                                     |
 //!
@@ -13,14 +14,15 @@
 //! - **Settled with a value**: the owner stores the entry; the lease is gone before the entry is there.
 //! - **Settled without an entry** (nothing to store, an error, a value that can never fit): the lease is over where somebody
 //!   waits, else gone.
-//! - **Void**: any write of the key but that of the owner ends the lease *before* the write is made ([`Cache::void`]), so a
-//!   killed process leaves no entry that a late result could overwrite. What removes an entry for want of room, or because it has
-//!   expired, is no write.
+//! - **Void**: any write of the key but that of the owner makes the lease void *before* the write is made ([`Cache::void`]), so a
+//!   killed process leaves no entry that a late result could overwrite. Where nobody waits it is gone instead. Nobody can begin
+//!   to wait for a void lease: who claims after the write must not get what was computed before it. Its deadline stays. What
+//!   removes an entry for want of room, or because it has expired, is no write.
 //! - **Given up**: the owner says so, or the process that has attached the store leaves it.
 //! - **Expired**: its deadline is over *and* another claims. Until then the late result is stored.
-//! - **Its owner is dead**: whoever waits, or claims, finds that out and ends it.
+//! - **Its owner is dead**: whoever waits, or claims, finds that out and ends it, void or not.
 //!
-//! A settle names the token. Where no running lease has it, nothing is stored. So the token says all: a lease that is void,
+//! A settle names the token. Where no running lease has it, nothing is stored; a void lease is over then. So the token says all: a lease that is void,
 //! a store that moved (tokens of a segment are whole numbers, those of a heap are not), a lease that another took over.
 //!
 //! Leases are no entries: they are not evicted, evict nothing, and count for no limit. There are [`PLACES`] at the most; then a claim
@@ -65,8 +67,19 @@ pub struct Lease {
     pub deadline: u64,
     /// The count of invalidations of tags when it was claimed, as the storage counts them for its leases.
     pub since: u64,
-    /// Whether it was settled, and only the outcome is left.
-    pub is_over: bool,
+    /// Its state.
+    pub phase: Phase,
+}
+
+/// The states of a lease that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its owner computes.
+    Running,
+    /// Its owner computes for those who wait: the key was written meanwhile.
+    Void,
+    /// It was settled, and only the outcome is left.
+    Over,
 }
 
 /// What a lease leaves for those who wait, where there is no entry.
@@ -119,7 +132,7 @@ impl Outcome<'_> {
     }
 }
 
-/// A lease and what is known of its key, for [`Leases::end_leases`].
+/// A lease and what is known of its key, for [`Leases::end_leases`] and [`Leases::void_leases`].
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
     /// The lease.
@@ -146,7 +159,7 @@ pub trait Leases {
     /// The lease that runs on a key.
     fn lease(&mut self, key: &[u8]) -> Option<Lease>;
 
-    /// The lease of a token on a key, running or over.
+    /// The lease of a token on a key, in any state.
     fn lease_with(&mut self, key: &[u8], token: f64) -> Option<Lease>;
 
     /// Begins a lease on a key on which none runs, and gives its token. `None`: there is no place. `now` is in milliseconds of
@@ -156,10 +169,16 @@ pub trait Leases {
     /// Ends a lease.
     fn end_lease(&mut self, key: &[u8], token: f64);
 
-    /// Ends every lease, running or over, of which `which` says so.
+    /// Ends every lease, in any state, of which `which` says so.
     fn end_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool);
 
-    /// A running lease is over, and leaves this until a time. Ends it instead where nobody waits, or there is no room.
+    /// A running lease is void. Ends it instead where nobody waits.
+    fn void_lease(&mut self, key: &[u8], token: f64);
+
+    /// As [`Leases::void_lease`], of every running lease of which `which` says so.
+    fn void_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool);
+
+    /// A lease that runs or is void is over, and leaves this until a time. Ends it instead where nobody waits, or there is no room.
     fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64);
 
     /// Passes the outcome of a lease that is over to `read`.
@@ -176,7 +195,7 @@ pub trait Leases {
     /// Whether one of these tags was invalidated since the lease was claimed.
     fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool;
 
-    /// A process waits for a lease to end, or no longer does. The outcome of a lease that is over goes with the last one.
+    /// A process waits for a lease to end, or no longer does. A lease that is void or over goes with the last one.
     fn await_lease(&mut self, key: &[u8], token: f64, waits: bool);
 }
 
@@ -220,6 +239,8 @@ pub enum Claim<R> {
 pub enum Look<R> {
     /// The lease runs.
     Running(Lease),
+    /// The lease is void, and its owner still computes.
+    Void(Lease),
     /// The lease is gone, and there is an entry.
     Settled,
     /// The lease has left this.
@@ -265,7 +286,8 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Stores the value that was computed under a lease, if the lease still runs. Returns whether it did and the value was stored. A
-    /// value that is not stored is declined, see [`Storage::decline`]; one that can never fit is left for those who wait.
+    /// value that is not stored is declined, see [`Storage::decline`]; one that can never fit, and that of a void lease, is left for
+    /// those who wait.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -285,14 +307,19 @@ impl<S: Storage> Cache<S> {
             !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags)
         });
         if is_void {
+            if lease.is_none() {
+                self.leave(key, token, Outcome::Value(value), at);
+            }
             self.storage_mut().decline(value);
             self.release(key, token);
             return Ok(false);
         }
-        if !self.fits(key, value, terms.extras) {
+        if self.fits(key, value, terms.extras) {
+            // First: the write would make the lease void.
+            self.storage_mut().end_lease(key, token);
+        } else {
             self.leave(key, token, Outcome::Value(value), at);
         }
-        // Ends the lease first, as any write does.
         self.set_on(key, value, terms, now)
     }
 
@@ -319,21 +346,31 @@ impl<S: Storage> Cache<S> {
         Ok(true)
     }
 
-    /// Ends a lease whose result is not stored, and leaves it for those who wait. Returns whether the lease still ran.
+    /// Ends a lease whose result is not stored, and leaves it for those who wait. Returns whether the lease still ran, and was not
+    /// void.
     pub fn leave(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, at: u64) -> bool {
-        let holds = self.holds(key, token);
-        if holds {
+        let phase = self.computes(key, token);
+        if phase.is_some() {
             let until = at.saturating_add(OUTCOME_KEPT);
             self.storage_mut().leave_outcome(key, token, outcome, until);
         }
-        holds
+        phase == Some(Phase::Running)
     }
 
     /// Gives a lease up.
     pub fn release(&mut self, key: &[u8], token: f64) {
-        if self.holds(key, token) {
+        if self.computes(key, token).is_some() {
             self.storage_mut().end_lease(key, token);
         }
+    }
+
+    /// The state of a lease whose owner computes.
+    fn computes(&mut self, key: &[u8], token: f64) -> Option<Phase> {
+        if !self.storage().has_leases() {
+            return None;
+        }
+        let lease = self.storage_mut().lease_with(key, token)?;
+        (lease.phase != Phase::Over).then_some(lease.phase)
     }
 
     /// Whether a lease runs on a key and has this token.
@@ -362,12 +399,13 @@ impl<S: Storage> Cache<S> {
         read: impl FnOnce(Outcome<'_>) -> Result<R>,
     ) -> Result<Look<R>> {
         match self.storage_mut().lease_with(key, token) {
-            Some(lease) if lease.is_over => {
+            Some(lease) if lease.phase == Phase::Over => {
                 let left = self.storage_mut().outcome(key, token, read)?;
                 Ok(left.map_or(Look::Gone, Look::Left))
             }
-            Some(lease) if lease.deadline > at => Ok(Look::Running(lease)),
-            Some(_) => Ok(Look::Gone),
+            Some(lease) if lease.deadline <= at => Ok(Look::Gone),
+            Some(lease) if lease.phase == Phase::Void => Ok(Look::Void(lease)),
+            Some(lease) => Ok(Look::Running(lease)),
             None => Ok(if self.has(key, now)? {
                 Look::Settled
             } else {
@@ -376,7 +414,7 @@ impl<S: Storage> Cache<S> {
         }
     }
 
-    /// Ends the lease that runs on a key: the key is written. Called before the write, by every function that makes one.
+    /// The lease that runs on a key is void: the key is written. Called before the write, by every function that makes one.
     #[inline(always)]
     pub(crate) fn void(&mut self, key: &[u8]) {
         if self.storage().has_leases() {
@@ -387,22 +425,21 @@ impl<S: Storage> Cache<S> {
     #[cold]
     fn void_lease(&mut self, key: &[u8]) {
         if let Some(lease) = self.storage_mut().lease(key) {
-            self.storage_mut().end_lease(key, lease.token);
+            self.storage_mut().void_lease(key, lease.token);
         }
     }
 
     /// As [`Cache::void`], of every key.
     pub(crate) fn void_all(&mut self) {
         if self.storage().has_leases() {
-            self.storage_mut().end_leases(|_| true);
+            self.storage_mut().void_leases(|_| true);
         }
     }
 
     /// As [`Cache::void`], of every key that begins with `prefix`.
     pub fn void_prefix(&mut self, prefix: &[u8]) {
         if self.storage().has_leases() {
-            self.storage_mut()
-                .end_leases(|held| !held.lease.is_over && held.may_begin_with(prefix));
+            self.storage_mut().void_leases(|held| held.may_begin_with(prefix));
         }
     }
 }

@@ -878,6 +878,14 @@ impl Leases for Place {
         on!(self, storage => storage.end_leases(which))
     }
 
+    fn void_lease(&mut self, key: &[u8], token: f64) {
+        on!(self, storage => storage.void_lease(key, token))
+    }
+
+    fn void_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool) {
+        on!(self, storage => storage.void_leases(which))
+    }
+
     fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64) {
         on!(self, storage => storage.leave_outcome(key, token, outcome, until))
     }

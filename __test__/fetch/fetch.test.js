@@ -87,6 +87,33 @@ describe('fetch', () => {
       assert.equal(store.entries.get(key).expires, clock.now + 5);
     });
 
+    it('shares a claim that is a message with all calls of its tick', async () => {
+      const one = start();
+      const { leases } = one;
+      let tick = 1;
+      let claims = 0;
+      const claim = leases.claim.bind(leases);
+      leases.claim = async (...args) => {
+        claims += 1;
+        await turn();
+        return claim(...args);
+      };
+      leases.tickOfSending = () => tick;
+      const load = loader();
+      const callers = Array.from({ length: 5 }, () => one.fetch(key, load));
+      tick += 1;
+      callers.push(one.fetch(key, load));
+      await clock.tick(0);
+      while (load.calls.length === 0) await turn();
+      load.calls[0].resolve({ a: 1 });
+      const values = await Promise.all(callers);
+      assert.deepEqual([claims, load.calls.length], [2, 1]);
+      const hits = await Promise.all([one.fetch(key, load), one.fetch(key, load)]);
+      assert.equal(claims, 3);
+      for (const value of [...values, ...hits]) assert.deepEqual(value, { a: 1 });
+      assert.equal(new Set([...values, ...hits]).size, 8, 'each has an object of its own');
+    });
+
     it('rejects without a loader', async () => {
       const one = start();
       one.set(key, 1);

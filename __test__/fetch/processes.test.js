@@ -146,6 +146,19 @@ for (const transport of TRANSPORTS) {
       assert.equal(await cache.get(key), 'written');
     });
 
+    it('who waited in another process before a write gets the late value, who comes later does not', async () => {
+      const [one, two, three] = workers;
+      await one.run(begin, key);
+      const before = two.run(follow, key);
+      await two.run(waiting);
+      await cache.del(key);
+      const { value, loads } = await three.run(follow, key);
+      assert.equal(loads, 1);
+      assert.equal(await one.run(end, 'late'), 'late');
+      assert.deepEqual(await before, { value: 'late', loads: 0 });
+      assert.equal(await cache.get(key), value);
+    });
+
     it('a value that is not stored reaches those who wait', async () => {
       const [one, two] = workers;
       await one.run(begin, key);

@@ -238,8 +238,7 @@ class Caller {
     }
     let claim;
     try {
-      const { leaseTimeout } = this.#settings;
-      claim = await this.#port.leases.claim(this.#key, { fresh: this.#isFresh, leaseTimeout });
+      claim = await this.#claim();
     } catch (error) {
       if (OF_THE_CALL.includes(error?.code)) throw error;
       await this.#loadAlone(this.#isFresh, undefined);
@@ -250,6 +249,31 @@ class Caller {
       return;
     }
     await this.#take(claim);
+  }
+
+  /**
+   * Looks the key up, and claims its lease. A claim that is a message is shared by all callers of its tick: the primary looks
+   * the key up after they have called. The one who made it goes on before the others, and so begins the run that these join.
+   */
+  #claim() {
+    const key = this.#key;
+    const runs = this.#runs;
+    const { leases } = this.#port;
+    const { leaseTimeout } = this.#settings;
+    const begin = () => leases.claim(key, { fresh: this.#isFresh, leaseTimeout });
+    const tick = this.#isFresh ? undefined : leases.tickOfSending?.(key);
+    if (tick === undefined) return begin();
+    const unsent = runs.unsent(key, tick);
+    if (unsent === undefined) {
+      const claim = begin();
+      runs.keepUnsent(key, tick, claim);
+      return claim;
+    }
+    return unsent.then((claim) => {
+      if (claim.state === 'leased') return { ...claim, state: 'held' };
+      // Each caller gets a value of its own.
+      return claim.state === 'hit' ? { ...claim, value: leases.copier(claim.value)() } : claim;
+    });
   }
 
   /** Whether a run of this process can be joined without a claim: its lease is looked at now. */

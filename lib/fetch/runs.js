@@ -422,6 +422,8 @@ class Runs {
   #queued = new Map();
   /** By key: when a renewal that failed may be tried again. @type {Map<any, number>} */
   #failed = new Map();
+  /** By key: claims that are messages, and in which tick each is sent. @type {Map<any, { claim: Promise<any>, tick: number }>} */
+  #unsent = new Map();
   /** Keys that are claimed now, to be renewed. */
   renewing = new Set();
   #numbers = 0;
@@ -455,6 +457,21 @@ class Runs {
   remove(run) {
     if (this.#present.get(run.key) === run) this.#present.delete(run.key);
     if (this.#alone.get(run.key) === run) this.#alone.delete(run.key);
+  }
+
+  /** The claim of a key that is sent at the end of this tick: whoever calls before that may share it. */
+  unsent(key, tick) {
+    const unsent = this.#unsent.get(key);
+    return unsent !== undefined && unsent.tick === tick ? unsent.claim : undefined;
+  }
+
+  keepUnsent(key, tick, claim) {
+    const unsent = { claim, tick };
+    this.#unsent.set(key, unsent);
+    const drop = () => {
+      if (this.#unsent.get(key) === unsent) this.#unsent.delete(key);
+    };
+    claim.then(drop, drop);
   }
 
   isQueued(key) {

@@ -84,7 +84,13 @@ export function leaseLeave(
   ttl: number,
 ): Result;
 export function leaseRelease(cache: Id, key: Key, token: number): Result;
-export function leaseJoin(cache: Id, key: Key, token: number, numbers: Float64Array): Result;
+export function leaseJoin(
+  cache: Id,
+  key: Key,
+  token: number,
+  numbers: Float64Array,
+  again: boolean,
+): Result;
 export function leaseQuit(cache: Id, key: Key, token: number): Result;
 export function leaseLook(
   cache: Id,

@@ -10,6 +10,7 @@
  */
 
 const { Budget, DEFAULT_BYTES, Shelf } = require('./budget');
+const { Clock } = require('./clock');
 const { Ring } = require('./ring');
 const { copy, prepare, sizeOf } = require('./tree');
 const { define } = require('../define');
@@ -178,8 +179,9 @@ const CLOSED = new Int32Array(32);
 CLOSED[GATE] = 1;
 CLOSED[EPOCH] = 1;
 
-/** The budget of this process. */
+/** The budget of this thread, and its clock. */
 const budget = new Budget();
+const clock = new Clock();
 
 class NearCache {
   /** @type {Port | undefined} */
@@ -361,7 +363,8 @@ class NearCache {
   #isFresh(entry, now) {
     return (
       (entry.tags < 0 || entry.tags === this.#control[TAGS] >>> 0) &&
-      (entry.expires === Infinity || (now ?? Date.now()) <= entry.expires)
+      (entry.expires === Infinity ||
+        (now === undefined ? clock.isBefore(entry.expires) : now <= entry.expires))
     );
   }
 

@@ -27,6 +27,7 @@ const STATES = Object.freeze([
   'error',
   'gone',
   'failed',
+  'void',
 ]);
 
 /** Milliseconds after which a call is made again that found the lock taken. */
@@ -223,6 +224,10 @@ class Leases {
         this.#rejoin(joined);
         return;
       }
+      if (state === 'void') {
+        this.#void(joined);
+        return;
+      }
       if (joined.watches.size > 0 && this.isHeld(key, token)) {
         // Its time is over, but no other has claimed: who waits claims now.
         this.#resolve(joined, () => ({ state: 'gone' }));
@@ -238,11 +243,19 @@ class Leases {
     }
   }
 
-  /** Joins a lease once more: its end was told, but it runs. */
+  /** The key was written. Who waited before that waits on, for what the owner leaves. */
+  #void(joined) {
+    const watches = [...joined.watches];
+    joined.watches.clear();
+    if (joined.waits.size === 0) this.#leave(joined);
+    else this.#rejoin(joined);
+    for (const call of watches) call();
+  }
+
+  /** Something was told of a lease that is there: its end is to be told, too. */
   #rejoin(joined) {
     const { key, token } = joined;
-    native.quit(this.#cache, key, token);
-    const { left, isTold } = native.join(this.#cache, key, token);
+    const { left, isTold } = native.join(this.#cache, key, token, true);
     if (left > 0) this.#schedule(joined, left, isTold);
     else later(() => this.#check(joined), AGAIN);
   }

@@ -6,6 +6,7 @@
  */
 
 const { types } = require('util');
+const { isSystemClock } = require('../clock');
 const native = require('../native/loader');
 
 // The calls that must be fast: a constant is, a property of the addon's exports is not.
@@ -61,12 +62,9 @@ function takePlaces(count) {
   return places;
 }
 
-/** The clock of the system, which Rust can read itself. Something else may stand there under a test suite. */
-const systemClock = String(Date.now).includes('[native code]') ? Date.now : undefined;
-
 /** The time for a call. `NaN`: Rust reads the system's clock, only where an entry has an age. */
 function now() {
-  return Date.now === systemClock ? NaN : Date.now();
+  return isSystemClock() ? NaN : Date.now();
 }
 
 /** Keys as one string, which crosses to Rust faster than many; `undefined` where they are not all strings. */
@@ -772,8 +770,8 @@ class LRUCache {
         release: (cache, key, token) =>
           cache.#finish(native.leaseRelease(cache.#cache, key, token)),
         /** For how many milliseconds the lease runs, 0 where it does not; and whether its end will be told. */
-        join(cache, key, token) {
-          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers));
+        join(cache, key, token, again = false) {
+          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers, again));
           const [left, isTold] = leaseNumbers;
           return { left, isTold: isTold === 1 };
         },

@@ -168,11 +168,13 @@ class LocalLeases extends LeasePort {
 /** In a worker. */
 class WorkerLeases extends LeasePort {
   #send;
+  #ticks;
 
-  /** `send` makes a call as a message: `send(client, command, a)`. */
-  constructor(client, send) {
+  /** `send` makes a call as a message: `send(client, command, a)`. `ticks` counts the ticks at whose end messages were sent. */
+  constructor(client, send, ticks) {
     super(client);
     this.#send = send;
+    this.#ticks = ticks;
   }
 
   /** Whether a call on a key may run here now. */
@@ -281,6 +283,12 @@ class WorkerLeases extends LeasePort {
   /** As `isHeld`, at once; `false` where only a message would tell. */
   isSurelyHeld(key, token) {
     return this.#isHere(key) && this.isHeld(key, token);
+  }
+
+  /** In which tick a claim that is made now is sent as a message; `undefined` where it is made here. */
+  tickOfSending(key) {
+    const isMessage = !this.#isHere(key) && !this.client.attachment.isHere;
+    return isMessage ? this.#ticks() : undefined;
   }
 
   isAwaited(key, token) {

@@ -34,6 +34,7 @@ mod state {
     pub const ERROR: f64 = 7.0;
     pub const GONE: f64 = 8.0;
     pub const FAILED: f64 = 9.0;
+    pub const VOID: f64 = 10.0;
 }
 
 /// Writes numbers into the array that JavaScript has passed, as many as fit.
@@ -155,12 +156,14 @@ pub fn release(call: &Call) -> Given {
     })
 }
 
-/// `leaseJoin(cache, key, token, numbers)`: waits for a lease until `leaseQuit`. `numbers` gets for how many milliseconds it runs, 0
-/// where it does not, and 1 where its end will be told.
+/// `leaseJoin(cache, key, token, numbers, again)`: waits for a lease until `leaseQuit`. `numbers` gets for how many milliseconds it
+/// runs, 0 where it does not, and 1 where its end, or that it is void, will be told. `again`: this process waits already.
 pub fn join(call: &Call) -> Given {
     on_key(call, |handle, key| {
         let token = call.number(call.argument(2));
-        let joined = handle.store.join(key, token, handle.lock_wait)?;
+        let joined = handle
+            .store
+            .join(key, token, call.bool(call.argument(4)), handle.lock_wait)?;
         let numbers = call.typed_array(call.argument(3));
         match joined {
             Some(joined) => write(
@@ -198,6 +201,7 @@ pub fn look(call: &Call) -> Given {
             })?;
         let state = match look {
             Look::Running(_) => state::RUNNING,
+            Look::Void(_) => state::VOID,
             Look::Settled => state::SETTLED,
             Look::Left(state) => state,
             Look::Gone => state::GONE,

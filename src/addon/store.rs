@@ -59,7 +59,7 @@ static FUNCTIONS: [Function; 31] = [
     Function::new::<9>("leaseSettle", leases::settle),
     Function::new::<8>("leaseLeave", leases::leave),
     Function::new::<3>("leaseRelease", leases::release),
-    Function::new::<4>("leaseJoin", leases::join),
+    Function::new::<5>("leaseJoin", leases::join),
     Function::new::<3>("leaseQuit", leases::quit),
     Function::new::<5>("leaseLook", leases::look),
     Function::new::<3>("leaseWaiters", leases::waiters),

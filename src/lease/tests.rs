@@ -76,6 +76,35 @@ struct Model {
     invalidated: [u64; 3],
     /// All leases that were ever had: key and token.
     had: Vec<(u64, f64)>,
+    /// Leases that somebody waits for.
+    awaited: Vec<Awaited>,
+}
+
+struct Awaited {
+    key: u64,
+    token: f64,
+    deadline: u64,
+    waiters: u32,
+    /// What was left.
+    left: Option<OwnedOutcome>,
+}
+
+impl Model {
+    /// Those who waited for a lease of a key get this.
+    fn leave(&mut self, token: f64, left: Option<OwnedOutcome>) {
+        match left {
+            Some(left) => {
+                for awaited in &mut self.awaited {
+                    if awaited.token == token && awaited.left.is_none() {
+                        awaited.left = Some(left.clone());
+                    }
+                }
+            }
+            None => self
+                .awaited
+                .retain(|awaited| awaited.token != token || awaited.left.is_some()),
+        }
+    }
 }
 
 fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
@@ -88,7 +117,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
         let name = format!("s{number_of_key}{}", "x".repeat(number_of_key as usize * 30));
         let (key, name) = (number_of_key, name.as_bytes());
         let value = step as f64;
-        match random.below(13) {
+        match random.below(16) {
             0..3 => {
                 let fresh = random.below(3) == 0;
                 let claim = cache.claim(name, ask(at, 20, fresh), 0.0, number).unwrap();
@@ -115,6 +144,9 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                             "a token came again"
                         );
                         model.had.push((key, token));
+                        if let Some(expired) = running {
+                            model.leave(expired.token, None);
+                        }
                         let deadline = at + 20;
                         let begun = step;
                         model.running.insert(
@@ -142,6 +174,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                 assert_eq!(cache.holds(name, token), holds);
                 if random.below(4) == 0 {
                     assert_eq!(cache.leave(name, token, Outcome::Value(Value::Null), at), holds);
+                    model.leave(token, Some(OwnedOutcome::Value(OwnedValue::Null)));
                 } else {
                     let tags = TagList::parse(&json!([format!("t{}", random.below(3))])).unwrap();
                     let tags = if random.below(2) == 0 {
@@ -162,6 +195,9 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                     });
                     let stored = cache.settle(name, token, Value::Number(value), &terms, at, 0.0);
                     assert_eq!(stored, Ok(holds && !is_void));
+                    // Who waited for a void lease gets the value; where it ran, there is an entry, or a tag was invalidated.
+                    let left = (!holds).then_some(OwnedOutcome::Value(OwnedValue::Number(value)));
+                    model.leave(token, left);
                     if holds && !is_void {
                         model.tags.insert(key, number_of_tag);
                         model.entries.insert(key, value);
@@ -180,10 +216,14 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
             7 => {
                 cache.del(name).unwrap();
                 model.entries.remove(&key);
+                model.tags.remove(&key);
                 model.running.remove(&key);
             }
             8 => {
                 let sum = cache.incr(name, 1.0, None, 0.0).unwrap();
+                if !model.entries.contains_key(&key) {
+                    model.tags.remove(&key);
+                }
                 let there = model.entries.entry(key).or_default();
                 *there += 1.0;
                 assert_eq!(sum, *there);
@@ -219,9 +259,55 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                     model.running.remove(&key);
                 }
             }
-            _ => {
+            11 | 12 => {
                 if let Some(running) = model.running.remove(&key) {
                     cache.release(name, running.token);
+                    model.leave(running.token, None);
+                }
+            }
+            13 => {
+                // Begins to wait, as who was told that another has the lease.
+                if let Some(Running { token, deadline, .. }) = model.running.get(&key).copied() {
+                    cache.storage_mut().await_lease(name, token, true);
+                    match model.awaited.iter_mut().find(|awaited| awaited.token == token) {
+                        Some(awaited) => awaited.waiters += 1,
+                        None => model.awaited.push(Awaited {
+                            key,
+                            token,
+                            deadline,
+                            waiters: 1,
+                            left: None,
+                        }),
+                    }
+                }
+            }
+            _ => {
+                // Looks, and may wait no longer.
+                let Some(index) = (0..model.awaited.len()).find(|index| model.awaited[*index].key == key)
+                else {
+                    continue;
+                };
+                let awaited = &model.awaited[index];
+                let token = awaited.token;
+                let look = cache.look(name, token, at, 0.0, |outcome| Ok(outcome.to_owned().unwrap()));
+                let runs = model
+                    .running
+                    .get(&key)
+                    .is_some_and(|running| running.token == token);
+                match (&awaited.left, look.unwrap()) {
+                    (Some(left), Look::Left(found)) => assert_eq!(*left, found, "step {step}"),
+                    (None, Look::Running(_)) => assert!(runs && awaited.deadline > at, "step {step}"),
+                    (None, Look::Void(_)) => assert!(!runs && awaited.deadline > at, "step {step}"),
+                    (None, Look::Gone) => assert!(awaited.deadline <= at, "step {step}"),
+                    (None, Look::Settled) => assert!(!runs && awaited.deadline <= at, "step {step}"),
+                    (left, found) => panic!("step {step}: {left:?}, {found:?}"),
+                }
+                if random.below(2) == 0 {
+                    cache.storage_mut().await_lease(name, token, false);
+                    model.awaited[index].waiters -= 1;
+                    if model.awaited[index].waiters == 0 {
+                        model.awaited.remove(index);
+                    }
                 }
             }
         }
@@ -230,7 +316,10 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
             assert!(cache.holds(name.as_bytes(), running.token), "step {step}");
         }
         if model.running.is_empty() && random.below(2) == 0 {
-            cache.storage_mut().end_leases(|held| held.lease.is_over);
+            cache
+                .storage_mut()
+                .end_leases(|held| held.lease.phase != Phase::Running);
+            model.awaited.clear();
             assert!(!cache.storage().has_leases());
         }
     }
@@ -295,7 +384,50 @@ fn waits<S: Storage>(mut cache: Cache<S>) {
         assert!(!cache.storage().has_leases());
     }
 
+    // The key is written: who waited before that gets what the owner leaves, and the entry stays as it is.
+    for write in 0..4 {
+        let token = claim(&mut cache, 250);
+        cache.storage_mut().await_lease(key, token, true);
+        match write {
+            0 => drop(cache.set(key, Value::Null, None, 0.0).unwrap()),
+            1 => cache.del(key).unwrap(),
+            2 => cache.void_prefix(b"sk"),
+            _ => cache.reset().unwrap(),
+        }
+        let there = cache.has(key, 0.0).unwrap();
+        assert!(!cache.holds(key, token));
+        assert!(matches!(look(&mut cache, token, 259), Ok(Look::Void(lease)) if lease.token == token));
+        let next = claim(&mut cache, 252);
+        assert_ne!(next, token);
+        let terms = Terms::default();
+        let stored = cache.settle(key, token, Value::Number(7.0), &terms, 253, 0.0);
+        assert_eq!((stored, cache.has(key, 0.0)), (Ok(false), Ok(there)));
+        let left = OwnedOutcome::Value(OwnedValue::Number(7.0));
+        assert_eq!(look(&mut cache, token, 253), Ok(Look::Left(left)));
+        cache.storage_mut().await_lease(key, token, false);
+        assert!(cache.holds(key, next), "the later lease runs on");
+        cache.release(key, next);
+        assert!(!cache.storage().has_leases());
+    }
+    // Nobody waits any more, or its time is over, or it is given up: a void lease is gone.
+    for end in 0..3 {
+        let token = claim(&mut cache, 260);
+        cache.storage_mut().await_lease(key, token, true);
+        cache.del(key).unwrap();
+        match end {
+            0 => cache.storage_mut().await_lease(key, token, false),
+            1 => cache.release(key, token),
+            _ => assert_eq!(look(&mut cache, token, 270), Ok(Look::Gone)),
+        }
+        if end < 2 {
+            assert!(!cache.storage().has_leases());
+        }
+        assert!(!cache.leave(key, token, Outcome::Value(Value::Null), 271));
+        cache.storage_mut().end_leases(|_| true);
+    }
+
     // Too long.
+    cache.set(key, Value::Null, None, 0.0).unwrap();
     let long = vec![b'x'; LONGEST_OUTCOME + 1];
     let token = claim(&mut cache, 300);
     cache.storage_mut().await_lease(key, token, true);

@@ -12,7 +12,7 @@ use crate::storage::shared::{
 use crate::{
     cache::{Clock, Past, Remembered},
     error::Result,
-    lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, boot_time},
+    lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, Phase, boot_time},
     value::Value,
 };
 
@@ -116,20 +116,26 @@ impl Store {
         NOBODY
     }
 
-    /// Waits for a lease: its end is told, and its outcome is kept, until [`Store::quit`]. `None`: it does not run.
+    /// Waits for a lease: once, its end is told, or that it is void; its outcome is kept until [`Store::quit`]. `again`: this process
+    /// waits already, and was told. `None`: the lease does not run, nor is it a void one for which this process waits.
     ///
     /// # Errors
     /// As [`Store::lock`].
-    pub fn join(&self, key: &[u8], token: f64, patience: Duration) -> Result<Option<Joined>> {
+    pub fn join(&self, key: &[u8], token: f64, again: bool, patience: Duration) -> Result<Option<Joined>> {
         let mut guard = self.lock(patience)?;
         let now = boot_time();
         let lease = guard.storage_mut().lease_with(key, token);
-        let Some(lease) = lease.filter(|lease| !lease.is_over && lease.deadline > now) else {
-            return Ok(None);
-        };
+        let lease = lease.filter(|lease| match lease.phase {
+            Phase::Running => lease.deadline > now,
+            Phase::Void => again && lease.deadline > now,
+            Phase::Over => false,
+        });
+        let Some(lease) = lease else { return Ok(None) };
         // Before this process is registered: an end after that is told.
         let is_told = self.tell(&guard, key, lease);
-        guard.storage_mut().await_lease(key, token, true);
+        if !again {
+            guard.storage_mut().await_lease(key, token, true);
+        }
         Ok(Some(Joined {
             left: lease.deadline - now,
             is_told,
@@ -142,7 +148,7 @@ impl Store {
             Place::Heap(_) => true,
             #[cfg(target_os = "linux")]
             Place::Shared(segment) => {
-                let Some((at, _)) = segment.lease_runs(key, lease.token) else {
+                let Some(at) = segment.lease_is(key, lease) else {
                     return false;
                 };
                 let mut sleeper = self.sleeper.lock();
@@ -190,7 +196,7 @@ impl Store {
             .lock(patience)?
             .look(key, token, boot_time(), now, &mut read)?;
         match look {
-            Look::Running(lease) if !lives(lease.owner) => {
+            Look::Running(lease) | Look::Void(lease) if !lives(lease.owner) => {
                 let mut guard = self.lock(patience)?;
                 guard.end_leases_of(&[lease.owner]);
                 guard.look(key, token, boot_time(), now, read)
@@ -214,6 +220,6 @@ impl Guard<'_> {
     /// Ends the leases of some owners.
     pub(super) fn end_leases_of(&mut self, owners: &[u64]) {
         self.storage_mut()
-            .end_leases(|held| !held.lease.is_over && owners.contains(&held.lease.owner));
+            .end_leases(|held| held.lease.phase != Phase::Over && owners.contains(&held.lease.owner));
     }
 }

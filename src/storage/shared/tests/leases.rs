@@ -332,7 +332,7 @@ mod processes {
         for round in 0..50 {
             let key = format!("s{round}").into_bytes();
             let token = leased(&owner, &key, 60_000);
-            let joined = waiter.join(&key, token, LONG).unwrap().unwrap();
+            let joined = waiter.join(&key, token, false, LONG).unwrap().unwrap();
             assert!(joined.is_told && joined.left > 50_000);
             let begin = Instant::now();
             let settled =
@@ -360,7 +360,7 @@ mod processes {
             let token: f64 = child.hear().parse().unwrap();
             assert!(matches!(claim(&store, b"sk", 10), Claim::Held(lease) if lease.token == token));
             if waits {
-                store.join(b"sk", token, LONG).unwrap().unwrap();
+                store.join(b"sk", token, false, LONG).unwrap().unwrap();
             }
             drop(child);
             if waits {
@@ -375,11 +375,64 @@ mod processes {
     }
 
     #[test]
+    fn who_waits_for_a_lease_that_becomes_void_is_told_of_that_and_of_its_end() {
+        let (owner, waiter) = two();
+        let told = told(&waiter);
+        let token = leased(&owner, b"sk", 60_000);
+        waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
+        owner.lock(LONG).unwrap().del(b"sk").unwrap();
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(waiter.ended().take(), [token]);
+        assert!(matches!(look(&waiter, b"sk", token), Look::Void(_)));
+        assert_eq!(
+            waiter.join(b"sk", token, false, LONG),
+            Ok(None),
+            "nobody begins to wait"
+        );
+        assert_eq!(
+            (waiter.waiters(b"sk", token), owner.waiters(b"sk", token)),
+            (None, None)
+        );
+        let joined = waiter.join(b"sk", token, true, LONG).unwrap().unwrap();
+        assert!(joined.is_told && joined.left > 50_000);
+        let next = leased(&waiter, b"sk", 60_000);
+        let settled =
+            owner
+                .lock(LONG)
+                .unwrap()
+                .settle(b"sk", token, Value::Number(1.5), &Terms::default(), 0, 0.0);
+        assert_eq!(settled, Ok(false));
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(waiter.ended().take(), [token]);
+        assert!(matches!(look(&waiter, b"sk", token), Look::Left(())));
+        waiter.quit(b"sk", token, LONG).unwrap();
+        assert_eq!(waiter.waiters(b"sk", next), Some(0));
+    }
+
+    #[test]
+    fn the_dead_owner_of_a_void_lease_is_found_by_who_waits() {
+        let (store, other) = two();
+        let told = told(&store);
+        let mut child = Child::start(module_path!(), other.ticket().unwrap());
+        let token: f64 = child.hear().parse().unwrap();
+        store.join(b"sk", token, false, LONG).unwrap().unwrap();
+        store.lock(LONG).unwrap().del(b"sk").unwrap();
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(store.ended().take(), [token]);
+        store.join(b"sk", token, true, LONG).unwrap().unwrap();
+        drop(child);
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(store.ended().take(), [token]);
+        assert_eq!(look(&store, b"sk", token), Look::Gone);
+        store.quit(b"sk", token, LONG).unwrap();
+    }
+
+    #[test]
     fn a_store_that_is_left_gives_its_leases_back_and_one_that_moves_ends_them() {
         let (store, other) = two();
         let told_here = told(&store);
         let token = leased(&other, b"sk", 60_000);
-        store.join(b"sk", token, LONG).unwrap().unwrap();
+        store.join(b"sk", token, false, LONG).unwrap().unwrap();
         drop(other);
         told_here.recv_timeout(LONG).unwrap();
         assert_eq!(look(&store, b"sk", token), Look::Gone);
@@ -388,7 +441,7 @@ mod processes {
         let heap = Store::heap(Slots::default());
         let told_there = told(&heap);
         let token = leased(&heap, b"sk", 60_000);
-        heap.join(b"sk", token, LONG).unwrap().unwrap();
+        heap.join(b"sk", token, false, LONG).unwrap().unwrap();
         let theirs = leased(&store, b"sk", 60_000);
         heap.adopt(&store.ticket().unwrap(), &Slots::default(), |_| None)
             .unwrap();
