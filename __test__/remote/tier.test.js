@@ -306,6 +306,27 @@ describeServers('the remote tier', ({ program }) => {
         () => caches[2],
       );
 
+      it('a holder that is stopped is followed by another within the bound', async () => {
+        const isHolder = async (cache) => (await cache.stats()).remote.isHolder;
+        const stopped = (await isHolder(caches[0])) ? 0 : 1;
+        const left = caches[1 - stopped];
+        await caches[2].set('k', 'old');
+        await until(async () => (await left.get('k')) === 'old');
+        agents[stopped].child.kill('SIGSTOP');
+        const begun = performance.now();
+        try {
+          await caches[2].set('k', 'new');
+          await until(async () => (await left.get('k')) === 'new');
+          assert.ok(performance.now() - begun < 2500, 'nothing stale after 2 s');
+          await until(async () => (await left.stats()).remote.state === 'on' && isHolder(left));
+          assert.ok(performance.now() - begun < 4000);
+        } finally {
+          agents[stopped].child.kill('SIGCONT');
+        }
+        assert.equal(await caches[stopped].get('k'), 'new');
+        await until(async () => !(await isHolder(caches[stopped])));
+      });
+
       it('one process of a machine holds the tracking connection, and another when it dies', async () => {
         const holders = async (list) => {
           const stats = await Promise.all(list.map((cache) => cache.stats()));

@@ -228,8 +228,9 @@ async function worker() {
     lastLag = now();
   }, 20).unref();
   setInterval(async () => {
-    const { isHolder } = (await cache.stats()).remote;
-    if (process.connected) process.send({ holder: isHolder });
+    // A process that is stopped may have the lock.
+    const stats = await cache.stats().catch(() => undefined);
+    if (stats && process.connected) process.send({ holder: stats.remote.isHolder });
   }, 100).unref();
   process.on('message', (message) => {
     if (message.finish) isFinishing = true;

@@ -40,6 +40,8 @@ const MOST_BYTES = 65_536;
 /** How often a claim is made again whose key was written meanwhile. */
 const MOST_CLAIMS = 3;
 
+const GONE = Object.freeze({ state: 'gone' });
+
 const nothing = () => {};
 
 /** Replies of `CLAIM`. */
@@ -150,46 +152,47 @@ class RemoteLeases {
 
   /** Waits for another machine, with the lease of this one. Resolves as `wait` does. */
   async #await(key, token, first, leaseTimeout) {
+    try {
+      const ended = await this.#awaitThere(key, token, first, leaseTimeout);
+      // Whoever waits here claims anew.
+      if (ended === GONE) await this.#leases.release(key, token);
+      return ended;
+    } catch {
+      // The server is away, or the store.
+      await this.#leases.release(key, token).catch(nothing);
+      return GONE;
+    } finally {
+      this.#waits.delete(token);
+    }
+  }
+
+  async #awaitThere(key, token, first, leaseTimeout) {
     const tier = this.#tier;
     const { client, id } = tier.machine;
     const wakeKey = placeholderKey(id, tier.namespace, keyText(key));
     let awaited = first;
-    try {
-      for (;;) {
-        const wake = await client.leases.claim(wakeKey, { fresh: true, leaseTimeout: 4 * ASK });
-        try {
-          const since = clock.now();
-          const { isOn } = await tier.machine.look();
-          const how = { right: '', leaseTimeout, fresh: false, awaited, looks: true };
-          const reply = await this.#claimThere(key, how);
-          const [what] = reply;
-          if (what === HELD) {
-            awaited = String(reply[1]);
-          } else if (what === RIGHT) {
-            await this.#leases.release(key, token);
-            return { state: 'gone' };
-          } else if (what === ENTRY) {
-            const found = await this.#found(reply, since);
-            if (found === undefined || !(await this.#keep(key, token, found, isOn))) {
-              return { state: 'gone' };
-            }
-            return isOn ? { state: 'settled' } : { state: 'unstored', value: found.value };
-          } else {
-            return await this.#takeOutcome(key, token, reply[1]);
-          }
-          if (this.#isClosed || !(await this.#leases.isHeld(key, token))) return { state: 'gone' };
-          await this.#untilTold(key, token, wakeKey, wake);
-          if (!(await this.#leases.isHeld(key, token))) return { state: 'gone' };
-        } finally {
-          if (wake.state === 'leased') client.leases.release(wakeKey, wake.token).catch(nothing);
+    for (;;) {
+      const wake = await client.leases.claim(wakeKey, { fresh: true, leaseTimeout: 4 * ASK });
+      try {
+        const since = clock.now();
+        const { isOn } = await tier.machine.look();
+        const how = { right: '', leaseTimeout, fresh: false, awaited, looks: true };
+        const reply = await this.#claimThere(key, how);
+        const [what] = reply;
+        if (what === RIGHT) return GONE;
+        if (what === ENTRY) {
+          const found = await this.#found(reply, since);
+          if (found === undefined || !(await this.#keep(key, token, found, isOn))) return GONE;
+          return isOn ? { state: 'settled' } : { state: 'unstored', value: found.value };
         }
+        if (what !== HELD) return await this.#takeOutcome(key, token, reply[1]);
+        awaited = String(reply[1]);
+        if (this.#isClosed || !(await this.#leases.isHeld(key, token))) return GONE;
+        await this.#untilTold(key, token, wakeKey, wake);
+        if (!(await this.#leases.isHeld(key, token))) return GONE;
+      } finally {
+        if (wake.state === 'leased') client.leases.release(wakeKey, wake.token).catch(nothing);
       }
-    } catch {
-      // The server is away, or the store: whoever waits claims anew.
-      await this.#leases.release(key, token).catch(nothing);
-      return { state: 'gone' };
-    } finally {
-      this.#waits.delete(token);
     }
   }
 
@@ -218,10 +221,7 @@ class RemoteLeases {
       return { state: 'error', error };
     }
     const entry = decodeEntry(rest);
-    if (entry === undefined) {
-      await this.#leases.release(key, token);
-      return { state: 'gone' };
-    }
+    if (entry === undefined) return GONE;
     const { value } = entry;
     await this.#leases.settle(key, token, { kind: 'unstored', value });
     return { state: 'unstored', value };
@@ -254,7 +254,8 @@ class RemoteLeases {
       return this.#settleHere(key, token, outcome);
     }
     if (isStored !== 1) {
-      await this.#leases.release(key, token);
+      // A write has overtaken it. Who waited before that gets it all the same.
+      await this.#leases.settle(key, token, { kind: 'unstored', value });
       return { stored: false };
     }
     const left = px - (performance.now() - since);

@@ -333,12 +333,25 @@ class Machine {
         const how = { fresh: true, leaseTimeout: LONGEST_TIMER };
         const claim = await leases.claim(this.holderKey, how);
         if (claim.state === 'leased') await this.#hold(claim.token);
-        else if (claim.state === 'held') await leases.wait(this.holderKey, claim.token, 10_000);
+        else if (claim.state === 'held') await this.#untilVoid(claim.token);
         else await pause(LOOK);
       } catch {
         await pause(LOOK);
       }
     }
+  }
+
+  /** Resolves when the holder holds no longer; now and then, too, should that not have been told. */
+  #untilVoid(token) {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        stop();
+        resolve(undefined);
+      };
+      const timer = setTimeout(end, 5 * BOUND).unref();
+      const stop = this.client.leases.watch(this.holderKey, token, end);
+    });
   }
 
   async #hold(token) {

@@ -332,8 +332,8 @@ class RemoteClient {
           claim.token,
           Math.min(PATIENCE, due - performance.now()),
         );
-        if (ended.state === 'unstored' && ended.value !== undefined) return ended.value;
-        if (ended.state === 'settled' || ended.state === 'gone') {
+        // What the other one leaves was read before the key was written, or is no matter of a read.
+        if (ended.state !== 'timeout') {
           const value = await this.#first(key);
           if (value !== undefined) return value;
           if (times < MOST_READS) continue;
@@ -349,11 +349,8 @@ class RemoteClient {
         const found = await this.get(name, due);
         if (found === undefined) return MISSED;
         this.counts.hits += 1;
+        if (!isOn) return found.value;
         isSettled = true;
-        if (!isOn) {
-          await leases.settle(key, token, { kind: 'unstored', value: found.value });
-          return found.value;
-        }
         const isStored = await this.store(key, token, found);
         if (isStored) return this.#copyOf(found.value);
         if (times >= MOST_READS || found.isHeld) {
