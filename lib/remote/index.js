@@ -104,12 +104,13 @@ function machineOf(Client, miss, { client, prefix = 'lru:' }) {
 
 /** An instance has ended. */
 async function letGo(client, machine) {
-  if (!(await machine.remove())) return;
+  if (!machine.remove()) return;
   const server = servers.get(client);
+  // An instance that is made from here on has a machine of its own.
   server?.machines.delete(machine.prefix);
-  if (server === undefined || server.machines.size > 0) return;
-  servers.delete(client);
-  server.port.close();
+  if (server?.machines.size === 0) servers.delete(client);
+  await machine.end();
+  if (server !== undefined && servers.get(client) !== server) server.port.close();
 }
 
 /**

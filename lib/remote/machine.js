@@ -134,14 +134,17 @@ class Machine {
     return this.#register(namespace);
   }
 
-  /** An instance ends. Returns whether it was the last. */
-  async remove() {
+  /** An instance ends. Returns whether it was the last: the machine is used no more then. */
+  remove() {
     this.#users -= 1;
-    if (this.#users > 0) return false;
-    this.#isClosed = true;
+    this.#isClosed = this.#users === 0;
+    return this.#isClosed;
+  }
+
+  /** Ends the work of this process. */
+  end() {
     clearTimeout(this.#timer);
-    await this.#endHold();
-    return true;
+    return this.#endHold();
   }
 
   /** Says to all processes of the machine that a namespace is in use, before anything of the server is stored in it. */
@@ -285,15 +288,14 @@ class Machine {
 
   /** Makes `off` of `lost`. */
   async #finishLoss() {
-    const state = parse(await this.client.call(GET, this.stateKey));
+    const entry = await this.client.call(GET_TO_UPDATE, this.stateKey);
+    const state = parse(entry?.value);
     this.#note(state);
     if (state?.phase !== 'lost') return;
     await this.#emptyAll();
-    await this.#change((now) =>
-      now?.term === state.term && now.phase === 'lost'
-        ? { term: now.term, phase: 'off', at: clock.now() }
-        : undefined,
-    );
+    // The version tells this loss from a later one of the same term: this process may have been stopped meanwhile.
+    const off = write({ term: state.term, phase: 'off', at: clock.now() });
+    await this.client.call(COMPARE_AND_SET, this.stateKey, entry.version, off);
   }
 
   /** Removes all entries, and ends all leases, of the namespaces that use the server on this machine. */

@@ -221,7 +221,7 @@ class RemoteClient {
   }
 
   call(command, a, b, c, d) {
-    if (command === commands.get && this.#isCurrent()) return this.local.call(this.#get, a);
+    if (command === commands.get && this.isCurrent()) return this.local.call(this.#get, a);
     const row = ROWS[command.name];
     if (row === undefined) return this.#callHere(command, a, b, c, d);
     const result = row(this, command, a, b, c, d);
@@ -230,7 +230,7 @@ class RemoteClient {
 
   /** A call of the first tier. What lies there and does not count is removed first. */
   #callHere(command, a, b, c, d) {
-    if (this.#isCurrent()) return this.local.call(command, a, b, c, d);
+    if (this.isCurrent()) return this.local.call(command, a, b, c, d);
     if (command.snapshot) a = command.snapshot(a);
     const done = this.machine.look().then(() => this.local.call(command, a, b, c, d));
     return this.#inTime(done, command, a);
@@ -257,7 +257,7 @@ class RemoteClient {
   }
 
   /** Whether what lies here counts. */
-  #isCurrent() {
+  isCurrent() {
     const { machine } = this;
     if (machine.reads === 0) return machine.isCurrent();
     machine.reads -= 1;
@@ -576,18 +576,23 @@ class RemoteClient {
     return [String(age.px), keepsAge ? '1' : '0', list, encodeHead(kind, age), bytes];
   }
 
-  /** Stores entries `[key, value, own?]`, those of one script at a time. */
-  async setEntries(entries, ages) {
-    const { maxAge, ages: own, keeps, tags, own: ownTags } = ages;
-    const encoded = entries.map(([key, value], at) => {
-      const age = this.age(own?.[at] ?? maxAge);
-      return [key, value, age, keeps?.[at] ?? false, ownTags?.[at] ?? tags];
+  /**
+   * Entries `[key, value, own?]` as they are stored. A caller may change them from here on.
+   *
+   * @returns {{ key: any, args: (string | Buffer)[] }[]}
+   */
+  encodeEntries(entries, { maxAge, ages, keeps, tags, own }) {
+    return entries.map(([key, value], at) => {
+      const age = this.age(ages?.[at] ?? maxAge);
+      return { key, args: this.encode(value, age, keeps?.[at] ?? false, own?.[at] ?? tags) };
     });
-    for (const part of slices(encoded, ENTRIES)) {
-      const args = part.flatMap(([, value, age, keepsAge, tagList]) =>
-        this.encode(value, age, keepsAge, tagList),
-      );
-      const keys = this.keysOf(part.map(([key]) => key));
+  }
+
+  /** Stores entries that `encodeEntries` gave, those of one script at a time. */
+  async setEntries(entries) {
+    for (const part of slices(entries, ENTRIES)) {
+      const keys = this.keysOf(part.map(({ key }) => key));
+      const args = part.flatMap((entry) => entry.args);
       await this.run(scripts.SET, keys, [randomBytes(16), ...args]);
     }
   }
@@ -659,8 +664,12 @@ const counter = (sign, call) =>
     };
   });
 
+/** Reads keys: first those that lie here, in one call. */
 async function readMany(tier, keys) {
-  return Promise.all(keys.map((key) => tier.readAny(key)));
+  if (!tier.isCurrent()) await tier.machine.look();
+  const values = await tier.local.call(commands.getMany, keys);
+  const read = (value, at) => (value === undefined ? tier.read(keys[at]) : value);
+  return Promise.all(Array.from(values, read));
 }
 
 async function removeAll(tier, command, keys, result) {
@@ -683,8 +692,10 @@ const ROWS = {
 
   get: (tier, command, key) => tier.readAny(key),
   has: async (tier, command, key) => {
+    if (!tier.isCurrent()) await tier.machine.look();
+    if (await tier.local.call(command, key)) return true;
     // A value `undefined` counts as none.
-    return (await tier.readAny(key)) !== undefined;
+    return (await tier.read(key)) !== undefined;
   },
   getMany: (tier, command, keys) => readMany(tier, keys),
   hasMany: async (tier, command, keys) =>
@@ -823,9 +834,9 @@ const ROWS = {
   mSet: (tier, command, pairs, maxAge) =>
     settled(() => {
       const entries = entriesOf(pairs);
-      const ages = agesOf('mSet', entries, maxAge);
+      const encoded = tier.encodeEntries(entries, agesOf('mSet', entries, maxAge));
       const remote = async () => {
-        await tier.setEntries(entries, ages);
+        await tier.setEntries(encoded);
         return true;
       };
       if (entries.length === 0) return true;
@@ -834,10 +845,10 @@ const ROWS = {
     }),
   setMany: (tier, command, entries, options) =>
     settled(() => {
-      const ages = agesOf('setMany', entries, options);
+      const encoded = tier.encodeEntries(entries, agesOf('setMany', entries, options));
       const remote = async () => {
-        await tier.setEntries(entries, ages);
-        return entries.map(() => true);
+        await tier.setEntries(encoded);
+        return encoded.map(() => true);
       };
       if (entries.length === 0) return [];
       const keys = entries.map(([key]) => key);
