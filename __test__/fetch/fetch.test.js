@@ -87,6 +87,33 @@ describe('fetch', () => {
       assert.equal(store.entries.get(key).expires, clock.now + 5);
     });
 
+    it('shares a claim that is a message with all calls of its tick', async () => {
+      const one = start();
+      const { leases } = one;
+      let tick = 1;
+      let claims = 0;
+      const claim = leases.claim.bind(leases);
+      leases.claim = async (...args) => {
+        claims += 1;
+        await turn();
+        return claim(...args);
+      };
+      leases.tickOfSending = () => tick;
+      const load = loader();
+      const callers = Array.from({ length: 5 }, () => one.fetch(key, load));
+      tick += 1;
+      callers.push(one.fetch(key, load));
+      await clock.tick(0);
+      while (load.calls.length === 0) await turn();
+      load.calls[0].resolve({ a: 1 });
+      const values = await Promise.all(callers);
+      assert.deepEqual([claims, load.calls.length], [2, 1]);
+      const hits = await Promise.all([one.fetch(key, load), one.fetch(key, load)]);
+      assert.equal(claims, 3);
+      for (const value of [...values, ...hits]) assert.deepEqual(value, { a: 1 });
+      assert.equal(new Set([...values, ...hits]).size, 8, 'each has an object of its own');
+    });
+
     it('rejects without a loader', async () => {
       const one = start();
       one.set(key, 1);
@@ -497,6 +524,33 @@ describe('fetch', () => {
       assert.equal(store.held.size, 0);
     });
 
+    it('nor does another process try it', async () => {
+      const defaults = { staleWhileRevalidate: 100_000, refreshBackoff: 1000 };
+      const one = await stored(defaults);
+      const two = start({ defaults });
+      const load = loader();
+      assert.equal(await one.fetch(key, load), 'old');
+      load.calls[0].reject(new Error('away'));
+      await turn();
+      assert.equal(await two.fetch(key, () => assert.fail('called')), 'old');
+      await clock.tick(1000);
+      assert.equal(await two.fetch(key, load), 'old');
+      assert.equal(load.calls.length, 2);
+      load.calls[1].resolve('new');
+      await turn();
+      assert.equal(one.get(key), 'new');
+    });
+
+    it('but a caller that does not take the entry has its loader called', async () => {
+      const one = await stored({ staleWhileRevalidate: 100_000, refreshBackoff: 1000 });
+      const two = start({ defaults: { staleWhileRevalidate: 10 } });
+      const load = loader();
+      await one.fetch(key, load);
+      load.calls[0].reject(new Error('away'));
+      await clock.tick(500);
+      assert.equal(await two.fetch(key, () => 'new'), 'new');
+    });
+
     it('after that time it is', async () => {
       const one = await stored({ staleWhileRevalidate: 100_000, refreshBackoff: 0 });
       const load = loader();
@@ -573,6 +627,13 @@ describe('fetch', () => {
       assert.equal(await one.fetch(key, load), 'old');
       await turn();
       assert.equal(load.calls.length, 1);
+      const two = start({ defaults: { refreshAfter: 50 } });
+      for (let times = 0; times < 2; times += 1) {
+        assert.equal(await two.fetch(key, () => assert.fail('called')), 'old');
+        await turn();
+      }
+      // The second one knew.
+      assert.equal(two.calls.claim, 3);
     });
   });
 
@@ -793,6 +854,24 @@ describe('fetch', () => {
       await one.fetch(key, () => 'old', { ttl: 10 });
       await clock.tick(11);
       assert.equal(await one.fetch(key, () => 'new', { forceRefresh: true }), 'new');
+    });
+
+    it('gives the loader the entry, past its age or not, and the caller where that fails', async () => {
+      const one = start({ defaults: { staleIfError: 100 } });
+      const seen = [];
+      const failing = (given, { stale }) => {
+        seen.push(stale);
+        throw new Error('away');
+      };
+      await one.fetch(key, () => ({ n: 1 }), { ttl: 10 });
+      assert.deepEqual(await one.fetch(key, failing, { forceRefresh: true }), { n: 1 });
+      await clock.tick(11);
+      assert.deepEqual(await one.fetch(key, failing, { forceRefresh: true }), { n: 1 });
+      const options = { forceRefresh: true, staleIfError: 0 };
+      await assert.rejects(one.fetch(key, failing, options), /away/);
+      await clock.tick(100);
+      await assert.rejects(one.fetch(key, failing, { forceRefresh: true }), /away/);
+      assert.deepEqual(seen, [{ n: 1 }, { n: 1 }, { n: 1 }, undefined]);
     });
 
     it('gives up with its signal while it waits', async () => {

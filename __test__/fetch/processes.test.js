@@ -146,6 +146,19 @@ for (const transport of TRANSPORTS) {
       assert.equal(await cache.get(key), 'written');
     });
 
+    it('who waited in another process before a write gets the late value, who comes later does not', async () => {
+      const [one, two, three] = workers;
+      await one.run(begin, key);
+      const before = two.run(follow, key);
+      await two.run(waiting);
+      await cache.del(key);
+      const { value, loads } = await three.run(follow, key);
+      assert.equal(loads, 1);
+      assert.equal(await one.run(end, 'late'), 'late');
+      assert.deepEqual(await before, { value: 'late', loads: 0 });
+      assert.equal(await cache.get(key), value);
+    });
+
     it('a value that is not stored reaches those who wait', async () => {
       const [one, two] = workers;
       await one.run(begin, key);
@@ -193,6 +206,28 @@ for (const transport of TRANSPORTS) {
       await Promise.all(
         [one, two, three].map((each) => each.run(({ state }) => delete state.finish)),
       );
+    });
+
+    it('after a renewal that failed no process tries one before refreshBackoff', async () => {
+      const namespace = unique('fetch');
+      const options = { namespace, staleWhileRevalidate: 60_000, refreshBackoff: 60_000 };
+      for (const each of workers) await each.run(open, options);
+      const here = new Cache({ namespace });
+      const [one, two] = workers;
+      await one.run(({ state }, given) => state.cache.fetch(given, () => 'old', { ttl: 1 }), key);
+      await until(async () => !(await here.has(key)));
+      await one.run(begin, key);
+      assert.equal(await one.run(fail), 'old');
+      await until(async () => (await here.stats()).fetches.errors === 1);
+      // Its settle is behind no other call.
+      await one.run(waiting);
+      for (const each of workers) {
+        assert.deepEqual(await each.run(follow, key), { value: 'old', loads: 0 });
+      }
+      // Who needs the value has it loaded.
+      const needed = await two.run(follow, key, { staleWhileRevalidate: 0 });
+      assert.equal(needed.loads, 1);
+      assert.equal(await here.get(key), needed.value);
     });
 
     it('an error is stored for all processes, with errorTtl', async () => {
@@ -281,6 +316,42 @@ describeShared('fetch while the primary is blocked', () => {
     const { loads, times, ended } = await running;
     assert.equal(loads, times);
     assert.ok(ended < from + 1000, 'it ended before the primary went on');
+  });
+});
+
+describeShared('fetch with refreshAfter', () => {
+  const { worker: start } = processes();
+
+  it('is a near read of what is young, and one process renews what is not', async () => {
+    const namespace = unique('fetch');
+    const options = { namespace, refreshAfter: 200, maxAge: 60_000 };
+    const workers = await Promise.all([start({}), start({})]);
+    for (const each of workers) await each.run(open, options);
+    const read = async ({ state }, given, count) => {
+      state.loads ??= 0;
+      const values = new Set();
+      const load = () => `value ${(state.loads += 1)} of ${process.pid}`;
+      const before = (await state.cache.stats()).near.hits;
+      for (let times = 0; times < count; times += 1) {
+        values.add(await state.cache.fetch(given, load, { status: {} }));
+      }
+      const hits = (await state.cache.stats()).near.hits - before;
+      return { values: [...values], hits, loads: state.loads };
+    };
+    const [one, two] = workers;
+    const first = await one.run(read, 'key', 1);
+    const young = await two.run(read, 'key', 100);
+    // On a machine that is busy the entry may be old by then.
+    if (young.loads === 0) {
+      assert.deepEqual(young.values, first.values);
+      assert.ok(young.hits >= 98, `${young.hits} near hits`);
+    }
+    const all = async () => {
+      const found = await Promise.all(workers.map((each) => each.run(read, 'key', 3)));
+      return found.reduce((sum, { loads }) => sum + loads, 0);
+    };
+    const before = await all();
+    await until(async () => (await all()) > before);
   });
 });
 

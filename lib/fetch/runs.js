@@ -325,7 +325,7 @@ class Load extends Run {
       return;
     }
     this.#took(0);
-    this.runs.succeeded(this.key);
+    this.runs.resume(this.key);
     this.#settle(outcome, valueOf(give));
   }
 
@@ -338,9 +338,10 @@ class Load extends Run {
       return;
     }
     const { errorTtl = 0, refreshBackoff } = this.settings;
-    if (this.isKept) this.runs.failed(this.key, refreshBackoff);
+    const rest = this.isKept ? refreshBackoff : 0;
+    if (rest > 0) this.runs.pause(this.key, rest);
     const text = encodeError(error);
-    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined }, errorOf(error));
+    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined, rest }, errorOf(error));
   }
 
   /** Ends the lease, then the run. */
@@ -409,8 +410,8 @@ class Load extends Run {
   }
 }
 
-/** The most keys whose renewal has failed that are known. */
-const MOST_FAILED = 1000;
+/** The most keys that are known not to be renewed now. */
+const MOST_PAUSED = 1000;
 
 /** The runs of one namespace in this process. */
 class Runs {
@@ -420,8 +421,10 @@ class Runs {
   #alone = new Map();
   /** By key: how many callers wait for the end of a run to begin another. @type {Map<any, number>} */
   #queued = new Map();
-  /** By key: when a renewal that failed may be tried again. @type {Map<any, number>} */
-  #failed = new Map();
+  /** By key: when a renewal may be tried again. The store has that, too, for all processes. @type {Map<any, number>} */
+  #paused = new Map();
+  /** By key: claims that are messages, and in which tick each is sent. @type {Map<any, { claim: Promise<any>, tick: number }>} */
+  #unsent = new Map();
   /** Keys that are claimed now, to be renewed. */
   renewing = new Set();
   #numbers = 0;
@@ -457,6 +460,21 @@ class Runs {
     if (this.#alone.get(run.key) === run) this.#alone.delete(run.key);
   }
 
+  /** The claim of a key that is sent at the end of this tick: whoever calls before that may share it. */
+  unsent(key, tick) {
+    const unsent = this.#unsent.get(key);
+    return unsent !== undefined && unsent.tick === tick ? unsent.claim : undefined;
+  }
+
+  keepUnsent(key, tick, claim) {
+    const unsent = { claim, tick };
+    this.#unsent.set(key, unsent);
+    const drop = () => {
+      if (this.#unsent.get(key) === unsent) this.#unsent.delete(key);
+    };
+    claim.then(drop, drop);
+  }
+
   isQueued(key) {
     return this.#queued.has(key);
   }
@@ -468,22 +486,27 @@ class Runs {
     else this.#queued.delete(key);
   }
 
-  failed(key, backoff) {
-    if (this.#failed.size >= MOST_FAILED) this.#failed.clear();
-    this.#failed.set(key, performance.now() + backoff);
+  /** A key is not renewed by this process for so many milliseconds: a renewal failed, or another process makes one. */
+  pause(key, time) {
+    if (this.#paused.size >= MOST_PAUSED) this.#paused.clear();
+    this.#paused.set(key, performance.now() + time);
   }
 
-  succeeded(key) {
-    this.#failed.delete(key);
+  resume(key) {
+    this.#paused.delete(key);
   }
 
-  /** Whether a renewal of a key has failed so short a time ago that it is not tried again. */
-  hasFailed(key) {
-    const until = this.#failed.get(key);
+  isPaused(key) {
+    const until = this.#paused.get(key);
     if (until === undefined) return false;
     if (performance.now() < until) return true;
-    this.#failed.delete(key);
+    this.#paused.delete(key);
     return false;
+  }
+
+  /** Whether a key that is old enough is to be renewed by this process now. */
+  mayRenew(key) {
+    return !this.renewing.has(key) && !this.#present.has(key) && !this.isPaused(key);
   }
 }
 

@@ -27,7 +27,16 @@ const STATES = Object.freeze([
   'error',
   'gone',
   'failed',
+  'void',
+  'resting',
 ]);
+
+/** What claims say that give no token, of the number in its place. */
+const ANSWERS = Object.freeze({
+  full: () => ({ state: 'full' }),
+  /** For how many milliseconds the key is not renewed. */
+  resting: (left) => ({ state: 'resting', left }),
+});
 
 /** Milliseconds after which a call is made again that found the lock taken. */
 const AGAIN = 1;
@@ -69,8 +78,10 @@ class Leases {
   }
 
   /** Looks a key up; where there is no entry, takes the lease. `process`: the owner, where it is another process. */
-  claim(view, key, { fresh = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = {}) {
-    const { state: number, ...claimed } = native.claim(view, key, fresh, leaseTimeout, process);
+  claim(view, key, options = {}) {
+    const { fresh = false, renew = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = options;
+    const found = native.claim(view, key, fresh, renew, leaseTimeout, process);
+    const { state: number, ...claimed } = found;
     const state = STATES[number];
     switch (state) {
       case 'hit': {
@@ -81,7 +92,7 @@ class Leases {
         return { state: 'error', error: claimed.value };
       default: {
         const { token, value, setAt, expires } = claimed;
-        const answer = state === 'full' ? { state } : { state, token };
+        const answer = ANSWERS[state]?.(token) ?? { state, token };
         return claimed.isPast ? { ...answer, stale: { value, setAt, expires } } : answer;
       }
     }
@@ -97,7 +108,7 @@ class Leases {
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
-    native.leave(view, key, token, left, isError, outcome.ttl ?? 0);
+    native.leave(view, key, token, left, isError, outcome.ttl ?? 0, outcome.rest ?? 0);
     return { stored: false };
   }
 
@@ -223,6 +234,10 @@ class Leases {
         this.#rejoin(joined);
         return;
       }
+      if (state === 'void') {
+        this.#void(joined);
+        return;
+      }
       if (joined.watches.size > 0 && this.isHeld(key, token)) {
         // Its time is over, but no other has claimed: who waits claims now.
         this.#resolve(joined, () => ({ state: 'gone' }));
@@ -238,11 +253,19 @@ class Leases {
     }
   }
 
-  /** Joins a lease once more: its end was told, but it runs. */
+  /** The key was written. Who waited before that waits on, for what the owner leaves. */
+  #void(joined) {
+    const watches = [...joined.watches];
+    joined.watches.clear();
+    if (joined.waits.size === 0) this.#leave(joined);
+    else this.#rejoin(joined);
+    for (const call of watches) call();
+  }
+
+  /** Something was told of a lease that is there: its end is to be told, too. */
   #rejoin(joined) {
     const { key, token } = joined;
-    native.quit(this.#cache, key, token);
-    const { left, isTold } = native.join(this.#cache, key, token);
+    const { left, isTold } = native.join(this.#cache, key, token, true);
     if (left > 0) this.#schedule(joined, left, isTold);
     else later(() => this.#check(joined), AGAIN);
   }

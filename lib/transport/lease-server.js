@@ -109,10 +109,11 @@ const CALLS = {
     if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
     return claimed;
   },
-  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more, tags]) {
+  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, ...more]) {
+    const [maxAge, keeps, tags, rest] = more;
     const value = decodeValue(valueKind, payload);
-    const time = numberOf(more);
-    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time };
+    const time = numberOf(keeps);
+    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time, rest: numberOf(rest) };
     const outcome = { kind, value, error: value, ...times, tags: tags ?? undefined };
     const settled = leases.settle(view, key, token, outcome);
     letGo(worker, token);

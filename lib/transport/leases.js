@@ -168,11 +168,13 @@ class LocalLeases extends LeasePort {
 /** In a worker. */
 class WorkerLeases extends LeasePort {
   #send;
+  #ticks;
 
-  /** `send` makes a call as a message: `send(client, command, a)`. */
-  constructor(client, send) {
+  /** `send` makes a call as a message: `send(client, command, a)`. `ticks` counts the ticks at whose end messages were sent. */
+  constructor(client, send, ticks) {
     super(client);
     this.#send = send;
+    this.#ticks = ticks;
   }
 
   /** Whether a call on a key may run here now. */
@@ -283,6 +285,12 @@ class WorkerLeases extends LeasePort {
     return this.#isHere(key) && this.isHeld(key, token);
   }
 
+  /** In which tick a claim that is made now is sent as a message; `undefined` where it is made here. */
+  tickOfSending(key) {
+    const isMessage = !this.#isHere(key) && !this.client.attachment.isHere;
+    return isMessage ? this.#ticks() : undefined;
+  }
+
   isAwaited(key, token) {
     return this.#ask('isAwaited', key, token);
   }
@@ -316,11 +324,12 @@ class WorkerLeases extends LeasePort {
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, tags }] = args;
+    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, rest = 0, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
     parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
     parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
+    parts.push(optionJson(rest));
   } else {
     for (const arg of args) parts.push(JSON.stringify(arg ?? null));
   }
@@ -330,10 +339,12 @@ function encodeCall(advanced, op, key, args) {
 /** What a call gave, from its answer. */
 function decodeResult(payload) {
   const [result, kind, value] = payload;
-  if (result?.state === 'hit') result.expires ??= Infinity;
+  // The entry past its age, or else the answer.
+  const entry = result?.stale ?? result;
+  // JSON has no infinite number.
+  if (entry?.expires === null) entry.expires = Infinity;
   if (kind === KIND.MISS) return result;
-  // The value of an entry past its age, or else that of the answer.
-  (result.stale ?? result).value = decodeValue(kind, value);
+  entry.value = decodeValue(kind, value);
   return result;
 }
 
