@@ -319,6 +319,70 @@ describeShared('fetch while the primary is blocked', () => {
   });
 });
 
+describeShared('fetch by IPC of two namespaces', () => {
+  const { worker: start } = processes();
+
+  it('a lease is not taken for that of another namespace with the same token', async () => {
+    const namespaces = [unique('fetch'), unique('fetch')];
+    const caches = namespaces.map((namespace) => new Cache({ namespace }));
+    const [owner, other] = await Promise.all([
+      start({ transport: 'shared-memory' }),
+      start({ transport: 'ipc' }),
+    ]);
+    const openAll = async ({ Cache: Class, state }, given) => {
+      state.ends = [];
+      const opened = given.map((namespace) => Class.getInstance({ namespace, timeout: 30_000 }));
+      state.caches = await Promise.all(opened);
+    };
+    for (const each of [owner, other]) await each.run(openAll, namespaces);
+    // Tokens and versions have one counter each namespace: it is made the same in both.
+    await owner.run(
+      async ({
+        state: {
+          caches: [a, b],
+        },
+      }) => {
+        const stale = { ttl: 1, staleWhileRevalidate: 60_000 };
+        await a.fetch('key', () => 'old', stale);
+        const next = async (one) => {
+          await one.set('other', 1);
+          return (await one.getEntry('other')).version;
+        };
+        let [x, y] = [await next(a), await next(b)];
+        while (x !== y) {
+          if (x < y) x = await next(a);
+          else y = await next(b);
+        }
+      },
+    );
+    await until(async () => !(await caches[0].has('key')));
+    const beginAt = ({ state }, at) =>
+      new Promise((begun) => {
+        const load = (key, { skip }) => {
+          begun();
+          return new Promise((resolve) => (state.ends[at] = (value) => resolve(skip(value))));
+        };
+        state.caches[at].fetch('key', load, { forceRefresh: true }).catch(() => {});
+      });
+    await owner.run(beginAt, 0);
+    await owner.run(beginAt, 1);
+    // The primary waits for the lease in place of a worker that does not.
+    const stale = ({ state }) =>
+      state.caches[0].fetch('key', () => 'own', { staleWhileRevalidate: 60_000 });
+    assert.equal(await other.run(stale), 'old');
+    await owner.run(({ state }) => state.ends[0]('value of a'));
+    const length = ({ state }) => Promise.all(state.caches.map((each) => each.length()));
+    await owner.run(length);
+    await other.run(length);
+    await other.run(({ state }) => {
+      state.following = state.caches[1].fetch('key', () => 'own');
+    });
+    await other.run(length);
+    await owner.run(({ state }) => state.ends[1]('value of b'));
+    assert.equal(await other.run(({ state }) => state.following), 'value of b');
+  });
+});
+
 describeShared('fetch with refreshAfter', () => {
   const { worker: start } = processes();
 

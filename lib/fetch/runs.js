@@ -293,7 +293,8 @@ class Load extends Run {
       this.#failed(error);
       return this;
     }
-    Promise.resolve(loaded).then(
+    // Whatever the loader gave, this throws nothing.
+    new Promise((resolve) => resolve(loaded)).then(
       (value) => this.#loaded(value),
       (error) => this.#failed(error),
     );

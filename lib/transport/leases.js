@@ -320,6 +320,9 @@ class WorkerLeases extends LeasePort {
   }
 }
 
+/** JSON has no infinite number: a time that never ends is the longest. */
+const finite = (name, value) => (value === Infinity ? Number.MAX_SAFE_INTEGER : value);
+
 /** JSON of a call: its values, `[op, key, ...arguments]`. */
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
@@ -331,7 +334,7 @@ function encodeCall(advanced, op, key, args) {
     parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
     parts.push(optionJson(rest));
   } else {
-    for (const arg of args) parts.push(JSON.stringify(arg ?? null));
+    for (const arg of args) parts.push(JSON.stringify(arg ?? null, finite));
   }
   return `[${parts.join(',')}]`;
 }
