@@ -241,6 +241,38 @@ for (const transport of TRANSPORTS) {
       assert.deepEqual(await two.run(follow, key), { value: 'written', loads: 0 });
     });
 
+    it('the signal of a loader fires when nobody waits any more, in any process', async () => {
+      // By IPC the primary waits on for a while.
+      if (transport !== 'shared-memory') return;
+      const [one, two] = workers;
+      for (const order of [
+        [one, two],
+        [two, one],
+      ]) {
+        const own = unique('key');
+        const wait = ({ state }, given) =>
+          new Promise((begun) => {
+            state.giving = new AbortController();
+            const load = (of, { signal }) => {
+              state.signal = signal;
+              begun();
+              return new Promise(() => {});
+            };
+            const waits = state.cache.fetch(given, load, { signal: state.giving.signal });
+            waits.catch(() => {});
+            setTimeout(begun, 50);
+          });
+        await one.run(wait, own);
+        await two.run(wait, own);
+        for (const each of order) {
+          assert.equal(await one.run(({ state }) => state.signal.aborted), false);
+          await each.run(({ state }) => state.giving.abort());
+        }
+        await until(() => one.run(({ state }) => state.signal.aborted));
+        assert.equal((await two.run(follow, own)).loads, 1);
+      }
+    });
+
     it('forceRefresh in another process runs behind the present run', async () => {
       const [one, two] = workers;
       await one.run(begin, key);

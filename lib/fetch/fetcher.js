@@ -461,6 +461,8 @@ class Caller {
     if (this.#isOver) return;
     this.#run = undefined;
     run.leave();
+    // A caller after the invalidation of a tag must not get what was loaded before it: who began the run was before.
+    if (!isStarter && run.isOutdated) return;
     if (outcome.kind === VALUE) {
       const how = this.#settings.forceRefresh ? 'refresh' : isStarter ? 'miss' : 'inflight';
       this.#finish(outcome.give?.(), how, run);
