@@ -141,7 +141,15 @@ class Leases {
     return native.copier(view, value);
   }
 
-  /** Waits for the end of a lease. Resolves with `timeout` after so many milliseconds, or when `told` calls what it is given. */
+  /**
+   * Waits for the end of a lease. Resolves with `timeout` after so many milliseconds, or when `told` calls what it is given.
+   *
+   * @param {any} view
+   * @param {any} key
+   * @param {number} token
+   * @param {number} [timeout]
+   * @param {(giveUp: () => void) => void} [told]
+   */
   wait(view, key, token, timeout = Infinity, told = undefined) {
     const joined = this.#join(key, token);
     if (joined === undefined) return Promise.resolve(this.#look(view, key, token));
