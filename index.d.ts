@@ -1150,12 +1150,12 @@ declare namespace LRUCacheForClustersAsPromised {
   export interface FetchDefaults {
     /** So long after its age an entry is given at once, while one process renews it. */
     staleWhileRevalidate?: number | undefined;
-    /** So long after its age an entry is given where the loader fails. */
+    /** So long after its age an entry is given where the loader fails; with `forceRefresh` before that, too. */
     staleIfError?: number | undefined;
     /** An entry that is older is given, and renewed in the background. Entries without an age have no time to count from. */
     refreshAfter?: number | undefined;
     /**
-     * So long no renewal is tried after one that failed.
+     * So long no process tries a renewal after one that failed.
      *
      * @defaultValue `1000`
      */
@@ -1171,7 +1171,7 @@ declare namespace LRUCacheForClustersAsPromised {
      * @defaultValue `'throw'`
      */
     onError?: 'throw' | 'retry' | undefined;
-    /** After this time an entry past its age is given, where there is one. The loader goes on. */
+    /** After this time an entry past its age is given, where there is one; with `forceRefresh` any entry. The loader goes on. */
     softTimeout?: number | undefined;
     /** After this time the call rejects with `ETIMEDOUT`. The loader goes on. */
     hardTimeout?: number | undefined;

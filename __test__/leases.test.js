@@ -312,10 +312,45 @@ function tests(sides) {
     const claimed = await owner.leases.claim('k', { fresh: true });
     assert.equal(claimed.state, 'leased');
     const held = await other.leases.claim('k', { fresh: true });
-    assert.deepEqual(held, { state: 'held', token: claimed.token });
+    const stale = { value: 'old', setAt: 0, expires: Infinity };
+    assert.deepEqual(held, { state: 'held', token: claimed.token, stale });
+    assert.deepEqual(claimed.stale, stale);
     assert.equal((await other.leases.claim('k', {})).value, 'old');
     await owner.leases.settle('k', claimed.token, { kind: 'value', value: 'new' });
     assert.equal((await other.leases.claim('k', {})).value, 'new');
+  });
+
+  it('has no end where leaseTimeout is infinite', async () => {
+    const { token } = await owner.leases.claim('k', { leaseTimeout: Infinity });
+    assert.deepEqual(await other.leases.claim('k', {}), { state: 'held', token });
+  });
+
+  it('after a renewal that failed no process renews, and who needs the value claims', async () => {
+    const renewal = { fresh: true, renew: true };
+    const fail = async (token, rest) => {
+      const outcome = { kind: 'error', error: '{}', rest };
+      assert.deepEqual(await owner.leases.settle('k', token, outcome), { stored: false });
+    };
+    await owner.cache.set('k', 'old');
+    await fail((await owner.leases.claim('k', renewal)).token, 60_000);
+    for (const { leases } of [owner, other]) {
+      const { state, left, stale } = await leases.claim('k', renewal);
+      assert.deepEqual([state, stale.value], ['resting', 'old']);
+      assert.ok(left > 50_000 && left <= 60_000);
+      assert.equal((await leases.claim('k', { renew: true })).state, 'hit');
+    }
+    const { state, token } = await other.leases.claim('k', { fresh: true });
+    assert.equal(state, 'leased');
+    assert.equal((await owner.leases.claim('k', renewal)).token, token);
+    await other.leases.release('k', token);
+    // The rest is over with that, and with a write.
+    await fail((await owner.leases.claim('k', renewal)).token, 60_000);
+    await other.cache.set('k', 'new');
+    assert.equal((await owner.leases.claim('k', renewal)).state, 'leased');
+    // Without an entry there is nothing to renew.
+    await owner.cache.del('k');
+    await fail((await owner.leases.claim('k', {})).token, 60_000);
+    assert.equal((await other.leases.claim('k', renewal)).state, 'leased');
   });
 
   it('after its time another claims, and the late result is void', async () => {

@@ -54,7 +54,12 @@ function draw({ node, cpu, cores, version, sections }) {
   const text = (at, y, name, content) =>
     out.push(`<text x="${at.toFixed(1)}" y="${y}" class="${name}">${escape(content)}</text>`);
   let y = 34;
-  text(20, y, 'title', `${version} beside ${BASELINE} (beside lru-cache 11 where a section says so): times as fast, or as small`);
+  text(
+    20,
+    y,
+    'title',
+    `${version} beside ${BASELINE} (beside lru-cache 11 where a section says so): times as fast, or as small`,
+  );
   y += 12;
   const top = y;
   for (const { title, rows } of drawn) {

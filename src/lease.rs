@@ -22,6 +22,11 @@
 //! - **Expired**: its deadline is over *and* another claims. Until then the late result is stored.
 //! - **Its owner is dead**: whoever waits, or claims, finds that out and ends it, void or not.
 //!
+//! A lease may *rest*: its owner is [`RESTING`], nobody computes, and nobody waits. [`Cache::fail`] begins it where the renewal of an entry
+//! that is there has failed. Until its deadline a claim that renews ([`Ask::renews`]) is refused, in whatever process. Any other claim
+//! ends it and has the lease; a write of the key ends it; so does a claim that finds no place. What rests past its deadline goes with the next
+//! such failure. Nothing of it depends on the process that began it.
+//!
 //! A settle names the token. Where no running lease has it, nothing is stored; a void lease is over then. So the token says all: a lease that is void,
 //! a store that moved (tokens of a segment are whole numbers, those of a heap are not), a lease that another took over.
 //!
@@ -52,6 +57,9 @@ pub const PLACES: u32 = 2048;
 /// The most bytes of an outcome that is left in a lease.
 pub const LONGEST_OUTCOME: usize = 64 * 1024;
 
+/// The owner of a lease that rests. No thread has this number.
+pub const RESTING: u64 = u64::MAX;
+
 /// How long an outcome is left for those who have not taken it, in milliseconds. One who waits takes it within microseconds;
 /// who was killed or stopped never does.
 const OUTCOME_KEPT: u64 = 10_000;
@@ -61,7 +69,7 @@ const OUTCOME_KEPT: u64 = 10_000;
 pub struct Lease {
     /// Tells it from any other.
     pub token: f64,
-    /// The thread that computes, as the lock of a segment names threads; 0 for this process.
+    /// The thread that computes, as the lock of a segment names threads; 0 for this process; [`RESTING`].
     pub owner: u64,
     /// When another may claim, in milliseconds of [`boot_time`]. Of a lease that is over: when the outcome goes.
     pub deadline: u64,
@@ -208,6 +216,8 @@ pub struct Ask {
     pub timeout: u64,
     /// Whether an entry that is there does not count.
     pub fresh: bool,
+    /// Whether the caller has an entry, or takes one that is past its age, and only renews it.
+    pub renews: bool,
     /// The time, in milliseconds of [`boot_time`].
     pub at: u64,
 }
@@ -230,8 +240,21 @@ pub enum Claim<R> {
     Held(Lease),
     /// There is no lease to be had.
     Full,
+    /// A renewal has failed; none begins for so many milliseconds.
+    Resting(u64),
     /// An error is stored: this was read of its text.
     Error(R),
+}
+
+/// How a computation failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// The text of the error, for those who wait.
+    pub text: &'a [u8],
+    /// For how many milliseconds the error is stored where there is no entry, not even one that is kept past its age.
+    pub time: f64,
+    /// For how many milliseconds an entry that is there is not renewed.
+    pub rest: u64,
 }
 
 /// What one who waits finds.
@@ -251,7 +274,7 @@ pub enum Look<R> {
 
 impl<S: Storage> Cache<S> {
     /// Reads an entry as [`Cache::get`] does; where there is none that has not expired, begins a lease on its key. An entry that is kept
-    /// past its age is read, too: then `read` is given what is known of it.
+    /// past its age is read, too, and with `fresh` any entry: then `read` is given what is known of it.
     ///
     /// # Errors
     /// As [`Cache::get`].
@@ -262,7 +285,9 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
     ) -> Result<Claim<R>> {
-        if !ask.fresh {
+        if ask.fresh {
+            self.latest(key, now, |value, past| read(value, Some(past)))?;
+        } else {
             if let Some((read, set_at, expires)) = self.get_fresh(key, now, |value| read(value, None))? {
                 return Ok(Claim::Hit {
                     read,
@@ -276,7 +301,12 @@ impl<S: Storage> Cache<S> {
             }
         }
         match self.storage_mut().lease(key) {
-            Some(lease) if lease.deadline > ask.at => return Ok(Claim::Held(lease)),
+            Some(lease) if lease.deadline > ask.at && lease.owner != RESTING => {
+                return Ok(Claim::Held(lease));
+            }
+            Some(lease) if lease.deadline > ask.at && ask.renews => {
+                return Ok(Claim::Resting(lease.deadline - ask.at));
+            }
             Some(lease) => self.storage_mut().end_lease(key, lease.token),
             None => {}
         }
@@ -300,14 +330,9 @@ impl<S: Storage> Cache<S> {
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
-        let lease = self.lease_of(key, token);
-        let tags = terms.extras.tags;
-        let is_void = lease.is_none_or(|lease| {
-            // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
-            !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags)
-        });
-        if is_void {
-            if lease.is_none() {
+        let runs = self.holds(key, token);
+        if !runs || self.is_outdated(key, token, terms.extras.tags) {
+            if !runs {
                 self.leave(key, token, Outcome::Value(value), at);
             }
             self.storage_mut().decline(value);
@@ -323,8 +348,8 @@ impl<S: Storage> Cache<S> {
         self.set_on(key, value, terms, now)
     }
 
-    /// Ends a lease whose computation failed, leaves the text of the error for those who wait, and stores it for `time` milliseconds
-    /// where there is no entry, not even one that is kept past its age.
+    /// Ends a lease whose computation failed, leaves the text of the error for those who wait, and stores it, or lets the key rest, as
+    /// [`Failure`] says. Returns whether the lease still ran.
     ///
     /// # Errors
     /// As [`Cache::set`]. The lease has ended.
@@ -332,18 +357,27 @@ impl<S: Storage> Cache<S> {
         &mut self,
         key: &[u8],
         token: f64,
-        text: &[u8],
-        time: f64,
+        Failure { text, time, rest }: Failure<'_>,
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
         if !self.leave(key, token, Outcome::Error(text), at) {
             return Ok(false);
         }
-        if time > 0.0 && !self.has(key, now)? && self.kept(key, now, |_, _| Ok(()))?.is_none() {
+        let is_there = self.has(key, now)? || self.kept(key, now, |_, _| Ok(()))?.is_some();
+        if is_there && rest > 0 {
+            self.rest(key, at.saturating_add(rest), at);
+        } else if !is_there && time > 0.0 {
             self.set_error(key, Value::String(text), time, now)?;
         }
         Ok(true)
+    }
+
+    /// Lets a key rest on which no lease runs. Where there is no place it does not rest.
+    fn rest(&mut self, key: &[u8], until: u64, at: u64) {
+        let storage = self.storage_mut();
+        storage.end_leases(|Held { lease, .. }| lease.owner == RESTING && lease.deadline <= at);
+        storage.begin_lease(key, RESTING, until, at);
     }
 
     /// Ends a lease whose result is not stored, and leaves it for those who wait. Returns whether the lease still ran, and was not
@@ -371,6 +405,13 @@ impl<S: Storage> Cache<S> {
         }
         let lease = self.storage_mut().lease_with(key, token)?;
         (lease.phase != Phase::Over).then_some(lease.phase)
+    }
+
+    /// Whether one of these tags was invalidated since the claim of a lease that runs: a settle with them stores nothing.
+    pub fn is_outdated(&mut self, key: &[u8], token: f64, tags: Tags<'_>) -> bool {
+        // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
+        self.lease_of(key, token)
+            .is_some_and(|lease| !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags))
     }
 
     /// Whether a lease runs on a key and has this token.

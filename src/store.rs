@@ -1,7 +1,7 @@
 //! The store: the cache of one namespace behind its lock. The entries lie on the heap of this process or in a segment,
 //! which several processes share. `migrate.rs` moves them from one to the other.
 
-mod leases;
+pub mod leases;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{

@@ -740,9 +740,9 @@ class LRUCache {
       },
       /** Calls on leases, for `lib/store/leases.js`. `claim` and `look` give what Rust writes into `leaseNumbers`, and a value. */
       leases: {
-        claim(cache, key, fresh, timeout, process) {
+        claim(cache, key, fresh, renews, timeout, process) {
           const run = (id, given, time) =>
-            native.leaseClaim(id, given, time, leaseNumbers, fresh, timeout, process);
+            native.leaseClaim(id, given, time, leaseNumbers, fresh, renews, timeout, process);
           const near = cache.#near.cache;
           const value =
             near === undefined
@@ -751,7 +751,7 @@ class LRUCache {
           const [state, token, setAt, expires, isPast] = leaseNumbers;
           return { state, token, value, setAt, expires, isPast: isPast === 1 };
         },
-        /** Whether the value was stored. */
+        /** 1 where the value was stored, 2 where one of the tags was invalidated after the claim, else 0. */
         settle(cache, key, token, value, maxAge, grace, tags) {
           const id = cache.#cache;
           const list = tags && JSON.stringify(tagList('fetch', tags));
@@ -760,12 +760,13 @@ class LRUCache {
           );
         },
         /** Leaves a value, or the text of an error. It is for other processes, so it is a copy. */
-        leave(cache, key, token, value, isError, ttl) {
+        leave(cache, key, token, value, isError, ttl, rest) {
           const [kind, payload] = encode(value, cache.#copies ?? 'json') ?? [KIND.PLAIN, null];
           const place = Int32Array.of(placeOf(kind));
           const id = cache.#cache;
-          const left = native.leaseLeave(id, now(), key, payload, place, token, isError, ttl);
-          return cache.#finish(left);
+          return cache.#finish(
+            native.leaseLeave(id, now(), key, payload, place, token, isError, ttl, rest),
+          );
         },
         release: (cache, key, token) =>
           cache.#finish(native.leaseRelease(cache.#cache, key, token)),

@@ -13,7 +13,7 @@ const STATE = Object.freeze({
   FREED_SLOTS: 6,
   FOUND: 64,
 });
-/** The entries of a list of which Rust says what can be remembered; four numbers of 64 bits each. */
+/** The entries of a list of which Rust says what can be remembered; five numbers of 64 bits each. */
 const MOST_FOUND = 128;
 
 const { FOUND, FREED, FREED_SLOTS } = STATE;
@@ -24,8 +24,8 @@ const { FOUND, FREED, FREED_SLOTS } = STATE;
  */
 class ValueTable {
   values = [];
-  state = new Int32Array(new ArrayBuffer(4 * FOUND + 32 * MOST_FOUND));
-  /** The end of `state`: row, version, expiry and word for tags of each entry that the last call found or stored. */
+  state = new Int32Array(new ArrayBuffer(4 * FOUND + 40 * MOST_FOUND));
+  /** The end of `state`: what the last call found or stored: of each entry row, version, expiry, word for tags, and when it was set. */
   found = new Float64Array(this.state.buffer, 4 * FOUND);
 
   /**

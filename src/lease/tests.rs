@@ -40,10 +40,12 @@ fn segment() -> Cache<Segment<PlainMemory>> {
     Cache::new(Segment::create(memory, geometry, identity).unwrap())
 }
 
+/// `past` is that of an entry which a fresh claim reads: no entry here is kept past its age.
 fn number(value: Value<'_>, past: Option<Past>) -> Result<f64> {
-    assert_eq!(past, None);
+    assert!(past.is_none_or(|past| past.expires == f64::INFINITY));
     match value {
         Value::Number(number) => Ok(number),
+        Value::Null => Ok(-1.0),
         other => panic!("{other:?}"),
     }
 }
@@ -53,6 +55,7 @@ fn ask(at: u64, timeout: u64, fresh: bool) -> Ask {
         owner: 7,
         timeout,
         fresh,
+        renews: false,
         at,
     }
 }
@@ -582,25 +585,107 @@ fn a_claim_gives_what_is_kept_past_its_age_and_errors() {
     };
     assert_eq!(stale, [(5.0, Some((0.0, 10.0)))]);
     // An error leaves it there.
-    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 11.0), Ok(true));
+    let failure = Failure {
+        text: b"away",
+        time: 50.0,
+        rest: 0,
+    };
+    assert_eq!(cache.fail(key, token, failure, 0, 11.0), Ok(true));
     let (Claim::Leased(token), stale) = claim(&mut cache, false, 12.0) else {
         panic!()
     };
     assert_eq!(stale, [(5.0, Some((0.0, 10.0)))]);
     assert!(matches!(claim(&mut cache, false, 12.0), (Claim::Held(_), stale) if stale.len() == 1));
     cache.del(key).unwrap();
-    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 12.0), Ok(false), "void");
+    assert_eq!(cache.fail(key, token, failure, 0, 12.0), Ok(false), "void");
     let (Claim::Leased(token), stale) = claim(&mut cache, false, 12.0) else {
         panic!()
     };
     assert_eq!(stale, []);
-    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 12.0), Ok(true));
+    assert_eq!(cache.fail(key, token, failure, 0, 12.0), Ok(true));
     assert!(matches!(claim(&mut cache, false, 62.0), (Claim::Error(()), _)));
     let (Claim::Leased(token), _) = claim(&mut cache, true, 62.0) else {
         panic!()
     };
     cache.release(key, token);
     assert!(matches!(claim(&mut cache, false, 63.0), (Claim::Leased(_), _)));
+}
+
+/// A renewal that failed: others wait, who need the value do not.
+fn rests<S: Storage>(mut cache: Cache<S>) {
+    let failure = Failure {
+        text: b"away",
+        time: 50.0,
+        rest: 100,
+    };
+    let key = b"sr".as_slice();
+    let claim = |cache: &mut Cache<S>, at: u64, fresh: bool, renews: bool| {
+        let mut seen = vec![];
+        let ask = Ask {
+            renews,
+            ..ask(at, 1000, fresh)
+        };
+        let read = |value: Value<'_>, past: Option<Past>| {
+            seen.push((number(value, None)?, past.map(|past| past.is_error)));
+            Ok(())
+        };
+        (cache.claim(key, ask, 0.0, read).unwrap(), seen)
+    };
+    let leased = |cache: &mut Cache<S>, at: u64, renews: bool| match claim(cache, at, true, renews).0 {
+        Claim::Leased(token) => token,
+        other => panic!("{other:?}"),
+    };
+    // Without an entry there is nothing to renew: the error is stored.
+    let token = leased(&mut cache, 0, true);
+    assert_eq!(cache.fail(key, token, failure, 0, 0.0), Ok(true));
+    assert!(!cache.storage().has_leases());
+
+    cache.set(key, Value::Number(1.0), None, 0.0).unwrap();
+    let token = leased(&mut cache, 0, true);
+    assert_eq!(cache.fail(key, token, failure, 0, 0.0), Ok(true));
+    // The entry is given; it is a hit for who does not renew.
+    assert_eq!(
+        claim(&mut cache, 40, true, true),
+        (Claim::Resting(60), vec![(1.0, Some(false))])
+    );
+    assert!(matches!(claim(&mut cache, 40, false, true).0, Claim::Hit { .. }));
+    assert!(
+        !cache.holds(key, token),
+        "the token of the failure counts no more"
+    );
+    // After that time, and for who needs the value at once, there is a lease.
+    let token = leased(&mut cache, 100, true);
+    assert_eq!(cache.fail(key, token, failure, 100, 0.0), Ok(true));
+    let token = leased(&mut cache, 101, false);
+    assert!(matches!(claim(&mut cache, 102, true, true).0, Claim::Held(lease) if lease.token == token));
+    // A write ends it.
+    assert_eq!(cache.fail(key, token, failure, 102, 0.0), Ok(true));
+    assert!(matches!(claim(&mut cache, 103, true, true).0, Claim::Resting(99)));
+    cache.set(key, Value::Number(2.0), None, 0.0).unwrap();
+    assert!(!cache.storage().has_leases());
+
+    // What rests past its time goes with the next failure.
+    for at in [200, 350] {
+        let name = format!("s{at}");
+        cache.set(name.as_bytes(), Value::Null, None, 0.0).unwrap();
+        let begun = cache.storage_mut().begin_lease(name.as_bytes(), 7, at + 1000, at);
+        assert_eq!(
+            cache.fail(name.as_bytes(), begun.unwrap(), failure, at, 0.0),
+            Ok(true)
+        );
+        let mut resting = 0;
+        cache.storage_mut().end_leases(|held| {
+            resting += u32::from(held.lease.owner == RESTING);
+            false
+        });
+        assert_eq!(resting, 1);
+    }
+}
+
+#[test]
+fn a_renewal_that_failed_keeps_others_from_renewing() {
+    rests(heap());
+    rests(segment());
 }
 
 fn tagged<S: Storage>(mut cache: Cache<S>) {

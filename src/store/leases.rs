@@ -12,7 +12,7 @@ use crate::storage::shared::{
 use crate::{
     cache::{Clock, Past, Remembered},
     error::Result,
-    lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, Phase, boot_time},
+    lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, Phase, RESTING, boot_time},
     value::Value,
 };
 
@@ -31,10 +31,23 @@ pub struct Joined {
     pub is_told: bool,
 }
 
-/// Whether the owner of a lease lives.
+/// How a claim is to be made: see [`Ask`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// See [`Ask::timeout`].
+    pub timeout: u64,
+    /// See [`Ask::fresh`].
+    pub fresh: bool,
+    /// See [`Ask::renews`].
+    pub renews: bool,
+    /// The process that will compute, where it is another.
+    pub process: Option<u32>,
+}
+
+/// Whether the owner of a lease lives. That of one that rests does not: where there is no place, others have it.
 fn lives(owner: u64) -> bool {
     #[cfg(target_os = "linux")]
-    return owner == NOBODY || is_alive(owner);
+    return owner == NOBODY || (owner != RESTING && is_alive(owner));
     #[cfg(not(target_os = "linux"))]
     return owner == NOBODY;
 }
@@ -53,7 +66,7 @@ impl Store {
     pub fn claim<R>(
         &self,
         key: &[u8],
-        (timeout, fresh, process): (u64, bool, Option<u32>),
+        how: How,
         now: impl Clock,
         patience: Duration,
         mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
@@ -62,14 +75,13 @@ impl Store {
         loop {
             let mut guard = self.lock(patience)?;
             let ask = Ask {
-                owner: self.lease_owner(&guard, process),
-                timeout,
-                fresh,
+                owner: self.lease_owner(&guard, how.process),
+                timeout: how.timeout,
+                fresh: how.fresh,
+                renews: how.renews,
                 at: boot_time(),
             };
-            if !fresh {
-                guard.readable(Some(key))?;
-            }
+            guard.readable(Some(key))?;
             let claim = guard.claim(key, ask, now, &mut read)?;
             tries += 1;
             match claim {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cache::{Cache, Past, Terms},
     error::Result,
-    lease::{Ask, Claim, Leases, Look, Outcome},
+    lease::{Ask, Claim, Failure, Leases, Look, Outcome, RESTING},
     storage::shared::Segment,
     value::Value,
 };
@@ -25,6 +25,7 @@ fn ask(at: u64) -> Ask {
         owner: 7,
         timeout: 100,
         fresh: true,
+        renews: false,
         at,
     }
 }
@@ -168,6 +169,25 @@ fn whoever_is_killed_in_a_call_on_a_lease_leaves_no_lease_beside_a_write() {
         cache.storage_mut().await_lease(key, token, false);
         assert!(!cache.storage().has_leases());
     }
+    // A renewal that fails: the lease runs, or is gone, or the key rests. The entry stays.
+    cache.set(key, Value::String(b"old"), None, 0.0).unwrap();
+    let token = claim(&mut cache, key, 0);
+    cache.storage_mut().await_lease(key, token, true);
+    let failure = Failure {
+        text: b"away",
+        time: 50.0,
+        rest: 50,
+    };
+    kills += killed(
+        &mut cache,
+        |cache| drop(cache.fail(key, token, failure, 0, 0.0)),
+        |found| {
+            assert_eq!(get(found, key).as_deref(), Some(b"old".as_slice()));
+            let lease = found.storage_mut().lease(key);
+            assert!(lease.is_none_or(|lease| lease.token == token || lease.owner == RESTING));
+        },
+    );
+    cache.storage_mut().await_lease(key, token, false);
     println!("killed before {kills} stores");
 }
 
@@ -274,10 +294,10 @@ mod processes {
     use crate::{
         cache::Terms,
         error::Error,
-        lease::{Claim, Look},
+        lease::{Claim, Failure, Leases, Look, PLACES},
         slots::Slots,
         storage::shared::{Segment, memfd::Ticket},
-        store::Store,
+        store::{Store, leases::How},
         value::Value,
     };
 
@@ -285,7 +305,16 @@ mod processes {
 
     fn claim(store: &Store, key: &[u8], timeout: u64) -> Claim<()> {
         store
-            .claim(key, (timeout, false, None), 0.0, LONG, |_, _| Ok(()))
+            .claim(
+                key,
+                How {
+                    timeout,
+                    ..How::default()
+                },
+                0.0,
+                LONG,
+                |_, _| Ok(()),
+            )
             .unwrap()
             .0
     }
@@ -349,6 +378,29 @@ mod processes {
         }
         times.sort();
         println!("told after {:?} at the median", times[25]);
+    }
+
+    #[test]
+    fn where_there_is_no_place_keys_that_rest_make_room() {
+        for store in [Store::heap(Slots::default()), two().0] {
+            let failure = Failure {
+                text: b"away",
+                time: 0.0,
+                rest: 60_000,
+            };
+            for number in 0..PLACES + 500 {
+                let key = format!("s{number}").into_bytes();
+                let mut guard = store.lock(LONG).unwrap();
+                guard.set(&key, Value::Null, None, 0.0).unwrap();
+                let Some(token) = guard.storage_mut().begin_lease(&key, 0, u64::MAX, 0) else {
+                    continue;
+                };
+                guard.fail(&key, token, failure, 0, 0.0).unwrap();
+            }
+            for number in 0..100 {
+                leased(&store, format!("s other {number}").as_bytes(), 60_000);
+            }
+        }
     }
 
     #[test]
