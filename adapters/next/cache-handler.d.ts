@@ -9,7 +9,7 @@ declare class LRUCacheHandler extends CacheHandler {
 
 declare namespace LRUCacheHandler {
   /** Options of the cache. */
-  interface HandlerOptions extends Omit<LRUCache.Options, 'failsafe' | 'serialization'> {
+  interface HandlerOptions extends Omit<LRUCache.Options, 'failsafe'> {
     /**
      * As in a cache.
      *

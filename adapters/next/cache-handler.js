@@ -2,21 +2,13 @@
 
 // What the option `cacheHandler` of Next.js takes: pages, route handlers and the data of `fetch`, shared by all processes.
 
-const LRUCache = require('../../index.js');
-const { EXPIRED, STALE, Tags } = require('./tags.js');
+const { EXPIRED, STALE, Store } = require('./store.js');
 
 const TAGS_HEADER = 'x-next-cache-tags';
-const MAX_SIZE = 256 * 1024 * 1024;
 
 /** A handler class over a cache with these options. Next.js makes an object of it for each request. */
 function withOptions(options) {
-  let opened;
-
-  function open() {
-    const defaults = { namespace: 'next', timeout: 2000, maxSize: MAX_SIZE };
-    const given = { ...defaults, ...options, failsafe: 'reject', serialization: 'advanced' };
-    opened = { cache: new LRUCache(given), tags: new Tags(given.namespace, given.timeout) };
-  }
+  let store;
 
   return class LRUCacheHandler {
     static withOptions = withOptions;
@@ -25,17 +17,17 @@ function withOptions(options) {
     #asked = new Map();
 
     constructor() {
-      if (opened === undefined) open();
+      store ??= new Store('next', options);
     }
 
     async get(key, context) {
       if (!this.#asked.has(key)) this.#asked.set(key, Date.now());
       try {
-        const entry = await opened.cache.get(key);
+        const entry = await store.get(key);
         if (entry === undefined) return null;
         const { tags, begun, ...given } = entry;
         const { tags: asked = [], softTags = [] } = context;
-        const state = await opened.tags.stateOf([...tags, ...asked, ...softTags], begun);
+        const state = await store.stateOf([...tags, ...asked, ...softTags], begun);
         if (state === EXPIRED) return null;
         return state === STALE ? stale(given, context) : given;
       } catch (error) {
@@ -52,11 +44,11 @@ function withOptions(options) {
       const header = value?.headers?.[TAGS_HEADER];
       const tags = typeof header === 'string' ? header.split(',') : (context.tags ?? []);
       const { cacheControl } = context;
-      await opened.cache.set(key, { value, lastModified, cacheControl, tags, begun });
+      await store.set(key, { value, lastModified, cacheControl, tags, begun });
     }
 
     async revalidateTag(tags, durations) {
-      await opened.tags.invalidate([tags].flat(), durations);
+      await store.invalidate([tags].flat(), durations);
     }
 
     resetRequestCache() {}

@@ -12,7 +12,7 @@ declare namespace handler {
   }
 
   /** Options of the cache. */
-  interface HandlerOptions extends Omit<LRUCache.Options, 'failsafe' | 'serialization'> {
+  interface HandlerOptions extends Omit<LRUCache.Options, 'failsafe'> {
     /**
      * As in a cache.
      *

@@ -2,25 +2,16 @@
 
 // What the option `cacheHandlers` of Next.js takes: results of functions with `'use cache'`, shared by all processes.
 
-const LRUCache = require('../../index.js');
-const { EXPIRED, STALE, Tags } = require('./tags.js');
-
-const MAX_SIZE = 256 * 1024 * 1024;
+const { EXPIRED, STALE, Store } = require('./store.js');
 
 /** A handler over a cache with these options. */
 function withOptions(options) {
   /** The calls of `set` in this process that are not done, by key. */
   const pending = new Map();
   let opened;
+  const store = () => (opened ??= new Store('next-use-cache', options));
 
-  function open() {
-    const defaults = { namespace: 'next-use-cache', timeout: 2000, maxSize: MAX_SIZE };
-    const given = { ...defaults, ...options, failsafe: 'reject', serialization: 'advanced' };
-    opened = { cache: new LRUCache(given), tags: new Tags(given.namespace, given.timeout) };
-    return opened;
-  }
-
-  async function store(key, pendingEntry) {
+  async function add(key, pendingEntry) {
     try {
       const { value, timestamp, ...entry } = await pendingEntry;
       const chunks = [];
@@ -28,8 +19,7 @@ function withOptions(options) {
       const begun = timestamp + clockDifference();
       const maxAge = begun + entry.expire * 1000 - Date.now();
       if (!(maxAge > 0)) return;
-      const { cache } = opened ?? open();
-      await cache.set(key, { ...entry, bytes: Buffer.concat(chunks), begun }, { maxAge });
+      await store().set(key, { ...entry, bytes: Buffer.concat(chunks), begun }, maxAge);
     } catch (error) {
       // What was made is given to those who wait for it all the same.
       console.warn('Failed to update the cache for', key, error);
@@ -42,11 +32,10 @@ function withOptions(options) {
     async get(key, softTags) {
       await pending.get(key);
       try {
-        const { cache, tags } = opened ?? open();
-        const entry = await cache.get(key);
+        const entry = await store().get(key);
         if (entry === undefined) return undefined;
         const { bytes, begun, revalidate, ...given } = entry;
-        const state = await tags.stateOf([...given.tags, ...softTags], begun);
+        const state = await store().stateOf([...given.tags, ...softTags], begun);
         if (state === EXPIRED) return undefined;
         return {
           ...given,
@@ -62,7 +51,7 @@ function withOptions(options) {
     },
 
     async set(key, pendingEntry) {
-      const done = store(key, pendingEntry);
+      const done = add(key, pendingEntry);
       pending.set(key, done);
       await done;
       if (pending.get(key) === done) pending.delete(key);
@@ -77,7 +66,7 @@ function withOptions(options) {
     },
 
     async updateTags(tags, durations) {
-      await (opened ?? open()).tags.invalidate(tags, durations);
+      await store().invalidate(tags, durations);
     },
   };
 }

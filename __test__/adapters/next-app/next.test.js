@@ -120,9 +120,7 @@ describe('Next.js with four workers', () => {
           assert.equal(loads[id], 1);
         }
         // Again, from all workers at once: no page of another.
-        await Promise.all(
-          ids.flatMap((id) => WORKERS.map((worker) => version(worker, kind, id))),
-        );
+        await Promise.all(ids.flatMap((id) => WORKERS.map((worker) => version(worker, kind, id))));
         for (const id of ids) assert.equal(loads[id], 1);
       });
 
@@ -181,7 +179,10 @@ describe('Next.js with four workers', () => {
           versions[id] += 1;
           await invalidate(worker, `path=/${kind}/${id}`);
           const given = await all((other) => version(other, kind, id));
-          assert.deepEqual(given, WORKERS.map(() => versions[id]));
+          assert.deepEqual(
+            given,
+            WORKERS.map(() => versions[id]),
+          );
         }
       });
     }
