@@ -1,9 +1,19 @@
 import type { ClientRateLimitInfo, Options, Store } from 'express-rate-limit';
 import LRUCache = require('../index.js');
 
-/** A store of `express-rate-limit` whose counters all processes share. */
-declare class ExpressRateLimitStore implements Store {
-  constructor(options?: ExpressRateLimitStore.StoreOptions);
+/** Options of the cache, and the prefix of keys. */
+export interface LRUCacheStoreOptions extends Omit<LRUCache.Options, 'failsafe'> {
+  /**
+   * What is put before each key. Limiters with one prefix in one namespace count together.
+   *
+   * @defaultValue The namespace and a colon
+   */
+  prefix?: string | undefined;
+}
+
+/** A store of `express-rate-limit` whose counters all processes share. The default of `namespace` is `'express-rate-limit'`. */
+export class LRUCacheStore implements Store {
+  constructor(options?: LRUCacheStoreOptions);
 
   /** `false`: all processes count in one cache. */
   readonly localKeys: false;
@@ -32,17 +42,3 @@ declare class ExpressRateLimitStore implements Store {
   /** Lets this store go: later calls reject. The counters stay. */
   shutdown(): Promise<void>;
 }
-
-declare namespace ExpressRateLimitStore {
-  /** Options of the cache, and the prefix of keys. */
-  interface StoreOptions extends Omit<LRUCache.Options, 'failsafe'> {
-    /**
-     * What is put before each key. Limiters with one prefix in one namespace count together.
-     *
-     * @defaultValue The namespace and a colon
-     */
-    prefix?: string | undefined;
-  }
-}
-
-export = ExpressRateLimitStore;

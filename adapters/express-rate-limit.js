@@ -4,7 +4,7 @@
 
 const LRUCache = require('../index.js');
 
-class ExpressRateLimitStore {
+class LRUCacheStore {
   #cache;
   #window;
 
@@ -56,4 +56,4 @@ function infoOf(totalHits, expires) {
   return { totalHits, resetTime: expires === Infinity ? undefined : new Date(expires) };
 }
 
-module.exports = ExpressRateLimitStore;
+module.exports = { LRUCacheStore };

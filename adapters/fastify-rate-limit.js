@@ -5,6 +5,7 @@
 const LRUCache = require('../index.js');
 
 function createStore(options) {
+  checkPeer();
   // Expired counters are removed every minute: without limits nothing else removes those that are not asked for again.
   const defaults = { namespace: 'fastify-rate-limit', timeout: 2000, prune: '0 * * * * *' };
   const cache = new LRUCache({ ...defaults, ...options, failsafe: 'reject' });
@@ -59,4 +60,18 @@ function stateOf(entry) {
   return { current: entry.value, ttl: Math.max(0, entry.expires - Date.now()) };
 }
 
-module.exports = createStore;
+/** Version 9 of @fastify/rate-limit calls stores with other arguments: its counts would be wrong. */
+function checkPeer() {
+  let version;
+  try {
+    ({ version } = require('@fastify/rate-limit/package.json'));
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error;
+  }
+  if (parseInt(version, 10) >= 10) return;
+  throw new Error(
+    `lru-cache-for-clusters-as-promised/fastify-rate-limit needs the package @fastify/rate-limit, version 10 or 11 (found: ${version ?? 'none'}): npm install @fastify/rate-limit`,
+  );
+}
+
+module.exports = { createStore };

@@ -46,17 +46,21 @@ class RateLimiterLRUCache extends RateLimiterStoreAbstract {
   }
 }
 
-/** What is needed of `rate-limiter-flexible`. Its index has the class of results, and only its types have the abstract class. */
+/** rate-limiter-flexible, which the application installs. Only its types, not its index, have the abstract class. */
 function peer() {
+  let version;
   try {
-    const { RateLimiterRes } = require('rate-limiter-flexible');
-    const RateLimiterStoreAbstract = require('rate-limiter-flexible/lib/RateLimiterStoreAbstract');
-    return { RateLimiterRes, RateLimiterStoreAbstract };
-  } catch (cause) {
-    const message =
-      'lru-cache-for-clusters-as-promised/rate-limiter-flexible needs rate-limiter-flexible 5 to 11: npm install rate-limiter-flexible';
-    throw Object.assign(new Error(message, { cause }), { code: cause.code });
+    ({ version } = require('rate-limiter-flexible/package.json'));
+    if (parseInt(version, 10) >= 5) {
+      const RateLimiterStoreAbstract = require('rate-limiter-flexible/lib/RateLimiterStoreAbstract');
+      return { ...require('rate-limiter-flexible'), RateLimiterStoreAbstract };
+    }
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error;
   }
+  throw new Error(
+    `lru-cache-for-clusters-as-promised/rate-limiter-flexible needs the package rate-limiter-flexible, version 5 to 11 (found: ${version ?? 'none'}): npm install rate-limiter-flexible`,
+  );
 }
 
-module.exports = RateLimiterLRUCache;
+module.exports = { RateLimiterLRUCache };

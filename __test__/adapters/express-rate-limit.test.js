@@ -6,7 +6,7 @@ const { once } = require('node:events');
 const express = require('express');
 const { rateLimit } = require('express-rate-limit');
 const LRUCache = require('lru-cache-for-clusters-as-promised');
-const Store = require('lru-cache-for-clusters-as-promised/express-rate-limit');
+const { LRUCacheStore: Store } = require('lru-cache-for-clusters-as-promised/express-rate-limit');
 
 let last = 0;
 

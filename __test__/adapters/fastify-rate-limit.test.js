@@ -4,7 +4,7 @@ const assert = require('node:assert/strict');
 
 const fastify = require('fastify');
 const rateLimit = require('@fastify/rate-limit');
-const createStore = require('lru-cache-for-clusters-as-promised/fastify-rate-limit');
+const { createStore } = require('lru-cache-for-clusters-as-promised/fastify-rate-limit');
 
 let last = 0;
 

@@ -12,7 +12,9 @@ const {
   RateLimiterUnion,
 } = require('rate-limiter-flexible');
 const LRUCache = require('lru-cache-for-clusters-as-promised');
-const Limiter = require('lru-cache-for-clusters-as-promised/rate-limiter-flexible');
+const {
+  RateLimiterLRUCache: Limiter,
+} = require('lru-cache-for-clusters-as-promised/rate-limiter-flexible');
 
 let last = 0;
 

@@ -4,8 +4,9 @@
 // limiters answer. In a window each count is given once, without a gap; the requests with the counts up to the limit are those that pass.
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { fork, spawn } = require('node:child_process');
 const { once } = require('node:events');
+const http = require('node:http');
 const path = require('node:path');
 
 const { LIMITERS } = require('./fixtures/limiters.js');
@@ -103,5 +104,32 @@ for (const name of Object.keys(LIMITERS)) {
       // What is missing are calls of the worker that was killed.
       assert.ok(unreported <= UNREPORTED, `${unreported} counts are missing`);
     }).timeout(300_000);
+
+    it('lets the limit pass over HTTP', async () => {
+      const [limit, clients, requests] = [100, 3, 900];
+      const program = path.join(__dirname, 'fixtures', 'limited-cluster.js');
+      const child = fork(program, [JSON.stringify({ name, limit, window: 600_000 })]);
+      const [{ port }] = await once(child, 'message');
+      // Many connections, which the primary hands to all workers.
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 32 });
+      const statuses = await Promise.all(
+        Array.from({ length: requests }, async (_, n) => {
+          const headers = { 'x-client': `client-${n % clients}` };
+          const request = http.get({ port, host: '127.0.0.1', agent, headers });
+          const [response] = await once(request, 'response');
+          response.resume();
+          await once(response, 'end');
+          return [n % clients, response.statusCode];
+        }),
+      );
+      agent.destroy();
+      child.disconnect();
+      await once(child, 'exit');
+      for (let client = 0; client < clients; client += 1) {
+        const own = statuses.filter(([of]) => of === client).map(([, status]) => status);
+        assert.equal(own.filter((status) => status === 200).length, limit);
+        assert.equal(own.filter((status) => status === 429).length, requests / clients - limit);
+      }
+    }).timeout(120_000);
   });
 }
