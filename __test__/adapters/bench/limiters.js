@@ -1,7 +1,8 @@
 'use strict';
 
 // Limits of four workers: the limiter of this package beside `RateLimiterCluster` of rate-limiter-flexible, which asks the primary. Runs
-// alternate; it writes the median of consumes a second, and how many passed
+// alternate; it writes the median of consumes a second, the microseconds of
+// processor time that a consume takes of all processes, and how many passed
 // over the limit, and were refused before it, in all runs.
 //
 //   node bench/limiters.js
@@ -16,6 +17,12 @@ const RUNS = 5;
 const AT_A_TIME = 32;
 const KEYS = 16;
 const POINTS = 5000;
+
+/** The microseconds of processor time of this process since then. */
+function micros(begun) {
+  const { user, system } = process.cpuUsage(begun);
+  return user + system;
+}
 
 const total = (numbers) => numbers.reduce((all, one) => all + one, 0);
 
@@ -33,22 +40,26 @@ if (cluster.isPrimary && process.argv[2] === undefined) {
     const [over, short, errors] = ['over', 'short', 'errors'].map((what) =>
       total(runs.map((each) => each[what])),
     );
-    console.log(name, { consumesPerSecond: rates[RUNS >> 1], rates, over, short, errors });
+    const cpu = runs.map((each) => each.cpu).sort((a, b) => a - b)[RUNS >> 1];
+    console.log(name, { consumesPerSecond: rates[RUNS >> 1], cpu, over, short, errors });
   }
 } else if (cluster.isPrimary) {
   const name = process.argv[2];
   if (name === 'RateLimiterCluster') new flexible.RateLimiterClusterMaster();
   else require('lru-cache-for-clusters-as-promised').init({ shared: name === 'shared-memory' });
   cluster.setupPrimary({ args: [name] });
-  const sum = { errors: 0, consumed: Array(KEYS).fill(0), passed: Array(KEYS).fill(0) };
+  const sum = { errors: 0, cpu: 0, consumed: Array(KEYS).fill(0), passed: Array(KEYS).fill(0) };
   let ready = 0;
   let done = 0;
+  let begun;
   cluster.on('message', (worker, message) => {
     if (message.isReady && ++ready === WORKERS) {
+      begun = process.cpuUsage();
       for (const each of Object.values(cluster.workers)) each.send({ begin: true });
     }
     if (message.consumed === undefined) return;
     sum.errors += message.errors;
+    sum.cpu += message.cpu;
     for (let key = 0; key < KEYS; key += 1) {
       sum.consumed[key] += message.consumed[key];
       sum.passed[key] += message.passed[key];
@@ -59,8 +70,10 @@ if (cluster.isPrimary && process.argv[2] === undefined) {
     );
     const over = total(differences.map((difference) => Math.max(0, difference)));
     const short = total(differences.map((difference) => Math.max(0, -difference)));
-    const rate = Math.round(total(sum.consumed) / SECONDS);
-    process.stdout.write(JSON.stringify({ rate, over, short, errors: sum.errors }));
+    const all = total(sum.consumed);
+    const rate = Math.round(all / SECONDS);
+    const cpu = Math.round((10 * (sum.cpu + micros(begun))) / all) / 10;
+    process.stdout.write(JSON.stringify({ rate, cpu, over, short, errors: sum.errors }));
     process.exit();
   });
   for (let n = 0; n < WORKERS; n += 1) cluster.fork();
@@ -96,8 +109,9 @@ if (cluster.isPrimary && process.argv[2] === undefined) {
   process.on('message', async ({ begin }) => {
     if (!begin) return;
     end = performance.now() + SECONDS * 1000;
+    const begun = process.cpuUsage();
     await Promise.all(Array.from({ length: AT_A_TIME }, (_, n) => client(n % KEYS)));
-    process.send(result);
+    process.send({ ...result, cpu: micros(begun) });
   });
   limiter.get('nobody').then(() => process.send({ isReady: true }));
 }

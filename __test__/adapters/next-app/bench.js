@@ -1,6 +1,7 @@
 'use strict';
 
-// Requests a second of four workers with our handlers, and with those of Next.js. Runs alternate; it writes the medians.
+// Four workers with our handlers, and with those of Next.js: requests a second, and milliseconds of processor time that a request takes of all
+// processes. Runs alternate; it writes the medians. For Linux.
 //
 //   node bench.js      after `node run.js`
 
@@ -18,22 +19,41 @@ const KINDS = ['page', 'use-cache'];
 
 async function serve(cache, source) {
   const distDir = `.next-${cache}`;
-  fs.rmSync(path.join(__dirname, distDir), { recursive: true, force: true });
-  fs.cpSync(path.join(__dirname, '.next'), path.join(__dirname, distDir), { recursive: true });
-  const env = { CACHE: cache, DIST_DIR: distDir, NODE_ENV: 'production', SOURCE: source };
+  const directory = path.join(__dirname, 'isr');
+  fs.rmSync(path.join(directory, distDir), { recursive: true, force: true });
+  fs.cpSync(path.join(directory, '.next'), path.join(directory, distDir), { recursive: true });
+  const env = {
+    APP: 'isr',
+    CACHE: cache,
+    DIST_DIR: distDir,
+    NODE_ENV: 'production',
+    SOURCE: source,
+  };
   const options = {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   };
   const child = fork(path.join(__dirname, 'server.js'), options);
-  const [{ ports }] = await once(child, 'message');
-  return { child, ports };
+  const [{ ports, pids }] = await once(child, 'message');
+  return { child, ports, pids };
 }
 
-async function load(ports, kind, seconds) {
+/** The milliseconds of processor time that processes have taken. */
+function cpu(pids) {
+  let ticks = 0;
+  for (const pid of pids) {
+    const fields = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    ticks += Number(fields[11]) + Number(fields[12]);
+  }
+  // A tick is 10 ms.
+  return ticks * 10;
+}
+
+async function load(ports, pids, kind, seconds) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   const end = performance.now() + seconds * 1000;
   let count = 0;
+  const before = cpu(pids);
   await Promise.all(
     Array.from({ length: CONNECTIONS }, async (_, n) => {
       while (performance.now() < end) {
@@ -49,35 +69,32 @@ async function load(ports, kind, seconds) {
     }),
   );
   agent.destroy();
-  return Math.round(count / seconds);
+  return { rate: Math.round(count / seconds), cpu: (cpu(pids) - before) / count };
 }
 
 async function main() {
-  let loads = 0;
-  const source = http.createServer((request, response) => {
-    loads += 1;
-    response.end('1');
-  });
+  const source = http.createServer((request, response) => response.end('1'));
   source.listen(0, '127.0.0.1');
   await once(source, 'listening');
-  const rates = {};
+  const runs = {};
   for (let run = 0; run < RUNS; run += 1) {
     for (const cache of ['ours', 'default']) {
-      const { child, ports } = await serve(cache, `http://127.0.0.1:${source.address().port}`);
+      const address = `http://127.0.0.1:${source.address().port}`;
+      const { child, ports, pids } = await serve(cache, address);
       for (const kind of KINDS) {
-        loads = 0;
-        await load(ports, kind, 2);
-        const own = (rates[`${kind}, ${cache}`] ??= { rates: [] }).rates;
-        own.push(await load(ports, kind, SECONDS));
-        rates[`${kind}, ${cache}`].loads = loads;
+        await load(ports, pids, kind, 2);
+        (runs[`${kind}, ${cache}`] ??= []).push(await load(ports, pids, kind, SECONDS));
       }
       child.disconnect();
       await once(child, 'exit');
     }
   }
-  for (const [name, { rates: all, loads: made }] of Object.entries(rates)) {
-    all.sort((a, b) => a - b);
-    console.log(name, { requestsPerSecond: all[RUNS >> 1], rates: all, loads: made });
+  const median = (numbers) => numbers.sort((a, b) => a - b)[RUNS >> 1];
+  for (const [name, results] of Object.entries(runs)) {
+    console.log(name, {
+      requestsPerSecond: median(results.map(({ rate }) => rate)),
+      cpuPerRequest: median(results.map((each) => each.cpu)).toFixed(2),
+    });
   }
   source.close();
 }

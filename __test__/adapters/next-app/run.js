@@ -1,6 +1,6 @@
 'use strict';
 
-// `npm run test:next`: builds the application with the package of this checkout, and runs its tests. Next.js needs Node 20.9.
+// `npm run test:next`: builds the applications with the package of this checkout, and runs their tests. Next.js needs Node 20.9.
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -32,6 +32,12 @@ try {
 }
 
 const installed = (...names) => path.join(__dirname, 'node_modules', ...names);
-run(process.execPath, [installed('next', 'dist', 'bin', 'next'), 'build']);
+for (const app of ['isr', 'components']) {
+  run(
+    process.execPath,
+    [installed('next', 'dist', 'bin', 'next'), 'build'],
+    path.join(__dirname, app),
+  );
+}
 const mocha = path.join(root, 'node_modules', 'mocha', 'bin', 'mocha.js');
 run(process.execPath, [mocha, '--no-config', '--timeout', '120000', 'next.test.js']);

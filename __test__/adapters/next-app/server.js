@@ -1,9 +1,11 @@
 'use strict';
 
-// Serves the application by workers. Each has a port of its own, so that a test can choose; the primary sends the ports to its parent.
+// Serves the application in the directory APP by workers. Each has a port of its own, so that a test can choose; the primary sends the ports
+// to its parent, and the ids of the processes.
 
 const cluster = require('node:cluster');
 const http = require('node:http');
+const path = require('node:path');
 
 const next = require('next');
 
@@ -12,10 +14,12 @@ const WORKERS = Number(process.env.WORKERS ?? 4);
 if (cluster.isPrimary) {
   require('lru-cache-for-clusters-as-promised').init();
   const ports = [];
+  const pids = [process.pid];
   cluster.on('message', (worker, { port }) => {
     if (port === undefined) return;
     ports.push(port);
-    if (ports.length === WORKERS) process.send({ ports });
+    pids.push(worker.process.pid);
+    if (ports.length === WORKERS) process.send({ ports, pids });
   });
   process.on('disconnect', () => process.exit());
   for (let n = 0; n < WORKERS; n += 1) cluster.fork();
@@ -24,7 +28,12 @@ if (cluster.isPrimary) {
 }
 
 async function serve() {
-  const app = next({ dev: false, dir: __dirname, port: 0, hostname: '127.0.0.1' });
+  const app = next({
+    dev: false,
+    dir: path.join(__dirname, process.env.APP),
+    port: 0,
+    hostname: '127.0.0.1',
+  });
   const handle = app.getRequestHandler();
   await app.prepare();
   const server = http.createServer((request, response) => handle(request, response));
