@@ -66,11 +66,7 @@ function regions(handle) {
     next = align(next + bytes);
   }
   const part = (name, bytes, from = 0) => [at[name] + from, at[name] + from + bytes];
-  const entries = [
-    part('index', 4 * 600),
-    part('rows', 64 * 400),
-    part('blocks', 64 * 10_000),
-  ];
+  const entries = [part('index', 4 * 600), part('rows', 64 * 400), part('blocks', 64 * 10_000)];
   const columns = [
     part('versions', 8 * 400),
     part('sections', 576 * 3),
@@ -86,11 +82,7 @@ function regions(handle) {
     // Summaries, counts, label.
     [1152, 3840],
   ];
-  const tags = [
-    [3840, 3904],
-    [3840, 3904],
-    part('tags', 2 * 2048 * 16),
-  ];
+  const tags = [[3840, 3904], [3840, 3904], part('tags', 2 * 2048 * 16)];
   const leases = [
     [3904, 3968],
     part('leases', 4 * 2048),
@@ -344,7 +336,10 @@ async function lead(seconds, what) {
   process.send('done');
 }
 
-async function main(seconds = 5, kinds = ['entries', 'columns', 'header', 'tags', 'leases', 'lock', 'all']) {
+async function main(
+  seconds = 5,
+  kinds = ['entries', 'columns', 'header', 'tags', 'leases', 'lock', 'all'],
+) {
   const flaws = [];
   for (const what of kinds) {
     console.log(`--- ${what}, ${seconds} s`);
