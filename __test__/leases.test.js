@@ -320,6 +320,11 @@ function tests(sides) {
     assert.equal((await other.leases.claim('k', {})).value, 'new');
   });
 
+  it('has no end where leaseTimeout is infinite', async () => {
+    const { token } = await owner.leases.claim('k', { leaseTimeout: Infinity });
+    assert.deepEqual(await other.leases.claim('k', {}), { state: 'held', token });
+  });
+
   it('after a renewal that failed no process renews, and who needs the value claims', async () => {
     const renewal = { fresh: true, renew: true };
     const fail = async (token, rest) => {

@@ -330,14 +330,9 @@ impl<S: Storage> Cache<S> {
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
-        let lease = self.lease_of(key, token);
-        let tags = terms.extras.tags;
-        let is_void = lease.is_none_or(|lease| {
-            // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
-            !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags)
-        });
-        if is_void {
-            if lease.is_none() {
+        let runs = self.holds(key, token);
+        if !runs || self.is_outdated(key, token, terms.extras.tags) {
+            if !runs {
                 self.leave(key, token, Outcome::Value(value), at);
             }
             self.storage_mut().decline(value);
@@ -410,6 +405,13 @@ impl<S: Storage> Cache<S> {
         }
         let lease = self.storage_mut().lease_with(key, token)?;
         (lease.phase != Phase::Over).then_some(lease.phase)
+    }
+
+    /// Whether one of these tags was invalidated since the claim of a lease that runs: a settle with them stores nothing.
+    pub fn is_outdated(&mut self, key: &[u8], token: f64, tags: Tags<'_>) -> bool {
+        // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
+        self.lease_of(key, token)
+            .is_some_and(|lease| !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags))
     }
 
     /// Whether a lease runs on a key and has this token.

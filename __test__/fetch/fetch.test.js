@@ -547,6 +547,7 @@ describe('fetch', () => {
       const load = loader();
       await one.fetch(key, load);
       load.calls[0].reject(new Error('away'));
+      await turn();
       await clock.tick(500);
       assert.equal(await two.fetch(key, () => 'new'), 'new');
     });
@@ -957,6 +958,59 @@ describe('fetch', () => {
         one.fetch({}, () => assert.fail('called')),
         /no key/,
       );
+    });
+  });
+
+  describe('what is the caller’s and throws', () => {
+    const frozen = Object.freeze({});
+    const thrower = {
+      set fetch(value) {
+        throw new Error(value);
+      },
+    };
+    /** Takes no listener back. */
+    const signal = {
+      aborted: false,
+      addEventListener: () => {},
+      removeEventListener: () => {
+        throw new Error('none');
+      },
+    };
+
+    it('changes nothing of the call', async () => {
+      const one = start({ defaults: { staleIfError: 100 } });
+      for (const options of [{ status: frozen }, { status: thrower }, { signal }]) {
+        const own = unique('key');
+        assert.equal(await one.fetch(own, () => 'value', { ...options, ttl: 10 }), 'value');
+        assert.equal(await one.fetch(own, () => assert.fail('called'), options), 'value');
+        const hanging = () => new Promise(() => {});
+        const limited = { ...options, hardTimeout: 1 };
+        await assert.rejects(one.fetch(unique('key'), hanging, limited), { code: 'ETIMEDOUT' });
+        await clock.tick(11);
+        assert.equal(await one.fetch(own, hanging, { ...options, softTimeout: 1 }), 'value');
+      }
+    });
+
+    it('leaves no run and no lease', async () => {
+      const one = start();
+      const ownThen = Promise.resolve(1);
+      ownThen.then = () => {
+        throw new Error('away');
+      };
+      const ownClass = Object.defineProperty(Promise.resolve(1), 'constructor', {
+        get() {
+          throw new Error('away');
+        },
+      });
+      for (const given of [ownThen, ownClass]) {
+        const own = unique('key');
+        await assert.rejects(
+          one.fetch(own, () => given),
+          /away/,
+        );
+        assert.equal(store.held.size, 0);
+        assert.equal(await one.fetch(own, () => 'value'), 'value');
+      }
     });
   });
 

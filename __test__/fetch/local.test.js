@@ -50,6 +50,31 @@ describe('fetch in a process without workers', () => {
     assert.equal((await cache.stats()).near.hits, near.hits + 1);
   });
 
+  it('a caller after invalidateTags gets what was loaded after it', async () => {
+    for (const how of ['tags of the call', 'setTags']) {
+      const cache = open();
+      const options = how === 'setTags' ? {} : { tags: ['t'] };
+      const ends = [];
+      const load = async (key, { setTags }) => {
+        if (how === 'setTags') setTags(['t']);
+        const number = ends.length;
+        await new Promise((resolve) => ends.push(resolve));
+        return number;
+      };
+      const first = cache.fetch('k', load, options);
+      await turn();
+      await cache.invalidateTags(['t']);
+      const second = cache.fetch('k', load, options);
+      await turn();
+      ends[0]();
+      assert.equal(await first, 0);
+      while (ends.length < 2) await turn();
+      ends[1]();
+      assert.equal(await second, 1);
+      assert.equal(await cache.get('k'), 1);
+    }
+  });
+
   it('without near reads, too', async () => {
     const cache = open({ near: false });
     await cache.fetch('k', () => 'value');

@@ -241,6 +241,38 @@ for (const transport of TRANSPORTS) {
       assert.deepEqual(await two.run(follow, key), { value: 'written', loads: 0 });
     });
 
+    it('the signal of a loader fires when nobody waits any more, in any process', async () => {
+      // By IPC the primary waits on for a while.
+      if (transport !== 'shared-memory') return;
+      const [one, two] = workers;
+      for (const order of [
+        [one, two],
+        [two, one],
+      ]) {
+        const own = unique('key');
+        const wait = ({ state }, given) =>
+          new Promise((begun) => {
+            state.giving = new AbortController();
+            const load = (of, { signal }) => {
+              state.signal = signal;
+              begun();
+              return new Promise(() => {});
+            };
+            const waits = state.cache.fetch(given, load, { signal: state.giving.signal });
+            waits.catch(() => {});
+            setTimeout(begun, 50);
+          });
+        await one.run(wait, own);
+        await two.run(wait, own);
+        for (const each of order) {
+          assert.equal(await one.run(({ state }) => state.signal.aborted), false);
+          await each.run(({ state }) => state.giving.abort());
+        }
+        await until(() => one.run(({ state }) => state.signal.aborted));
+        assert.equal((await two.run(follow, own)).loads, 1);
+      }
+    });
+
     it('forceRefresh in another process runs behind the present run', async () => {
       const [one, two] = workers;
       await one.run(begin, key);
@@ -316,6 +348,70 @@ describeShared('fetch while the primary is blocked', () => {
     const { loads, times, ended } = await running;
     assert.equal(loads, times);
     assert.ok(ended < from + 1000, 'it ended before the primary went on');
+  });
+});
+
+describeShared('fetch by IPC of two namespaces', () => {
+  const { worker: start } = processes();
+
+  it('a lease is not taken for that of another namespace with the same token', async () => {
+    const namespaces = [unique('fetch'), unique('fetch')];
+    const caches = namespaces.map((namespace) => new Cache({ namespace }));
+    const [owner, other] = await Promise.all([
+      start({ transport: 'shared-memory' }),
+      start({ transport: 'ipc' }),
+    ]);
+    const openAll = async ({ Cache: Class, state }, given) => {
+      state.ends = [];
+      const opened = given.map((namespace) => Class.getInstance({ namespace, timeout: 30_000 }));
+      state.caches = await Promise.all(opened);
+    };
+    for (const each of [owner, other]) await each.run(openAll, namespaces);
+    // Tokens and versions have one counter each namespace: it is made the same in both.
+    await owner.run(
+      async ({
+        state: {
+          caches: [a, b],
+        },
+      }) => {
+        const stale = { ttl: 1, staleWhileRevalidate: 60_000 };
+        await a.fetch('key', () => 'old', stale);
+        const next = async (one) => {
+          await one.set('other', 1);
+          return (await one.getEntry('other')).version;
+        };
+        let [x, y] = [await next(a), await next(b)];
+        while (x !== y) {
+          if (x < y) x = await next(a);
+          else y = await next(b);
+        }
+      },
+    );
+    await until(async () => !(await caches[0].has('key')));
+    const beginAt = ({ state }, at) =>
+      new Promise((begun) => {
+        const load = (key, { skip }) => {
+          begun();
+          return new Promise((resolve) => (state.ends[at] = (value) => resolve(skip(value))));
+        };
+        state.caches[at].fetch('key', load, { forceRefresh: true }).catch(() => {});
+      });
+    await owner.run(beginAt, 0);
+    await owner.run(beginAt, 1);
+    // The primary waits for the lease in place of a worker that does not.
+    const stale = ({ state }) =>
+      state.caches[0].fetch('key', () => 'own', { staleWhileRevalidate: 60_000 });
+    assert.equal(await other.run(stale), 'old');
+    await owner.run(({ state }) => state.ends[0]('value of a'));
+    const length = ({ state }) => Promise.all(state.caches.map((each) => each.length()));
+    await owner.run(length);
+    await other.run(length);
+    await other.run(({ state }) => {
+      state.following = state.caches[1].fetch('key', () => 'own');
+    });
+    await other.run(length);
+    await owner.run(({ state }) => state.ends[1]('value of b'));
+    assert.equal(await other.run(({ state }) => state.following), 'value of b');
   });
 });
 

@@ -334,6 +334,26 @@ describeServers('outages of the remote tier', ({ program }) => {
     await agent.kill();
   });
 
+  it('an instance that was closed leaves the others what they have', async () => {
+    const options = { namespace, timeout: 300, remote: { client: proxy.url } };
+    const first = await Cache.getInstance(options);
+    const second = await Cache.getInstance(options);
+    await near.close();
+    await first.close();
+    await far.set('k', 1);
+    assert.equal(await second.get('k'), 1);
+    await far.set('k', 2);
+    await until(async () => (await second.get('k')) === 2);
+    proxy.cut();
+    await untilOn(second);
+    await far.set('k', 3);
+    await until(async () => (await second.get('k')) === 3);
+    await second.close();
+    near = await Cache.getInstance(options);
+    await untilOn(near);
+    assert.equal(await near.get('k'), 3);
+  });
+
   it('a process with a remote tier ends by itself', async () => {
     const code = `
       const Cache = require('.');

@@ -98,9 +98,16 @@ async function main() {
     failed: sum('failed'),
     errors: Object.assign({}, ...reports.map((report) => report.errors)),
     faults,
-    bad: reports.flatMap((report) => report.bad).slice(0, 5),
+    bad: reports.flatMap((report) => report.bad.slice(0, 5)),
+    bads: reports.reduce((total, report) => total + report.bad.length, 0),
     longest: Math.max(...reports.map((report) => report.longest)).toFixed(0),
     late: sum('late'),
+    twice: reports
+      .flatMap((r) => r.sums)
+      .sort((a, b) => a - b)
+      .filter((x, i, all) => x === all[i - 1]),
+    most: Math.max(...reports.flatMap((r) => r.sums)),
+    totals: reports.map((r) => r.total),
     counted: { acknowledged: sum('counted'), unknown: sum('unknown'), total: reports[0].total },
     delay: { median: at(0.5), p99: at(0.99), samples: delays.length },
     remote: {
@@ -211,11 +218,13 @@ async function worker() {
   const index = Number(process.env.INDEX);
   const me = `${given.machine}${index}`;
   const remote = { client: given.url, onError: 'reject' };
-  const cache = await Cache.getInstance({ namespace: 'load', timeout: TIMEOUT, remote });
+  const options = { namespace: 'load', timeout: TIMEOUT, failsafe: 'reject', remote };
+  const cache = await Cache.getInstance(options);
   // What the machine has seen: without a remote tier.
   const seen = new Cache({ namespace: 'seen', timeout: 60_000, failsafe: 'reject', remote: false });
   const bad = [];
   const delays = [];
+  const sums = [];
   const errors = {};
   let [ops, failed, counted, unknown, longest, late] = [0, 0, 0, 0, 0, 0];
   let isFinishing = given.faults === '';
@@ -246,9 +255,37 @@ async function worker() {
     `w ${key}`,
     ...Array.from({ length: WORKERS }, (_, at) => `${at} ${key}`),
   ];
+  const pending = new Map();
+  setInterval(() => {
+    for (const [call, begun] of pending) {
+      const since = performance.now() - begun;
+      if (since < 10_000) continue;
+      pending.delete(call);
+      bad.push(`${me}: a call has not ended after ${since} ms: ${call}`);
+      console.error(bad.at(-1));
+    }
+  }, 1000).unref();
+  // For whoever wonders what a process does.
+  process.on('SIGUSR2', () => {
+    const now = {
+      me,
+      ops,
+      share: OPS / (2 * WORKERS),
+      isFinishing,
+      failed,
+      bad: bad.slice(0, 3),
+      errors,
+    };
+    console.error(JSON.stringify({ ...now, pending: [...pending.keys()].map(String) }));
+    cache.stats().then(
+      ({ remote: stats }) => console.error(me, JSON.stringify(stats)),
+      (error) => console.error(me, error.message),
+    );
+  });
   const timed = async (call) => {
     const begun = performance.now();
-    const result = await call();
+    pending.set(call, begun);
+    const result = await call().finally(() => pending.delete(call));
     const took = performance.now() - begun;
     // Where this process was stopped, its own time stood still, too.
     if (now() - lastLag > 300 || lag > 300) return result;
@@ -297,6 +334,7 @@ async function worker() {
       throw error;
     }
     counted += 1;
+    sums.push(sum);
     if (sum <= floor) bad.push(`${me} n: ${sum} after ${floor}`);
     if (!isLossy) floors.set('n', Math.max(floors.get('n') ?? 0, sum));
   };
@@ -370,6 +408,8 @@ async function worker() {
     longest,
     late,
     total,
+    sums,
+    totalAt: Date.now(),
     errors,
     remote: stats,
   };

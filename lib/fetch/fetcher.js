@@ -49,6 +49,15 @@ function takesHit(options) {
   );
 }
 
+/** Tells a caller's object how the call went. That the object takes nothing, or throws, changes nothing of the call. */
+function tell(status, how) {
+  try {
+    Object.assign(status, how);
+  } catch {
+    // It is the caller's.
+  }
+}
+
 class Fetcher {
   #defaults;
   /** The loader of calls without one, as they call it. */
@@ -150,7 +159,7 @@ class Fetcher {
         : near.get(key, freezes);
     if (value !== this.#miss && status !== undefined) {
       const duration = performance.now() - begun;
-      Object.assign(status, { fetch: 'hit', start: Date.now() - duration, duration });
+      tell(status, { fetch: 'hit', start: Date.now() - duration, duration });
     }
     return value;
   }
@@ -452,6 +461,8 @@ class Caller {
     if (this.#isOver) return;
     this.#run = undefined;
     run.leave();
+    // A caller after the invalidation of a tag must not get what was loaded before it: who began the run was before.
+    if (!isStarter && run.isOutdated) return;
     if (outcome.kind === VALUE) {
       const how = this.#settings.forceRefresh ? 'refresh' : isStarter ? 'miss' : 'inflight';
       this.#finish(outcome.give?.(), how, run);
@@ -522,8 +533,16 @@ class Caller {
     this.#fetcher.callers.delete(this);
     clearTimeout(this.#softTimer);
     clearTimeout(this.#hardTimer);
-    if (this.#onAbort) this.#settings.signal.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort) this.#endSignal();
     return true;
+  }
+
+  #endSignal() {
+    try {
+      this.#settings.signal.removeEventListener('abort', this.#onAbort);
+    } catch {
+      // It is the caller's. What it says now is too late.
+    }
   }
 
   /** Says how the call went. */
@@ -531,10 +550,9 @@ class Caller {
     const { status } = this.#settings;
     if (this.#trace) this.#trace.fetch = how;
     if (status === undefined) return;
-    status.fetch = how;
-    status.start = this.#beginning;
-    status.duration = performance.now() - this.#begun;
-    if (run instanceof Load) status.loadTime = run.loadTime;
+    const duration = performance.now() - this.#begun;
+    tell(status, { fetch: how, start: this.#beginning, duration });
+    if (run instanceof Load) tell(status, { loadTime: run.loadTime });
   }
 }
 

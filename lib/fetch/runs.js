@@ -61,6 +61,9 @@ class Stale {
   }
 }
 
+/** Milliseconds between two looks whether other processes wait for a loader for which nobody waits here. */
+const AWAITED = 50;
+
 /** What a loader says besides its value: that the value is not to be stored. */
 class Skipped {
   constructor(value) {
@@ -167,6 +170,14 @@ class Run {
 
 /** Waits for the loader of another process. */
 class Follow extends Run {
+  #giveUp = nothing;
+
+  /** The loader is to know that this process does not wait any more. */
+  abandon() {
+    this.end(AGAIN);
+    this.#giveUp();
+  }
+
   /** @param {import('./fetcher').Fetcher} fetcher @param {number} timeout */
   start(fetcher, timeout) {
     const ended = (result) => {
@@ -174,7 +185,12 @@ class Follow extends Run {
       this.end(this.#outcomeOf(fetcher.port, result));
     };
     try {
-      fetcher.port.leases.wait(this.key, this.token, timeout).then(ended, () => this.end(LOST));
+      const told = (giveUp) => {
+        this.#giveUp = giveUp;
+        if (this.isOver) giveUp();
+      };
+      const { leases } = fetcher.port;
+      leases.wait(this.key, this.token, timeout, told).then(ended, () => this.end(LOST));
     } catch {
       this.end(LOST);
     }
@@ -218,6 +234,8 @@ class Load extends Run {
     this.isVoid = false;
     /** Milliseconds that the loader took. */
     this.loadTime = 0;
+    /** Whether a tag of the value was invalidated while it was loaded. */
+    this.isOutdated = false;
     const { leaseTimeout } = settings;
     this.deadline = token === undefined ? Infinity : performance.now() + leaseTimeout;
   }
@@ -293,7 +311,8 @@ class Load extends Run {
       this.#failed(error);
       return this;
     }
-    Promise.resolve(loaded).then(
+    // Whatever the loader gave, this throws nothing.
+    new Promise((resolve) => resolve(loaded)).then(
       (value) => this.#loaded(value),
       (error) => this.#failed(error),
     );
@@ -352,8 +371,12 @@ class Load extends Run {
       return;
     }
     const end = () => this.end(outcome);
+    const settled = ({ isOutdated = false }) => {
+      this.isOutdated = isOutdated;
+      end();
+    };
     try {
-      this.port.leases.settle(this.key, this.token, settlement).then(end, end);
+      this.port.leases.settle(this.key, this.token, settlement).then(settled, end);
     } catch {
       end();
     }
@@ -387,9 +410,12 @@ class Load extends Run {
 
   /** Nobody waits any more, here; others may. */
   abandon(reason) {
+    if (this.callers > 0 || this.isKept || this.isOver) return;
     const { leases } = this.port;
     const stop = (isAwaited) => {
-      if (!isAwaited && this.callers === 0 && !this.isKept) this.stop(reason);
+      if (this.callers > 0 || this.isKept || this.isOver) return;
+      if (isAwaited) setTimeout(() => this.abandon(reason), AWAITED).unref?.();
+      else this.stop(reason);
     };
     let isAwaited;
     try {

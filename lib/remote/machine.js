@@ -89,7 +89,7 @@ class Machine {
   #phase = '';
   #timer;
   #looking;
-  /** Clients by namespace: of instances of this process, and of those that others have. */
+  /** By namespace: a client of the machine's own, as instances may be closed. */
   #clients = new Map();
   /** By namespace: the promise that the machine knows of it. */
   #registered = new Map();
@@ -120,10 +120,9 @@ class Machine {
     this.holderKey = `holder ${this.id}`;
   }
 
-  /** An instance begins to use the machine. @param {string} namespace @param {any} client */
-  add(namespace, client) {
+  /** An instance begins to use the machine. @param {string} namespace */
+  add(namespace) {
     this.#users += 1;
-    this.#clients.set(namespace, client);
     if (this.#users === 1) {
       const begin = () => {
         this.#tick();
@@ -544,9 +543,8 @@ class Machine {
   }
 
   #removeOf(namespace, call) {
-    const client = this.#clients.get(namespace);
-    if (client !== undefined) {
-      this.#remove(() => call(client));
+    if (this.#clients.has(namespace) || this.#registered.has(namespace)) {
+      this.#remove(() => call(this.#clientOf(namespace)));
       return;
     }
     this.#remove(async () => {
@@ -557,8 +555,8 @@ class Machine {
   }
 
   /** Removes what could not be removed at once. Until it is, the state is not renewed where this process holds. */
-  forgetLater(client, keys) {
-    this.#remove(() => client.call(DELETE_MANY, keys));
+  forgetLater(namespace, keys) {
+    this.#remove(() => this.#clientOf(namespace).call(DELETE_MANY, keys));
   }
 
   #remove(call) {

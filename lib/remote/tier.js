@@ -135,9 +135,7 @@ class RemoteClient {
     this.names = new Names(machine.prefix, client.namespace);
     this.freezes = client.freezes;
     this.leases = new RemoteLeases(this, client.leases);
-    const registered = Promise.resolve(client.ready).then(() =>
-      machine.add(this.namespace, client),
-    );
+    const registered = Promise.resolve(client.ready).then(() => machine.add(this.namespace));
     /** Resolves when the first tier is there, and the server tells what changes, or could not be reached so soon. */
     this.ready = registered.then(() =>
       Promise.all([machine.whenOn(this.timeout), machine.port.whenReady(this.timeout)]),
@@ -460,7 +458,7 @@ class RemoteClient {
       try {
         await this.local.call(DELETE_MANY, part);
       } catch (error) {
-        this.machine.forgetLater(this.local, part);
+        this.machine.forgetLater(this.namespace, part);
         throw error;
       }
     }

@@ -38,6 +38,10 @@ const ANSWERS = Object.freeze({
   resting: (left) => ({ state: 'resting', left }),
 });
 
+/** What a settle gives; neither is not stored. */
+const STORED = 1;
+const OUTDATED = 2;
+
 /** Milliseconds after which a call is made again that found the lock taken. */
 const AGAIN = 1;
 
@@ -104,7 +108,8 @@ class Leases {
     const { kind } = outcome;
     if (kind === 'value') {
       const { value, maxAge, grace = 0, tags } = outcome;
-      return { stored: native.settle(view, key, token, value, maxAge, grace, tags) };
+      const how = native.settle(view, key, token, value, maxAge, grace, tags);
+      return how === OUTDATED ? { stored: false, isOutdated: true } : { stored: how === STORED };
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
@@ -136,20 +141,30 @@ class Leases {
     return native.copier(view, value);
   }
 
-  /** Waits for the end of a lease. Resolves with `timeout` after so many milliseconds. */
-  wait(view, key, token, timeout = Infinity) {
+  /**
+   * Waits for the end of a lease. Resolves with `timeout` after so many milliseconds, or when `told` calls what it is given.
+   *
+   * @param {any} view
+   * @param {any} key
+   * @param {number} token
+   * @param {number} [timeout]
+   * @param {(giveUp: () => void) => void} [told]
+   */
+  wait(view, key, token, timeout = Infinity, told = undefined) {
     const joined = this.#join(key, token);
     if (joined === undefined) return Promise.resolve(this.#look(view, key, token));
     return new Promise((resolve) => {
       /** @type {{ view: any, resolve: (outcome: any) => void, timer?: NodeJS.Timeout }} */
       const one = { view, resolve };
       joined.waits.add(one);
-      if (timeout === Infinity) return;
-      one.timer = later(() => {
-        joined.waits.delete(one);
+      const giveUp = () => {
+        clearTimeout(one.timer);
+        if (!joined.waits.delete(one)) return;
         resolve({ state: 'timeout' });
         this.#leaveUnused(joined);
-      }, timeout);
+      };
+      told?.(giveUp);
+      if (timeout !== Infinity) one.timer = later(giveUp, timeout);
     });
   }
 

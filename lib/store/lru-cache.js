@@ -751,7 +751,7 @@ class LRUCache {
           const [state, token, setAt, expires, isPast] = leaseNumbers;
           return { state, token, value, setAt, expires, isPast: isPast === 1 };
         },
-        /** Whether the value was stored. */
+        /** 1 where the value was stored, 2 where one of the tags was invalidated after the claim, else 0. */
         settle(cache, key, token, value, maxAge, grace, tags) {
           const id = cache.#cache;
           const list = tags && JSON.stringify(tagList('fetch', tags));

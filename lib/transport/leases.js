@@ -61,9 +61,10 @@ class LeasePort {
 
   async settle(key, token, outcome) {
     const run = (leases, view, first) => leases.settle(view, first, token, outcome);
-    const { stored } = await this.call('settle', key, run, token, outcome);
+    const settled = await this.call('settle', key, run, token, outcome);
+    const { stored, isOutdated } = settled;
     this.#claimed.delete(token);
-    if (outcome.kind !== 'value') return { stored };
+    if (outcome.kind !== 'value' || isOutdated) return settled;
     const copier = () => this.copier(outcome.value);
     return {
       stored,
@@ -136,8 +137,8 @@ class LocalLeases extends LeasePort {
     return this.client.call({ name: op, unanswered: REJECTS, local });
   }
 
-  wait(key, token, timeout) {
-    return this.call('wait', key, (leases, view) => leases.wait(view, key, token, timeout));
+  wait(key, token, timeout, told) {
+    return this.call('wait', key, (leases, view) => leases.wait(view, key, token, timeout, told));
   }
 
   watch(key, token, onVoid) {
@@ -239,9 +240,11 @@ class WorkerLeases extends LeasePort {
     return this.#send(caller, command, key);
   }
 
-  async wait(key, token, timeout = Infinity) {
+  /** By IPC the primary waits on, for 20 seconds at the most, where this is given up. */
+  async wait(key, token, timeout = Infinity, told = undefined) {
     const due = performance.now() + timeout;
-    const local = (leases, view, first) => leases.wait(view, first, token, due - performance.now());
+    const local = (leases, view, first) =>
+      leases.wait(view, first, token, due - performance.now(), told);
     for (;;) {
       if (this.#isHere(key) || this.client.attachment.isHere) {
         return this.call('wait', key, local, token, Math.min(timeout, LONGEST_WAIT));
@@ -320,6 +323,9 @@ class WorkerLeases extends LeasePort {
   }
 }
 
+/** JSON has no infinite number: a time that never ends is the longest. */
+const finite = (name, value) => (value === Infinity ? Number.MAX_SAFE_INTEGER : value);
+
 /** JSON of a call: its values, `[op, key, ...arguments]`. */
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
@@ -331,7 +337,7 @@ function encodeCall(advanced, op, key, args) {
     parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
     parts.push(optionJson(rest));
   } else {
-    for (const arg of args) parts.push(JSON.stringify(arg ?? null));
+    for (const arg of args) parts.push(JSON.stringify(arg ?? null, finite));
   }
   return `[${parts.join(',')}]`;
 }

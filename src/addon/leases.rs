@@ -88,7 +88,7 @@ pub fn claim(call: &Call) -> Given {
 }
 
 /// A call that settles a lease: `NAME(cache, now, key, payload, places, token, last)`. `run` is given key, token and value.
-fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Result<bool>) -> Given {
+fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Result<u8>) -> Given {
     on_cache(call, |handle| {
         let mut arguments = InOrder::new(call, handle);
         let done = || {
@@ -98,7 +98,7 @@ fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Res
             run(handle, key.as_bytes(), token, value.value())
         };
         match done() {
-            Ok(stored) => Ok(handle.table.mark(Mark::Plain, call.js_bool(stored))),
+            Ok(how) => Ok(handle.table.mark(Mark::Plain, call.js_number(how.into()))),
             Err(error) => {
                 // A slot that was declined is freed already, and stays so.
                 arguments.give_back();
@@ -108,7 +108,8 @@ fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Res
     })
 }
 
-/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: whether the value was stored. `tags` is JSON.
+/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: 1 where the value was stored, 2 where one of the tags was
+/// invalidated after the claim, else 0. `tags` is JSON.
 pub fn settle(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
@@ -119,7 +120,10 @@ pub fn settle(call: &Call) -> Given {
             kept: Kept::For(time(call, call.argument(7))),
             ..Terms::default()
         };
-        lock(handle)?.settle(key, token, value, &terms, boot_time(), now)
+        let mut cache = lock(handle)?;
+        let is_outdated = cache.is_outdated(key, token, tags.tags());
+        let stored = cache.settle(key, token, value, &terms, boot_time(), now)?;
+        Ok(if is_outdated { 2 } else { u8::from(stored) })
     })
 }
 
@@ -132,7 +136,7 @@ fn tags(call: &Call, json: JsValue) -> Result<TagList> {
 }
 
 /// `leaseLeave(cache, now, key, payload, places, token, isError, ttl, rest)`: leaves a value, or the text of an error, for those who wait.
-/// The error is stored for `ttl` milliseconds; an entry that is there is not renewed for `rest` milliseconds. Whether the lease ran.
+/// The error is stored for `ttl` milliseconds; an entry that is there is not renewed for `rest` milliseconds. 1 where the lease ran, else 0.
 pub fn leave(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
@@ -144,9 +148,9 @@ pub fn leave(call: &Call) -> Given {
                     time: time(call, call.argument(7)),
                     rest: time(call, call.argument(8)) as u64,
                 };
-                cache.fail(key, token, failure, boot_time(), now)
+                cache.fail(key, token, failure, boot_time(), now).map(u8::from)
             }
-            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time())),
+            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time()).into()),
         }
     })
 }
