@@ -292,7 +292,7 @@ async function worker() {
     // Where this process was stopped, its own time stood still, too.
     if (now() - lastLag > 300 || lag > 300) return result;
     longest = Math.max(longest, took);
-    if (took > TIMEOUT + 300) late += 1;
+    if (took > 2 * TIMEOUT + 300) late += 1;
     return result;
   };
   const read = async (key) => {
