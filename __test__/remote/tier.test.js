@@ -503,7 +503,7 @@ describeServers('the remote tier', ({ program }) => {
     await until(() => port.isReady);
     const entry = ['60000', '0', '', Buffer.alloc(28), 'v'];
     const run = (limit) => port.run(SET, ['late:e', 'late:p'], [limit, 'late:t:', 'x', ...entry]);
-    await assert.rejects(run(await port.timeAfter(-10, false)), /LATE/);
+    await assert.rejects(run(await port.timeAfter(-10, false)), { message: /^LATE / });
     assert.equal(await port.send(['EXISTS', 'late:e']), 0);
     assert.equal(await run(await port.timeAfter(1000, false)), 1);
     port.close();
