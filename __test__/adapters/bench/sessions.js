@@ -94,6 +94,11 @@ function keepCookie(client) {
 /** What was measured of the two kinds of requests. */
 async function measure(env, requests) {
   const workers = Array.from({ length: WORKERS }, () => cluster.fork(env));
+  for (const worker of workers) {
+    worker.once('exit', (status) => {
+      if (status !== null) throw new Error(`a worker ended with ${status}`);
+    });
+  }
   const [{ port }] = await Promise.all(workers.map((worker) => told(worker, 'port')));
   /** What all workers have counted, and the processor time they have used. */
   const count = async () => {
