@@ -28,6 +28,7 @@ const { values: given } = parseArgs({
     delay: { type: 'string', default: '0' },
     workers: { type: 'string', default: '3' },
     timeout: { type: 'string', default: '1000' },
+    verbose: { type: 'boolean', default: false },
     role: { type: 'string', default: 'main' },
     url: { type: 'string', default: '' },
     machine: { type: 'string', default: '' },
@@ -146,6 +147,7 @@ async function fault({ server, machines, isOver }) {
   for (let round = 0; round < Number(given.rounds) && !isOver(); round += 1) {
     const kind = kinds[round % kinds.length];
     counts[kind] = (counts[kind] ?? 0) + 1;
+    if (given.verbose) console.error(`${Math.round(performance.now())} ms: ${kind}`);
     if (kind === 'kill') {
       await server.kill();
       await sleep(Math.random() * 300);

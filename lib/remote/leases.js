@@ -106,7 +106,7 @@ class RemoteLeases {
       return leased;
     }
     if (what === HELD) {
-      this.#waits.set(token, this.#await(key, token, String(reply[1]), leaseTimeout));
+      this.#waits.set(token, this.#await(key, token, String(reply[1]), { leaseTimeout, fresh }));
       return { ...leased, state: 'held' };
     }
     const found = await this.#found(reply, since);
@@ -151,9 +151,9 @@ class RemoteLeases {
   }
 
   /** Waits for another machine, with the lease of this one. Resolves as `wait` does. */
-  async #await(key, token, first, leaseTimeout) {
+  async #await(key, token, first, options) {
     try {
-      const ended = await this.#awaitThere(key, token, first, leaseTimeout);
+      const ended = await this.#awaitThere(key, token, first, options);
       // Whoever waits here claims anew.
       if (ended === GONE) await this.#leases.release(key, token);
       return ended;
@@ -166,7 +166,7 @@ class RemoteLeases {
     }
   }
 
-  async #awaitThere(key, token, first, leaseTimeout) {
+  async #awaitThere(key, token, first, { leaseTimeout, fresh }) {
     const tier = this.#tier;
     const { client, id } = tier.machine;
     const wakeKey = placeholderKey(id, tier.namespace, keyText(key));
@@ -176,7 +176,8 @@ class RemoteLeases {
       try {
         const since = clock.now();
         const { isOn } = await tier.machine.look();
-        const how = { right: '', leaseTimeout, fresh: false, awaited, looks: true };
+        // With `fresh` an entry that is there is no end of the wait.
+        const how = { right: '', leaseTimeout, fresh, awaited, looks: true };
         const reply = await this.#claimThere(key, how);
         const [what] = reply;
         if (what === RIGHT) return GONE;

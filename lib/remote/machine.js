@@ -80,6 +80,7 @@ const write = ({ term, phase, at }) => `${term} ${phase} ${at}`;
 class Machine {
   /** How many users there are. */
   #users = 0;
+  #isBegun = false;
   #isClosed = false;
   /** How many reads may go by without a look at the clock. */
   reads = 0;
@@ -120,10 +121,15 @@ class Machine {
     this.holderKey = `holder ${this.id}`;
   }
 
-  /** An instance begins to use the machine. @param {string} namespace */
-  add(namespace) {
+  /** An instance is made that uses the machine. */
+  add() {
     this.#users += 1;
-    if (this.#users === 1) {
+  }
+
+  /** A namespace is there. Resolves when the machine knows of it. @param {string} namespace */
+  begin(namespace) {
+    if (!this.#isBegun) {
+      this.#isBegun = true;
       const begin = () => {
         this.#tick();
         this.#elect();
@@ -342,16 +348,19 @@ class Machine {
     }
   }
 
-  /** Resolves when the holder holds no longer; now and then, too, should that not have been told. */
+  /**
+   * Resolves when the holder holds no longer; now and then, too, should that not have been told. A watch tells that the lease is void or its
+   * owner dead, a wait that it was given up, by an instance of this process, too.
+   */
   #untilVoid(token) {
+    const { leases } = this.client;
     return new Promise((resolve) => {
       const end = () => {
-        clearTimeout(timer);
         stop();
         resolve(undefined);
       };
-      const timer = setTimeout(end, 5 * BOUND).unref();
-      const stop = this.client.leases.watch(this.holderKey, token, end);
+      const stop = leases.watch(this.holderKey, token, end);
+      leases.wait(this.holderKey, token, 5 * BOUND).then(end, end);
     });
   }
 

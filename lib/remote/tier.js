@@ -135,7 +135,8 @@ class RemoteClient {
     this.names = new Names(machine.prefix, client.namespace);
     this.freezes = client.freezes;
     this.leases = new RemoteLeases(this, client.leases);
-    const registered = Promise.resolve(client.ready).then(() => machine.add(this.namespace));
+    machine.add();
+    const registered = Promise.resolve(client.ready).then(() => machine.begin(this.namespace));
     /** Resolves when the first tier is there, and the server tells what changes, or could not be reached so soon. */
     this.ready = registered.then(() =>
       Promise.all([machine.whenOn(this.timeout), machine.port.whenReady(this.timeout)]),
@@ -200,7 +201,7 @@ class RemoteClient {
     this.call = () => Promise.reject(error);
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.registered.then(this.#onClose, nothing);
+    this.registered.then(this.#onClose, this.#onClose);
   }
 
   async destroy() {
