@@ -358,8 +358,12 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   /** Removes the entries of some keys. */
   mDelete(keys: Iterable<LRUCacheForClustersAsPromised.Key>): Promise<void>;
 
-  /** As {@link reset}. */
-  clear(): Promise<void>;
+  /**
+   * As {@link reset}.
+   *
+   * @param options - With `local: true`, and a remote tier, only this machine is emptied.
+   */
+  clear(options?: { local?: boolean | undefined }): Promise<void>;
 
   /**
    * Removes every entry that has expired, as {@link prune}.
@@ -948,13 +952,72 @@ declare namespace LRUCacheForClustersAsPromised {
      */
     freeze?: boolean | undefined;
 
+    /**
+     * A server that several machines share, as their second tier: `docs/machines.md`. A text is its URL. `false`: none, also where
+     * `init` or the environment (`LRU_CACHE_REMOTE`) names one.
+     */
+    remote?: RemoteOptions | RemoteClient | string | false | undefined;
+
     /** The loader of `fetch` where a call has none, called as `lru-cache` calls it. */
     fetchMethod?:
       { load(key: any, staleValue: any, context: LoaderContext): any }['load'] | undefined;
   }
 
+  /** A client of `redis` (node-redis 5 or 6) or `ioredis` (5 or 6), whose options the connections to the server are made with. */
+  export interface RemoteClient {
+    duplicate(...options: any[]): any;
+  }
+
+  /** The option `remote`. */
+  export interface RemoteOptions {
+    /** A client, its options, or the URL of the server. */
+    client: RemoteClient | string | object;
+    /**
+     * What each key on the server begins with. Applications with different ones share nothing.
+     *
+     * @defaultValue `'lru:'`
+     */
+    prefix?: string | undefined;
+    /**
+     * How long the server keeps an entry that has no age, in milliseconds.
+     *
+     * @defaultValue A day
+     */
+    ttl?: number | undefined;
+    /**
+     * What calls do that the server does not answer: `'local'` go on with the first tier alone, `'reject'` reject with `ERR_REMOTE`.
+     *
+     * @defaultValue `'local'`
+     */
+    onError?: 'local' | 'reject' | undefined;
+  }
+
+  /** What this process knows of its remote tier. */
+  export interface RemoteStats {
+    /** Reads that the server had a value for. */
+    hits: number;
+    /** Reads that it had none for. */
+    misses: number;
+    /** Writes that were sent. */
+    writes: number;
+    /** Calls that it did not answer. */
+    errors: number;
+    /** `'on'`: it tells what changes, so the first tier keeps what comes from it. `'lost'`, `'off'`: it does not. `''`: not known yet. */
+    state: 'on' | 'lost' | 'off' | '';
+    /** Whether there is a connection for commands. */
+    isReady: boolean;
+    /** Whether this process has the connection of its machine that tells what changes. */
+    isHolder: boolean;
+    /** How many changes it was told of. */
+    pushes: number;
+    /** How often the connection for commands was made. */
+    connects: number;
+  }
+
   /** The options of `init`. */
   export interface InitOptions {
+    /** The remote tier of every namespace that is given none. */
+    remote?: RemoteOptions | RemoteClient | string | false | undefined;
     /**
      * `false`: this process keeps its caches out of memory that processes share, as `LRU_CACHE_SHARED=0` in its
      * environment does. A worker's calls travel as messages then; a primary that says so makes those of all its workers do.
@@ -1037,6 +1100,8 @@ declare namespace LRUCacheForClustersAsPromised {
     };
     /** As `transport()` returns it. */
     transport: Transport;
+    /** The remote tier, where there is one. */
+    remote?: RemoteStats;
   }
 
   /** What a call rejects with that was not answered in time, with `failsafe: 'reject'`. */
@@ -1085,12 +1150,12 @@ declare namespace LRUCacheForClustersAsPromised {
   export interface FetchDefaults {
     /** So long after its age an entry is given at once, while one process renews it. */
     staleWhileRevalidate?: number | undefined;
-    /** So long after its age an entry is given where the loader fails. */
+    /** So long after its age an entry is given where the loader fails; with `forceRefresh` before that, too. */
     staleIfError?: number | undefined;
     /** An entry that is older is given, and renewed in the background. Entries without an age have no time to count from. */
     refreshAfter?: number | undefined;
     /**
-     * So long no renewal is tried after one that failed.
+     * So long no process tries a renewal after one that failed.
      *
      * @defaultValue `1000`
      */
@@ -1106,7 +1171,7 @@ declare namespace LRUCacheForClustersAsPromised {
      * @defaultValue `'throw'`
      */
     onError?: 'throw' | 'retry' | undefined;
-    /** After this time an entry past its age is given, where there is one. The loader goes on. */
+    /** After this time an entry past its age is given, where there is one; with `forceRefresh` any entry. The loader goes on. */
     softTimeout?: number | undefined;
     /** After this time the call rejects with `ETIMEDOUT`. The loader goes on. */
     hardTimeout?: number | undefined;

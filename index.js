@@ -52,6 +52,21 @@ const MOST_UPDATES = 1000;
 
 const nothing = () => undefined;
 
+/** The remote tier of every namespace that is given none, as `init` said. */
+let remoteForAll;
+
+/**
+ * The client of an instance. The code of the remote tier is loaded where an instance has one.
+ *
+ * @param {any} read options, as `readOptions` gave them
+ * @param {any} remote the option `remote`
+ */
+function clientOf(read, remote, instance) {
+  const chosen = remote ?? remoteForAll ?? process.env.LRU_CACHE_REMOTE;
+  if (!chosen) return new Client(read, instance);
+  return require('./lib/remote').clientOf(Client, MISS, read, chosen, instance);
+}
+
 /** The property of an instance that has its client. */
 const CLIENT = Symbol('client');
 
@@ -119,13 +134,14 @@ class LRUCacheForClustersAsPromised {
     this.failsafe = read.failsafe;
     this.parse = read.parse;
     this.stringify = read.stringify;
-    Object.defineProperty(this, CLIENT, { value: new Client(read, this) });
+    Object.defineProperty(this, CLIENT, { value: clientOf(read, options?.remote, this) });
     Object.defineProperty(this, FETCHER, { value: fetcherOf(this[CLIENT], read.ofFetch) });
     if (!read.error && !instances.has(this.namespace)) instances.set(this.namespace, this);
   }
 
   static init(options) {
     if (options?.shared === false) stopSharing();
+    if (options?.remote !== undefined) remoteForAll = options.remote;
     return true;
   }
 
@@ -143,7 +159,7 @@ class LRUCacheForClustersAsPromised {
 
   static async stats() {
     // The primary has the namespaces of its workers, too.
-    const names = new Set([...instances.keys(), ...(primary?.registry.names() ?? [])]);
+    const names = new Set([...instances.keys(), ...(primary?.namespaces() ?? [])]);
     const of = (namespace) =>
       instances.get(namespace) ?? new LRUCacheForClustersAsPromised({ namespace, near: false });
     const each = Array.from(names, async (namespace) => [namespace, await of(namespace).stats()]);
@@ -157,7 +173,14 @@ class LRUCacheForClustersAsPromised {
     const client = this[CLIENT];
     const shared = await client.call(commands.stats);
     const { namespace } = this;
-    return { namespace, ...shared, near: client.nearStats, transport: client.transport() };
+    const { remoteStats } = client;
+    return {
+      namespace,
+      ...shared,
+      near: client.nearStats,
+      transport: client.transport(),
+      ...(remoteStats && { remote: remoteStats }),
+    };
   }
 
   transport() {
@@ -390,8 +413,9 @@ class LRUCacheForClustersAsPromised {
     return run(this, commands.reset);
   }
 
-  clear() {
-    return this.reset();
+  clear(options) {
+    const client = this[CLIENT];
+    return options?.local === true && client.clearLocal ? client.clearLocal() : this.reset();
   }
 
   keys(options) {

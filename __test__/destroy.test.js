@@ -70,6 +70,25 @@ function destroyTests(open, openFirst) {
     );
   });
 
+  it('no version from before comes again', async () => {
+    const [a, b] = await both();
+    const versions = async (cache) => {
+      const found = [];
+      for (let n = 0; n < 8; n += 1) {
+        await cache.set('k', n);
+        found.push((await cache.getEntry('k')).version);
+      }
+      return found;
+    };
+    const before = await versions(a);
+    await b.destroy();
+    const after = await versions(b);
+    await a.destroy();
+    const all = [...before, ...after, ...(await versions(a))];
+    assert.equal(new Set(all).size, all.length);
+    assert.equal(await a.compareAndSet('k', before[7], 'by an old version'), false);
+  });
+
   it('a new instance that comes first begins with its own options', async () => {
     const [a, , options] = await both({ max: 2 });
     await a.destroy();
@@ -244,6 +263,33 @@ describe('destroy', () => {
         await other.set('expired', 1, -1);
         await until(async () => (await other.length()) === 0);
         assert.equal(await fresh.length(), 1);
+      });
+
+      it('a value that was loaded before it is not stored after it', async () => {
+        const options = { ...PATIENT, namespace: unique('destroy') };
+        /** Begins a `fetch` whose loader ends when `end` is called. */
+        const begin = async ({ Cache: Class, state }, given) => {
+          const cache = await Class.getInstance(given);
+          await new Promise((begun) => {
+            const load = (key) => {
+              begun(key);
+              return new Promise((resolve) => (state.endLoad = resolve));
+            };
+            state.fetched = cache.fetch('k', load);
+          });
+        };
+        const end = ({ state }, value) => {
+          state.endLoad(value);
+          return state.fetched;
+        };
+        await one.run(begin, options);
+        const local = here(options);
+        await local.destroy();
+        await two.run(begin, options);
+        assert.equal(await one.run(end, 'from before'), 'from before');
+        assert.equal(await local.get('k'), undefined);
+        assert.equal(await two.run(end, 'from after'), 'from after');
+        assert.equal(await local.get('k'), 'from after');
       });
 
       it('many workers that destroy and count at once end with one namespace', async () => {

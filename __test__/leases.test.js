@@ -231,15 +231,51 @@ function tests(sides) {
         await other.leases.isHeld('k', token);
         await write(writer.cache);
         assert.equal(await owner.leases.isHeld('k', token), false);
-        assert.ok(['gone', 'settled'].includes((await wait).state));
         assert.ok((await owner.voided(token)).includes(token));
+        const next = await other.leases.claim('k', { fresh: true });
+        assert.equal(next.state, 'leased', 'who comes after the write begins anew');
         const late = await owner.leases.settle('k', token, { kind: 'value', value: 'late' });
         assert.equal(late.stored, false);
+        assert.deepEqual(await wait, { state: 'unstored', value: 'late' });
         assert.equal(await other.cache.get('k'), value);
+        assert.equal(await other.leases.isHeld('k', next.token), true);
       }
       await owner.cache.maxSize(1e9);
     });
   }
+
+  it('who waits for a void lease gets an error of its owner, or claims where it is given up', async () => {
+    const error = JSON.stringify({ name: 'Error', message: 'late' });
+    for (const [settlement, expected] of [
+      [
+        { kind: 'error', error, ttl: 60_000 },
+        { state: 'error', error },
+      ],
+      [undefined, { state: 'gone' }],
+    ]) {
+      const { token } = await owner.leases.claim('k', {});
+      const wait = other.leases.wait('k', token, 5000);
+      await other.leases.isHeld('k', token);
+      await other.cache.del('k');
+      if (settlement) await owner.leases.settle('k', token, settlement);
+      else await owner.leases.release('k', token);
+      assert.deepEqual(await wait, expected);
+      const claimed = await other.leases.claim('k', {});
+      assert.equal(claimed.state, 'leased', 'the error is not stored');
+      await other.leases.release('k', claimed.token);
+    }
+  });
+
+  it('who waits for a void lease claims after its time', async () => {
+    const { token } = await owner.leases.claim('k', { leaseTimeout: 60 });
+    const wait = other.leases.wait('k', token, 5000);
+    await other.leases.isHeld('k', token);
+    await other.cache.set('k', 1);
+    const { state } = await wait;
+    assert.ok(['gone', 'settled'].includes(state), state);
+    const late = await owner.leases.settle('k', token, { kind: 'value', value: 'late' });
+    assert.deepEqual([late.stored, await other.cache.get('k')], [false, 1]);
+  });
 
   it('an invalidation of a tag given at settle makes a lease void, of another does not', async () => {
     for (const [tags, stored] of [
@@ -276,10 +312,45 @@ function tests(sides) {
     const claimed = await owner.leases.claim('k', { fresh: true });
     assert.equal(claimed.state, 'leased');
     const held = await other.leases.claim('k', { fresh: true });
-    assert.deepEqual(held, { state: 'held', token: claimed.token });
+    const stale = { value: 'old', setAt: 0, expires: Infinity };
+    assert.deepEqual(held, { state: 'held', token: claimed.token, stale });
+    assert.deepEqual(claimed.stale, stale);
     assert.equal((await other.leases.claim('k', {})).value, 'old');
     await owner.leases.settle('k', claimed.token, { kind: 'value', value: 'new' });
     assert.equal((await other.leases.claim('k', {})).value, 'new');
+  });
+
+  it('has no end where leaseTimeout is infinite', async () => {
+    const { token } = await owner.leases.claim('k', { leaseTimeout: Infinity });
+    assert.deepEqual(await other.leases.claim('k', {}), { state: 'held', token });
+  });
+
+  it('after a renewal that failed no process renews, and who needs the value claims', async () => {
+    const renewal = { fresh: true, renew: true };
+    const fail = async (token, rest) => {
+      const outcome = { kind: 'error', error: '{}', rest };
+      assert.deepEqual(await owner.leases.settle('k', token, outcome), { stored: false });
+    };
+    await owner.cache.set('k', 'old');
+    await fail((await owner.leases.claim('k', renewal)).token, 60_000);
+    for (const { leases } of [owner, other]) {
+      const { state, left, stale } = await leases.claim('k', renewal);
+      assert.deepEqual([state, stale.value], ['resting', 'old']);
+      assert.ok(left > 50_000 && left <= 60_000);
+      assert.equal((await leases.claim('k', { renew: true })).state, 'hit');
+    }
+    const { state, token } = await other.leases.claim('k', { fresh: true });
+    assert.equal(state, 'leased');
+    assert.equal((await owner.leases.claim('k', renewal)).token, token);
+    await other.leases.release('k', token);
+    // The rest is over with that, and with a write.
+    await fail((await owner.leases.claim('k', renewal)).token, 60_000);
+    await other.cache.set('k', 'new');
+    assert.equal((await owner.leases.claim('k', renewal)).state, 'leased');
+    // Without an entry there is nothing to renew.
+    await owner.cache.del('k');
+    await fail((await owner.leases.claim('k', {})).token, 60_000);
+    assert.equal((await other.leases.claim('k', renewal)).state, 'leased');
   });
 
   it('after its time another claims, and the late result is void', async () => {

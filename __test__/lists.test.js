@@ -35,10 +35,10 @@ describe('lists that Rust and JavaScript both have', () => {
       text,
     ]);
     assert.ok(codes.length > 0);
-    const { NOT_PRIMARY, CLOSED, CONFLICT, ...shared } = CODES;
+    const { NOT_PRIMARY, CLOSED, CONFLICT, REMOTE, ...shared } = CODES;
     assert.deepStrictEqual(
-      [NOT_PRIMARY, CLOSED, CONFLICT],
-      ['ERR_NOT_PRIMARY', 'ERR_CLOSED', 'ERR_CONFLICT'],
+      [NOT_PRIMARY, CLOSED, CONFLICT, REMOTE],
+      ['ERR_NOT_PRIMARY', 'ERR_CLOSED', 'ERR_CONFLICT', 'ERR_REMOTE'],
     );
     assert.deepStrictEqual(shared, Object.fromEntries(codes));
   });

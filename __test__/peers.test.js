@@ -848,6 +848,29 @@ linux('under PM2', function () {
     assert.deepEqual(await askAll(pids, 'get', 'k'), Array(4).fill({ by: 'first' }));
   });
 
+  it('one loader of fetch runs for all instances, and another takes over from one that is killed', async () => {
+    const keys = Array.from({ length: 100 }, (_, at) => `fetched ${at}`);
+    const all = await askAll(pids, 'herd', keys, 5);
+    assert.equal(
+      all.reduce((sum, { loads }) => sum + loads, 0),
+      keys.length,
+    );
+    const values = new Set(all.flatMap((found) => found.values).map(({ key, pid }) => key + pid));
+    assert.equal(values.size, keys.length);
+
+    await ask(pids[0], 'hang', 'hung');
+    const others = Promise.all(pids.slice(1).map((pid) => ask(pid, 'herd', ['hung'], 1)));
+    // Answered behind that call.
+    await askAll(pids.slice(1), 'has', 'hung');
+    process.kill(pids[0], 'SIGKILL');
+    const taken = await others;
+    assert.equal(
+      taken.reduce((sum, { loads }) => sum + loads, 0),
+      1,
+    );
+    pids = await one.instances('app', 4);
+  });
+
   it('another application with the same script does not meet it, nor does another PM2', async () => {
     const [others, elsewhere] = await Promise.all([
       one.start({ name: 'other', instances: 2 }),

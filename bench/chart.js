@@ -1,14 +1,16 @@
 'use strict';
 
 /**
- * `node bench/chart.js FIGURES.json [CHART.svg]`: how many times faster or smaller this package is than
- * 1.7.4, from what `npm run bench -- --json FIGURES.json` wrote. The SVG needs nothing else and follows the
- * reader's light or dark mode.
+ * `node bench/chart.js FIGURES.json [CHART.svg]`: how many times faster or smaller this package is than 1.7.4, and how
+ * fast its near reads are beside `lru-cache` 11 in the same process, from what `npm run bench -- --json FIGURES.json`
+ * wrote. The SVG needs nothing else and follows the reader's light or dark mode.
  */
 
 const fs = require('node:fs');
 
 const BASELINE = '1.7.4';
+/** What the other sections compare with: their ratios are times of this package ÷ times of these. */
+const PEERS = { 'lru-cache': '', 'lru-json': ' ÷ JSON' };
 const WIDTH = 760;
 const LABELS = 290; // px for the row titles
 const RIGHT = 80; // px for the figure after the longest bar
@@ -24,12 +26,20 @@ function ticksTo(limit) {
   return ticks;
 }
 
+/** The bars of a row: how many times as fast, or as small. */
+function barsOf({ title, ratios }) {
+  if (ratios[BASELINE]) return [{ title, times: ratios[BASELINE].median }];
+  return Object.entries(PEERS)
+    .filter(([peer]) => ratios[peer])
+    .map(([peer, what]) => ({ title: `${title}${what}`, times: 1 / ratios[peer].median }));
+}
+
 function draw({ node, cpu, cores, version, sections }) {
   const drawn = sections
-    .map(({ title, rows }) => ({ title, rows: rows.filter(({ ratios }) => ratios[BASELINE]) }))
+    .map(({ title, rows }) => ({ title, rows: rows.flatMap(barsOf) }))
     .filter(({ rows }) => rows.length > 0);
-  const all = drawn.flatMap(({ rows }) => rows.map(({ ratios }) => ratios[BASELINE].median));
-  if (all.length === 0) throw new Error(`no ratios against ${BASELINE} in these figures`);
+  const all = drawn.flatMap(({ rows }) => rows.map(({ times }) => times));
+  if (all.length === 0) throw new Error('no ratios in these figures');
 
   // A ratio is drawn on a logarithmic scale: twice as fast is as far from 1 as half as fast.
   const above = ticksTo(Math.max(2, ...all));
@@ -44,7 +54,12 @@ function draw({ node, cpu, cores, version, sections }) {
   const text = (at, y, name, content) =>
     out.push(`<text x="${at.toFixed(1)}" y="${y}" class="${name}">${escape(content)}</text>`);
   let y = 34;
-  text(20, y, 'title', `${version} beside ${BASELINE}: times as fast, or as small`);
+  text(
+    20,
+    y,
+    'title',
+    `${version} beside ${BASELINE} (beside lru-cache 11 where a section says so): times as fast, or as small`,
+  );
   y += 12;
   const top = y;
   for (const { title, rows } of drawn) {
@@ -52,15 +67,15 @@ function draw({ node, cpu, cores, version, sections }) {
     text(20, y, 'section', title);
     y += 8;
     for (const row of rows) {
-      const { median } = row.ratios[BASELINE];
+      const { times } = row;
       text(LABELS - 10, y + 15, 'row', row.title);
-      const [from, to] = [x(Math.min(1, median)), x(Math.max(1, median))];
-      const name = median < 1 ? 'bar slower' : 'bar';
+      const [from, to] = [x(Math.min(1, times)), x(Math.max(1, times))];
+      const name = times < 1 ? 'bar slower' : 'bar';
       out.push(
         `<rect x="${from.toFixed(1)}" y="${y + 3}" width="${Math.max(1, to - from).toFixed(1)}" ` +
           `height="${LINE - 7}" rx="2" class="${name}"/>`,
       );
-      text(to + 6, y + 15, 'figure', `${median.toFixed(median < 10 ? 2 : median < 100 ? 1 : 0)}×`);
+      text(to + 6, y + 15, 'figure', `${times.toFixed(times < 10 ? 2 : times < 100 ? 1 : 0)}×`);
       y += LINE;
     }
   }

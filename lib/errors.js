@@ -33,6 +33,8 @@ const CODES = Object.freeze({
   CONFLICT: 'ERR_CONFLICT',
   /** JavaScript alone: the instance was closed. */
   CLOSED: 'ERR_CLOSED',
+  /** JavaScript alone: the remote server cannot be asked. */
+  REMOTE: 'ERR_REMOTE',
 });
 
 /**

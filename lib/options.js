@@ -14,6 +14,9 @@ const { CODES, makeError } = require('./errors');
 /** Milliseconds that a worker's call waits for its answer. */
 const DEFAULT_TIMEOUT = 100;
 
+/** The namespace of what the machines of a remote tier know: `lib/remote/machine.js`. It is none of the application. */
+const OF_MACHINES = 'lru-cache-for-clusters-as-promised:remote';
+
 /** The longest that a timer can wait, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -144,6 +147,7 @@ const CLASS_OPTIONS = [
   'serialization',
   'near',
   'freeze',
+  'remote',
   ...CACHE_OPTIONS,
   ...Object.keys(SECOND_NAMES),
   ...FETCH_DEFAULTS,
@@ -500,6 +504,7 @@ module.exports = {
   FETCH_DEFAULTS,
   LEASE_TIMEOUT,
   LONGEST_TIMER,
+  OF_MACHINES,
   checkAge,
   checkFetchOption,
   checkNames,

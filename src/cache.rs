@@ -420,17 +420,43 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         read: impl FnOnce(Value<'_>, Past) -> Result<R>,
     ) -> Result<Option<(R, Past)>> {
+        self.past(key, now, |is_expired, _| is_expired, read)
+    }
+
+    /// As [`Cache::kept`], of an entry that has not expired, too, and of no error.
+    ///
+    /// # Errors
+    /// As [`Cache::kept`].
+    pub fn latest<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        read: impl FnOnce(Value<'_>, Past) -> Result<R>,
+    ) -> Result<Option<(R, Past)>> {
+        self.past(key, now, |_, is_error| !is_error, read)
+    }
+
+    /// `is_wanted` is given whether an entry has expired, and whether it is an error.
+    fn past<R>(
+        &mut self,
+        key: &[u8],
+        now: impl Clock,
+        is_wanted: impl FnOnce(bool, bool) -> bool,
+        read: impl FnOnce(Value<'_>, Past) -> Result<R>,
+    ) -> Result<Option<(R, Past)>> {
         let max_age = self.limits().max_age;
         let Some((value, stamp)) = self.storage.peek(key)? else {
             return Ok(None);
         };
-        if !expired(stamp, max_age, now) || !is_kept(stamp, max_age, now) {
+        let is_expired = expired(stamp, max_age, now);
+        let is_error = stamp.kept() == Kept::Error;
+        if (is_expired && !is_kept(stamp, max_age, now)) || !is_wanted(is_expired, is_error) {
             return Ok(None);
         }
         let past = Past {
             set_at: stamp.set_at,
-            expires: stamp.set_at + age_of(stamp, max_age),
-            is_error: stamp.kept() == Kept::Error,
+            expires: expires_at(stamp, max_age),
+            is_error,
         };
         Ok(Some((read(value, past)?, past)))
     }
@@ -1027,12 +1053,12 @@ pub struct Facts {
     pub expires: f64,
 }
 
-/// What is known of an entry that is kept past its age.
+/// What is known of an entry that is kept past its age, or is read with a fresh claim.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Past {
     /// When it was set, in milliseconds since the epoch.
     pub set_at: f64,
-    /// When it expired, in milliseconds since the epoch.
+    /// When it expired, or will, in milliseconds since the epoch; infinite for never.
     pub expires: f64,
     /// Whether its value is the text of an error.
     pub is_error: bool,
@@ -1047,6 +1073,8 @@ pub struct Remembered {
     pub version: f64,
     /// The last moment at which it has not expired, in milliseconds since the epoch; infinite for never.
     pub fresh_until: f64,
+    /// When it was set, in milliseconds since the epoch; 0 where no age applied at that time.
+    pub set_at: f64,
     /// As [`Seen::tags`]: the entry is as it was while the word in the memory is this one, too.
     pub tags: Option<u32>,
 }
@@ -1056,6 +1084,7 @@ fn remembered(seen: Seen, cache_max_age: f64) -> Remembered {
         row: seen.row,
         version: seen.version,
         fresh_until: fresh_until(seen.stamp, cache_max_age),
+        set_at: seen.stamp.set_at,
         tags: seen.tags,
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! | state   | meaning                                              | becomes                                             |
 //! | ------- | ---------------------------------------------------- | --------------------------------------------------- |
-//! | running | its owner computes; each other claim is told so      | over or gone                                        |
+//! | running | its owner computes; each other claim is told so      | void, over or gone                                  |
+//! | void    | as running, but its key was written: the result is for those alone who waited before that; a claim begins another lease | over or gone |
 //! | over    | it was settled, and has an outcome for those who wait | gone: all have taken it, or its time is over        |
 //! | gone    | there is no lease of this token                      |                                                     |
 //!
@@ -13,14 +14,20 @@
 //! - **Settled with a value**: the owner stores the entry; the lease is gone before the entry is there.
 //! - **Settled without an entry** (nothing to store, an error, a value that can never fit): the lease is over where somebody
 //!   waits, else gone.
-//! - **Void**: any write of the key but that of the owner ends the lease *before* the write is made ([`Cache::void`]), so a
-//!   killed process leaves no entry that a late result could overwrite. What removes an entry for want of room, or because it has
-//!   expired, is no write.
+//! - **Void**: any write of the key but that of the owner makes the lease void *before* the write is made ([`Cache::void`]), so a
+//!   killed process leaves no entry that a late result could overwrite. Where nobody waits it is gone instead. Nobody can begin
+//!   to wait for a void lease: who claims after the write must not get what was computed before it. Its deadline stays. What
+//!   removes an entry for want of room, or because it has expired, is no write.
 //! - **Given up**: the owner says so, or the process that has attached the store leaves it.
 //! - **Expired**: its deadline is over *and* another claims. Until then the late result is stored.
-//! - **Its owner is dead**: whoever waits, or claims, finds that out and ends it.
+//! - **Its owner is dead**: whoever waits, or claims, finds that out and ends it, void or not.
 //!
-//! A settle names the token. Where no running lease has it, nothing is stored. So the token says all: a lease that is void,
+//! A lease may *rest*: its owner is [`RESTING`], nobody computes, and nobody waits. [`Cache::fail`] begins it where the renewal of an entry
+//! that is there has failed. Until its deadline a claim that renews ([`Ask::renews`]) is refused, in whatever process. Any other claim
+//! ends it and has the lease; a write of the key ends it; so does a claim that finds no place. What rests past its deadline goes with the next
+//! such failure. Nothing of it depends on the process that began it.
+//!
+//! A settle names the token. Where no running lease has it, nothing is stored; a void lease is over then. So the token says all: a lease that is void,
 //! a store that moved (tokens of a segment are whole numbers, those of a heap are not), a lease that another took over.
 //!
 //! Leases are no entries: they are not evicted, evict nothing, and count for no limit. There are [`PLACES`] at the most; then a claim
@@ -50,6 +57,9 @@ pub const PLACES: u32 = 2048;
 /// The most bytes of an outcome that is left in a lease.
 pub const LONGEST_OUTCOME: usize = 64 * 1024;
 
+/// The owner of a lease that rests. No thread has this number.
+pub const RESTING: u64 = u64::MAX;
+
 /// How long an outcome is left for those who have not taken it, in milliseconds. One who waits takes it within microseconds;
 /// who was killed or stopped never does.
 const OUTCOME_KEPT: u64 = 10_000;
@@ -59,14 +69,25 @@ const OUTCOME_KEPT: u64 = 10_000;
 pub struct Lease {
     /// Tells it from any other.
     pub token: f64,
-    /// The thread that computes, as the lock of a segment names threads; 0 for this process.
+    /// The thread that computes, as the lock of a segment names threads; 0 for this process; [`RESTING`].
     pub owner: u64,
     /// When another may claim, in milliseconds of [`boot_time`]. Of a lease that is over: when the outcome goes.
     pub deadline: u64,
     /// The count of invalidations of tags when it was claimed, as the storage counts them for its leases.
     pub since: u64,
-    /// Whether it was settled, and only the outcome is left.
-    pub is_over: bool,
+    /// Its state.
+    pub phase: Phase,
+}
+
+/// The states of a lease that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its owner computes.
+    Running,
+    /// Its owner computes for those who wait: the key was written meanwhile.
+    Void,
+    /// It was settled, and only the outcome is left.
+    Over,
 }
 
 /// What a lease leaves for those who wait, where there is no entry.
@@ -119,7 +140,7 @@ impl Outcome<'_> {
     }
 }
 
-/// A lease and what is known of its key, for [`Leases::end_leases`].
+/// A lease and what is known of its key, for [`Leases::end_leases`] and [`Leases::void_leases`].
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
     /// The lease.
@@ -146,7 +167,7 @@ pub trait Leases {
     /// The lease that runs on a key.
     fn lease(&mut self, key: &[u8]) -> Option<Lease>;
 
-    /// The lease of a token on a key, running or over.
+    /// The lease of a token on a key, in any state.
     fn lease_with(&mut self, key: &[u8], token: f64) -> Option<Lease>;
 
     /// Begins a lease on a key on which none runs, and gives its token. `None`: there is no place. `now` is in milliseconds of
@@ -156,10 +177,16 @@ pub trait Leases {
     /// Ends a lease.
     fn end_lease(&mut self, key: &[u8], token: f64);
 
-    /// Ends every lease, running or over, of which `which` says so.
+    /// Ends every lease, in any state, of which `which` says so.
     fn end_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool);
 
-    /// A running lease is over, and leaves this until a time. Ends it instead where nobody waits, or there is no room.
+    /// A running lease is void. Ends it instead where nobody waits.
+    fn void_lease(&mut self, key: &[u8], token: f64);
+
+    /// As [`Leases::void_lease`], of every running lease of which `which` says so.
+    fn void_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool);
+
+    /// A lease that runs or is void is over, and leaves this until a time. Ends it instead where nobody waits, or there is no room.
     fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64);
 
     /// Passes the outcome of a lease that is over to `read`.
@@ -176,7 +203,7 @@ pub trait Leases {
     /// Whether one of these tags was invalidated since the lease was claimed.
     fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool;
 
-    /// A process waits for a lease to end, or no longer does. The outcome of a lease that is over goes with the last one.
+    /// A process waits for a lease to end, or no longer does. A lease that is void or over goes with the last one.
     fn await_lease(&mut self, key: &[u8], token: f64, waits: bool);
 }
 
@@ -189,6 +216,8 @@ pub struct Ask {
     pub timeout: u64,
     /// Whether an entry that is there does not count.
     pub fresh: bool,
+    /// Whether the caller has an entry, or takes one that is past its age, and only renews it.
+    pub renews: bool,
     /// The time, in milliseconds of [`boot_time`].
     pub at: u64,
 }
@@ -211,8 +240,21 @@ pub enum Claim<R> {
     Held(Lease),
     /// There is no lease to be had.
     Full,
+    /// A renewal has failed; none begins for so many milliseconds.
+    Resting(u64),
     /// An error is stored: this was read of its text.
     Error(R),
+}
+
+/// How a computation failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// The text of the error, for those who wait.
+    pub text: &'a [u8],
+    /// For how many milliseconds the error is stored where there is no entry, not even one that is kept past its age.
+    pub time: f64,
+    /// For how many milliseconds an entry that is there is not renewed.
+    pub rest: u64,
 }
 
 /// What one who waits finds.
@@ -220,6 +262,8 @@ pub enum Claim<R> {
 pub enum Look<R> {
     /// The lease runs.
     Running(Lease),
+    /// The lease is void, and its owner still computes.
+    Void(Lease),
     /// The lease is gone, and there is an entry.
     Settled,
     /// The lease has left this.
@@ -230,7 +274,7 @@ pub enum Look<R> {
 
 impl<S: Storage> Cache<S> {
     /// Reads an entry as [`Cache::get`] does; where there is none that has not expired, begins a lease on its key. An entry that is kept
-    /// past its age is read, too: then `read` is given what is known of it.
+    /// past its age is read, too, and with `fresh` any entry: then `read` is given what is known of it.
     ///
     /// # Errors
     /// As [`Cache::get`].
@@ -241,7 +285,9 @@ impl<S: Storage> Cache<S> {
         now: impl Clock,
         mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
     ) -> Result<Claim<R>> {
-        if !ask.fresh {
+        if ask.fresh {
+            self.latest(key, now, |value, past| read(value, Some(past)))?;
+        } else {
             if let Some((read, set_at, expires)) = self.get_fresh(key, now, |value| read(value, None))? {
                 return Ok(Claim::Hit {
                     read,
@@ -255,7 +301,12 @@ impl<S: Storage> Cache<S> {
             }
         }
         match self.storage_mut().lease(key) {
-            Some(lease) if lease.deadline > ask.at => return Ok(Claim::Held(lease)),
+            Some(lease) if lease.deadline > ask.at && lease.owner != RESTING => {
+                return Ok(Claim::Held(lease));
+            }
+            Some(lease) if lease.deadline > ask.at && ask.renews => {
+                return Ok(Claim::Resting(lease.deadline - ask.at));
+            }
             Some(lease) => self.storage_mut().end_lease(key, lease.token),
             None => {}
         }
@@ -265,7 +316,8 @@ impl<S: Storage> Cache<S> {
     }
 
     /// Stores the value that was computed under a lease, if the lease still runs. Returns whether it did and the value was stored. A
-    /// value that is not stored is declined, see [`Storage::decline`]; one that can never fit is left for those who wait.
+    /// value that is not stored is declined, see [`Storage::decline`]; one that can never fit, and that of a void lease, is left for
+    /// those who wait.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -278,26 +330,26 @@ impl<S: Storage> Cache<S> {
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
-        let lease = self.lease_of(key, token);
-        let tags = terms.extras.tags;
-        let is_void = lease.is_none_or(|lease| {
-            // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
-            !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags)
-        });
-        if is_void {
+        let runs = self.holds(key, token);
+        if !runs || self.is_outdated(key, token, terms.extras.tags) {
+            if !runs {
+                self.leave(key, token, Outcome::Value(value), at);
+            }
             self.storage_mut().decline(value);
             self.release(key, token);
             return Ok(false);
         }
-        if !self.fits(key, value, terms.extras) {
+        if self.fits(key, value, terms.extras) {
+            // First: the write would make the lease void.
+            self.storage_mut().end_lease(key, token);
+        } else {
             self.leave(key, token, Outcome::Value(value), at);
         }
-        // Ends the lease first, as any write does.
         self.set_on(key, value, terms, now)
     }
 
-    /// Ends a lease whose computation failed, leaves the text of the error for those who wait, and stores it for `time` milliseconds
-    /// where there is no entry, not even one that is kept past its age.
+    /// Ends a lease whose computation failed, leaves the text of the error for those who wait, and stores it, or lets the key rest, as
+    /// [`Failure`] says. Returns whether the lease still ran.
     ///
     /// # Errors
     /// As [`Cache::set`]. The lease has ended.
@@ -305,35 +357,61 @@ impl<S: Storage> Cache<S> {
         &mut self,
         key: &[u8],
         token: f64,
-        text: &[u8],
-        time: f64,
+        Failure { text, time, rest }: Failure<'_>,
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
         if !self.leave(key, token, Outcome::Error(text), at) {
             return Ok(false);
         }
-        if time > 0.0 && !self.has(key, now)? && self.kept(key, now, |_, _| Ok(()))?.is_none() {
+        let is_there = self.has(key, now)? || self.kept(key, now, |_, _| Ok(()))?.is_some();
+        if is_there && rest > 0 {
+            self.rest(key, at.saturating_add(rest), at);
+        } else if !is_there && time > 0.0 {
             self.set_error(key, Value::String(text), time, now)?;
         }
         Ok(true)
     }
 
-    /// Ends a lease whose result is not stored, and leaves it for those who wait. Returns whether the lease still ran.
+    /// Lets a key rest on which no lease runs. Where there is no place it does not rest.
+    fn rest(&mut self, key: &[u8], until: u64, at: u64) {
+        let storage = self.storage_mut();
+        storage.end_leases(|Held { lease, .. }| lease.owner == RESTING && lease.deadline <= at);
+        storage.begin_lease(key, RESTING, until, at);
+    }
+
+    /// Ends a lease whose result is not stored, and leaves it for those who wait. Returns whether the lease still ran, and was not
+    /// void.
     pub fn leave(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, at: u64) -> bool {
-        let holds = self.holds(key, token);
-        if holds {
+        let phase = self.computes(key, token);
+        if phase.is_some() {
             let until = at.saturating_add(OUTCOME_KEPT);
             self.storage_mut().leave_outcome(key, token, outcome, until);
         }
-        holds
+        phase == Some(Phase::Running)
     }
 
     /// Gives a lease up.
     pub fn release(&mut self, key: &[u8], token: f64) {
-        if self.holds(key, token) {
+        if self.computes(key, token).is_some() {
             self.storage_mut().end_lease(key, token);
         }
+    }
+
+    /// The state of a lease whose owner computes.
+    fn computes(&mut self, key: &[u8], token: f64) -> Option<Phase> {
+        if !self.storage().has_leases() {
+            return None;
+        }
+        let lease = self.storage_mut().lease_with(key, token)?;
+        (lease.phase != Phase::Over).then_some(lease.phase)
+    }
+
+    /// Whether one of these tags was invalidated since the claim of a lease that runs: a settle with them stores nothing.
+    pub fn is_outdated(&mut self, key: &[u8], token: f64, tags: Tags<'_>) -> bool {
+        // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
+        self.lease_of(key, token)
+            .is_some_and(|lease| !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags))
     }
 
     /// Whether a lease runs on a key and has this token.
@@ -362,12 +440,13 @@ impl<S: Storage> Cache<S> {
         read: impl FnOnce(Outcome<'_>) -> Result<R>,
     ) -> Result<Look<R>> {
         match self.storage_mut().lease_with(key, token) {
-            Some(lease) if lease.is_over => {
+            Some(lease) if lease.phase == Phase::Over => {
                 let left = self.storage_mut().outcome(key, token, read)?;
                 Ok(left.map_or(Look::Gone, Look::Left))
             }
-            Some(lease) if lease.deadline > at => Ok(Look::Running(lease)),
-            Some(_) => Ok(Look::Gone),
+            Some(lease) if lease.deadline <= at => Ok(Look::Gone),
+            Some(lease) if lease.phase == Phase::Void => Ok(Look::Void(lease)),
+            Some(lease) => Ok(Look::Running(lease)),
             None => Ok(if self.has(key, now)? {
                 Look::Settled
             } else {
@@ -376,7 +455,7 @@ impl<S: Storage> Cache<S> {
         }
     }
 
-    /// Ends the lease that runs on a key: the key is written. Called before the write, by every function that makes one.
+    /// The lease that runs on a key is void: the key is written. Called before the write, by every function that makes one.
     #[inline(always)]
     pub(crate) fn void(&mut self, key: &[u8]) {
         if self.storage().has_leases() {
@@ -387,22 +466,21 @@ impl<S: Storage> Cache<S> {
     #[cold]
     fn void_lease(&mut self, key: &[u8]) {
         if let Some(lease) = self.storage_mut().lease(key) {
-            self.storage_mut().end_lease(key, lease.token);
+            self.storage_mut().void_lease(key, lease.token);
         }
     }
 
     /// As [`Cache::void`], of every key.
     pub(crate) fn void_all(&mut self) {
         if self.storage().has_leases() {
-            self.storage_mut().end_leases(|_| true);
+            self.storage_mut().void_leases(|_| true);
         }
     }
 
     /// As [`Cache::void`], of every key that begins with `prefix`.
     pub fn void_prefix(&mut self, prefix: &[u8]) {
         if self.storage().has_leases() {
-            self.storage_mut()
-                .end_leases(|held| !held.lease.is_over && held.may_begin_with(prefix));
+            self.storage_mut().void_leases(|held| held.may_begin_with(prefix));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The store: the cache of one namespace behind its lock. The entries lie on the heap of this process or in a segment,
 //! which several processes share. `migrate.rs` moves them from one to the other.
 
-mod leases;
+pub mod leases;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -876,6 +876,14 @@ impl Leases for Place {
 
     fn end_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool) {
         on!(self, storage => storage.end_leases(which))
+    }
+
+    fn void_lease(&mut self, key: &[u8], token: f64) {
+        on!(self, storage => storage.void_lease(key, token))
+    }
+
+    fn void_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool) {
+        on!(self, storage => storage.void_leases(which))
     }
 
     fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64) {

@@ -87,6 +87,33 @@ describe('fetch', () => {
       assert.equal(store.entries.get(key).expires, clock.now + 5);
     });
 
+    it('shares a claim that is a message with all calls of its tick', async () => {
+      const one = start();
+      const { leases } = one;
+      let tick = 1;
+      let claims = 0;
+      const claim = leases.claim.bind(leases);
+      leases.claim = async (...args) => {
+        claims += 1;
+        await turn();
+        return claim(...args);
+      };
+      leases.tickOfSending = () => tick;
+      const load = loader();
+      const callers = Array.from({ length: 5 }, () => one.fetch(key, load));
+      tick += 1;
+      callers.push(one.fetch(key, load));
+      await clock.tick(0);
+      while (load.calls.length === 0) await turn();
+      load.calls[0].resolve({ a: 1 });
+      const values = await Promise.all(callers);
+      assert.deepEqual([claims, load.calls.length], [2, 1]);
+      const hits = await Promise.all([one.fetch(key, load), one.fetch(key, load)]);
+      assert.equal(claims, 3);
+      for (const value of [...values, ...hits]) assert.deepEqual(value, { a: 1 });
+      assert.equal(new Set([...values, ...hits]).size, 8, 'each has an object of its own');
+    });
+
     it('rejects without a loader', async () => {
       const one = start();
       one.set(key, 1);
@@ -497,6 +524,34 @@ describe('fetch', () => {
       assert.equal(store.held.size, 0);
     });
 
+    it('nor does another process try it', async () => {
+      const defaults = { staleWhileRevalidate: 100_000, refreshBackoff: 1000 };
+      const one = await stored(defaults);
+      const two = start({ defaults });
+      const load = loader();
+      assert.equal(await one.fetch(key, load), 'old');
+      load.calls[0].reject(new Error('away'));
+      await turn();
+      assert.equal(await two.fetch(key, () => assert.fail('called')), 'old');
+      await clock.tick(1000);
+      assert.equal(await two.fetch(key, load), 'old');
+      assert.equal(load.calls.length, 2);
+      load.calls[1].resolve('new');
+      await turn();
+      assert.equal(one.get(key), 'new');
+    });
+
+    it('but a caller that does not take the entry has its loader called', async () => {
+      const one = await stored({ staleWhileRevalidate: 100_000, refreshBackoff: 1000 });
+      const two = start({ defaults: { staleWhileRevalidate: 10 } });
+      const load = loader();
+      await one.fetch(key, load);
+      load.calls[0].reject(new Error('away'));
+      await turn();
+      await clock.tick(500);
+      assert.equal(await two.fetch(key, () => 'new'), 'new');
+    });
+
     it('after that time it is', async () => {
       const one = await stored({ staleWhileRevalidate: 100_000, refreshBackoff: 0 });
       const load = loader();
@@ -573,6 +628,13 @@ describe('fetch', () => {
       assert.equal(await one.fetch(key, load), 'old');
       await turn();
       assert.equal(load.calls.length, 1);
+      const two = start({ defaults: { refreshAfter: 50 } });
+      for (let times = 0; times < 2; times += 1) {
+        assert.equal(await two.fetch(key, () => assert.fail('called')), 'old');
+        await turn();
+      }
+      // The second one knew.
+      assert.equal(two.calls.claim, 3);
     });
   });
 
@@ -795,6 +857,24 @@ describe('fetch', () => {
       assert.equal(await one.fetch(key, () => 'new', { forceRefresh: true }), 'new');
     });
 
+    it('gives the loader the entry, past its age or not, and the caller where that fails', async () => {
+      const one = start({ defaults: { staleIfError: 100 } });
+      const seen = [];
+      const failing = (given, { stale }) => {
+        seen.push(stale);
+        throw new Error('away');
+      };
+      await one.fetch(key, () => ({ n: 1 }), { ttl: 10 });
+      assert.deepEqual(await one.fetch(key, failing, { forceRefresh: true }), { n: 1 });
+      await clock.tick(11);
+      assert.deepEqual(await one.fetch(key, failing, { forceRefresh: true }), { n: 1 });
+      const options = { forceRefresh: true, staleIfError: 0 };
+      await assert.rejects(one.fetch(key, failing, options), /away/);
+      await clock.tick(100);
+      await assert.rejects(one.fetch(key, failing, { forceRefresh: true }), /away/);
+      assert.deepEqual(seen, [{ n: 1 }, { n: 1 }, { n: 1 }, undefined]);
+    });
+
     it('gives up with its signal while it waits', async () => {
       const one = start();
       const load = loader();
@@ -878,6 +958,59 @@ describe('fetch', () => {
         one.fetch({}, () => assert.fail('called')),
         /no key/,
       );
+    });
+  });
+
+  describe('what is the caller’s and throws', () => {
+    const frozen = Object.freeze({});
+    const thrower = {
+      set fetch(value) {
+        throw new Error(value);
+      },
+    };
+    /** Takes no listener back. */
+    const signal = {
+      aborted: false,
+      addEventListener: () => {},
+      removeEventListener: () => {
+        throw new Error('none');
+      },
+    };
+
+    it('changes nothing of the call', async () => {
+      const one = start({ defaults: { staleIfError: 100 } });
+      for (const options of [{ status: frozen }, { status: thrower }, { signal }]) {
+        const own = unique('key');
+        assert.equal(await one.fetch(own, () => 'value', { ...options, ttl: 10 }), 'value');
+        assert.equal(await one.fetch(own, () => assert.fail('called'), options), 'value');
+        const hanging = () => new Promise(() => {});
+        const limited = { ...options, hardTimeout: 1 };
+        await assert.rejects(one.fetch(unique('key'), hanging, limited), { code: 'ETIMEDOUT' });
+        await clock.tick(11);
+        assert.equal(await one.fetch(own, hanging, { ...options, softTimeout: 1 }), 'value');
+      }
+    });
+
+    it('leaves no run and no lease', async () => {
+      const one = start();
+      const ownThen = Promise.resolve(1);
+      ownThen.then = () => {
+        throw new Error('away');
+      };
+      const ownClass = Object.defineProperty(Promise.resolve(1), 'constructor', {
+        get() {
+          throw new Error('away');
+        },
+      });
+      for (const given of [ownThen, ownClass]) {
+        const own = unique('key');
+        await assert.rejects(
+          one.fetch(own, () => given),
+          /away/,
+        );
+        assert.equal(store.held.size, 0);
+        assert.equal(await one.fetch(own, () => 'value'), 'value');
+      }
     });
   });
 

@@ -50,6 +50,31 @@ describe('fetch in a process without workers', () => {
     assert.equal((await cache.stats()).near.hits, near.hits + 1);
   });
 
+  it('a caller after invalidateTags gets what was loaded after it', async () => {
+    for (const how of ['tags of the call', 'setTags']) {
+      const cache = open();
+      const options = how === 'setTags' ? {} : { tags: ['t'] };
+      const ends = [];
+      const load = async (key, { setTags }) => {
+        if (how === 'setTags') setTags(['t']);
+        const number = ends.length;
+        await new Promise((resolve) => ends.push(resolve));
+        return number;
+      };
+      const first = cache.fetch('k', load, options);
+      await turn();
+      await cache.invalidateTags(['t']);
+      const second = cache.fetch('k', load, options);
+      await turn();
+      ends[0]();
+      assert.equal(await first, 0);
+      while (ends.length < 2) await turn();
+      ends[1]();
+      assert.equal(await second, 1);
+      assert.equal(await cache.get('k'), 1);
+    }
+  });
+
   it('without near reads, too', async () => {
     const cache = open({ near: false });
     await cache.fetch('k', () => 'value');
@@ -281,7 +306,9 @@ describe('fetch in a process without workers', () => {
       assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
       assert.deepEqual(await cache.fetch('k', failing), { n: 1 });
       await cache.set('k', 'written');
-      await assert.rejects(cache.fetch('k', failing, { forceRefresh: true }), /away/);
+      assert.equal(await cache.fetch('k', failing, { forceRefresh: true }), 'written');
+      const options = { forceRefresh: true, staleIfError: 0 };
+      await assert.rejects(cache.fetch('k', failing, options), /away/);
       assert.equal(await cache.get('k'), 'written');
     });
 
@@ -292,6 +319,45 @@ describe('fetch in a process without workers', () => {
       assert.equal(await cache.fetch('k', () => 'new', { ttl: 100 }), 'old');
       await turn();
       assert.equal(await cache.fetch('k', () => assert.fail('called')), 'new');
+    });
+
+    it('by near reads with refreshAfter while it is young, and with status', async () => {
+      const cache = open({ refreshAfter: 50 });
+      const status = {};
+      const never = () => assert.fail('called');
+      const hits = async () => (await cache.stats()).near.hits;
+      await cache.fetch('k', () => 'old', { ttl: 1000 });
+      await cache.get('k');
+      const before = await hits();
+      assert.equal(await cache.fetch('k', never), 'old');
+      assert.equal(await cache.fetch('k', never, { status, staleIfError: 5 }), 'old');
+      assert.equal(await hits(), before + 2);
+      assert.equal(status.fetch, 'hit');
+      assert.ok(status.duration >= 0 && status.start <= Date.now());
+      await clock.tick(51);
+      assert.equal(await cache.fetch('k', () => 'new', { ttl: 1000 }), 'old');
+      assert.equal(await hits(), before + 2, 'the store was asked');
+      await turn();
+      assert.equal(await cache.fetch('k', never), 'new');
+    });
+
+    it('by near reads while an old entry is not to be renewed', async () => {
+      const cache = open({ refreshAfter: 50, refreshBackoff: 1000 });
+      await cache.fetch('k', () => 'old', { ttl: 100_000 });
+      await cache.get('k');
+      await clock.tick(51);
+      let end;
+      const load = () => new Promise((resolve, reject) => (end = reject));
+      const { near } = await cache.stats();
+      assert.equal(await cache.fetch('k', load), 'old');
+      await turn();
+      for (let times = 0; times < 3; times += 1) {
+        assert.equal(await cache.fetch('k', () => assert.fail('called')), 'old');
+      }
+      end(new Error('away'));
+      await turn();
+      assert.equal(await cache.fetch('k', () => assert.fail('called')), 'old');
+      assert.equal((await cache.stats()).near.hits, near.hits + 4);
     });
   });
 

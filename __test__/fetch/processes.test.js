@@ -146,6 +146,19 @@ for (const transport of TRANSPORTS) {
       assert.equal(await cache.get(key), 'written');
     });
 
+    it('who waited in another process before a write gets the late value, who comes later does not', async () => {
+      const [one, two, three] = workers;
+      await one.run(begin, key);
+      const before = two.run(follow, key);
+      await two.run(waiting);
+      await cache.del(key);
+      const { value, loads } = await three.run(follow, key);
+      assert.equal(loads, 1);
+      assert.equal(await one.run(end, 'late'), 'late');
+      assert.deepEqual(await before, { value: 'late', loads: 0 });
+      assert.equal(await cache.get(key), value);
+    });
+
     it('a value that is not stored reaches those who wait', async () => {
       const [one, two] = workers;
       await one.run(begin, key);
@@ -195,6 +208,28 @@ for (const transport of TRANSPORTS) {
       );
     });
 
+    it('after a renewal that failed no process tries one before refreshBackoff', async () => {
+      const namespace = unique('fetch');
+      const options = { namespace, staleWhileRevalidate: 60_000, refreshBackoff: 60_000 };
+      for (const each of workers) await each.run(open, options);
+      const here = new Cache({ namespace });
+      const [one, two] = workers;
+      await one.run(({ state }, given) => state.cache.fetch(given, () => 'old', { ttl: 1 }), key);
+      await until(async () => !(await here.has(key)));
+      await one.run(begin, key);
+      assert.equal(await one.run(fail), 'old');
+      await until(async () => (await here.stats()).fetches.errors === 1);
+      // Its settle is behind no other call.
+      await one.run(waiting);
+      for (const each of workers) {
+        assert.deepEqual(await each.run(follow, key), { value: 'old', loads: 0 });
+      }
+      // Who needs the value has it loaded.
+      const needed = await two.run(follow, key, { staleWhileRevalidate: 0 });
+      assert.equal(needed.loads, 1);
+      assert.equal(await here.get(key), needed.value);
+    });
+
     it('an error is stored for all processes, with errorTtl', async () => {
       const [one, two] = workers;
       await one.run(begin, key, { errorTtl: 60_000 });
@@ -204,6 +239,38 @@ for (const transport of TRANSPORTS) {
       assert.equal(await cache.get(key), undefined);
       await cache.set(key, 'written');
       assert.deepEqual(await two.run(follow, key), { value: 'written', loads: 0 });
+    });
+
+    it('the signal of a loader fires when nobody waits any more, in any process', async () => {
+      // By IPC the primary waits on for a while.
+      if (transport !== 'shared-memory') return;
+      const [one, two] = workers;
+      for (const order of [
+        [one, two],
+        [two, one],
+      ]) {
+        const own = unique('key');
+        const wait = ({ state }, given) =>
+          new Promise((begun) => {
+            state.giving = new AbortController();
+            const load = (of, { signal }) => {
+              state.signal = signal;
+              begun();
+              return new Promise(() => {});
+            };
+            const waits = state.cache.fetch(given, load, { signal: state.giving.signal });
+            waits.catch(() => {});
+            setTimeout(begun, 50);
+          });
+        await one.run(wait, own);
+        await two.run(wait, own);
+        for (const each of order) {
+          assert.equal(await one.run(({ state }) => state.signal.aborted), false);
+          await each.run(({ state }) => state.giving.abort());
+        }
+        await until(() => one.run(({ state }) => state.signal.aborted));
+        assert.equal((await two.run(follow, own)).loads, 1);
+      }
     });
 
     it('forceRefresh in another process runs behind the present run', async () => {
@@ -281,6 +348,106 @@ describeShared('fetch while the primary is blocked', () => {
     const { loads, times, ended } = await running;
     assert.equal(loads, times);
     assert.ok(ended < from + 1000, 'it ended before the primary went on');
+  });
+});
+
+describeShared('fetch by IPC of two namespaces', () => {
+  const { worker: start } = processes();
+
+  it('a lease is not taken for that of another namespace with the same token', async () => {
+    const namespaces = [unique('fetch'), unique('fetch')];
+    const caches = namespaces.map((namespace) => new Cache({ namespace }));
+    const [owner, other] = await Promise.all([
+      start({ transport: 'shared-memory' }),
+      start({ transport: 'ipc' }),
+    ]);
+    const openAll = async ({ Cache: Class, state }, given) => {
+      state.ends = [];
+      const opened = given.map((namespace) => Class.getInstance({ namespace, timeout: 30_000 }));
+      state.caches = await Promise.all(opened);
+    };
+    for (const each of [owner, other]) await each.run(openAll, namespaces);
+    // Tokens and versions have one counter each namespace: it is made the same in both.
+    await owner.run(
+      async ({
+        state: {
+          caches: [a, b],
+        },
+      }) => {
+        const stale = { ttl: 1, staleWhileRevalidate: 60_000 };
+        await a.fetch('key', () => 'old', stale);
+        const next = async (one) => {
+          await one.set('other', 1);
+          return (await one.getEntry('other')).version;
+        };
+        let [x, y] = [await next(a), await next(b)];
+        while (x !== y) {
+          if (x < y) x = await next(a);
+          else y = await next(b);
+        }
+      },
+    );
+    await until(async () => !(await caches[0].has('key')));
+    const beginAt = ({ state }, at) =>
+      new Promise((begun) => {
+        const load = (key, { skip }) => {
+          begun();
+          return new Promise((resolve) => (state.ends[at] = (value) => resolve(skip(value))));
+        };
+        state.caches[at].fetch('key', load, { forceRefresh: true }).catch(() => {});
+      });
+    await owner.run(beginAt, 0);
+    await owner.run(beginAt, 1);
+    // The primary waits for the lease in place of a worker that does not.
+    const stale = ({ state }) =>
+      state.caches[0].fetch('key', () => 'own', { staleWhileRevalidate: 60_000 });
+    assert.equal(await other.run(stale), 'old');
+    await owner.run(({ state }) => state.ends[0]('value of a'));
+    const length = ({ state }) => Promise.all(state.caches.map((each) => each.length()));
+    await owner.run(length);
+    await other.run(length);
+    await other.run(({ state }) => {
+      state.following = state.caches[1].fetch('key', () => 'own');
+    });
+    await other.run(length);
+    await owner.run(({ state }) => state.ends[1]('value of b'));
+    assert.equal(await other.run(({ state }) => state.following), 'value of b');
+  });
+});
+
+describeShared('fetch with refreshAfter', () => {
+  const { worker: start } = processes();
+
+  it('is a near read of what is young, and one process renews what is not', async () => {
+    const namespace = unique('fetch');
+    const options = { namespace, refreshAfter: 200, maxAge: 60_000 };
+    const workers = await Promise.all([start({}), start({})]);
+    for (const each of workers) await each.run(open, options);
+    const read = async ({ state }, given, count) => {
+      state.loads ??= 0;
+      const values = new Set();
+      const load = () => `value ${(state.loads += 1)} of ${process.pid}`;
+      const before = (await state.cache.stats()).near.hits;
+      for (let times = 0; times < count; times += 1) {
+        values.add(await state.cache.fetch(given, load, { status: {} }));
+      }
+      const hits = (await state.cache.stats()).near.hits - before;
+      return { values: [...values], hits, loads: state.loads };
+    };
+    const [one, two] = workers;
+    const first = await one.run(read, 'key', 1);
+    const young = await two.run(read, 'key', 100);
+    // On a machine that is busy the entry may be old by then.
+    if (young.loads === 0) {
+      assert.deepEqual(young.values, first.values);
+      assert.ok(young.hits >= 98, `${young.hits} near hits`);
+    }
+    const all = async () => {
+      const found = await Promise.all(workers.map((each) => each.run(read, 'key', 3)));
+      return found.reduce((sum, { loads }) => sum + loads, 0);
+    };
+    const before = await all();
+    await until(async () => (await all()) > before);
   });
 });
 

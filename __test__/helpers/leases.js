@@ -20,6 +20,8 @@ class LeaseStore {
   errors = new Map();
   /** By key: the lease that new claims find. */
   held = new Map();
+  /** By key: until when an entry is not renewed. */
+  resting = new Map();
   /** By token: leases whose outcome somebody may wait for. */
   leases = new Map();
   /** The most leases there may be at once. */
@@ -59,8 +61,8 @@ class LeaseStore {
   claim(owner, key, { fresh = false, renew = false, leaseTimeout }) {
     const entry = this.look(key);
     const of = ({ give, setAt, expires }) => ({ value: give(), setAt, expires });
-    if (entry?.isFresh && !fresh && !renew) return { state: 'hit', ...of(entry) };
-    const stale = entry && !entry.isFresh ? of(entry) : undefined;
+    if (entry?.isFresh && !fresh) return { state: 'hit', ...of(entry) };
+    const stale = entry && of(entry);
     const error = this.errors.get(key);
     if (error && Date.now() <= error.until && !fresh) {
       return { state: 'error', error: error.text, stale };
@@ -70,6 +72,9 @@ class LeaseStore {
       return { state: 'held', token: present.token, stale };
     }
     if (present !== undefined) this.void(present, false);
+    const left = (this.resting.get(key) ?? 0) - Date.now();
+    if (renew && left > 0) return { state: 'resting', left, stale };
+    this.resting.delete(key);
     if (this.held.size >= this.most) return { state: 'full', stale };
     this.#tokens += 1;
     const lease = {
@@ -100,6 +105,9 @@ class LeaseStore {
       if (outcome.ttl && !lease.isVoid) {
         this.errors.set(key, { text: outcome.error, until: Date.now() + outcome.ttl });
       }
+      if (outcome.rest > 0 && !lease.isVoid && this.look(key) !== undefined) {
+        this.resting.set(key, Date.now() + outcome.rest);
+      }
       this.#end(lease, () => ({ state: 'error', error: outcome.error }));
     } else {
       this.#end(lease, () => ({ state: 'unstored', value: outcome.give() }));
@@ -128,6 +136,7 @@ class LeaseStore {
     const lease = this.held.get(key);
     if (lease !== undefined) this.void(lease);
     this.errors.delete(key);
+    this.resting.delete(key);
   }
 
   release(token) {

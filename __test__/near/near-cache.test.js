@@ -259,6 +259,28 @@ describe('near reads', () => {
     });
   }
 
+  it('know when an entry was set that has an age', () => {
+    const { store, near, get } = setup();
+    const { now } = Date;
+    try {
+      Date.now = () => 1000;
+      store.set('key', 'value', { expires: 2000, setAt: 1000 });
+      store.set('ageless', 'value');
+      get('key');
+      get('ageless');
+      assert.equal(near.getYoung('absent', 50), MISS);
+      Date.now = () => 1050;
+      assert.equal(near.getYoung('key', 50), 'value');
+      Date.now = () => 1051;
+      assert.equal(near.getYoung('key', 50), MISS);
+      assert.equal(near.getYoung('ageless', 50), 'value');
+      assert.equal(near.hits, 2);
+      assert.equal(near.get('key'), 'value', 'it is there all the same');
+    } finally {
+      Date.now = now;
+    }
+  });
+
   it('remember nothing of a read under another epoch', () => {
     const { store, port, near } = setup();
     store.set('key', 1);

@@ -135,4 +135,35 @@ describe('rings of near reads', () => {
     assert.ok(both(100) > 0, 'a hold for a single use was not worth its cost: none for a while');
     assert.equal(ends.length, 0);
   });
+
+  it('hold stamps again in each turn in which others read at the same time', () => {
+    const store = new Store();
+    const ends = [];
+    const { ring } = ringOf(store, {}, (end) => ends.push(end));
+    const other = ringOf(store);
+    for (let turn = 0; turn < 10; turn += 1) {
+      for (let count = 0; count < 40; count += 1) {
+        other.ring.use(1, 1);
+        ring.use(2, 1);
+      }
+      store.apply();
+      assert.equal(ends.length, 1, `turn ${turn}`);
+      ends.pop()();
+    }
+  });
+
+  it('hold no stamps over a call of their own thread that takes the lock', () => {
+    const store = new Store();
+    const { port, ring } = ringOf(store, {}, () => {});
+    const other = ringOf(store);
+    for (let count = 0; count < 40; count += 1) {
+      other.ring.use(1, 1);
+      ring.use(2, 1);
+    }
+    // A `set` of this thread applies the rings, and the entry that it sets has a time of its own.
+    store.apply();
+    const setAt = (store.control[STAMP] = (store.control[STAMP] + 1) | 0);
+    ring.use(2, 1);
+    assert.ok(Store.waiting(port)[0][2] > setAt);
+  });
 });

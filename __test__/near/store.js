@@ -6,7 +6,7 @@ const GATE = 0;
 const EPOCH = 1;
 const TAGS = 2;
 /** Numbers that `found` has of each key. */
-const NUMBERS = 4;
+const NUMBERS = 5;
 const STAMP = 16;
 const HEAD_WORDS = 16;
 const RECORDS = 1024;
@@ -101,11 +101,12 @@ class Store {
     return this.#now();
   }
 
-  set(key, value, { json, expires = Infinity, version = (this.#version += 1), tags = [] } = {}) {
+  set(key, value, options = {}) {
+    const { json, expires = Infinity, setAt, tags = [], version = (this.#version += 1) } = options;
     const before = this.#entries.get(key);
     const row = before?.row ?? this.#rows.length;
     this.versions[row] = 0;
-    const entry = { key, row, value, json, expires, tags, used: this.#use() };
+    const entry = { key, row, value, json, expires, setAt, tags, used: this.#use() };
     this.#rows[row] = entry;
     this.#entries.set(key, entry);
     this.versions[row] = version;
@@ -133,7 +134,8 @@ class Store {
     if (entry === undefined) return undefined;
     if (isUse) entry.used = this.#use();
     const tags = entry.tags.length > 0 ? this.control[TAGS] >>> 0 : -1;
-    found.set([entry.row, this.versions[entry.row], entry.expires, tags], place * NUMBERS);
+    const { row, expires, setAt = 0 } = entry;
+    found.set([row, this.versions[row], expires, tags, setAt], place * NUMBERS);
     return entry;
   }
 

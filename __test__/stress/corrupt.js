@@ -6,7 +6,8 @@
  *
  *   node __test__/stress/corrupt.js [seconds] [what]
  *
- * `what` is `entries` (index, rows and blocks), `header` (all of it but the lock), `lock`, or `all`. Nobody may
+ * `what` is `entries` (index, rows and blocks), `columns` (versions, free blocks, uses), `header`, `tags`, `leases`, `lock`, or
+ * `all`. Nobody may
  * crash or hang; a value whose bytes were hit may be read as it is then (its own checksum says so), as a miss or as
  * an error. Once the bytes are left alone, everything works again.
  */
@@ -48,22 +49,49 @@ function regions(handle) {
   const header = Buffer.alloc(320);
   fs.readSync(handle, header, 0, header.length, 0);
   const align = (at) => Math.ceil(at / 65536) * 65536;
-  const index = 65536;
-  const rows = align(index + 4 * header.readUInt32LE(16));
-  const blocks = align(rows + 64 * header.readUInt32LE(20));
-  const lock = [64, 128];
-  const used = [
-    [index, index + 4 * 600],
-    [rows, rows + 64 * 400],
-    [blocks, blocks + 64 * 10_000],
+  const [buckets, rows, blocks] = [16, 20, 24].map((at) => header.readUInt32LE(at));
+  const at = {};
+  let next = 65536;
+  for (const [name, bytes] of [
+    ['index', 4 * buckets],
+    ['rows', 64 * rows],
+    ['versions', 8 * rows],
+    ['rings', 128 * 132 * 1024],
+    ['tags', 2 * 2048 * 16],
+    ['leases', 2048 * (4 + 128) + 16 * 65536],
+    ['sections', 576 * Math.ceil(blocks / 4096)],
+    ['blocks', 64 * blocks],
+  ]) {
+    at[name] = next;
+    next = align(next + bytes);
+  }
+  const part = (name, bytes, from = 0) => [at[name] + from, at[name] + from + bytes];
+  const entries = [part('index', 4 * 600), part('rows', 64 * 400), part('blocks', 64 * 10_000)];
+  const columns = [
+    part('versions', 8 * 400),
+    part('sections', 576 * 3),
+    part('rings', 2048),
+    // Gate, epoch, count of uses.
+    [320, 448],
   ];
   const rest = [
     [0, 64],
     [128, 320],
     // The record of a change.
-    [512, 1088],
+    [512, 1152],
+    // Summaries, counts, label.
+    [1152, 3840],
   ];
-  return { entries: used, header: rest, lock: [lock], all: [...used, ...used, ...rest, lock] };
+  const tags = [[3840, 3904], [3840, 3904], part('tags', 2 * 2048 * 16)];
+  const leases = [
+    [3904, 3968],
+    part('leases', 4 * 2048),
+    part('leases', 128 * 2048, 4 * 2048),
+    part('leases', 16 * 65536, 132 * 2048),
+  ];
+  const lock = [64, 128];
+  const all = [...entries, ...entries, ...rest, ...tags, ...leases, lock];
+  return { entries, columns, header: rest, tags, leases, lock: [lock], all };
 }
 
 /** Writes into the newest segment of a process, wherever that is, until it is told to end. */
@@ -143,7 +171,28 @@ async function calls(name, until) {
     const [cache, clone] = random(3) ? [json, false] : [clones, cluster.isWorker];
     const key = `key:${random(KEYS)}`;
     const keys = Array.from({ length: 8 }, () => `key:${random(KEYS)}`);
-    switch (random(20)) {
+    switch (random(26)) {
+      case 20:
+        return made('invalidateTags', () => cache.invalidateTags([`tag:${random(50)}`]));
+      case 21:
+        return made('deletePrefix', () => cache.deletePrefix(`key:${10 + random(90)}`));
+      case 22:
+      case 23: {
+        const tags = [`tag:${random(50)}`];
+        return made('set with tags', () => cache.set(key, seal(key, { clone }), { tags }));
+      }
+      case 24:
+      case 25: {
+        const load = async (given, { signal, skip }) => {
+          if (random(2)) await sleep(random(5));
+          if (random(8) === 0) throw Object.assign(new Error('load'), { code: 'E_LOAD' });
+          const value = seal(key, { clone });
+          if (random(3) === 0) return skip(value);
+          return signal.aborted ? undefined : value;
+        };
+        const options = { leaseTimeout: 300, tags: [`tag:${random(50)}`] };
+        return verify(key, await made('fetch', () => cache.fetch(key, load, options)));
+      }
       case 0:
         return made('del', () => cache.del(key));
       case 1: {
@@ -275,7 +324,8 @@ async function lead(seconds, what) {
     try {
       valid = validate(segment);
     } catch (error) {
-      process.send({ flaw: String(error) });
+      // No check number tells of a version that is damaged, nor of a block that is free and is not.
+      if (what !== 'columns') process.send({ flaw: String(error) });
     }
     process.send({ valid, ...recoveries(segment), segments: segmentsOf(process.pid).length });
   }
@@ -286,7 +336,10 @@ async function lead(seconds, what) {
   process.send('done');
 }
 
-async function main(seconds = 5, kinds = ['entries', 'header', 'lock', 'all']) {
+async function main(
+  seconds = 5,
+  kinds = ['entries', 'columns', 'header', 'tags', 'leases', 'lock', 'all'],
+) {
   const flaws = [];
   for (const what of kinds) {
     console.log(`--- ${what}, ${seconds} s`);

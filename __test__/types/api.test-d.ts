@@ -11,6 +11,8 @@ import type {
   ScanOptions,
   Scanned,
   InitOptions,
+  RemoteClient,
+  RemoteOptions,
   SetOptions,
   AgeOptions,
   Key,
@@ -60,6 +62,7 @@ exact<{
   serialization?: 'json' | 'advanced' | undefined;
   near?: number | boolean | undefined;
   freeze?: boolean | undefined;
+  remote?: RemoteOptions | RemoteClient | string | false | undefined;
   fetchMethod?: ((key: any, staleValue: any, context: LoaderContext) => any) | undefined;
   staleWhileRevalidate?: number | undefined;
   staleIfError?: number | undefined;
@@ -79,6 +82,16 @@ new Cache<User>({});
 new Cache<User>({ parse: JSON.parse, stringify: JSON.stringify });
 new Cache<User>({ near: 64 * 1024 * 1024, freeze: true });
 new Cache<User>({ near: false });
+new Cache<User>({ remote: 'redis://127.0.0.1:6379' });
+new Cache<User>({
+  remote: { client: { url: 'redis://127.0.0.1' }, prefix: 'a:', ttl: 5, onError: 'reject' },
+});
+new Cache<User>({ remote: false });
+// @ts-expect-error
+new Cache<User>({ remote: { client: 'redis://127.0.0.1', onError: 'never' } });
+Cache.init({ remote: { client: 'redis://127.0.0.1' } });
+const clearedHere: Promise<void> = new Cache<User>().clear({ local: true });
+void clearedHere;
 // @ts-expect-error
 new Cache<User>({ near: '8' });
 // @ts-expect-error
@@ -90,7 +103,10 @@ new Cache<User>('users');
 
 // --- statics -------------------------------------------------------------------------------------------------------
 exact<(options?: InitOptions) => true>()(Cache.init);
-exact<{ shared?: boolean | undefined }>()({} as Members<InitOptions>);
+exact<{
+  remote?: RemoteOptions | RemoteClient | string | false | undefined;
+  shared?: boolean | undefined;
+}>()({} as Members<InitOptions>);
 Cache.init({ shared: false });
 // @ts-expect-error
 Cache.init({ share: false });

@@ -7,6 +7,7 @@ const os = require('os');
 const { setTimeout: sleep } = require('timers/promises');
 const native = require('../native/loader');
 const { CODES, makeError } = require('../errors');
+const { OF_MACHINES } = require('../options');
 const { openCache } = require('../store/lru-cache');
 const { ValueTable } = require('../store/value-table');
 
@@ -145,7 +146,11 @@ function runningCaches({ pid, namespace } = {}) {
   const here = pid === undefined ? all : all.filter(({ pids }) => pids.includes(pid));
   if (pid !== undefined && here.length === 0) throw new Refused(whyNotThere(pid));
   const found = here
-    .filter((store) => namespace === undefined || isNamed(store.namespace, namespace))
+    .filter(
+      (store) =>
+        (namespace === undefined && store.namespace !== OF_MACHINES) ||
+        (namespace !== undefined && isNamed(store.namespace, namespace)),
+    )
     .map((store) => {
       const cache = known.get(store.ticket) ?? new RunningCache(store);
       if (store.ticket !== undefined && store.ticket !== null) known.set(store.ticket, cache);

@@ -23,6 +23,9 @@ const REFRESH_BACKOFF = 1000;
  */
 const CHECKED_HITS = 1000;
 
+/** Milliseconds until a process asks again whether it may renew an entry that another process renews. */
+const OTHER_RENEWS = 50;
+
 /** How often the loader of a caller may be stopped because its key was written: then it is left to end. */
 const MOST_VOIDS = 3;
 
@@ -44,6 +47,15 @@ function takesHit(options) {
     options.signal === undefined &&
     options.status === undefined
   );
+}
+
+/** Tells a caller's object how the call went. That the object takes nothing, or throws, changes nothing of the call. */
+function tell(status, how) {
+  try {
+    Object.assign(status, how);
+  } catch {
+    // It is the caller's.
+  }
 }
 
 class Fetcher {
@@ -125,6 +137,8 @@ class Fetcher {
       const settings = settingsOf(this.#defaults, isLoader ? options : given);
       const { signal } = settings;
       if (signal?.aborted) return Promise.reject(signal.reason);
+      const value = this.#near(key, settings);
+      if (value !== this.#miss) return Promise.resolve(value);
       return this.#traced(key, settings, (trace) => {
         const caller = new Caller(this, key, loader, settings, trace);
         return caller.start();
@@ -132,6 +146,22 @@ class Fetcher {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** What a near read gives, where the call needs no more. */
+  #near(key, { forceRefresh, refreshAfter = 0, status }) {
+    const { near, freezes } = this.port;
+    if (near === undefined || forceRefresh || isTraced()) return this.#miss;
+    const begun = status && performance.now();
+    const value =
+      refreshAfter > 0 && this.runs.mayRenew(key)
+        ? near.getYoung(key, refreshAfter, freezes)
+        : near.get(key, freezes);
+    if (value !== this.#miss && status !== undefined) {
+      const duration = performance.now() - begun;
+      tell(status, { fetch: 'hit', start: Date.now() - duration, duration });
+    }
+    return value;
   }
 
   #traced(key, settings, run) {
@@ -178,6 +208,8 @@ class Caller {
   #waitedFor;
   /** How often a loader of this caller was stopped because its key was written. */
   #voids = 0;
+  /** Whether an entry past its age will not do. */
+  #needsValue = false;
   /** Whether `softTimeout` is over. */
   #isLate = false;
   #begun = performance.now();
@@ -238,8 +270,7 @@ class Caller {
     }
     let claim;
     try {
-      const { leaseTimeout } = this.#settings;
-      claim = await this.#port.leases.claim(this.#key, { fresh: this.#isFresh, leaseTimeout });
+      claim = await this.#claim();
     } catch (error) {
       if (OF_THE_CALL.includes(error?.code)) throw error;
       await this.#loadAlone(this.#isFresh, undefined);
@@ -250,6 +281,34 @@ class Caller {
       return;
     }
     await this.#take(claim);
+  }
+
+  /**
+   * Looks the key up, and claims its lease. A claim that is a message is shared by all callers of its tick: the primary looks
+   * the key up after they have called. The one who made it goes on before the others, and so begins the run that these join.
+   */
+  #claim() {
+    const key = this.#key;
+    const runs = this.#runs;
+    const { leases } = this.#port;
+    const { leaseTimeout, staleWhileRevalidate = 0 } = this.#settings;
+    const fresh = this.#isFresh;
+    const needsOwn = fresh || this.#needsValue;
+    const renew = !needsOwn && staleWhileRevalidate > 0;
+    const begin = () => leases.claim(key, { fresh, renew, leaseTimeout });
+    const tick = needsOwn ? undefined : leases.tickOfSending?.(key);
+    if (tick === undefined) return begin();
+    const unsent = runs.unsent(key, tick);
+    if (unsent === undefined) {
+      const claim = begin();
+      runs.keepUnsent(key, tick, claim);
+      return claim;
+    }
+    return unsent.then((claim) => {
+      if (claim.state === 'leased') return { ...claim, state: 'held' };
+      // Each caller gets a value of its own.
+      return claim.state === 'hit' ? { ...claim, value: leases.copier(claim.value)() } : claim;
+    });
   }
 
   /** Whether a run of this process can be joined without a claim: its lease is looked at now. */
@@ -272,9 +331,13 @@ class Caller {
     this.#port.leases.release(this.#key, token)?.catch?.(nothing);
   }
 
+  #staleOf(entry) {
+    return entry && new Stale(this.#port, entry);
+  }
+
   /** What a claim gave. */
   async #take(claim) {
-    const stale = claim.stale && new Stale(this.#port, claim.stale);
+    const stale = this.#staleOf(claim.stale);
     switch (claim.state) {
       case 'hit':
         this.#hit(claim);
@@ -288,41 +351,42 @@ class Caller {
       case 'held':
         await this.#held(claim.token, stale);
         return;
+      case 'resting':
+        // Where the entry is too old for this caller, it is no renewal that it needs.
+        this.#needsValue = !this.#takesStale(stale);
+        return;
       default:
         if (this.#takesStale(stale)) return;
         await this.#loadAlone(true, stale);
     }
   }
 
-  #hit({ value, setAt, expires }) {
+  #hit({ value, setAt }) {
     const { refreshAfter = 0 } = this.#settings;
     if (refreshAfter > 0 && setAt > 0 && Date.now() - setAt > refreshAfter) {
-      this.#renew({ value, setAt, expires });
+      this.#renew();
     }
     this.#finish(value, 'hit');
   }
 
   /** Begins to renew an entry that is there. */
-  #renew({ value, setAt, expires }) {
+  #renew() {
     const runs = this.#runs;
     const key = this.#key;
-    if (runs.renewing.has(key) || runs.present(key) || runs.hasFailed(key)) return;
+    if (!runs.mayRenew(key)) return;
     runs.renewing.add(key);
-    // The caller may change its value before the loader asks for this one.
-    const stale = new Stale(this.#port, {
-      value: this.#port.leases.copier(value)(),
-      setAt,
-      expires,
-    });
     const { leaseTimeout } = this.#settings;
-    const claimed = (claim) => {
+    const claimed = ({ state, token, stale, left }) => {
       runs.renewing.delete(key);
-      if (claim.state !== 'leased') return;
-      if (this.#fetcher.error === undefined) this.#load(claim.token, stale, true);
-      else this.#giveBack(claim.token);
+      if (state === 'resting') runs.pause(key, left);
+      // Another process renews. Should it die, one asks again.
+      else if (state === 'held') runs.pause(key, OTHER_RENEWS);
+      if (state !== 'leased') return;
+      if (this.#fetcher.error === undefined) this.#load(token, this.#staleOf(stale), true);
+      else this.#giveBack(token);
     };
     this.#port.leases
-      .claim(key, { fresh: true, leaseTimeout })
+      .claim(key, { fresh: true, renew: true, leaseTimeout })
       .then(claimed)
       .catch(() => runs.renewing.delete(key));
   }
@@ -345,7 +409,7 @@ class Caller {
   async #leased(token, stale) {
     const revalidates = this.#takesStale(stale);
     if (revalidates) {
-      if (this.#runs.hasFailed(this.#key)) this.#giveBack(token);
+      if (this.#runs.isPaused(this.#key)) this.#giveBack(token);
       else this.#load(token, stale, true);
       return;
     }
@@ -397,6 +461,8 @@ class Caller {
     if (this.#isOver) return;
     this.#run = undefined;
     run.leave();
+    // A caller after the invalidation of a tag must not get what was loaded before it: who began the run was before.
+    if (!isStarter && run.isOutdated) return;
     if (outcome.kind === VALUE) {
       const how = this.#settings.forceRefresh ? 'refresh' : isStarter ? 'miss' : 'inflight';
       this.#finish(outcome.give?.(), how, run);
@@ -467,8 +533,16 @@ class Caller {
     this.#fetcher.callers.delete(this);
     clearTimeout(this.#softTimer);
     clearTimeout(this.#hardTimer);
-    if (this.#onAbort) this.#settings.signal.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort) this.#endSignal();
     return true;
+  }
+
+  #endSignal() {
+    try {
+      this.#settings.signal.removeEventListener('abort', this.#onAbort);
+    } catch {
+      // It is the caller's. What it says now is too late.
+    }
   }
 
   /** Says how the call went. */
@@ -476,10 +550,9 @@ class Caller {
     const { status } = this.#settings;
     if (this.#trace) this.#trace.fetch = how;
     if (status === undefined) return;
-    status.fetch = how;
-    status.start = this.#beginning;
-    status.duration = performance.now() - this.#begun;
-    if (run instanceof Load) status.loadTime = run.loadTime;
+    const duration = performance.now() - this.#begun;
+    tell(status, { fetch: how, start: this.#beginning, duration });
+    if (run instanceof Load) tell(status, { loadTime: run.loadTime });
   }
 }
 

@@ -50,7 +50,8 @@ const CHECKS = {
   signal: (value) =>
     (typeof value === 'object' &&
       typeof value.aborted === 'boolean' &&
-      typeof value.addEventListener === 'function') ||
+      typeof value.addEventListener === 'function' &&
+      typeof value.removeEventListener === 'function') ||
     'an AbortSignal',
   status: (value) => typeof value === 'object' || 'an object',
   context: () => true,

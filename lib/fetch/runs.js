@@ -61,6 +61,9 @@ class Stale {
   }
 }
 
+/** Milliseconds between two looks whether other processes wait for a loader for which nobody waits here. */
+const AWAITED = 50;
+
 /** What a loader says besides its value: that the value is not to be stored. */
 class Skipped {
   constructor(value) {
@@ -167,6 +170,14 @@ class Run {
 
 /** Waits for the loader of another process. */
 class Follow extends Run {
+  #giveUp = nothing;
+
+  /** The loader is to know that this process does not wait any more. */
+  abandon() {
+    this.end(AGAIN);
+    this.#giveUp();
+  }
+
   /** @param {import('./fetcher').Fetcher} fetcher @param {number} timeout */
   start(fetcher, timeout) {
     const ended = (result) => {
@@ -174,7 +185,12 @@ class Follow extends Run {
       this.end(this.#outcomeOf(fetcher.port, result));
     };
     try {
-      fetcher.port.leases.wait(this.key, this.token, timeout).then(ended, () => this.end(LOST));
+      const told = (giveUp) => {
+        this.#giveUp = giveUp;
+        if (this.isOver) giveUp();
+      };
+      const { leases } = fetcher.port;
+      leases.wait(this.key, this.token, timeout, told).then(ended, () => this.end(LOST));
     } catch {
       this.end(LOST);
     }
@@ -218,6 +234,8 @@ class Load extends Run {
     this.isVoid = false;
     /** Milliseconds that the loader took. */
     this.loadTime = 0;
+    /** Whether a tag of the value was invalidated while it was loaded. */
+    this.isOutdated = false;
     const { leaseTimeout } = settings;
     this.deadline = token === undefined ? Infinity : performance.now() + leaseTimeout;
   }
@@ -293,7 +311,8 @@ class Load extends Run {
       this.#failed(error);
       return this;
     }
-    Promise.resolve(loaded).then(
+    // Whatever the loader gave, this throws nothing.
+    new Promise((resolve) => resolve(loaded)).then(
       (value) => this.#loaded(value),
       (error) => this.#failed(error),
     );
@@ -325,7 +344,7 @@ class Load extends Run {
       return;
     }
     this.#took(0);
-    this.runs.succeeded(this.key);
+    this.runs.resume(this.key);
     this.#settle(outcome, valueOf(give));
   }
 
@@ -338,9 +357,10 @@ class Load extends Run {
       return;
     }
     const { errorTtl = 0, refreshBackoff } = this.settings;
-    if (this.isKept) this.runs.failed(this.key, refreshBackoff);
+    const rest = this.isKept ? refreshBackoff : 0;
+    if (rest > 0) this.runs.pause(this.key, rest);
     const text = encodeError(error);
-    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined }, errorOf(error));
+    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined, rest }, errorOf(error));
   }
 
   /** Ends the lease, then the run. */
@@ -351,8 +371,12 @@ class Load extends Run {
       return;
     }
     const end = () => this.end(outcome);
+    const settled = ({ isOutdated = false }) => {
+      this.isOutdated = isOutdated;
+      end();
+    };
     try {
-      this.port.leases.settle(this.key, this.token, settlement).then(end, end);
+      this.port.leases.settle(this.key, this.token, settlement).then(settled, end);
     } catch {
       end();
     }
@@ -386,9 +410,12 @@ class Load extends Run {
 
   /** Nobody waits any more, here; others may. */
   abandon(reason) {
+    if (this.callers > 0 || this.isKept || this.isOver) return;
     const { leases } = this.port;
     const stop = (isAwaited) => {
-      if (!isAwaited && this.callers === 0 && !this.isKept) this.stop(reason);
+      if (this.callers > 0 || this.isKept || this.isOver) return;
+      if (isAwaited) setTimeout(() => this.abandon(reason), AWAITED).unref?.();
+      else this.stop(reason);
     };
     let isAwaited;
     try {
@@ -409,8 +436,8 @@ class Load extends Run {
   }
 }
 
-/** The most keys whose renewal has failed that are known. */
-const MOST_FAILED = 1000;
+/** The most keys that are known not to be renewed now. */
+const MOST_PAUSED = 1000;
 
 /** The runs of one namespace in this process. */
 class Runs {
@@ -420,8 +447,10 @@ class Runs {
   #alone = new Map();
   /** By key: how many callers wait for the end of a run to begin another. @type {Map<any, number>} */
   #queued = new Map();
-  /** By key: when a renewal that failed may be tried again. @type {Map<any, number>} */
-  #failed = new Map();
+  /** By key: when a renewal may be tried again. The store has that, too, for all processes. @type {Map<any, number>} */
+  #paused = new Map();
+  /** By key: claims that are messages, and in which tick each is sent. @type {Map<any, { claim: Promise<any>, tick: number }>} */
+  #unsent = new Map();
   /** Keys that are claimed now, to be renewed. */
   renewing = new Set();
   #numbers = 0;
@@ -457,6 +486,21 @@ class Runs {
     if (this.#alone.get(run.key) === run) this.#alone.delete(run.key);
   }
 
+  /** The claim of a key that is sent at the end of this tick: whoever calls before that may share it. */
+  unsent(key, tick) {
+    const unsent = this.#unsent.get(key);
+    return unsent !== undefined && unsent.tick === tick ? unsent.claim : undefined;
+  }
+
+  keepUnsent(key, tick, claim) {
+    const unsent = { claim, tick };
+    this.#unsent.set(key, unsent);
+    const drop = () => {
+      if (this.#unsent.get(key) === unsent) this.#unsent.delete(key);
+    };
+    claim.then(drop, drop);
+  }
+
   isQueued(key) {
     return this.#queued.has(key);
   }
@@ -468,22 +512,27 @@ class Runs {
     else this.#queued.delete(key);
   }
 
-  failed(key, backoff) {
-    if (this.#failed.size >= MOST_FAILED) this.#failed.clear();
-    this.#failed.set(key, performance.now() + backoff);
+  /** A key is not renewed by this process for so many milliseconds: a renewal failed, or another process makes one. */
+  pause(key, time) {
+    if (this.#paused.size >= MOST_PAUSED) this.#paused.clear();
+    this.#paused.set(key, performance.now() + time);
   }
 
-  succeeded(key) {
-    this.#failed.delete(key);
+  resume(key) {
+    this.#paused.delete(key);
   }
 
-  /** Whether a renewal of a key has failed so short a time ago that it is not tried again. */
-  hasFailed(key) {
-    const until = this.#failed.get(key);
+  isPaused(key) {
+    const until = this.#paused.get(key);
     if (until === undefined) return false;
     if (performance.now() < until) return true;
-    this.#failed.delete(key);
+    this.#paused.delete(key);
     return false;
+  }
+
+  /** Whether a key that is old enough is to be renewed by this process now. */
+  mayRenew(key) {
+    return !this.renewing.has(key) && !this.#present.has(key) && !this.isPaused(key);
   }
 }
 

@@ -59,6 +59,7 @@ export function leaseClaim(
   now: Now,
   numbers: Float64Array,
   fresh: boolean,
+  renews: boolean,
   timeout: number,
   process?: number,
 ): Result;
@@ -82,9 +83,16 @@ export function leaseLeave(
   token: number,
   isError: boolean,
   ttl: number,
+  rest: number,
 ): Result;
 export function leaseRelease(cache: Id, key: Key, token: number): Result;
-export function leaseJoin(cache: Id, key: Key, token: number, numbers: Float64Array): Result;
+export function leaseJoin(
+  cache: Id,
+  key: Key,
+  token: number,
+  numbers: Float64Array,
+  again: boolean,
+): Result;
 export function leaseQuit(cache: Id, key: Key, token: number): Result;
 export function leaseLook(
   cache: Id,

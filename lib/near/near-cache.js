@@ -10,6 +10,7 @@
  */
 
 const { Budget, DEFAULT_BYTES, Shelf } = require('./budget');
+const { Clock } = require('./clock');
 const { Ring } = require('./ring');
 const { copy, prepare, sizeOf } = require('./tree');
 const { define } = require('../define');
@@ -25,7 +26,7 @@ const { freeze } = require('../freeze');
  * @property {ArrayBuffer} [ring] what was used when; without it there is no near `get`
  * @property {() => void} apply applies the rings, if the lock is free
  * @property {any[]} [values] the values that are kept by reference, by slot
- * @property {Float64Array} found what the last native call found: row, version, expiry and tags, for each of its keys.
+ * @property {Float64Array} found what the last native call found: row, version, expiry, tags and when it was set, for each of its keys.
  *   Version 0: nothing is to be remembered. Expiry: the last millisecond at which the entry is fresh, or `Infinity`. Tags: the word
  *   at `TAGS` under which an entry with tags was read, or -1 for an entry without
  */
@@ -38,7 +39,7 @@ const EPOCH = 1;
 /** Word of `control` that has a new value after each invalidation of tags. */
 const TAGS = 2;
 /** Numbers in `found` for each key. */
-const NUMBERS = 4;
+const NUMBERS = 5;
 
 /** Rows of a piece of the versions: 2^20. */
 const PIECE_BITS = 20;
@@ -64,8 +65,8 @@ const PARSED = 3;
 /** The slot of a value that is kept by reference: the value itself is not held here. */
 const SLOT = 4;
 
-/** Estimated bytes of an entry without its key and value: the entry, three numbers, its place in the map. */
-const ENTRY_BYTES = 188;
+/** Estimated bytes of an entry without its key and value: the entry, four numbers, its place in the map. */
+const ENTRY_BYTES = 212;
 /** Estimated bytes of a string without its characters. */
 const STRING_BYTES = 24;
 
@@ -124,7 +125,7 @@ const MOST_ENDED = 128;
 
 /** What is remembered of one key. What each read looks at comes first, so that it lies together. */
 class Entry {
-  constructor(key, kind, value, column, row, version, expires, tags, bytes) {
+  constructor(key, kind, value, column, row, version, expires, tags, setAt, bytes) {
     /** The value, its text, or its `Tree`, as `kind` says. */
     this.value = value;
     this.kind = kind;
@@ -136,6 +137,8 @@ class Entry {
     this.expires = expires === Infinity && tags < 0 ? undefined : expires;
     /** The word at `TAGS` under which it was read; -1 where it has no tags. */
     this.tags = tags;
+    /** When it was set; 0 where no age applied at that time. */
+    this.setAt = setAt;
     /** Whether it was read since it was put into its queue. */
     this.used = false;
     /** The object that is given to those who want frozen ones. @type {any} */
@@ -178,8 +181,9 @@ const CLOSED = new Int32Array(32);
 CLOSED[GATE] = 1;
 CLOSED[EPOCH] = 1;
 
-/** The budget of this process. */
+/** The budget of this thread, and its clock. */
 const budget = new Budget();
+const clock = new Clock();
 
 class NearCache {
   /** @type {Port | undefined} */
@@ -262,6 +266,13 @@ class NearCache {
     entry.used = true;
     ring.use(entry.row, entry.version);
     return entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
+  }
+
+  /** As `get`, of an entry that was set no more than so many milliseconds ago, or without an age. @returns {any} */
+  getYoung(key, age, frozen = false) {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined && entry.setAt > 0 && Date.now() - entry.setAt > age) return MISS;
+    return this.get(key, frozen);
   }
 
   /** As `get`, but no use. @returns {any} */
@@ -361,7 +372,8 @@ class NearCache {
   #isFresh(entry, now) {
     return (
       (entry.tags < 0 || entry.tags === this.#control[TAGS] >>> 0) &&
-      (entry.expires === Infinity || (now ?? Date.now()) <= entry.expires)
+      (entry.expires === Infinity ||
+        (now === undefined ? clock.isBefore(entry.expires) : now <= entry.expires))
     );
   }
 
@@ -591,11 +603,12 @@ class NearCache {
     const row = found[place * NUMBERS];
     const expires = found[place * NUMBERS + 2];
     const tags = found[place * NUMBERS + 3];
+    const setAt = found[place * NUMBERS + 4];
     const column = this.#piece(row >>> PIECE_BITS);
     if (column === undefined) return undefined;
     release(key);
     this.#ended.delete(key);
-    const entry = new Entry(key, kind, value, column, row, version, expires, tags, bytes);
+    const entry = new Entry(key, kind, value, column, row, version, expires, tags, setAt, bytes);
     this.#entries.set(key, entry);
     this.#shelf.add(entry);
     this.#budget.count(bytes);

@@ -12,7 +12,9 @@
  * Where several threads read at the same time, each would take a stamp for each use, and the counter's cache line would
  * go from core to core: a read would cost twice as much. So a thread that finds the counter moved again and again holds
  * the stamps that it has taken, until its turn of the event loop ends. Within a turn it cannot learn that a call of another
- * thread has ended, so that call and its own uses of that turn overlap, and may be in either order.
+ * thread has ended, so that call and its own uses of that turn overlap, and may be in either order. But a call of its own
+ * that takes the lock, such as a `set`, comes before its later uses. Whoever takes the lock applies the rings, so the tail of
+ * this ring has moved then: the stamps that are left are given up.
  */
 
 // Kept, because test suites replace it by one that stands still.
@@ -64,6 +66,8 @@ class Ring {
   /** Whether stamps are held until the turn ends, and the uses before that. */
   #isHeld = false;
   #usesBefore = 0;
+  /** While stamps are held: the tail when they were taken. */
+  #tail = 0;
 
   /**
    * @param {ArrayBuffer} buffer
@@ -92,8 +96,12 @@ class Ring {
   use(row, version) {
     const { control, words } = this;
     const head = words[HEAD];
-    if (this.#stamp === this.#taken || (control[STAMP] !== this.#taken && !this.#isHeld))
+    if (
+      this.#stamp === this.#taken ||
+      (this.#isHeld ? words[TAIL] !== this.#tail : control[STAMP] !== this.#taken)
+    ) {
       this.#take();
+    }
     const stamp = (this.#stamp + 1) | 0;
     this.#stamp = stamp;
     if ((head & (STRIDE - 1)) === 0 && !this.#hasRoom(head)) {
@@ -119,10 +127,12 @@ class Ring {
    */
   #take() {
     this.#uses += (this.#stamp - this.#before) >>> 0;
+    this.#before = this.#stamp;
     if (this.control[STAMP] !== this.#taken) {
       this.#moves += 1;
       if (this.#moves >= MOVES && !this.#isHeld) this.#hold();
       this.#step = this.#isHeld ? HELD_STAMPS : 1;
+      this.#tail = this.words[TAIL];
     } else {
       this.#step = Math.min(this.#step * 2, MOST_STAMPS);
       this.#moves = Math.min(this.#moves, 0);

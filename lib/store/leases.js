@@ -27,7 +27,20 @@ const STATES = Object.freeze([
   'error',
   'gone',
   'failed',
+  'void',
+  'resting',
 ]);
+
+/** What claims say that give no token, of the number in its place. */
+const ANSWERS = Object.freeze({
+  full: () => ({ state: 'full' }),
+  /** For how many milliseconds the key is not renewed. */
+  resting: (left) => ({ state: 'resting', left }),
+});
+
+/** What a settle gives; neither is not stored. */
+const STORED = 1;
+const OUTDATED = 2;
 
 /** Milliseconds after which a call is made again that found the lock taken. */
 const AGAIN = 1;
@@ -69,8 +82,10 @@ class Leases {
   }
 
   /** Looks a key up; where there is no entry, takes the lease. `process`: the owner, where it is another process. */
-  claim(view, key, { fresh = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = {}) {
-    const { state: number, ...claimed } = native.claim(view, key, fresh, leaseTimeout, process);
+  claim(view, key, options = {}) {
+    const { fresh = false, renew = false, leaseTimeout = LEASE_TIMEOUT, process = 0 } = options;
+    const found = native.claim(view, key, fresh, renew, leaseTimeout, process);
+    const { state: number, ...claimed } = found;
     const state = STATES[number];
     switch (state) {
       case 'hit': {
@@ -81,7 +96,7 @@ class Leases {
         return { state: 'error', error: claimed.value };
       default: {
         const { token, value, setAt, expires } = claimed;
-        const answer = state === 'full' ? { state } : { state, token };
+        const answer = ANSWERS[state]?.(token) ?? { state, token };
         return claimed.isPast ? { ...answer, stale: { value, setAt, expires } } : answer;
       }
     }
@@ -93,11 +108,12 @@ class Leases {
     const { kind } = outcome;
     if (kind === 'value') {
       const { value, maxAge, grace = 0, tags } = outcome;
-      return { stored: native.settle(view, key, token, value, maxAge, grace, tags) };
+      const how = native.settle(view, key, token, value, maxAge, grace, tags);
+      return how === OUTDATED ? { stored: false, isOutdated: true } : { stored: how === STORED };
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
-    native.leave(view, key, token, left, isError, outcome.ttl ?? 0);
+    native.leave(view, key, token, left, isError, outcome.ttl ?? 0, outcome.rest ?? 0);
     return { stored: false };
   }
 
@@ -125,20 +141,30 @@ class Leases {
     return native.copier(view, value);
   }
 
-  /** Waits for the end of a lease. Resolves with `timeout` after so many milliseconds. */
-  wait(view, key, token, timeout = Infinity) {
+  /**
+   * Waits for the end of a lease. Resolves with `timeout` after so many milliseconds, or when `told` calls what it is given.
+   *
+   * @param {any} view
+   * @param {any} key
+   * @param {number} token
+   * @param {number} [timeout]
+   * @param {(giveUp: () => void) => void} [told]
+   */
+  wait(view, key, token, timeout = Infinity, told = undefined) {
     const joined = this.#join(key, token);
     if (joined === undefined) return Promise.resolve(this.#look(view, key, token));
     return new Promise((resolve) => {
       /** @type {{ view: any, resolve: (outcome: any) => void, timer?: NodeJS.Timeout }} */
       const one = { view, resolve };
       joined.waits.add(one);
-      if (timeout === Infinity) return;
-      one.timer = later(() => {
-        joined.waits.delete(one);
+      const giveUp = () => {
+        clearTimeout(one.timer);
+        if (!joined.waits.delete(one)) return;
         resolve({ state: 'timeout' });
         this.#leaveUnused(joined);
-      }, timeout);
+      };
+      told?.(giveUp);
+      if (timeout !== Infinity) one.timer = later(giveUp, timeout);
     });
   }
 
@@ -223,6 +249,10 @@ class Leases {
         this.#rejoin(joined);
         return;
       }
+      if (state === 'void') {
+        this.#void(joined);
+        return;
+      }
       if (joined.watches.size > 0 && this.isHeld(key, token)) {
         // Its time is over, but no other has claimed: who waits claims now.
         this.#resolve(joined, () => ({ state: 'gone' }));
@@ -238,11 +268,19 @@ class Leases {
     }
   }
 
-  /** Joins a lease once more: its end was told, but it runs. */
+  /** The key was written. Who waited before that waits on, for what the owner leaves. */
+  #void(joined) {
+    const watches = [...joined.watches];
+    joined.watches.clear();
+    if (joined.waits.size === 0) this.#leave(joined);
+    else this.#rejoin(joined);
+    for (const call of watches) call();
+  }
+
+  /** Something was told of a lease that is there: its end is to be told, too. */
   #rejoin(joined) {
     const { key, token } = joined;
-    native.quit(this.#cache, key, token);
-    const { left, isTold } = native.join(this.#cache, key, token);
+    const { left, isTold } = native.join(this.#cache, key, token, true);
     if (left > 0) this.#schedule(joined, left, isTold);
     else later(() => this.#check(joined), AGAIN);
   }

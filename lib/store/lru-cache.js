@@ -6,6 +6,7 @@
  */
 
 const { types } = require('util');
+const { isSystemClock } = require('../clock');
 const native = require('../native/loader');
 
 // The calls that must be fast: a constant is, a property of the addon's exports is not.
@@ -61,12 +62,9 @@ function takePlaces(count) {
   return places;
 }
 
-/** The clock of the system, which Rust can read itself. Something else may stand there under a test suite. */
-const systemClock = String(Date.now).includes('[native code]') ? Date.now : undefined;
-
 /** The time for a call. `NaN`: Rust reads the system's clock, only where an entry has an age. */
 function now() {
-  return Date.now === systemClock ? NaN : Date.now();
+  return isSystemClock() ? NaN : Date.now();
 }
 
 /** Keys as one string, which crosses to Rust faster than many; `undefined` where they are not all strings. */
@@ -742,9 +740,9 @@ class LRUCache {
       },
       /** Calls on leases, for `lib/store/leases.js`. `claim` and `look` give what Rust writes into `leaseNumbers`, and a value. */
       leases: {
-        claim(cache, key, fresh, timeout, process) {
+        claim(cache, key, fresh, renews, timeout, process) {
           const run = (id, given, time) =>
-            native.leaseClaim(id, given, time, leaseNumbers, fresh, timeout, process);
+            native.leaseClaim(id, given, time, leaseNumbers, fresh, renews, timeout, process);
           const near = cache.#near.cache;
           const value =
             near === undefined
@@ -753,7 +751,7 @@ class LRUCache {
           const [state, token, setAt, expires, isPast] = leaseNumbers;
           return { state, token, value, setAt, expires, isPast: isPast === 1 };
         },
-        /** Whether the value was stored. */
+        /** 1 where the value was stored, 2 where one of the tags was invalidated after the claim, else 0. */
         settle(cache, key, token, value, maxAge, grace, tags) {
           const id = cache.#cache;
           const list = tags && JSON.stringify(tagList('fetch', tags));
@@ -762,18 +760,19 @@ class LRUCache {
           );
         },
         /** Leaves a value, or the text of an error. It is for other processes, so it is a copy. */
-        leave(cache, key, token, value, isError, ttl) {
+        leave(cache, key, token, value, isError, ttl, rest) {
           const [kind, payload] = encode(value, cache.#copies ?? 'json') ?? [KIND.PLAIN, null];
           const place = Int32Array.of(placeOf(kind));
           const id = cache.#cache;
-          const left = native.leaseLeave(id, now(), key, payload, place, token, isError, ttl);
-          return cache.#finish(left);
+          return cache.#finish(
+            native.leaseLeave(id, now(), key, payload, place, token, isError, ttl, rest),
+          );
         },
         release: (cache, key, token) =>
           cache.#finish(native.leaseRelease(cache.#cache, key, token)),
         /** For how many milliseconds the lease runs, 0 where it does not; and whether its end will be told. */
-        join(cache, key, token) {
-          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers));
+        join(cache, key, token, again = false) {
+          cache.#finish(native.leaseJoin(cache.#cache, key, token, leaseNumbers, again));
           const [left, isTold] = leaseNumbers;
           return { left, isTold: isTold === 1 };
         },

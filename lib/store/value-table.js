@@ -2,7 +2,7 @@
 
 const native = require('../native/loader');
 
-/** Indexes of a table's `state`; see `src/addon/caches.rs`. */
+/** Indexes of a table's `state`, and `NUMBERS`; see `src/addon/caches.rs`. */
 const STATE = Object.freeze({
   OUTCOME: 0,
   SLOT: 1,
@@ -12,11 +12,12 @@ const STATE = Object.freeze({
   DESTROYED: 5,
   FREED_SLOTS: 6,
   FOUND: 64,
+  NUMBERS: 5,
 });
-/** The entries of a list of which Rust says what can be remembered; four numbers of 64 bits each. */
+/** The entries of a list of which Rust says what can be remembered: so many times `NUMBERS` numbers of 64 bits. */
 const MOST_FOUND = 128;
 
-const { FOUND, FREED, FREED_SLOTS } = STATE;
+const { FOUND, FREED, FREED_SLOTS, NUMBERS } = STATE;
 
 /**
  * The JavaScript values that some caches keep by reference, by slot. Rust gives each value a slot, and says when a slot
@@ -24,8 +25,8 @@ const { FOUND, FREED, FREED_SLOTS } = STATE;
  */
 class ValueTable {
   values = [];
-  state = new Int32Array(new ArrayBuffer(4 * FOUND + 32 * MOST_FOUND));
-  /** The end of `state`: row, version, expiry and word for tags of each entry that the last call found or stored. */
+  state = new Int32Array(new ArrayBuffer(4 * FOUND + 8 * NUMBERS * MOST_FOUND));
+  /** The end of `state`: what the last call found or stored: of each entry row, version, expiry, word for tags, and when it was set. */
   found = new Float64Array(this.state.buffer, 4 * FOUND);
 
   /**

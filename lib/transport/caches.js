@@ -5,6 +5,7 @@
 const { NativeRegistry } = require('../native/loader');
 const { debug } = require('../debug');
 const { CODES, makeError } = require('../errors');
+const { OF_MACHINES } = require('../options');
 const { bulk } = require('../store/lru-cache');
 const { RetryQueue } = require('../store/retry-queue');
 const { STATE, ValueTable } = require('../store/value-table');
@@ -165,9 +166,14 @@ function sweep() {
   table.release();
 }
 
+/** The names of all namespaces of the application. */
+function namespaces() {
+  return registry.names().filter((name) => name !== OF_MACHINES);
+}
+
 /** `{ namespace: LRUCache }` of all that exist. */
 function allCaches() {
-  return Object.fromEntries(registry.names().map((name) => [name, cacheOf(name)]));
+  return Object.fromEntries(namespaces().map((name) => [name, cacheOf(name)]));
 }
 
 module.exports = {
@@ -178,6 +184,7 @@ module.exports = {
   callOwn,
   destroyCache,
   letGo,
+  namespaces,
   ownFunction,
   registry,
   retryQueueOf,

@@ -48,6 +48,8 @@ class Channel {
   /** Identifies this copy of the package in messages: another copy in the same process gets answers of its own. */
   #name = randomUUID().slice(0, 8);
   #nextId = 1;
+  /** How many ticks have ended in which calls were made: their messages are on their way, or wait for those in flight. */
+  ticks = 0;
   /** Batches that are in flight, the oldest first. */
   #batches = [];
   #outbox = new Outbox();
@@ -158,6 +160,7 @@ class Channel {
    */
   #flush(overdue = false) {
     this.#flushing = false;
+    this.ticks += 1;
     if (!process.connected) {
       this.#close();
       return;

@@ -11,7 +11,10 @@ const { clearTimeout, setTimeout } = globalThis;
 
 const { BUSY } = CODES;
 
-/** The leases of each worker, by token. A worker that is gone gives them up. */
+/** What tells a lease from those of all namespaces: a token is that of one lease of its namespace alone. */
+const idOf = (namespace, token) => `${token} ${namespace}`;
+
+/** The leases of each worker, by id. A worker that is gone gives them up. */
 const leasesOf = new WeakMap();
 
 const nothing = () => {};
@@ -19,36 +22,38 @@ const nothing = () => {};
 /** How long the primary waits for a lease in place of a worker that was told of it, in milliseconds: a worker asks a round trip later. */
 const EARLY = 1000;
 
-/** What became meanwhile of leases of which workers were told, by worker and token. */
+/** What became meanwhile of leases of which workers were told, by worker and id. */
 const earlyOf = new WeakMap();
 
 /** Waits for a lease of which a worker is told now: what it leaves until the worker asks is kept. */
-function waitEarly(leases, view, worker, key, token) {
+function waitEarly(leases, view, { worker, namespace }, key, token) {
   const early = earlyOf.get(worker) ?? new Map();
   earlyOf.set(worker, early);
-  if (early.has(token)) return;
-  early.set(token, undefined);
+  const id = idOf(namespace, token);
+  if (early.has(id)) return;
+  early.set(id, undefined);
   const ended = (found) => {
-    if (!early.has(token)) return;
-    if (found.state === 'timeout') early.delete(token);
+    if (!early.has(id)) return;
+    if (found.state === 'timeout') early.delete(id);
     else {
-      early.set(token, found);
-      setTimeout(() => early.delete(token), EARLY).unref();
+      early.set(id, found);
+      setTimeout(() => early.delete(id), EARLY).unref();
     }
   };
   try {
-    leases.wait(view, key, token, EARLY).then(ended, () => early.delete(token));
+    leases.wait(view, key, token, EARLY).then(ended, () => early.delete(id));
   } catch {
     // Another process has the lock: the worker waits from its own call on.
-    early.delete(token);
+    early.delete(id);
   }
 }
 
 /** What became of a lease since the worker was told of it, if that is known. */
-function takeEarly(worker, token) {
+function takeEarly({ worker, namespace }, token) {
   const early = earlyOf.get(worker);
-  const found = early?.get(token);
-  early?.delete(token);
+  const id = idOf(namespace, token);
+  const found = early?.get(id);
+  early?.delete(id);
   return found;
 }
 
@@ -76,7 +81,7 @@ function heldBy(worker) {
     leasesOf.set(worker, held);
     worker.once('disconnect', () => {
       leasesOf.delete(worker);
-      for (const [token, { namespace, key, endWatch }] of held) {
+      for (const { namespace, token, key, endWatch } of held.values()) {
         endWatch?.();
         attempt(namespace, () => cachesOf(namespace).views.leases.release(key, token)).catch(
           nothing,
@@ -88,10 +93,11 @@ function heldBy(worker) {
 }
 
 /** A worker has a lease no longer. */
-function letGo(worker, token) {
+function letGo({ worker, namespace }, token) {
   const held = heldBy(worker);
-  held.get(token)?.endWatch?.();
-  held.delete(token);
+  const id = idOf(namespace, token);
+  held.get(id)?.endWatch?.();
+  held.delete(id);
 }
 
 /** A number of a message, as `optionJson` writes it; `undefined` for none. */
@@ -103,30 +109,33 @@ function numberOf(json) {
 /** The calls, by name: the leases, a view, who calls, the key, the arguments. */
 const CALLS = {
   __proto__: null,
-  claim(leases, view, { worker, namespace }, key, [options]) {
+  claim(leases, view, caller, key, [options]) {
+    const { worker, namespace } = caller;
     const claimed = leases.claim(view, key, { ...options, process: worker.process.pid });
-    if (claimed.state === 'held') waitEarly(leases, view, worker, key, claimed.token);
-    if (claimed.state === 'leased') heldBy(worker).set(claimed.token, { namespace, key });
+    const { state, token } = claimed;
+    if (state === 'held') waitEarly(leases, view, caller, key, token);
+    if (state === 'leased') heldBy(worker).set(idOf(namespace, token), { namespace, token, key });
     return claimed;
   },
-  settle(leases, view, { worker }, key, [token, kind, valueKind, payload, maxAge, more, tags]) {
+  settle(leases, view, caller, key, [token, kind, valueKind, payload, ...more]) {
+    const [maxAge, keeps, tags, rest] = more;
     const value = decodeValue(valueKind, payload);
-    const time = numberOf(more);
-    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time };
+    const time = numberOf(keeps);
+    const times = { maxAge: numberOf(maxAge), grace: time, ttl: time, rest: numberOf(rest) };
     const outcome = { kind, value, error: value, ...times, tags: tags ?? undefined };
     const settled = leases.settle(view, key, token, outcome);
-    letGo(worker, token);
+    letGo(caller, token);
     return settled;
   },
-  release(leases, view, { worker }, key, [token]) {
+  release(leases, view, caller, key, [token]) {
     leases.release(key, token);
-    letGo(worker, token);
+    letGo(caller, token);
     return null;
   },
-  wait: (leases, view, { worker }, key, [token, timeout]) =>
-    takeEarly(worker, token) ?? leases.wait(view, key, token, timeout ?? Infinity),
+  wait: (leases, view, caller, key, [token, timeout]) =>
+    takeEarly(caller, token) ?? leases.wait(view, key, token, timeout ?? Infinity),
   /** Resolves when the lease is void, is settled by its owner, or after `time` milliseconds. */
-  watch: (leases, view, { worker }, key, [token, time]) =>
+  watch: (leases, view, { worker, namespace }, key, [token, time]) =>
     new Promise((resolve) => {
       const end = leases.watch(key, token, () => done('void'));
       const timer = setTimeout(() => done('timeout'), time).unref();
@@ -135,7 +144,7 @@ const CALLS = {
         clearTimeout(timer);
         resolve({ state });
       };
-      const held = heldBy(worker).get(token);
+      const held = heldBy(worker).get(idOf(namespace, token));
       if (held !== undefined) held.endWatch = () => done('settled');
     }),
   isHeld: (leases, view, caller, key, [token]) => leases.isHeld(key, token),

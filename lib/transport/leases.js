@@ -61,9 +61,10 @@ class LeasePort {
 
   async settle(key, token, outcome) {
     const run = (leases, view, first) => leases.settle(view, first, token, outcome);
-    const { stored } = await this.call('settle', key, run, token, outcome);
+    const settled = await this.call('settle', key, run, token, outcome);
+    const { stored, isOutdated } = settled;
     this.#claimed.delete(token);
-    if (outcome.kind !== 'value') return { stored };
+    if (outcome.kind !== 'value' || isOutdated) return settled;
     const copier = () => this.copier(outcome.value);
     return {
       stored,
@@ -136,8 +137,8 @@ class LocalLeases extends LeasePort {
     return this.client.call({ name: op, unanswered: REJECTS, local });
   }
 
-  wait(key, token, timeout) {
-    return this.call('wait', key, (leases, view) => leases.wait(view, key, token, timeout));
+  wait(key, token, timeout, told) {
+    return this.call('wait', key, (leases, view) => leases.wait(view, key, token, timeout, told));
   }
 
   watch(key, token, onVoid) {
@@ -168,11 +169,13 @@ class LocalLeases extends LeasePort {
 /** In a worker. */
 class WorkerLeases extends LeasePort {
   #send;
+  #ticks;
 
-  /** `send` makes a call as a message: `send(client, command, a)`. */
-  constructor(client, send) {
+  /** `send` makes a call as a message: `send(client, command, a)`. `ticks` counts the ticks at whose end messages were sent. */
+  constructor(client, send, ticks) {
     super(client);
     this.#send = send;
+    this.#ticks = ticks;
   }
 
   /** Whether a call on a key may run here now. */
@@ -237,9 +240,11 @@ class WorkerLeases extends LeasePort {
     return this.#send(caller, command, key);
   }
 
-  async wait(key, token, timeout = Infinity) {
+  /** By IPC the primary waits on, for 20 seconds at the most, where this is given up. */
+  async wait(key, token, timeout = Infinity, told = undefined) {
     const due = performance.now() + timeout;
-    const local = (leases, view, first) => leases.wait(view, first, token, due - performance.now());
+    const local = (leases, view, first) =>
+      leases.wait(view, first, token, due - performance.now(), told);
     for (;;) {
       if (this.#isHere(key) || this.client.attachment.isHere) {
         return this.call('wait', key, local, token, Math.min(timeout, LONGEST_WAIT));
@@ -283,6 +288,12 @@ class WorkerLeases extends LeasePort {
     return this.#isHere(key) && this.isHeld(key, token);
   }
 
+  /** In which tick a claim that is made now is sent as a message; `undefined` where it is made here. */
+  tickOfSending(key) {
+    const isMessage = !this.#isHere(key) && !this.client.attachment.isHere;
+    return isMessage ? this.#ticks() : undefined;
+  }
+
   isAwaited(key, token) {
     return this.#ask('isAwaited', key, token);
   }
@@ -312,17 +323,21 @@ class WorkerLeases extends LeasePort {
   }
 }
 
+/** JSON has no infinite number: a time that never ends is the longest. */
+const finite = (name, value) => (value === Infinity ? Number.MAX_SAFE_INTEGER : value);
+
 /** JSON of a call: its values, `[op, key, ...arguments]`. */
 function encodeCall(advanced, op, key, args) {
   const parts = [JSON.stringify(op), encodeKey(key)];
   if (op === 'settle') {
-    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, tags }] = args;
+    const [token, { kind, value, error, maxAge, grace = 0, ttl = 0, rest = 0, tags }] = args;
     parts.push(JSON.stringify(token), JSON.stringify(kind));
     parts.push(encodeValue(kind === 'error' ? error : value, advanced));
     parts.push(optionJson(maxAge), optionJson(kind === 'error' ? ttl : grace));
     parts.push(tags === undefined ? 'null' : JSON.stringify(tagList('fetch', tags)));
+    parts.push(optionJson(rest));
   } else {
-    for (const arg of args) parts.push(JSON.stringify(arg ?? null));
+    for (const arg of args) parts.push(JSON.stringify(arg ?? null, finite));
   }
   return `[${parts.join(',')}]`;
 }
@@ -330,10 +345,12 @@ function encodeCall(advanced, op, key, args) {
 /** What a call gave, from its answer. */
 function decodeResult(payload) {
   const [result, kind, value] = payload;
-  if (result?.state === 'hit') result.expires ??= Infinity;
+  // The entry past its age, or else the answer.
+  const entry = result?.stale ?? result;
+  // JSON has no infinite number.
+  if (entry?.expires === null) entry.expires = Infinity;
   if (kind === KIND.MISS) return result;
-  // The value of an entry past its age, or else that of the answer.
-  (result.stale ?? result).value = decodeValue(kind, value);
+  entry.value = decodeValue(kind, value);
   return result;
 }
 

@@ -68,7 +68,8 @@ class WorkerClient {
     /** Whether this instance gives frozen objects. */
     this.freezes = freeze === true;
     /** The leases of this instance. */
-    this.leases = new WorkerLeases(this, (...call) => channel.call(...call));
+    const send = (...call) => channel.call(...call);
+    this.leases = new WorkerLeases(this, send, () => channel.ticks);
     /** Resolves when the cache exists. */
     this.ready = error ? Promise.reject(error) : channel.create(this);
     // A failure is no unhandled rejection: `getInstance` and each call reject with it.

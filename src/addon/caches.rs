@@ -46,9 +46,11 @@ pub mod state {
     /// Index: freed slots, from here to [`FOUND`].
     pub const FREED_SLOTS: usize = 6;
     /// Index: what JavaScript may remember of the entries that the last call found or stored, to the end of the array: for
-    /// each of them four numbers of 64 bits: its row, its version (0: nothing), the last millisecond at which it has not
-    /// expired, and the word for tags that must be as it is now, or -1 where it has no tags.
+    /// each of them [`NUMBERS`] numbers of 64 bits: its row, its version (0: nothing), the last millisecond at which it has not
+    /// expired, the word for tags that must be as it is now, or -1 where it has no tags, and when it was set.
     pub const FOUND: usize = 64;
+    /// How many numbers each entry has from [`FOUND`] on.
+    pub const NUMBERS: usize = 5;
 }
 
 /// The table of JavaScript values that some caches share, and the array in which Rust reports on it.
@@ -142,13 +144,15 @@ impl Table {
     /// Says what JavaScript may remember of the entry that the last call found or stored, the one at this place among those
     /// of a list; `None`: nothing.
     pub fn remember(&self, place: usize, entry: Option<Remembered>) {
-        let at = state::FOUND + place * 8;
-        if at + 8 > self.length {
+        const WORDS: usize = 2 * state::NUMBERS;
+        let at = state::FOUND + place * WORDS;
+        if at + WORDS > self.length {
             return;
         }
-        let numbers = entry.map_or([0.0; 4], |entry| {
+        let numbers = entry.map_or([0.0; state::NUMBERS], |entry| {
+            let row = f64::from(entry.row);
             let tags = entry.tags.map_or(-1.0, f64::from);
-            [f64::from(entry.row), entry.version, entry.fresh_until, tags]
+            [row, entry.version, entry.fresh_until, tags, entry.set_at]
         });
         for (index, number) in numbers.iter().enumerate() {
             let bits = number.to_bits();

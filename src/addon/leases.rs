@@ -16,9 +16,9 @@ use crate::{
     command::Arguments,
     error::{Error, Result},
     extras::{Extras, TagList},
-    lease::{Claim, Look, Outcome, boot_time},
+    lease::{Claim, Failure, Look, Outcome, boot_time},
     storage::Kept,
-    store::Store,
+    store::{Store, leases::How},
     value::{Mark, Value},
 };
 
@@ -34,6 +34,8 @@ mod state {
     pub const ERROR: f64 = 7.0;
     pub const GONE: f64 = 8.0;
     pub const FAILED: f64 = 9.0;
+    pub const VOID: f64 = 10.0;
+    pub const RESTING: f64 = 11.0;
 }
 
 /// Writes numbers into the array that JavaScript has passed, as many as fit.
@@ -43,8 +45,9 @@ fn write(numbers: &[Cell<f64>], values: &[f64]) {
     }
 }
 
-/// `leaseClaim(cache, key, now, numbers, fresh, timeout, process)`: the value of an entry. `numbers` gets the state, the token, when
-/// the entry was set and when it expires, and 1 where it is one that is kept past its age. `timeout` is in milliseconds; `process` is that of the owner, where it is another.
+/// `leaseClaim(cache, key, now, numbers, fresh, renews, timeout, process)`: the value of an entry. `numbers` gets the state, the token
+/// (or for how long the key rests), when the entry was set and when it expires, and 1 where it is no hit. `timeout` is in milliseconds;
+/// `process` is that of the owner, where it is another.
 pub fn claim(call: &Call) -> Given {
     on_key(call, |handle, key| {
         let now = call.clock(call.argument(2));
@@ -53,10 +56,13 @@ pub fn claim(call: &Call) -> Given {
             return Err(Error::argument("numbers must have a place for each number"));
         }
         numbers[4].set(0.0);
-        let fresh = call.bool(call.argument(4));
-        let timeout = call.number(call.argument(5)) as u64;
-        let process = call.index(call.argument(6));
-        let how = (timeout, fresh, (process != 0).then_some(process));
+        let process = call.index(call.argument(7));
+        let how = How {
+            timeout: call.number(call.argument(6)) as u64,
+            fresh: call.bool(call.argument(4)),
+            renews: call.bool(call.argument(5)),
+            process: (process != 0).then_some(process),
+        };
         let mut found = handle.table.found.borrow_mut();
         found.clear();
         let (claim, entry) = handle
@@ -74,6 +80,7 @@ pub fn claim(call: &Call) -> Given {
             Claim::Leased(token) => write(numbers, &[state::LEASED, token]),
             Claim::Held(lease) => write(numbers, &[state::HELD, lease.token]),
             Claim::Full => write(numbers, &[state::FULL]),
+            Claim::Resting(left) => write(numbers, &[state::RESTING, left as f64]),
             Claim::Error(()) => write(numbers, &[state::FAILED]),
         }
         found.show(call, &handle.table)
@@ -81,7 +88,7 @@ pub fn claim(call: &Call) -> Given {
 }
 
 /// A call that settles a lease: `NAME(cache, now, key, payload, places, token, last)`. `run` is given key, token and value.
-fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Result<bool>) -> Given {
+fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Result<u8>) -> Given {
     on_cache(call, |handle| {
         let mut arguments = InOrder::new(call, handle);
         let done = || {
@@ -91,7 +98,7 @@ fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Res
             run(handle, key.as_bytes(), token, value.value())
         };
         match done() {
-            Ok(stored) => Ok(handle.table.mark(Mark::Plain, call.js_bool(stored))),
+            Ok(how) => Ok(handle.table.mark(Mark::Plain, call.js_number(how.into()))),
             Err(error) => {
                 // A slot that was declined is freed already, and stays so.
                 arguments.give_back();
@@ -101,7 +108,8 @@ fn settling(call: &Call, run: impl FnOnce(&Handle, &[u8], f64, Value<'_>) -> Res
     })
 }
 
-/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: whether the value was stored. `tags` is JSON.
+/// `leaseSettle(cache, now, key, payload, places, token, maxAge, grace, tags)`: 1 where the value was stored, 2 where one of the tags was
+/// invalidated after the claim, else 0. `tags` is JSON.
 pub fn settle(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
@@ -112,7 +120,10 @@ pub fn settle(call: &Call) -> Given {
             kept: Kept::For(time(call, call.argument(7))),
             ..Terms::default()
         };
-        lock(handle)?.settle(key, token, value, &terms, boot_time(), now)
+        let mut cache = lock(handle)?;
+        let is_outdated = cache.is_outdated(key, token, tags.tags());
+        let stored = cache.settle(key, token, value, &terms, boot_time(), now)?;
+        Ok(if is_outdated { 2 } else { u8::from(stored) })
     })
 }
 
@@ -124,18 +135,22 @@ fn tags(call: &Call, json: JsValue) -> Result<TagList> {
     TagList::parse(&serde_json::from_str(&call.text(json)).unwrap_or_default())
 }
 
-/// `leaseLeave(cache, now, key, payload, places, token, isError, ttl)`: leaves a value, or the text of an error, for those who wait. The
-/// error is stored for `ttl` milliseconds. Whether the lease ran.
+/// `leaseLeave(cache, now, key, payload, places, token, isError, ttl, rest)`: leaves a value, or the text of an error, for those who wait.
+/// The error is stored for `ttl` milliseconds; an entry that is there is not renewed for `rest` milliseconds. 1 where the lease ran, else 0.
 pub fn leave(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
         let mut cache = lock(handle)?;
         match (call.bool(call.argument(6)), value) {
             (true, Value::String(text)) => {
-                let time = time(call, call.argument(7));
-                cache.fail(key, token, text, time, boot_time(), now)
+                let failure = Failure {
+                    text,
+                    time: time(call, call.argument(7)),
+                    rest: time(call, call.argument(8)) as u64,
+                };
+                cache.fail(key, token, failure, boot_time(), now).map(u8::from)
             }
-            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time())),
+            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time()).into()),
         }
     })
 }
@@ -155,12 +170,14 @@ pub fn release(call: &Call) -> Given {
     })
 }
 
-/// `leaseJoin(cache, key, token, numbers)`: waits for a lease until `leaseQuit`. `numbers` gets for how many milliseconds it runs, 0
-/// where it does not, and 1 where its end will be told.
+/// `leaseJoin(cache, key, token, numbers, again)`: waits for a lease until `leaseQuit`. `numbers` gets for how many milliseconds it
+/// runs, 0 where it does not, and 1 where its end, or that it is void, will be told. `again`: this process waits already.
 pub fn join(call: &Call) -> Given {
     on_key(call, |handle, key| {
         let token = call.number(call.argument(2));
-        let joined = handle.store.join(key, token, handle.lock_wait)?;
+        let joined = handle
+            .store
+            .join(key, token, call.bool(call.argument(4)), handle.lock_wait)?;
         let numbers = call.typed_array(call.argument(3));
         match joined {
             Some(joined) => write(
@@ -198,6 +215,7 @@ pub fn look(call: &Call) -> Given {
             })?;
         let state = match look {
             Look::Running(_) => state::RUNNING,
+            Look::Void(_) => state::VOID,
             Look::Settled => state::SETTLED,
             Look::Left(state) => state,
             Look::Gone => state::GONE,

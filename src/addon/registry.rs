@@ -336,6 +336,12 @@ pub fn check_options(options: String) -> Option<ErrorData> {
     Options::parse(&options).err().map(data)
 }
 
+/// The time since the system started, in milliseconds, the time in which it was suspended included; see [`crate::lease::boot_time`].
+#[napi(catch_unwind)]
+pub fn boot_time() -> f64 {
+    crate::lease::boot_time() as f64
+}
+
 fn table(state: Int32Array) -> napi::Result<Rc<Table>> {
     Table::new(state).ok_or_else(|| napi::Error::from_reason("internal error: the state array is too short"))
 }

@@ -40,10 +40,12 @@ fn segment() -> Cache<Segment<PlainMemory>> {
     Cache::new(Segment::create(memory, geometry, identity).unwrap())
 }
 
+/// `past` is that of an entry which a fresh claim reads: no entry here is kept past its age.
 fn number(value: Value<'_>, past: Option<Past>) -> Result<f64> {
-    assert_eq!(past, None);
+    assert!(past.is_none_or(|past| past.expires == f64::INFINITY));
     match value {
         Value::Number(number) => Ok(number),
+        Value::Null => Ok(-1.0),
         other => panic!("{other:?}"),
     }
 }
@@ -53,6 +55,7 @@ fn ask(at: u64, timeout: u64, fresh: bool) -> Ask {
         owner: 7,
         timeout,
         fresh,
+        renews: false,
         at,
     }
 }
@@ -76,6 +79,35 @@ struct Model {
     invalidated: [u64; 3],
     /// All leases that were ever had: key and token.
     had: Vec<(u64, f64)>,
+    /// Leases that somebody waits for.
+    awaited: Vec<Awaited>,
+}
+
+struct Awaited {
+    key: u64,
+    token: f64,
+    deadline: u64,
+    waiters: u32,
+    /// What was left.
+    left: Option<OwnedOutcome>,
+}
+
+impl Model {
+    /// Those who waited for a lease of a key get this.
+    fn leave(&mut self, token: f64, left: Option<OwnedOutcome>) {
+        match left {
+            Some(left) => {
+                for awaited in &mut self.awaited {
+                    if awaited.token == token && awaited.left.is_none() {
+                        awaited.left = Some(left.clone());
+                    }
+                }
+            }
+            None => self
+                .awaited
+                .retain(|awaited| awaited.token != token || awaited.left.is_some()),
+        }
+    }
 }
 
 fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
@@ -88,7 +120,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
         let name = format!("s{number_of_key}{}", "x".repeat(number_of_key as usize * 30));
         let (key, name) = (number_of_key, name.as_bytes());
         let value = step as f64;
-        match random.below(13) {
+        match random.below(16) {
             0..3 => {
                 let fresh = random.below(3) == 0;
                 let claim = cache.claim(name, ask(at, 20, fresh), 0.0, number).unwrap();
@@ -115,6 +147,9 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                             "a token came again"
                         );
                         model.had.push((key, token));
+                        if let Some(expired) = running {
+                            model.leave(expired.token, None);
+                        }
                         let deadline = at + 20;
                         let begun = step;
                         model.running.insert(
@@ -142,6 +177,7 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                 assert_eq!(cache.holds(name, token), holds);
                 if random.below(4) == 0 {
                     assert_eq!(cache.leave(name, token, Outcome::Value(Value::Null), at), holds);
+                    model.leave(token, Some(OwnedOutcome::Value(OwnedValue::Null)));
                 } else {
                     let tags = TagList::parse(&json!([format!("t{}", random.below(3))])).unwrap();
                     let tags = if random.below(2) == 0 {
@@ -162,6 +198,9 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                     });
                     let stored = cache.settle(name, token, Value::Number(value), &terms, at, 0.0);
                     assert_eq!(stored, Ok(holds && !is_void));
+                    // Who waited for a void lease gets the value; where it ran, there is an entry, or a tag was invalidated.
+                    let left = (!holds).then_some(OwnedOutcome::Value(OwnedValue::Number(value)));
+                    model.leave(token, left);
                     if holds && !is_void {
                         model.tags.insert(key, number_of_tag);
                         model.entries.insert(key, value);
@@ -180,10 +219,14 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
             7 => {
                 cache.del(name).unwrap();
                 model.entries.remove(&key);
+                model.tags.remove(&key);
                 model.running.remove(&key);
             }
             8 => {
                 let sum = cache.incr(name, 1.0, None, 0.0).unwrap();
+                if !model.entries.contains_key(&key) {
+                    model.tags.remove(&key);
+                }
                 let there = model.entries.entry(key).or_default();
                 *there += 1.0;
                 assert_eq!(sum, *there);
@@ -219,9 +262,55 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
                     model.running.remove(&key);
                 }
             }
-            _ => {
+            11 | 12 => {
                 if let Some(running) = model.running.remove(&key) {
                     cache.release(name, running.token);
+                    model.leave(running.token, None);
+                }
+            }
+            13 => {
+                // Begins to wait, as who was told that another has the lease.
+                if let Some(Running { token, deadline, .. }) = model.running.get(&key).copied() {
+                    cache.storage_mut().await_lease(name, token, true);
+                    match model.awaited.iter_mut().find(|awaited| awaited.token == token) {
+                        Some(awaited) => awaited.waiters += 1,
+                        None => model.awaited.push(Awaited {
+                            key,
+                            token,
+                            deadline,
+                            waiters: 1,
+                            left: None,
+                        }),
+                    }
+                }
+            }
+            _ => {
+                // Looks, and may wait no longer.
+                let Some(index) = (0..model.awaited.len()).find(|index| model.awaited[*index].key == key)
+                else {
+                    continue;
+                };
+                let awaited = &model.awaited[index];
+                let token = awaited.token;
+                let look = cache.look(name, token, at, 0.0, |outcome| Ok(outcome.to_owned().unwrap()));
+                let runs = model
+                    .running
+                    .get(&key)
+                    .is_some_and(|running| running.token == token);
+                match (&awaited.left, look.unwrap()) {
+                    (Some(left), Look::Left(found)) => assert_eq!(*left, found, "step {step}"),
+                    (None, Look::Running(_)) => assert!(runs && awaited.deadline > at, "step {step}"),
+                    (None, Look::Void(_)) => assert!(!runs && awaited.deadline > at, "step {step}"),
+                    (None, Look::Gone) => assert!(awaited.deadline <= at, "step {step}"),
+                    (None, Look::Settled) => assert!(!runs && awaited.deadline <= at, "step {step}"),
+                    (left, found) => panic!("step {step}: {left:?}, {found:?}"),
+                }
+                if random.below(2) == 0 {
+                    cache.storage_mut().await_lease(name, token, false);
+                    model.awaited[index].waiters -= 1;
+                    if model.awaited[index].waiters == 0 {
+                        model.awaited.remove(index);
+                    }
                 }
             }
         }
@@ -230,7 +319,10 @@ fn program<S: Storage>(mut cache: Cache<S>, seed: u64) {
             assert!(cache.holds(name.as_bytes(), running.token), "step {step}");
         }
         if model.running.is_empty() && random.below(2) == 0 {
-            cache.storage_mut().end_leases(|held| held.lease.is_over);
+            cache
+                .storage_mut()
+                .end_leases(|held| held.lease.phase != Phase::Running);
+            model.awaited.clear();
             assert!(!cache.storage().has_leases());
         }
     }
@@ -295,7 +387,50 @@ fn waits<S: Storage>(mut cache: Cache<S>) {
         assert!(!cache.storage().has_leases());
     }
 
+    // The key is written: who waited before that gets what the owner leaves, and the entry stays as it is.
+    for write in 0..4 {
+        let token = claim(&mut cache, 250);
+        cache.storage_mut().await_lease(key, token, true);
+        match write {
+            0 => drop(cache.set(key, Value::Null, None, 0.0).unwrap()),
+            1 => cache.del(key).unwrap(),
+            2 => cache.void_prefix(b"sk"),
+            _ => cache.reset().unwrap(),
+        }
+        let there = cache.has(key, 0.0).unwrap();
+        assert!(!cache.holds(key, token));
+        assert!(matches!(look(&mut cache, token, 259), Ok(Look::Void(lease)) if lease.token == token));
+        let next = claim(&mut cache, 252);
+        assert_ne!(next, token);
+        let terms = Terms::default();
+        let stored = cache.settle(key, token, Value::Number(7.0), &terms, 253, 0.0);
+        assert_eq!((stored, cache.has(key, 0.0)), (Ok(false), Ok(there)));
+        let left = OwnedOutcome::Value(OwnedValue::Number(7.0));
+        assert_eq!(look(&mut cache, token, 253), Ok(Look::Left(left)));
+        cache.storage_mut().await_lease(key, token, false);
+        assert!(cache.holds(key, next), "the later lease runs on");
+        cache.release(key, next);
+        assert!(!cache.storage().has_leases());
+    }
+    // Nobody waits any more, or its time is over, or it is given up: a void lease is gone.
+    for end in 0..3 {
+        let token = claim(&mut cache, 260);
+        cache.storage_mut().await_lease(key, token, true);
+        cache.del(key).unwrap();
+        match end {
+            0 => cache.storage_mut().await_lease(key, token, false),
+            1 => cache.release(key, token),
+            _ => assert_eq!(look(&mut cache, token, 270), Ok(Look::Gone)),
+        }
+        if end < 2 {
+            assert!(!cache.storage().has_leases());
+        }
+        assert!(!cache.leave(key, token, Outcome::Value(Value::Null), 271));
+        cache.storage_mut().end_leases(|_| true);
+    }
+
     // Too long.
+    cache.set(key, Value::Null, None, 0.0).unwrap();
     let long = vec![b'x'; LONGEST_OUTCOME + 1];
     let token = claim(&mut cache, 300);
     cache.storage_mut().await_lease(key, token, true);
@@ -450,25 +585,107 @@ fn a_claim_gives_what_is_kept_past_its_age_and_errors() {
     };
     assert_eq!(stale, [(5.0, Some((0.0, 10.0)))]);
     // An error leaves it there.
-    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 11.0), Ok(true));
+    let failure = Failure {
+        text: b"away",
+        time: 50.0,
+        rest: 0,
+    };
+    assert_eq!(cache.fail(key, token, failure, 0, 11.0), Ok(true));
     let (Claim::Leased(token), stale) = claim(&mut cache, false, 12.0) else {
         panic!()
     };
     assert_eq!(stale, [(5.0, Some((0.0, 10.0)))]);
     assert!(matches!(claim(&mut cache, false, 12.0), (Claim::Held(_), stale) if stale.len() == 1));
     cache.del(key).unwrap();
-    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 12.0), Ok(false), "void");
+    assert_eq!(cache.fail(key, token, failure, 0, 12.0), Ok(false), "void");
     let (Claim::Leased(token), stale) = claim(&mut cache, false, 12.0) else {
         panic!()
     };
     assert_eq!(stale, []);
-    assert_eq!(cache.fail(key, token, b"away", 50.0, 0, 12.0), Ok(true));
+    assert_eq!(cache.fail(key, token, failure, 0, 12.0), Ok(true));
     assert!(matches!(claim(&mut cache, false, 62.0), (Claim::Error(()), _)));
     let (Claim::Leased(token), _) = claim(&mut cache, true, 62.0) else {
         panic!()
     };
     cache.release(key, token);
     assert!(matches!(claim(&mut cache, false, 63.0), (Claim::Leased(_), _)));
+}
+
+/// A renewal that failed: others wait, who need the value do not.
+fn rests<S: Storage>(mut cache: Cache<S>) {
+    let failure = Failure {
+        text: b"away",
+        time: 50.0,
+        rest: 100,
+    };
+    let key = b"sr".as_slice();
+    let claim = |cache: &mut Cache<S>, at: u64, fresh: bool, renews: bool| {
+        let mut seen = vec![];
+        let ask = Ask {
+            renews,
+            ..ask(at, 1000, fresh)
+        };
+        let read = |value: Value<'_>, past: Option<Past>| {
+            seen.push((number(value, None)?, past.map(|past| past.is_error)));
+            Ok(())
+        };
+        (cache.claim(key, ask, 0.0, read).unwrap(), seen)
+    };
+    let leased = |cache: &mut Cache<S>, at: u64, renews: bool| match claim(cache, at, true, renews).0 {
+        Claim::Leased(token) => token,
+        other => panic!("{other:?}"),
+    };
+    // Without an entry there is nothing to renew: the error is stored.
+    let token = leased(&mut cache, 0, true);
+    assert_eq!(cache.fail(key, token, failure, 0, 0.0), Ok(true));
+    assert!(!cache.storage().has_leases());
+
+    cache.set(key, Value::Number(1.0), None, 0.0).unwrap();
+    let token = leased(&mut cache, 0, true);
+    assert_eq!(cache.fail(key, token, failure, 0, 0.0), Ok(true));
+    // The entry is given; it is a hit for who does not renew.
+    assert_eq!(
+        claim(&mut cache, 40, true, true),
+        (Claim::Resting(60), vec![(1.0, Some(false))])
+    );
+    assert!(matches!(claim(&mut cache, 40, false, true).0, Claim::Hit { .. }));
+    assert!(
+        !cache.holds(key, token),
+        "the token of the failure counts no more"
+    );
+    // After that time, and for who needs the value at once, there is a lease.
+    let token = leased(&mut cache, 100, true);
+    assert_eq!(cache.fail(key, token, failure, 100, 0.0), Ok(true));
+    let token = leased(&mut cache, 101, false);
+    assert!(matches!(claim(&mut cache, 102, true, true).0, Claim::Held(lease) if lease.token == token));
+    // A write ends it.
+    assert_eq!(cache.fail(key, token, failure, 102, 0.0), Ok(true));
+    assert!(matches!(claim(&mut cache, 103, true, true).0, Claim::Resting(99)));
+    cache.set(key, Value::Number(2.0), None, 0.0).unwrap();
+    assert!(!cache.storage().has_leases());
+
+    // What rests past its time goes with the next failure.
+    for at in [200, 350] {
+        let name = format!("s{at}");
+        cache.set(name.as_bytes(), Value::Null, None, 0.0).unwrap();
+        let begun = cache.storage_mut().begin_lease(name.as_bytes(), 7, at + 1000, at);
+        assert_eq!(
+            cache.fail(name.as_bytes(), begun.unwrap(), failure, at, 0.0),
+            Ok(true)
+        );
+        let mut resting = 0;
+        cache.storage_mut().end_leases(|held| {
+            resting += u32::from(held.lease.owner == RESTING);
+            false
+        });
+        assert_eq!(resting, 1);
+    }
+}
+
+#[test]
+fn a_renewal_that_failed_keeps_others_from_renewing() {
+    rests(heap());
+    rests(segment());
 }
 
 fn tagged<S: Storage>(mut cache: Cache<S>) {

@@ -12,7 +12,7 @@ use crate::storage::shared::{
 use crate::{
     cache::{Clock, Past, Remembered},
     error::Result,
-    lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, boot_time},
+    lease::{Ask, Claim, Ended, Lease, Leases, Look, Outcome, Phase, RESTING, boot_time},
     value::Value,
 };
 
@@ -31,10 +31,23 @@ pub struct Joined {
     pub is_told: bool,
 }
 
-/// Whether the owner of a lease lives.
+/// How a claim is to be made: see [`Ask`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// See [`Ask::timeout`].
+    pub timeout: u64,
+    /// See [`Ask::fresh`].
+    pub fresh: bool,
+    /// See [`Ask::renews`].
+    pub renews: bool,
+    /// The process that will compute, where it is another.
+    pub process: Option<u32>,
+}
+
+/// Whether the owner of a lease lives. That of one that rests does not: where there is no place, others have it.
 fn lives(owner: u64) -> bool {
     #[cfg(target_os = "linux")]
-    return owner == NOBODY || is_alive(owner);
+    return owner == NOBODY || (owner != RESTING && is_alive(owner));
     #[cfg(not(target_os = "linux"))]
     return owner == NOBODY;
 }
@@ -53,7 +66,7 @@ impl Store {
     pub fn claim<R>(
         &self,
         key: &[u8],
-        (timeout, fresh, process): (u64, bool, Option<u32>),
+        how: How,
         now: impl Clock,
         patience: Duration,
         mut read: impl FnMut(Value<'_>, Option<Past>) -> Result<R>,
@@ -62,14 +75,13 @@ impl Store {
         loop {
             let mut guard = self.lock(patience)?;
             let ask = Ask {
-                owner: self.lease_owner(&guard, process),
-                timeout,
-                fresh,
+                owner: self.lease_owner(&guard, how.process),
+                timeout: how.timeout,
+                fresh: how.fresh,
+                renews: how.renews,
                 at: boot_time(),
             };
-            if !fresh {
-                guard.readable(Some(key))?;
-            }
+            guard.readable(Some(key))?;
             let claim = guard.claim(key, ask, now, &mut read)?;
             tries += 1;
             match claim {
@@ -116,20 +128,26 @@ impl Store {
         NOBODY
     }
 
-    /// Waits for a lease: its end is told, and its outcome is kept, until [`Store::quit`]. `None`: it does not run.
+    /// Waits for a lease: once, its end is told, or that it is void; its outcome is kept until [`Store::quit`]. `again`: this process
+    /// waits already, and was told. `None`: the lease does not run, nor is it a void one for which this process waits.
     ///
     /// # Errors
     /// As [`Store::lock`].
-    pub fn join(&self, key: &[u8], token: f64, patience: Duration) -> Result<Option<Joined>> {
+    pub fn join(&self, key: &[u8], token: f64, again: bool, patience: Duration) -> Result<Option<Joined>> {
         let mut guard = self.lock(patience)?;
         let now = boot_time();
         let lease = guard.storage_mut().lease_with(key, token);
-        let Some(lease) = lease.filter(|lease| !lease.is_over && lease.deadline > now) else {
-            return Ok(None);
-        };
+        let lease = lease.filter(|lease| match lease.phase {
+            Phase::Running => lease.deadline > now,
+            Phase::Void => again && lease.deadline > now,
+            Phase::Over => false,
+        });
+        let Some(lease) = lease else { return Ok(None) };
         // Before this process is registered: an end after that is told.
         let is_told = self.tell(&guard, key, lease);
-        guard.storage_mut().await_lease(key, token, true);
+        if !again {
+            guard.storage_mut().await_lease(key, token, true);
+        }
         Ok(Some(Joined {
             left: lease.deadline - now,
             is_told,
@@ -142,7 +160,7 @@ impl Store {
             Place::Heap(_) => true,
             #[cfg(target_os = "linux")]
             Place::Shared(segment) => {
-                let Some((at, _)) = segment.lease_runs(key, lease.token) else {
+                let Some(at) = segment.lease_is(key, lease) else {
                     return false;
                 };
                 let mut sleeper = self.sleeper.lock();
@@ -190,7 +208,7 @@ impl Store {
             .lock(patience)?
             .look(key, token, boot_time(), now, &mut read)?;
         match look {
-            Look::Running(lease) if !lives(lease.owner) => {
+            Look::Running(lease) | Look::Void(lease) if !lives(lease.owner) => {
                 let mut guard = self.lock(patience)?;
                 guard.end_leases_of(&[lease.owner]);
                 guard.look(key, token, boot_time(), now, read)
@@ -214,6 +232,6 @@ impl Guard<'_> {
     /// Ends the leases of some owners.
     pub(super) fn end_leases_of(&mut self, owners: &[u64]) {
         self.storage_mut()
-            .end_leases(|held| !held.lease.is_over && owners.contains(&held.lease.owner));
+            .end_leases(|held| held.lease.phase != Phase::Over && owners.contains(&held.lease.owner));
     }
 }

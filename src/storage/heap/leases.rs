@@ -6,7 +6,7 @@ use super::HeapStorage;
 use crate::{
     error::Result,
     extras::{Tags, is_outdated},
-    lease::{Ended, Held, Lease, Leases, Outcome, OwnedOutcome, PLACES, heap_token},
+    lease::{Ended, Held, Lease, Leases, Outcome, OwnedOutcome, PLACES, Phase, heap_token},
 };
 
 /// The leases, and whom to tell when one ends for which somebody waits.
@@ -14,8 +14,8 @@ use crate::{
 pub(super) struct HeapLeases {
     /// Those that run, by key.
     running: HashMap<Box<[u8]>, Running>,
-    /// The outcomes of those that are over, by token.
-    over: HashMap<u64, Over>,
+    /// Those that are void or over, by token.
+    ending: HashMap<u64, Ending>,
     pub(super) ended: Option<Arc<Ended>>,
     /// How often tags were invalidated while there were leases, and at which of these counts each tag was the last time.
     invalidations: u64,
@@ -34,10 +34,11 @@ struct Running {
 }
 
 #[derive(Debug)]
-struct Over {
+struct Ending {
     lease: Lease,
     key: Box<[u8]>,
-    outcome: OwnedOutcome,
+    /// None of a void one.
+    outcome: Option<OwnedOutcome>,
     waiters: u32,
 }
 
@@ -67,20 +68,45 @@ impl HeapLeases {
     /// Makes room, if there is none, by what is past its time.
     fn has_room(&mut self, now: u64) -> bool {
         let most = PLACES as usize;
-        if self.running.len() + self.over.len() >= most {
-            self.over.retain(|_, over| over.lease.deadline > now);
+        let ended = self.ended.clone();
+        let stays = |lease: &Lease, waiters: u32| {
+            let stays = lease.deadline > now;
+            if let (false, 1.., Some(ended)) = (stays, waiters, &ended) {
+                ended.push(lease.token);
+            }
+            stays
+        };
+        if self.running.len() + self.ending.len() >= most {
+            self.ending
+                .retain(|_, ending| stays(&ending.lease, ending.waiters));
         }
-        if self.running.len() + self.over.len() >= most {
-            let ended = self.ended.clone();
-            self.running.retain(|_, running| {
-                let stays = running.lease.deadline > now;
-                if let (false, 1.., Some(ended)) = (stays, running.waiters, &ended) {
-                    ended.push(running.lease.token);
-                }
-                stays
-            });
+        if self.running.len() + self.ending.len() >= most {
+            self.running
+                .retain(|_, running| stays(&running.lease, running.waiters));
         }
-        self.running.len() + self.over.len() < most
+        self.running.len() + self.ending.len() < most
+    }
+
+    /// Makes a lease that ran one that is void or over, for those who wait.
+    fn keep_ending(
+        &mut self,
+        key: Box<[u8]>,
+        running: &Running,
+        phase: Phase,
+        outcome: Option<OwnedOutcome>,
+    ) {
+        let lease = Lease {
+            phase,
+            ..running.lease
+        };
+        let waiters = running.waiters;
+        let ending = Ending {
+            lease,
+            key,
+            outcome,
+            waiters,
+        };
+        self.ending.insert(lease.token.to_bits(), ending);
     }
 
     /// The lease of a token that runs on a key.
@@ -102,7 +128,7 @@ impl HeapStorage {
 impl Leases for HeapStorage {
     #[inline(always)]
     fn has_leases(&self) -> bool {
-        !self.leases.running.is_empty() || !self.leases.over.is_empty()
+        !self.leases.running.is_empty() || !self.leases.ending.is_empty()
     }
 
     fn lease(&mut self, key: &[u8]) -> Option<Lease> {
@@ -111,7 +137,7 @@ impl Leases for HeapStorage {
 
     fn lease_with(&mut self, key: &[u8], token: f64) -> Option<Lease> {
         let running = self.leases.running(key, token).map(|running| running.lease);
-        running.or_else(|| Some(self.leases.over.get(&token.to_bits())?.lease))
+        running.or_else(|| Some(self.leases.ending.get(&token.to_bits())?.lease))
     }
 
     fn begin_lease(&mut self, key: &[u8], owner: u64, deadline: u64, now: u64) -> Option<f64> {
@@ -124,7 +150,7 @@ impl Leases for HeapStorage {
             owner,
             deadline,
             since: leases.invalidations,
-            is_over: false,
+            phase: Phase::Running,
         };
         leases.running.insert(key.into(), Running { lease, waiters: 0 });
         Some(lease.token)
@@ -136,8 +162,8 @@ impl Leases for HeapStorage {
             if let Some(running) = leases.running.remove(key) {
                 leases.tell(token, running.waiters);
             }
-        } else if let Some(over) = leases.over.remove(&token.to_bits()) {
-            leases.tell(token, over.waiters);
+        } else if let Some(ending) = leases.ending.remove(&token.to_bits()) {
+            leases.tell(token, ending.waiters);
         }
     }
 
@@ -160,33 +186,61 @@ impl Leases for HeapStorage {
             .running
             .retain(|key, running| keep(key, running.lease, running.waiters));
         leases
-            .over
-            .retain(|_, over| keep(&over.key, over.lease, over.waiters));
+            .ending
+            .retain(|_, ending| keep(&ending.key, ending.lease, ending.waiters));
         for (token, waiters) in told {
             leases.tell(token, waiters);
         }
     }
 
-    fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64) {
+    fn void_lease(&mut self, key: &[u8], token: f64) {
         let leases = &mut self.leases;
         if leases.running(key, token).is_none() {
             return;
         }
-        let Some((key, running)) = leases.running.remove_entry(key) else {
-            return;
-        };
-        if let (1.., Some(outcome)) = (running.waiters, outcome.to_owned()) {
-            let over = Over {
-                lease: Lease {
-                    deadline: until,
-                    is_over: true,
-                    ..running.lease
-                },
-                key,
-                outcome,
-                waiters: running.waiters,
+        if let Some((key, running)) = leases.running.remove_entry(key) {
+            if running.waiters > 0 {
+                leases.keep_ending(key, &running, Phase::Void, None);
+            }
+            leases.tell(token, running.waiters);
+        }
+    }
+
+    fn void_leases(&mut self, mut which: impl FnMut(&Held<'_>) -> bool) {
+        let mut void = vec![];
+        for (key, running) in &self.leases.running {
+            let held = Held {
+                lease: running.lease,
+                head: key,
+                key_len: key.len(),
             };
-            leases.over.insert(token.to_bits(), over);
+            if which(&held) {
+                void.push((key.clone(), running.lease.token));
+            }
+        }
+        for (key, token) in void {
+            self.void_lease(&key, token);
+        }
+    }
+
+    fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64) {
+        let leases = &mut self.leases;
+        let ran = match leases.running(key, token) {
+            Some(_) => leases.running.remove_entry(key),
+            None => leases
+                .ending
+                .remove(&token.to_bits())
+                .filter(|ending| ending.lease.phase == Phase::Void)
+                .map(
+                    |Ending {
+                         key, lease, waiters, ..
+                     }| (key, Running { lease, waiters }),
+                ),
+        };
+        let Some((key, mut running)) = ran else { return };
+        if let (1.., Some(outcome)) = (running.waiters, outcome.to_owned()) {
+            running.lease.deadline = until;
+            leases.keep_ending(key, &running, Phase::Over, Some(outcome));
         }
         leases.tell(token, running.waiters);
     }
@@ -197,8 +251,9 @@ impl Leases for HeapStorage {
         token: f64,
         read: impl FnOnce(Outcome<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        let over = self.leases.over.get(&token.to_bits());
-        over.map(|over| read(over.outcome.as_ref())).transpose()
+        let ending = self.leases.ending.get(&token.to_bits());
+        let outcome = ending.and_then(|ending| ending.outcome.as_ref());
+        outcome.map(|outcome| read(outcome.as_ref())).transpose()
     }
 
     fn is_outdated(&mut self, lease: &Lease, tags: Tags<'_>) -> bool {
@@ -217,10 +272,10 @@ impl Leases for HeapStorage {
         let leases = &mut self.leases;
         if let Some(running) = leases.running(key, token) {
             running.waiters = change(running.waiters);
-        } else if let Some(over) = leases.over.get_mut(&token.to_bits()) {
-            over.waiters = change(over.waiters);
-            if over.waiters == 0 {
-                leases.over.remove(&token.to_bits());
+        } else if let Some(ending) = leases.ending.get_mut(&token.to_bits()) {
+            ending.waiters = change(ending.waiters);
+            if ending.waiters == 0 {
+                leases.ending.remove(&token.to_bits());
             }
         }
     }

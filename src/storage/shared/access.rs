@@ -6,6 +6,7 @@ use std::{marker::PhantomData, mem::offset_of, ptr::NonNull, sync::Arc, thread, 
 
 use super::{
     Geometry, Segment,
+    control::version_of_now,
     layout::{CONTROL_BYTES, Header, LeaseHead, PLACES_BYTES, RING_BYTES, RingHead, VERSIONS_PER_PIECE},
     lock::{Busy, HELD, is_alive, this_thread},
     memfd::{Memfd, Window, mapped},
@@ -122,6 +123,7 @@ impl Segment<Memfd> {
             }
         };
         let mut segment = Self::create(memfd, geometry, identity()?)?;
+        segment.header().last_version.set(version_of_now());
         segment.publish();
         Ok(segment)
     }

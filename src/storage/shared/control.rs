@@ -24,6 +24,27 @@ use super::{
     view::{Checked, MOST_VERSIONS},
 };
 
+/// The version after which a new segment begins: the time since the system started, in units of 100 ns. So no version, and no
+/// token of a lease, comes again where a namespace was destroyed and is made anew: a segment does not give ten versions in a
+/// microsecond all its life. The numbers begin again after seven years.
+#[cfg(target_os = "linux")]
+pub(super) fn version_of_now() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a pointer to a local. Every kernel that has a `memfd` has this clock; without it the time is 0.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    let units = time.tv_sec as u64 * 10_000_000 + time.tv_nsec as u64 / 100;
+    (units % (1 << 51)) as f64
+}
+
+/// No process shares a segment.
+#[cfg(not(target_os = "linux"))]
+fn version_of_now() -> f64 {
+    0.0
+}
+
 impl<M: Memory> Edit<M> {
     /// From here to [`Edit::settle`] all changes count as one.
     pub(super) fn begin_steps(&self) {
@@ -73,7 +94,7 @@ impl<M: Memory> Edit<M> {
         let is_version = |version: f64| (1.0..MOST_VERSIONS).contains(&version) && version.fract() == 0.0;
         let mut last = header.last_version.get();
         if !is_version(last) {
-            last = 0.0;
+            last = version_of_now();
         }
         for at in 1..written.max(rows) {
             let version = self.version_at(at)?;

@@ -680,7 +680,8 @@ impl<M: Memory> Edit<M> {
             } = self.geometry;
             let needed = u64::from(header.rows_used.get()) + 1;
             self.grow(rows_at, size_of::<Row>(), &header.rows_ready, needed, rows_max)?;
-            self.grow_versions(header.rows_ready.get())?;
+            // Not for all rows that are said to be ready: that number may be damaged.
+            self.grow_versions(header.rows_used.get().saturating_add(1))?;
         }
         let more = blocks.saturating_sub(u64::from(header.blocks_free.get()));
         if more > 0 {

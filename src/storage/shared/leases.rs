@@ -24,7 +24,7 @@ use super::{
 use crate::{
     error::Result,
     extras::Tags,
-    lease::{Held, LONGEST_OUTCOME, Lease, Leases, Outcome, PLACES},
+    lease::{Held, LONGEST_OUTCOME, Lease, Leases, Outcome, PLACES, Phase},
     value::{Kind, Value},
 };
 
@@ -38,6 +38,16 @@ const CHANGING: u32 = 1 << 31;
 const RUNNING: u32 = 1;
 const LEFT_VALUE: u32 = 2;
 const LEFT_ERROR: u32 = 3;
+const VOID: u32 = 4;
+
+/// The state of a lease, as its place has it.
+fn phase_of(state: u32) -> Phase {
+    match state & 0xFF {
+        RUNNING => Phase::Running,
+        VOID => Phase::Void,
+        _ => Phase::Over,
+    }
+}
 
 /// A lease, as its place has it.
 #[derive(Clone, Copy)]
@@ -84,17 +94,17 @@ impl LeasePlace {
                 owner: self.owner.get(),
                 deadline: self.deadline.get(),
                 since: self.since.get(),
-                is_over: state & 0xFF != RUNNING,
+                phase: phase_of(state),
             },
             state,
             inline: self.inline.get(),
         })
     }
 
-    /// Whether the lease of a token runs here. Needs no lock: the check number goes first where a lease ends, and the token that is read
-    /// after it is that of this lease or of a later one.
-    pub(super) fn runs(&self, token: f64) -> bool {
-        self.check.acquire() != 0 && self.state.get() & 0xFF == RUNNING && self.token.get() == token
+    /// Whether the lease of a token is here, and in this state. Needs no lock: the check number goes first where a lease ends, and the
+    /// token that is read after it is that of this lease or of a later one.
+    pub(super) fn is(&self, token: f64, phase: Phase) -> bool {
+        self.check.acquire() != 0 && phase_of(self.state.get()) == phase && self.token.get() == token
     }
 
     /// The first bytes of the key.
@@ -135,9 +145,9 @@ impl<M: Memory> View<M> {
         })
     }
 
-    /// The place in which the lease of a token runs. Needs no lock.
-    pub(super) fn lease_runs(&self, key: &[u8], token: f64) -> Option<u32> {
-        self.find_lease(self.key_hash(key), |place| place.runs(token))
+    /// The place in which the lease of a token is, in this state. Needs no lock.
+    pub(super) fn lease_is(&self, key: &[u8], token: f64, phase: Phase) -> Option<u32> {
+        self.find_lease(self.key_hash(key), |place| place.is(token, phase))
     }
 
     /// Where the bytes of an outcome are, in bytes from the start of the segment.
@@ -284,7 +294,7 @@ impl<M: Memory> Edit<M> {
                 return None;
             }
             let found = self.lease_place(at).ok()?.read()?;
-            let has_room = found.lease.is_over && has_bytes(found.state);
+            let has_room = found.lease.phase == Phase::Over && has_bytes(found.state);
             let (room, _) = has_room.then(|| room_of(found.inline)).flatten()?;
             Some((at, room, found.lease.deadline))
         })
@@ -337,6 +347,20 @@ impl<M: Memory> Edit<M> {
             place.state.set(state);
             place.inline.set(inline);
             place.deadline.set(until);
+            place.check.publish(place.sum());
+        });
+        true
+    }
+
+    /// A running lease is void.
+    fn void_place(&self, at: u32) -> bool {
+        let Ok(place) = self.lease_place(at) else {
+            return false;
+        };
+        // A kill in between leaves a place that is free, and `held` with its bit: the lease is gone, which is void, too.
+        self.change_leases(0, || {
+            place.check.commit(0);
+            place.state.set(VOID);
             place.check.publish(place.sum());
         });
         true
@@ -413,13 +437,57 @@ impl<M: Memory> Segment<M> {
         }
     }
 
+    /// The running lease of a place is void, or gone where nobody waits.
+    fn void_place(&self, at: u32) {
+        let waits = self
+            .edit
+            .lease_place(at)
+            .is_ok_and(|place| place.waiters.get() != 0);
+        if waits && self.edit.void_place(at) {
+            self.wake();
+        } else {
+            self.free_lease(at);
+        }
+    }
+
+    /// Does something with the place of each lease of which `which` says so.
+    fn each_lease(&self, mut which: impl FnMut(&Held<'_>) -> bool, change: impl Fn(&Self, u32)) {
+        if self.header().leases.ready.get() == 0 {
+            return;
+        }
+        for at in 0..PLACES {
+            let (Ok(mark), Ok(place)) = (self.edit.lease_mark(at), self.edit.lease_place(at)) else {
+                return;
+            };
+            if mark.get() == 0 {
+                continue;
+            }
+            let head = place.key_head();
+            let key_len = place.key_len.get() as usize;
+            if let Some(Found { lease, .. }) = place.read() {
+                let head = &head[..key_len.min(KEY_HEAD)];
+                if which(&Held { lease, head, key_len }) {
+                    change(self, at);
+                }
+            }
+        }
+    }
+
     /// The place in which the lease of a token runs on a key, and how many processes wait for it. Needs no lock.
     pub fn lease_runs(&self, key: &[u8], token: f64) -> Option<(u32, u32)> {
         if self.header().moved.get() != NONE {
             return None;
         }
-        let at = self.edit.lease_runs(key, token)?;
+        let at = self.edit.lease_is(key, token, Phase::Running)?;
         Some((at, self.edit.lease_place(at).ok()?.waiters.get()))
+    }
+
+    /// The place of a lease that is in the same state. Needs no lock.
+    pub fn lease_is(&self, key: &[u8], lease: Lease) -> Option<u32> {
+        if self.header().moved.get() != NONE {
+            return None;
+        }
+        self.edit.lease_is(key, lease.token, lease.phase)
     }
 }
 
@@ -430,7 +498,7 @@ impl<M: Memory> Leases for Segment<M> {
     }
 
     fn lease(&mut self, key: &[u8]) -> Option<Lease> {
-        let found = self.edit.lease_at(key, |lease| !lease.is_over);
+        let found = self.edit.lease_at(key, |lease| lease.phase == Phase::Running);
         found.map(|(_, found)| found.lease)
     }
 
@@ -453,7 +521,7 @@ impl<M: Memory> Leases for Segment<M> {
             owner,
             deadline,
             since: self.header().tags.count.get(),
-            is_over: false,
+            phase: Phase::Running,
         };
         self.edit.write_lease(at, hash, key, &lease).ok()?;
         Some(lease.token)
@@ -465,30 +533,26 @@ impl<M: Memory> Leases for Segment<M> {
         }
     }
 
-    fn end_leases(&mut self, mut which: impl FnMut(&Held<'_>) -> bool) {
-        if self.header().leases.ready.get() == 0 {
-            return;
-        }
-        for at in 0..PLACES {
-            let (Ok(mark), Ok(place)) = (self.edit.lease_mark(at), self.edit.lease_place(at)) else {
-                return;
-            };
-            if mark.get() == 0 {
-                continue;
-            }
-            let head = place.key_head();
-            let key_len = place.key_len.get() as usize;
-            if let Some(Found { lease, .. }) = place.read() {
-                let head = &head[..key_len.min(KEY_HEAD)];
-                if which(&Held { lease, head, key_len }) {
-                    self.free_lease(at);
-                }
-            }
+    fn end_leases(&mut self, which: impl FnMut(&Held<'_>) -> bool) {
+        self.each_lease(which, Self::free_lease);
+    }
+
+    fn void_lease(&mut self, key: &[u8], token: f64) {
+        let is = |lease: &Lease| lease.phase == Phase::Running && lease.token == token;
+        if let Some((at, _)) = self.edit.lease_at(key, is) {
+            self.void_place(at);
         }
     }
 
+    fn void_leases(&mut self, mut which: impl FnMut(&Held<'_>) -> bool) {
+        self.each_lease(
+            |held| held.lease.phase == Phase::Running && which(held),
+            Self::void_place,
+        );
+    }
+
     fn leave_outcome(&mut self, key: &[u8], token: f64, outcome: Outcome<'_>, until: u64) {
-        let is = |lease: &Lease| !lease.is_over && lease.token == token;
+        let is = |lease: &Lease| lease.phase != Phase::Over && lease.token == token;
         let Some((at, _)) = self.edit.lease_at(key, is) else {
             return;
         };
@@ -517,7 +581,7 @@ impl<M: Memory> Leases for Segment<M> {
         read: impl FnOnce(Outcome<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
         self.forget();
-        let is = |lease: &Lease| lease.is_over && lease.token == token;
+        let is = |lease: &Lease| lease.phase == Phase::Over && lease.token == token;
         let Some((at, found)) = self.edit.lease_at(key, is) else {
             return Ok(None);
         };
@@ -549,7 +613,7 @@ impl<M: Memory> Leases for Segment<M> {
             false => waiters.saturating_sub(1),
         };
         place.waiters.set(waiters);
-        if found.lease.is_over && waiters == 0 {
+        if found.lease.phase != Phase::Running && waiters == 0 {
             self.free_lease(at);
         }
     }

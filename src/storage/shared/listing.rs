@@ -143,6 +143,8 @@ impl Listing {
         segment: &Segment<M>,
         mut give: impl FnMut(Entry<'_>) -> Result<Option<usize>>,
     ) -> Result<()> {
+        // Where the count of rows is damaged, there is nothing to list beyond what was written, and no memory to be taken for it.
+        self.mark.rows = self.mark.rows.min(segment.edit.rows_written().max(1));
         let rows = (self.mark.rows as usize).max(self.rows.len());
         self.rows.try_reserve(rows - self.rows.len())?;
         self.rows.resize(rows, Listed::default());

@@ -33,10 +33,14 @@ use super::{
 #[derive(Clone, Copy, Default)]
 struct Cursor {
     ring: u32,
+    /// For how many records the ring has room: a power of two.
+    room: u32,
     /// The first record, and one behind the last.
     tail: u32,
     head: u32,
-    /// The time of the last record, or of an earlier one that was applied if that is less.
+    /// The last record: its row with its version, and its time, or the time of a later record that was applied if that is less.
+    row: u32,
+    version: f64,
     time: u64,
 }
 
@@ -89,9 +93,11 @@ impl<M: Memory> Edit<M> {
                 waiting if waiting <= ring.room() => {
                     cursors[count] = Cursor {
                         ring: at,
+                        room: ring.room(),
                         tail,
                         head,
                         time: u64::MAX,
+                        ..Cursor::default()
                     };
                     count += 1;
                     records += waiting;
@@ -107,7 +113,7 @@ impl<M: Memory> Edit<M> {
             let cursor = &mut cursors[at];
             // Uses that came later stay.
             while cursor.head != cursor.tail {
-                cursor.time = time_of(self.record(cursor.ring, cursor.head.wrapping_sub(1))?.2);
+                cursor.time = time_of(self.look_at(cursor)?);
                 if cursor.time <= limit {
                     break;
                 }
@@ -125,15 +131,13 @@ impl<M: Memory> Edit<M> {
         };
         while let Some(next) = (0..count).max_by_key(|at| cursors[*at].time) {
             let cursor = &mut cursors[next];
+            self.use_row(cursor.row, cursor.version, cursor.time, &mut cut)?;
             cursor.head = cursor.head.wrapping_sub(1);
-            let (version, row, _) = self.record(cursor.ring, cursor.head)?;
-            self.use_row(row, version, cursor.time, &mut cut)?;
             if cursor.head == cursor.tail {
                 count -= 1;
                 cursors[next] = cursors[count];
             } else {
-                let time = time_of(self.record(cursor.ring, cursor.head.wrapping_sub(1))?.2);
-                cursor.time = cursor.time.min(time);
+                cursor.time = cursor.time.min(time_of(self.look_at(cursor)?));
             }
         }
         for (ring, end) in &ends[..rings] {
@@ -144,21 +148,25 @@ impl<M: Memory> Edit<M> {
         Ok(())
     }
 
-    /// A record of a ring: version, row, time.
-    fn record(&self, ring: u32, at: u32) -> Checked<(f64, u32, u32)> {
-        let ring = self.ring_at(ring)?;
-        let record = &ring.records[(at % ring.room()) as usize];
-        Ok((record.version.get(), record.row.get(), record.time.get()))
+    /// Loads the last record of what is left of a ring. Gives the low half of its time.
+    fn look_at(&self, cursor: &mut Cursor) -> Checked<u32> {
+        let at = cursor.head.wrapping_sub(1) & (cursor.room - 1) & (MOST_RECORDS - 1);
+        let record = &self.ring_at(cursor.ring)?.records[at as usize];
+        cursor.version = record.version.get();
+        cursor.row = record.row.get();
+        Ok(record.time.get())
     }
 
     /// Moves an entry to the place of this time in the order of recency, if it is still the same and was not used later.
     fn use_row(&self, at: u32, version: f64, mut time: u64, cut: &mut Cut) -> Checked<()> {
         let header = self.header();
-        if at == NONE || at >= header.rows_used.get() || self.version_at(at)?.get() != version {
+        if at == NONE || at >= header.rows_used.get() {
             return Ok(());
         }
-        let row = self.row(at)?;
-        if row.state().is() != State::LIVE || time <= row.used.get() {
+        let row = self.row_at(at)?;
+        // Most records are earlier uses of rows that were moved already.
+        if time <= row.used.get() || row.state().is() != State::LIVE || self.version_at(at)?.get() != version
+        {
             return Ok(());
         }
         let older = loop {

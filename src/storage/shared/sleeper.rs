@@ -76,8 +76,8 @@ impl Sleeper {
         }))
     }
 
-    /// Tells when a lease ends, or its owner is dead, once. Called under the lock, while the lease runs in the place `at`. Returns `false`
-    /// where there is no thread to be had: look again yourself.
+    /// Tells when a lease ends or is in another state, or its owner is dead, once. Called under the lock, while the lease is in the place
+    /// `at`. Returns `false` where there is no thread to be had: look again yourself.
     pub fn watch(&self, at: u32, lease: Lease) -> bool {
         let mut watched = self.0.watched.lock();
         if !watched.runs {
@@ -90,6 +90,7 @@ impl Sleeper {
         }
         let runs = watched.runs;
         if runs {
+            watched.leases.retain(|(_, known)| known.token != lease.token);
             watched.leases.push((at, lease));
         }
         runs
@@ -148,11 +149,11 @@ impl Shared {
             }
             let mut ended = vec![];
             watched.leases.retain(|(at, lease)| {
-                let runs = self.place(*at).runs(lease.token) && !dead.contains(&lease.owner);
-                if !runs {
+                let is_same = self.place(*at).is(lease.token, lease.phase) && !dead.contains(&lease.owner);
+                if !is_same {
                     ended.push(lease.token);
                 }
-                runs
+                is_same
             });
             drop(watched);
             ended.into_iter().for_each(|token| self.ended.push(token));

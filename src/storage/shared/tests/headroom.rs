@@ -22,6 +22,26 @@ use tempfile::{TempDir, tempdir, tempfile_in};
 
 const MIB: u64 = 1 << 20;
 
+#[test]
+fn a_damaged_count_of_ready_rows_costs_no_memory() {
+    let mut segment = Segment::<Memfd>::with_capacity(1 << 30, "").unwrap();
+    let stamp = Stamp {
+        set_at: 0.0,
+        max_age: 0.0,
+    };
+    segment.put(b"sa", Value::Null, stamp).unwrap();
+    segment.end();
+    let before = segment.memory().committed();
+    segment.header().rows_ready.set(segment.edit.geometry.rows_max);
+    segment.begin().unwrap();
+    for number in 0..2000_u32 {
+        segment.put(&number.to_le_bytes(), Value::Null, stamp).unwrap();
+    }
+    segment.end();
+    assert!(segment.memory().committed() - before < MIB);
+    segment.validate().unwrap();
+}
+
 fn write(directory: &Path, files: &[(&str, String)]) {
     fs::create_dir_all(directory).unwrap();
     for (name, text) in files {

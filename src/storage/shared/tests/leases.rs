@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cache::{Cache, Past, Terms},
     error::Result,
-    lease::{Ask, Claim, Leases, Look, Outcome},
+    lease::{Ask, Claim, Failure, Leases, Look, Outcome, RESTING},
     storage::shared::Segment,
     value::Value,
 };
@@ -25,6 +25,7 @@ fn ask(at: u64) -> Ask {
         owner: 7,
         timeout: 100,
         fresh: true,
+        renews: false,
         at,
     }
 }
@@ -168,6 +169,25 @@ fn whoever_is_killed_in_a_call_on_a_lease_leaves_no_lease_beside_a_write() {
         cache.storage_mut().await_lease(key, token, false);
         assert!(!cache.storage().has_leases());
     }
+    // A renewal that fails: the lease runs, or is gone, or the key rests. The entry stays.
+    cache.set(key, Value::String(b"old"), None, 0.0).unwrap();
+    let token = claim(&mut cache, key, 0);
+    cache.storage_mut().await_lease(key, token, true);
+    let failure = Failure {
+        text: b"away",
+        time: 50.0,
+        rest: 50,
+    };
+    kills += killed(
+        &mut cache,
+        |cache| drop(cache.fail(key, token, failure, 0, 0.0)),
+        |found| {
+            assert_eq!(get(found, key).as_deref(), Some(b"old".as_slice()));
+            let lease = found.storage_mut().lease(key);
+            assert!(lease.is_none_or(|lease| lease.token == token || lease.owner == RESTING));
+        },
+    );
+    cache.storage_mut().await_lease(key, token, false);
     println!("killed before {kills} stores");
 }
 
@@ -274,10 +294,10 @@ mod processes {
     use crate::{
         cache::Terms,
         error::Error,
-        lease::{Claim, Look},
+        lease::{Claim, Failure, Leases, Look, PLACES},
         slots::Slots,
         storage::shared::{Segment, memfd::Ticket},
-        store::Store,
+        store::{Store, leases::How},
         value::Value,
     };
 
@@ -285,7 +305,16 @@ mod processes {
 
     fn claim(store: &Store, key: &[u8], timeout: u64) -> Claim<()> {
         store
-            .claim(key, (timeout, false, None), 0.0, LONG, |_, _| Ok(()))
+            .claim(
+                key,
+                How {
+                    timeout,
+                    ..How::default()
+                },
+                0.0,
+                LONG,
+                |_, _| Ok(()),
+            )
             .unwrap()
             .0
     }
@@ -332,7 +361,7 @@ mod processes {
         for round in 0..50 {
             let key = format!("s{round}").into_bytes();
             let token = leased(&owner, &key, 60_000);
-            let joined = waiter.join(&key, token, LONG).unwrap().unwrap();
+            let joined = waiter.join(&key, token, false, LONG).unwrap().unwrap();
             assert!(joined.is_told && joined.left > 50_000);
             let begin = Instant::now();
             let settled =
@@ -352,6 +381,29 @@ mod processes {
     }
 
     #[test]
+    fn where_there_is_no_place_keys_that_rest_make_room() {
+        for store in [Store::heap(Slots::default()), two().0] {
+            let failure = Failure {
+                text: b"away",
+                time: 0.0,
+                rest: 60_000,
+            };
+            for number in 0..PLACES + 500 {
+                let key = format!("s{number}").into_bytes();
+                let mut guard = store.lock(LONG).unwrap();
+                guard.set(&key, Value::Null, None, 0.0).unwrap();
+                let Some(token) = guard.storage_mut().begin_lease(&key, 0, u64::MAX, 0) else {
+                    continue;
+                };
+                guard.fail(&key, token, failure, 0, 0.0).unwrap();
+            }
+            for number in 0..100 {
+                leased(&store, format!("s other {number}").as_bytes(), 60_000);
+            }
+        }
+    }
+
+    #[test]
     fn a_dead_owner_is_found_by_who_waits_and_by_who_claims() {
         let (store, other) = two();
         let told = told(&store);
@@ -360,7 +412,7 @@ mod processes {
             let token: f64 = child.hear().parse().unwrap();
             assert!(matches!(claim(&store, b"sk", 10), Claim::Held(lease) if lease.token == token));
             if waits {
-                store.join(b"sk", token, LONG).unwrap().unwrap();
+                store.join(b"sk", token, false, LONG).unwrap().unwrap();
             }
             drop(child);
             if waits {
@@ -375,11 +427,64 @@ mod processes {
     }
 
     #[test]
+    fn who_waits_for_a_lease_that_becomes_void_is_told_of_that_and_of_its_end() {
+        let (owner, waiter) = two();
+        let told = told(&waiter);
+        let token = leased(&owner, b"sk", 60_000);
+        waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
+        owner.lock(LONG).unwrap().del(b"sk").unwrap();
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(waiter.ended().take(), [token]);
+        assert!(matches!(look(&waiter, b"sk", token), Look::Void(_)));
+        assert_eq!(
+            waiter.join(b"sk", token, false, LONG),
+            Ok(None),
+            "nobody begins to wait"
+        );
+        assert_eq!(
+            (waiter.waiters(b"sk", token), owner.waiters(b"sk", token)),
+            (None, None)
+        );
+        let joined = waiter.join(b"sk", token, true, LONG).unwrap().unwrap();
+        assert!(joined.is_told && joined.left > 50_000);
+        let next = leased(&waiter, b"sk", 60_000);
+        let settled =
+            owner
+                .lock(LONG)
+                .unwrap()
+                .settle(b"sk", token, Value::Number(1.5), &Terms::default(), 0, 0.0);
+        assert_eq!(settled, Ok(false));
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(waiter.ended().take(), [token]);
+        assert!(matches!(look(&waiter, b"sk", token), Look::Left(())));
+        waiter.quit(b"sk", token, LONG).unwrap();
+        assert_eq!(waiter.waiters(b"sk", next), Some(0));
+    }
+
+    #[test]
+    fn the_dead_owner_of_a_void_lease_is_found_by_who_waits() {
+        let (store, other) = two();
+        let told = told(&store);
+        let mut child = Child::start(module_path!(), other.ticket().unwrap());
+        let token: f64 = child.hear().parse().unwrap();
+        store.join(b"sk", token, false, LONG).unwrap().unwrap();
+        store.lock(LONG).unwrap().del(b"sk").unwrap();
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(store.ended().take(), [token]);
+        store.join(b"sk", token, true, LONG).unwrap().unwrap();
+        drop(child);
+        told.recv_timeout(LONG).unwrap();
+        assert_eq!(store.ended().take(), [token]);
+        assert_eq!(look(&store, b"sk", token), Look::Gone);
+        store.quit(b"sk", token, LONG).unwrap();
+    }
+
+    #[test]
     fn a_store_that_is_left_gives_its_leases_back_and_one_that_moves_ends_them() {
         let (store, other) = two();
         let told_here = told(&store);
         let token = leased(&other, b"sk", 60_000);
-        store.join(b"sk", token, LONG).unwrap().unwrap();
+        store.join(b"sk", token, false, LONG).unwrap().unwrap();
         drop(other);
         told_here.recv_timeout(LONG).unwrap();
         assert_eq!(look(&store, b"sk", token), Look::Gone);
@@ -388,7 +493,7 @@ mod processes {
         let heap = Store::heap(Slots::default());
         let told_there = told(&heap);
         let token = leased(&heap, b"sk", 60_000);
-        heap.join(b"sk", token, LONG).unwrap().unwrap();
+        heap.join(b"sk", token, false, LONG).unwrap().unwrap();
         let theirs = leased(&store, b"sk", 60_000);
         heap.adopt(&store.ticket().unwrap(), &Slots::default(), |_| None)
             .unwrap();

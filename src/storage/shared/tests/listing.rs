@@ -12,7 +12,7 @@ use super::{
         Geometry, Segment,
         listing::{Caught, Listing},
         memfd::{Memfd, Ticket},
-        memory::PlainMemory,
+        memory::Memory,
     },
     Call, Model, Random, apply, attach, call, check, create,
     harness::{self, Child, say},
@@ -38,8 +38,8 @@ const STAMP: Stamp = Stamp {
 
 /// Makes a listing; `between` is called at each entry without the lock, and before each time that the lock is taken.
 /// `None` where it is void.
-fn list(
-    segment: &mut Segment<PlainMemory>,
+fn list<M: Memory>(
+    segment: &mut Segment<M>,
     keys_alone: bool,
     mut between: impl FnMut(),
 ) -> Option<(Vec<Plain>, u32)> {
@@ -256,6 +256,23 @@ fn a_listing_of_a_damaged_segment_is_void() {
     );
     segment.edit.row_at(1).unwrap().first.set(9999);
     assert!(list(&mut segment, false, || ()).is_none());
+}
+
+#[test]
+fn a_damaged_count_of_rows_costs_no_memory() {
+    let mut segment = Segment::<Memfd>::with_capacity(1 << 30, "").unwrap();
+    for key in [b"sa", b"sb", b"sc"] {
+        segment.put(key, Value::Null, STAMP).unwrap();
+    }
+    segment.end();
+    let before = segment.memory().committed();
+    // All that says how many there are.
+    let (header, most) = (segment.header(), segment.edit.geometry.rows_max);
+    for word in [&header.rows_used, &header.rows_ready, &header.versions_ready] {
+        word.set(most);
+    }
+    assert_eq!(list(&mut segment, false, || ()).unwrap().0.len(), 3);
+    assert!(segment.memory().committed() - before < 1 << 20);
 }
 
 // ---- processes ----

@@ -758,13 +758,17 @@ fn has_version(store: &Store, key: &[u8], version: f64) -> bool {
 fn a_version_of_one_segment_is_that_of_no_entry_where_both_come_together() {
     let slots = Slots::default();
     let [theirs, own] = [create(1), create(1)];
+    // A new segment counts from the time on at which it was made. Here both count from the same number on.
+    let last = segment(&own.lock(LONG).unwrap()).last_version();
+    segment(&theirs.lock(LONG).unwrap()).renew_versions(last);
+    let last = segment(&theirs.lock(LONG).unwrap()).last_version();
+    segment(&own.lock(LONG).unwrap()).renew_versions(last);
     for store in [&theirs, &own] {
         let mut cache = store.lock(LONG).unwrap();
         for key in [b"sa", b"sb"] {
             cache.set(key, Value::Null, None, 1.0).unwrap();
         }
     }
-    // Both count from the same number on.
     theirs
         .lock(LONG)
         .unwrap()

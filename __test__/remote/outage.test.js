@@ -1,0 +1,472 @@
+'use strict';
+
+// The remote tier where the server, a connection or a process is away, and what an instance has of it.
+
+const assert = require('node:assert/strict');
+const { execFile } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { promisify } = require('node:util');
+const Cache = require('../..');
+const { processes, unique, until } = require('../helpers');
+const { CLIENTS, Proxy, describeServers, endClient, startServer } = require('./servers');
+
+const run = promisify(execFile);
+const ROOT = path.join(__dirname, '..', '..');
+
+const stateOf = async (cache) => (await cache.stats()).remote.state;
+const untilOn = (cache) => until(async () => (await stateOf(cache)) === 'on');
+
+/** Makes a call, which must not take much longer than `timeout` of the instance. */
+async function timely(cache, call) {
+  const begun = performance.now();
+  try {
+    return await call();
+  } finally {
+    const took = performance.now() - begun;
+    assert.ok(took < cache.timeout + 400, `${took} ms`);
+  }
+}
+
+/** Asks a server. */
+async function ask(server, args) {
+  const client = CLIENTS['redis 6'](server.url);
+  await client.connect();
+  try {
+    return await client.sendCommand(args);
+  } finally {
+    client.destroy();
+  }
+}
+
+describeServers('outages of the remote tier', ({ program }) => {
+  const start = processes();
+  let server;
+  let proxy;
+  let namespace;
+  /** Another machine. */
+  let farAgent;
+  let far;
+  let near;
+
+  before(async () => {
+    server = await startServer(program);
+    farAgent = await start.primary();
+  });
+  after(() => server.remove());
+  beforeEach(async () => {
+    namespace = unique('outage');
+    proxy = await new Proxy(server.port).start();
+    const options = { namespace, timeout: 300, failsafe: 'reject' };
+    far = await farAgent.open({ ...options, remote: { client: server.url } });
+    await untilOn(far);
+    near = await Cache.getInstance({ ...options, remote: { client: proxy.url } });
+    await untilOn(near);
+  });
+  afterEach(async () => {
+    proxy.release();
+    await near.close();
+    await proxy.remove();
+    await far.close();
+  });
+
+  it('without the tracking connection each read asks the server, and none is stored', async () => {
+    await far.set('k', 1);
+    assert.equal(await near.get('k'), 1);
+    proxy.refuses = true;
+    proxy.cutTracking();
+    await until(async () => (await stateOf(near)) === 'off');
+    assert.equal(await near.length(), 0, 'what came from the server is dropped');
+    for (let value = 2; value < 5; value += 1) {
+      await far.set('k', value);
+      assert.equal(await near.get('k'), value);
+      assert.equal(await near.incr('n'), value - 1);
+      assert.deepEqual(await near.getMany(['k', 'n']), [value, value - 1]);
+    }
+    assert.equal(await near.length(), 0);
+    proxy.refuses = false;
+    await untilOn(near);
+    await far.set('k', 5);
+    await until(async () => (await near.get('k')) === 5);
+    await until(async () => (await near.length()) > 0);
+  });
+
+  it('a reply from before the tracking is not stored after it has begun', async () => {
+    await far.set('k', 1);
+    proxy.refuses = true;
+    proxy.cutTracking();
+    await until(async () => (await stateOf(near)) === 'off');
+    near.timeout = 20_000;
+    proxy.holdReplies();
+    const reading = near.get('k');
+    await until(() => proxy.held > 0);
+    await far.set('k', 2);
+    proxy.refuses = false;
+    // The tracking connection is new, and not held; the state needs no other.
+    await untilOn(near);
+    proxy.release();
+    await reading;
+    assert.equal(await near.get('k'), 2);
+  });
+
+  it('a tracking connection that was killed is made anew, and nothing stale stays', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      await far.set('k', round);
+      assert.equal(
+        await until(async () => ((await near.get('k')) === round ? 'read' : '')),
+        'read',
+      );
+      const list = await ask(server, ['CLIENT', 'LIST']);
+      const lines = list.split('\n').filter((one) => / flags=\S*[tB]/.test(one));
+      for (const line of lines) {
+        await ask(server, ['CLIENT', 'KILL', 'ID', /id=(\d+)/.exec(line)[1]]);
+      }
+      await far.set('k', `${round} and on`);
+      await until(async () => (await near.get('k')) === `${round} and on`);
+      await untilOn(near);
+      await untilOn(far);
+      assert.equal(await near.get('k'), `${round} and on`);
+    }
+  });
+
+  it('a server that was killed comes back empty, and no call takes long', async () => {
+    for (let round = 0; round < 4; round += 1) {
+      await far.set('k', `old ${round}`);
+      await until(async () => (await near.get('k')) === `old ${round}`);
+      await server.kill();
+      // Until it is noticed, what lies here counts.
+      await until(async () => (await timely(near, () => near.get('k'))) === undefined, 2500);
+      assert.equal(await timely(near, () => near.set('k', `here ${round}`)), true);
+      assert.equal(await near.incr('n', 2), 2);
+      assert.equal(await near.incr('n', 2), 4);
+      assert.equal(await near.get('k'), `here ${round}`, 'the first tier goes on alone');
+      assert.equal(await near.fetch(`f${round}`, () => 'loaded'), 'loaded');
+      assert.equal(await near.get(`f${round}`), 'loaded');
+      assert.equal(await near.del('gone'), undefined);
+      await near.invalidateTags('tag');
+      await server.restart();
+      await untilOn(near);
+      await untilOn(far);
+      await until(async () => (await near.get('k')) === undefined, 3000);
+      assert.equal(await near.get('n'), undefined);
+      await until(async () => (await near.stats()).remote.isReady);
+      await near.set('k', 'new');
+      await until(async () => (await far.get('k')) === 'new');
+    }
+  });
+
+  it('a server that stands still holds no call longer than timeout; a write that was given up has no effect later', async () => {
+    await far.set('k', 'old');
+    assert.equal(await near.get('k'), 'old');
+    server.stop();
+    assert.equal(await timely(near, () => near.set('k', 'given up')), true);
+    assert.equal(await near.get('k'), 'given up');
+    assert.equal(await timely(near, () => near.get('other')), undefined);
+    assert.equal(await timely(near, () => near.incr('n')), 1);
+    assert.equal(await timely(near, () => near.fetch('f', () => 1)), 1);
+    await sleep(200);
+    server.go();
+    await until(async () => (await near.get('k')) === undefined, 5000);
+    await untilOn(near);
+    await untilOn(far);
+    await until(async () => (await far.get('k')) !== 'old');
+    assert.equal(await far.get('k'), undefined);
+    assert.equal(await far.get('n'), undefined);
+    await until(async () => (await near.stats()).remote.isReady);
+    assert.equal(await near.incr('n'), 1);
+    assert.equal(await far.get('n'), 1);
+  });
+
+  it('a server that stands still for long is noticed, and comes back', async () => {
+    await far.set('k', 'old');
+    assert.equal(await near.get('k'), 'old');
+    server.stop();
+    await until(async () => (await timely(near, () => near.get('k'))) === undefined, 2500);
+    await sleep(2500);
+    server.go();
+    await untilOn(near);
+    await until(async () => (await near.get('k')) === 'old');
+  });
+
+  it('with onError reject calls reject with ERR_REMOTE', async () => {
+    const remote = { client: proxy.url, onError: 'reject' };
+    const cache = await Cache.getInstance({ namespace: unique('outage'), timeout: 300, remote });
+    await cache.set('k', 1);
+    assert.equal(await cache.get('k'), 1);
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(cache)) === 'off');
+    const calls = {
+      get: ['k'],
+      has: ['k'],
+      getMany: [['k']],
+      mGet: [['k']],
+      getEntry: ['k'],
+      set: ['k', 2],
+      del: ['k'],
+      incr: ['n'],
+      hit: ['n', 1000],
+      setIfAbsent: ['k', 2],
+      compareAndSet: ['k', 5, 2],
+      mSet: [{ k: 2 }],
+      reset: [],
+      deletePrefix: ['k'],
+      invalidateTags: ['tag'],
+    };
+    for (const [name, args] of Object.entries(calls)) {
+      await timely(cache, () => assert.rejects(cache[name](...args), { code: 'ERR_REMOTE' }, name));
+    }
+    assert.equal(await cache.fetch('f', () => 'loaded'), 'loaded', 'a cache never fails a fetch');
+    proxy.refuses = false;
+    await untilOn(cache);
+    await until(async () => (await cache.stats()).remote.isReady);
+    assert.equal(await cache.get('k'), 1);
+    assert.equal(await cache.get('f'), undefined);
+    await cache.close();
+  });
+
+  it('a tag that was invalidated while the server was away ends what is there', async () => {
+    await far.set('a', 1, { tags: 'red' });
+    await far.set('b', 2, { tags: 'blue' });
+    await far.set('c', 3);
+    assert.deepEqual(await near.getMany(['a', 'b', 'c']), [1, 2, 3]);
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    await near.invalidateTags('red');
+    await near.del('c');
+    // The server is there again; the tracking is not yet.
+    proxy.refuses = false;
+    await until(async () => (await near.get('b')) === 2);
+    assert.equal(await near.get('a'), undefined);
+    assert.equal(await near.fetch('a', () => 'anew'), 'anew');
+    assert.equal(await near.get('c'), undefined);
+    await untilOn(near);
+    await until(async () => (await far.get('c')) === undefined);
+    await until(async () => (await far.get('a')) !== 1);
+    assert.equal(await far.get('b'), 2);
+  });
+
+  it('what clear removed while the server was away does not come back', async () => {
+    await far.set('a', 1);
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    await near.clear();
+    await near.set('b', 2);
+    assert.equal(await near.get('b'), 2);
+    await assert.rejects(
+      near.update('b', (value) => value + 1),
+      { code: 'ERR_REMOTE' },
+    );
+    await assert.rejects(near.getEntry('b'), { code: 'ERR_REMOTE' });
+    await assert.rejects(near.deletePrefix('b'), { code: 'ERR_REMOTE' });
+    proxy.refuses = false;
+    await until(async () => (await near.stats()).remote.isReady);
+    assert.equal(await near.get('a'), undefined);
+    await untilOn(near);
+    await until(async () => (await far.get('a')) === undefined);
+    await near.set('a', 3);
+    await until(async () => (await far.get('a')) === 3);
+  });
+
+  it('a write whose connection was lost on its way has no effect after a later write', async () => {
+    const remote = { client: proxy.url, onError: 'reject' };
+    const cache = await Cache.getInstance({ namespace, timeout: 500, remote });
+    await cache.set('k', 'before');
+    const arrive = proxy.holdRequests();
+    const first = assert.rejects(cache.set('k', 'first'), { code: 'ERR_REMOTE' });
+    await until(() => proxy.asked > 0);
+    proxy.cut();
+    await first;
+    await until(() => cache.set('k', 'second').catch(() => false));
+    arrive();
+    await far.set('marker', 1);
+    await sleep(50);
+    assert.equal(await far.get('k'), 'second');
+    assert.equal(await cache.get('k'), 'second');
+    await cache.close();
+  });
+
+  it('a loader whose machine dies is followed by one of another machine', async () => {
+    const other = await start.primary();
+    const there = await other.open({ namespace, timeout: 300, remote: { client: server.url } });
+    await untilOn(there);
+    const begun = other.run(
+      ({ state }) =>
+        new Promise((resolve) => {
+          state.caches[0].fetch('job', () => {
+            resolve('begun');
+            return new Promise(() => {});
+          });
+        }),
+    );
+    assert.equal(await begun, 'begun');
+    const waiting = near.fetch('job', () => 'by the second');
+    let isOver = false;
+    waiting.then(() => (isOver = true));
+    await sleep(1000);
+    assert.equal(isOver, false, 'the owner lives');
+    await other.kill();
+    const died = performance.now();
+    assert.equal(await waiting, 'by the second');
+    assert.ok(performance.now() - died < 4500);
+    assert.equal(await far.get('job'), 'by the second');
+  });
+
+  it('close ends the connections, and the last instance of a process all of them', async () => {
+    const count = async () => (await ask(server, ['CLIENT', 'LIST'])).trim().split('\n').length;
+    const before = await count();
+    const agent = await start.primary();
+    const options = { namespace, remote: { client: server.url } };
+    const one = await agent.open(options);
+    const two = await agent.open({ ...options, namespace: unique('outage') });
+    await untilOn(one);
+    await until(async () => (await count()) === before + 2, 2000);
+    await one.close();
+    await two.set('k', 1);
+    assert.equal(await two.get('k'), 1);
+    await two.close();
+    await until(async () => (await count()) === before);
+    const again = await agent.open(options);
+    await again.set('k', 2);
+    assert.equal(await again.get('k'), 2);
+    await agent.kill();
+  });
+
+  it('an instance that was closed leaves the others what they have', async () => {
+    const options = { namespace, timeout: 300, remote: { client: proxy.url } };
+    const first = await Cache.getInstance(options);
+    const second = await Cache.getInstance(options);
+    await near.close();
+    await first.close();
+    await far.set('k', 1);
+    assert.equal(await second.get('k'), 1);
+    await far.set('k', 2);
+    await until(async () => (await second.get('k')) === 2);
+    proxy.cut();
+    await untilOn(second);
+    await far.set('k', 3);
+    await until(async () => (await second.get('k')) === 3);
+    // The last one is closed, and the next is there at once.
+    const closed = second.close();
+    near = await Cache.getInstance(options);
+    await closed;
+    const begun = performance.now();
+    await untilOn(near);
+    assert.ok(performance.now() - begun < 5000);
+    assert.equal(await near.get('k'), 3);
+  });
+
+  it('a process with a remote tier ends by itself', async () => {
+    const code = `
+      const Cache = require('.');
+      (async () => {
+        const cache = await Cache.getInstance({ namespace: 'ends' });
+        await cache.set('k', 1);
+        console.log(await cache.get('k'), (await cache.stats()).remote.state);
+      })();`;
+    const env = { ...process.env, LRU_CACHE_REMOTE: server.url };
+    const { stdout } = await run(process.execPath, ['-e', code], {
+      cwd: ROOT,
+      env,
+      timeout: 20_000,
+    });
+    assert.equal(stdout, '1 on\n');
+  });
+
+  it('init gives every namespace the tier, and remote: false none', async () => {
+    const agent = await start.primary();
+    const found = await agent.run(async ({ Cache: Class }, url) => {
+      Class.init({ remote: { client: url, prefix: 'app:' } });
+      const cache = await Class.getInstance({ namespace: 'with' });
+      const without = await Class.getInstance({ namespace: 'without', remote: false });
+      await cache.set('k', 1);
+      const names = Object.keys(await Class.stats());
+      const caches = Object.keys(Class.getAllCaches());
+      return [
+        (await cache.stats()).remote !== undefined,
+        (await without.stats()).remote,
+        names,
+        caches,
+      ];
+    }, server.url);
+    assert.deepEqual(found, [true, undefined, ['with', 'without'], ['with', 'without']]);
+    assert.equal(await ask(server, ['EXISTS', 'app:{with}:e:s:k']), 1);
+    await agent.kill();
+  });
+
+  for (const library of Object.keys(CLIENTS)) {
+    it(`a user with the rights that the page names is enough, ${library}`, async () => {
+      const page = fs.readFileSync(path.join(ROOT, 'docs', 'machines.md'), 'utf8');
+      const [, text] = /A user of the server \(ACL\)([^]*?)\n\n/.exec(page);
+      const commands = text.match(/`[A-Z]+`/g).map((name) => `+${name.slice(1, -1)}`);
+      const rights = ['~lru:*', 'resetchannels', '&__redis__:invalidate', '-@all', ...commands];
+      await ask(server, ['ACL', 'SETUSER', 'app', 'on', '>secret', ...rights]);
+      const client = CLIENTS[library](server.url.replace('//', '//app:secret@'));
+      client.on('error', () => {});
+      const remote = { client, onError: 'reject' };
+      const cache = await Cache.getInstance({ namespace: unique('acl'), timeout: 2000, remote });
+      await untilOn(cache);
+      await cache.set('k', 1, { tags: 'a' });
+      assert.equal(await cache.incr('n'), 1);
+      assert.equal(await cache.get('k'), 1);
+      assert.equal(await cache.fetch('f', () => 2), 2);
+      assert.equal((await cache.hit('h', 1000)).count, 1);
+      assert.equal(await cache.touch('n'), true);
+      await cache.invalidateTags('a');
+      assert.equal(await cache.get('k'), undefined);
+      assert.equal(await cache.deletePrefix('f'), 1);
+      assert.equal((await cache.getEntry('n')).value, 1);
+      await cache.reset();
+      await cache.close();
+      endClient(client);
+    });
+  }
+
+  it('the channel says what the state is', async () => {
+    const { subscribe, unsubscribe } = require('node:diagnostics_channel');
+    const said = [];
+    const listen = (message) => said.push(message.state);
+    subscribe('lru-cache-for-clusters-as-promised:remote', listen);
+    proxy.cutTracking();
+    await until(() => said.includes('off') && said.at(-1) === 'on');
+    unsubscribe('lru-cache-for-clusters-as-promised:remote', listen);
+  });
+});
+
+describe('options of the remote tier', () => {
+  it('says what is wrong with them', () => {
+    const wrong = [
+      [5, /remote must be an object or a URL/],
+      [{ client: 5 }, /remote.client must be/],
+      [{ client: 'redis://127.0.0.1:1', prefx: 'a' }, /did you mean prefix/],
+      [{ client: 'redis://127.0.0.1:1', prefix: '{a}' }, /remote.prefix/],
+      [{ client: 'redis://127.0.0.1:1', ttl: -1 }, /remote.ttl/],
+      [{ client: 'redis://127.0.0.1:1', onError: 'x' }, /remote.onError/],
+      [{ duplicate() {} }, /clients of a cluster/],
+    ];
+    for (const [remote, message] of wrong) {
+      assert.throws(() => new Cache({ namespace: unique('remote'), remote }), {
+        name: 'TypeError',
+        message,
+      });
+    }
+  });
+
+  it('nothing of it is loaded without it', async () => {
+    const code = `
+      const Cache = require('.');
+      (async () => {
+        const cache = await Cache.getInstance({ namespace: 'off' });
+        await cache.set('k', 1);
+        await cache.fetch('f', () => 1);
+        const here = process.cwd().length;
+        const files = Object.keys(require.cache).map((file) => file.slice(here));
+        console.log(files.filter((file) => /remote|redis/.test(file)).length);
+      })();`;
+    const { stdout } = await run(process.execPath, ['-e', code], { cwd: ROOT });
+    assert.equal(stdout, '0\n');
+  });
+});

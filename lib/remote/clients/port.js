@@ -1,0 +1,276 @@
+'use strict';
+
+/**
+ * What the remote tier sees of a client library: a port. It makes connections with the options of the application's client, which
+ * itself is left alone. One file beside this one says how a library does that.
+ *
+ * A connection that is lost is never used again. All that has no reply is rejected, and nothing is sent twice: whether the server
+ * has run a command is unknown then, and a counter would count twice. (The libraries connect again by themselves, but `ioredis` sends
+ * again what had no reply, and node-redis 5 and 6 may never send anything after it.)
+ */
+
+const { createHash } = require('crypto');
+const { CODES, makeError } = require('../../errors');
+
+// Kept, because test suites replace the globals by timers that stand still.
+const { clearTimeout, performance, setTimeout } = globalThis;
+
+/** Milliseconds in which a connection must be made. */
+const CONNECT_TIMEOUT = 5000;
+
+/** Milliseconds without a reply, while one is awaited, after which a connection counts as lost. */
+const SILENCE = 2000;
+
+const nothing = () => {};
+
+/** The error of a call that the server could not be asked for. */
+const away = (text, cause) =>
+  Object.assign(makeError(['Error', `the remote server: ${text}`, CODES.REMOTE]), { cause });
+
+/** A script of the server, with what names it there. */
+class Script {
+  /** @param {string} text Lua */
+  constructor(text) {
+    this.text = text;
+    this.sha = createHash('sha1').update(text).digest('hex');
+  }
+}
+
+/** Milliseconds before the next attempt to connect, in a range that grows: so not all come at once. */
+function backoff(attempt) {
+  const most = Math.min(50 * 2 ** Math.min(attempt, 6), 2000);
+  return most / 2 + Math.random() * (most / 2);
+}
+
+/** Waits for a connection, at most so long. One that comes later is closed. */
+function inTime(connecting) {
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    const timer = setTimeout(() => {
+      isOver = true;
+      reject(new Error('no connection was made in time'));
+    }, CONNECT_TIMEOUT);
+    // The call that needs the connection has a time of its own.
+    timer.unref();
+    connecting.then(
+      (connection) => {
+        clearTimeout(timer);
+        if (isOver) connection.close();
+        else resolve(connection);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}
+
+/**
+ * A connection for commands, or one that tells which keys change: then `send` sends nothing but `PING`, and what was told before the
+ * answer has been given to `onKeys` when that is there.
+ *
+ * @typedef {object} Connection
+ * @property {(args: (string | Buffer)[]) => Promise<any>} send resolves with the reply, its strings as buffers
+ * @property {() => void} close
+ */
+
+class Port {
+  /** @type {Connection | undefined} */
+  #connection;
+  #isClosed = false;
+  /** @type {((value?: any) => void)[]} */
+  #waiting = [];
+  #attempts = 0;
+  #timer;
+  /** How many replies are awaited, and since when there was none. */
+  #awaited = 0;
+  #since = 0;
+  #watch;
+  /** What the clock of this process lacks to that of the server. @type {Promise<number> | undefined} */
+  #offset;
+  /** Names the server and the database, the same in every process that uses them. */
+  address = '';
+  /** What the application's client puts before each key. */
+  keyPrefix = '';
+  /** How often a connection was made. */
+  connects = 0;
+
+  /** Whether a command would be sent now. */
+  get isReady() {
+    return this.#connection !== undefined;
+  }
+
+  /** Resolves when a command would be sent, or after so many milliseconds. */
+  async whenReady(time) {
+    if (this.isReady) return;
+    await new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      setTimeout(resolve, time);
+    });
+  }
+
+  /** Makes the connection for commands, and makes it again when it is lost. */
+  open() {
+    let isLost = false;
+    /** @type {Connection | undefined} */
+    let made;
+    const lost = () => {
+      if (isLost) return;
+      isLost = true;
+      if (made !== undefined && this.#connection === made) this.#lose();
+    };
+    inTime(this.connect(lost)).then(
+      (connection) => {
+        if (this.#isClosed || isLost) {
+          connection.close();
+          if (!this.#isClosed) this.#again();
+          return;
+        }
+        made = connection;
+        this.#connection = connection;
+        this.#offset = undefined;
+        this.#attempts = 0;
+        this.connects += 1;
+        for (const resolve of this.#waiting.splice(0)) resolve();
+      },
+      () => this.#again(),
+    );
+    return this;
+  }
+
+  #again() {
+    if (this.#isClosed) return;
+    this.#attempts += 1;
+    this.#timer = setTimeout(() => this.open(), backoff(this.#attempts)).unref();
+  }
+
+  #lose() {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#awaited = 0;
+    clearTimeout(this.#watch);
+    this.#watch = undefined;
+    connection?.close();
+    this.#again();
+  }
+
+  /**
+   * Sends a command. It rejects where there is no connection, and where that is lost.
+   *
+   * @param {(string | Buffer)[]} args
+   * @returns {Promise<any>}
+   */
+  send(args) {
+    const connection = this.#connection;
+    if (connection === undefined) {
+      const error = away('there is no connection');
+      return Promise.reject(Object.assign(error, { isUnsent: true }));
+    }
+    const reply = connection.send(args);
+    if (this.#awaited === 0) {
+      this.#since = performance.now();
+      this.#watch ??= setTimeout(() => this.#look(), SILENCE).unref();
+    }
+    this.#awaited += 1;
+    const ended = () => {
+      if (this.#connection !== connection) return;
+      this.#awaited -= 1;
+      this.#since = performance.now();
+    };
+    reply.then(ended, ended);
+    return reply;
+  }
+
+  /** Whether the server has become silent. */
+  #look() {
+    this.#watch = undefined;
+    if (this.#awaited === 0) return;
+    const left = SILENCE - (performance.now() - this.#since);
+    if (left <= 0) this.#lose();
+    else this.#watch = setTimeout(() => this.#look(), Math.max(left, 10)).unref();
+  }
+
+  /**
+   * The time of the server, in milliseconds, so many milliseconds from now: never later. It is known of each connection from one
+   * question. `anew`: the clock of the server was set.
+   *
+   * @param {number} left
+   * @param {boolean} anew
+   */
+  async timeAfter(left, anew) {
+    const at = performance.now() + left;
+    if (anew) this.#offset = undefined;
+    this.#offset ??= this.#askTime().catch((error) => {
+      this.#offset = undefined;
+      throw error;
+    });
+    const offset = await this.#offset;
+    return (at + offset).toFixed(3);
+  }
+
+  async #askTime() {
+    const [seconds, microseconds] = await this.send(['TIME']);
+    return Number(String(seconds)) * 1000 + Number(String(microseconds)) / 1000 - performance.now();
+  }
+
+  /**
+   * Runs a script. The server has it by its name; only one that was started anew is sent the text. A script that the server does
+   * not know was not run, so it is run once.
+   *
+   * @param {Script} script
+   * @param {string[]} keys
+   * @param {(string | Buffer)[]} args
+   */
+  async run(script, keys, args) {
+    const rest = [String(keys.length), ...keys, ...args];
+    try {
+      return await this.send(['EVALSHA', script.sha, ...rest]);
+    } catch (error) {
+      if (!String(error?.message).startsWith('NOSCRIPT')) throw error;
+      return this.send(['EVAL', script.text, ...rest]);
+    }
+  }
+
+  /**
+   * Makes a connection that tells which keys with these prefixes change.
+   *
+   * @param {string[]} prefixes
+   * @param {(keys: (string | Buffer)[] | null) => void} onKeys is given keys, or `null` for all
+   * @param {() => void} onLost
+   */
+  track(prefixes, onKeys, onLost) {
+    return inTime(this.connectTracking(prefixes, onKeys, onLost));
+  }
+
+  /** Ends the connection. */
+  close() {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  /**
+   * @param {() => void} onLost may be called more than once
+   * @returns {Promise<Connection>}
+   */
+  // eslint-disable-next-line no-unused-vars
+  connect(onLost) {
+    throw new Error('not implemented');
+  }
+
+  /**
+   * @param {string[]} prefixes
+   * @param {(keys: (string | Buffer)[] | null) => void} onKeys
+   * @param {() => void} onLost
+   * @returns {Promise<Connection>}
+   */
+  // eslint-disable-next-line no-unused-vars
+  connectTracking(prefixes, onKeys, onLost) {
+    throw new Error('not implemented');
+  }
+}
+
+module.exports = { Port, Script, away, backoff, nothing };
