@@ -20,9 +20,12 @@ const path = require('node:path');
 
 const root = path.join(__dirname, '..');
 
-/** The pages of the adapters need the peers: `npm run test:adapters` runs their programs, and no others. */
+/**
+ * The pages of the adapters need the peers: `npm run test:adapters` runs their programs, and no others. It says where peers and package
+ * are installed, and can name one page.
+ */
 const ADAPTERS = 'docs/adapters/';
-const OF_ADAPTERS = process.env.DOCS === 'adapters';
+const { DOCS_MODULES, DOCS_PAGE = '' } = process.env;
 
 const { name: packageName } = require('../package.json');
 
@@ -147,9 +150,8 @@ describe('the documentation', () => {
 
   before(() => {
     project = fs.mkdtempSync(path.join(os.tmpdir(), 'docs-test-'));
-    if (OF_ADAPTERS) {
-      const peers = path.join(__dirname, 'adapters', 'node_modules');
-      fs.symlinkSync(peers, path.join(project, 'node_modules'), 'junction');
+    if (DOCS_MODULES) {
+      fs.symlinkSync(DOCS_MODULES, path.join(project, 'node_modules'), 'junction');
       return;
     }
     fs.mkdirSync(path.join(project, 'node_modules'));
@@ -165,7 +167,10 @@ describe('the documentation', () => {
 
   describe('has code that runs', () => {
     const sources = documents.filter(
-      (file) => !file.startsWith('.github/') && file.startsWith(ADAPTERS) === OF_ADAPTERS,
+      (file) =>
+        !file.startsWith('.github/') &&
+        file.startsWith(ADAPTERS) === Boolean(DOCS_MODULES) &&
+        file.endsWith(DOCS_PAGE),
     );
     for (const source of sources) {
       for (const { language, marker, line, lines } of blocksOf(read(source))) {
@@ -214,7 +219,7 @@ describe('the documentation', () => {
     }
   });
 
-  if (OF_ADAPTERS) return;
+  if (DOCS_MODULES) return;
 
   describe('has links that lead somewhere', () => {
     for (const source of documents) {

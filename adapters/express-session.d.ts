@@ -2,7 +2,10 @@ import { SessionData, Store } from 'express-session';
 import LRUCache = require('../index.js');
 
 /** Options of the cache, and the prefix of keys. */
-export interface LRUCacheStoreOptions extends Omit<LRUCache.Options, 'failsafe'> {
+export interface LRUCacheStoreOptions extends Omit<
+  LRUCache.Options,
+  'failsafe' | 'stale' | 'allowStale'
+> {
   /**
    * What is put before the id of a session.
    *
@@ -20,10 +23,12 @@ export interface LRUCacheStoreOptions extends Omit<LRUCache.Options, 'failsafe'>
 export class LRUCacheStore extends Store {
   constructor(options?: LRUCacheStoreOptions);
   get(sid: string, callback: (error: any, session?: SessionData | null) => void): void;
+  /** An error where the session does not fit `maxSize` or `maxEntrySize`: it is not stored. */
   set(sid: string, session: SessionData, callback?: (error?: any) => void): void;
   destroy(sid: string, callback?: (error?: any) => void): void;
   /** Renews the age of a session, and changes nothing else of it. */
   touch(sid: string, session: SessionData, callback?: (error?: any) => void): void;
+  /** The sessions, with their ids, and with the cookies that were written last: `touch` does not change those. */
   all(callback: (error: any, sessions?: (SessionData & { id: string })[] | null) => void): void;
   length(callback: (error: any, length?: number) => void): void;
   clear(callback?: (error?: any) => void): void;

@@ -17,64 +17,87 @@ class LRUCacheStore extends Store {
     const maxAge = options.maxAge ?? options.ttl ?? DAY;
     // Expired sessions are removed every minute: nobody asks for them any more.
     const defaults = { namespace: 'express-session', timeout: 2000, prune: '0 * * * * *' };
-    this.#cache = new LRUCache({ ...defaults, ...options, maxAge, failsafe: 'reject' });
+    // A session that has expired is never given: no `stale`.
+    const fixed = { maxAge, stale: false, failsafe: 'reject' };
+    this.#cache = new LRUCache({ ...defaults, ...options, ...fixed });
     this.#prefix = prefix;
   }
 
   get(sid, callback) {
-    const read = this.#cache.get(this.#prefix + sid);
-    answer(
-      read.then((text) => (text === undefined ? null : JSON.parse(text))),
-      callback,
-    );
+    answer(this.#get(sid), callback);
   }
 
   set(sid, session, callback) {
-    const maxAge = ageOf(session);
-    if (maxAge !== undefined && !(maxAge > 0)) {
-      this.destroy(sid, callback);
-      return;
-    }
-    // As text: the application goes on with its object, also where the cache keeps values by reference.
-    const text = JSON.stringify(session);
-    answer(this.#cache.set(this.#prefix + sid, text, { maxAge }), callback, nothing);
+    answer(this.#set(sid, session), callback);
   }
 
   destroy(sid, callback) {
-    answer(this.#cache.del(this.#prefix + sid), callback, nothing);
+    answer(this.#destroy(sid), callback);
   }
 
-  /** The session stays for the age of its cookie from now on. It is written by nobody, so no write is lost. */
+  /** The session stays for the age of its cookie from now on. Nothing is written, so no write of another request is lost. */
   touch(sid, session, callback) {
-    const maxAge = ageOf(session);
-    if (maxAge !== undefined && !(maxAge > 0)) this.destroy(sid, callback);
-    else answer(this.#cache.touch(this.#prefix + sid, maxAge), callback, nothing);
+    answer(this.#touch(sid, session), callback);
   }
 
   all(callback) {
-    const entries = this.#cache.entries({ prefix: this.#prefix });
-    const sessionOf = ([key, text]) => ({
-      id: key.slice(this.#prefix.length),
-      ...JSON.parse(text),
-    });
-    answer(
-      entries.then((all) => all.map(sessionOf)),
-      callback,
-    );
+    answer(this.#all(), callback);
   }
 
   length(callback) {
-    const keys = this.#cache.keys({ prefix: this.#prefix });
-    answer(
-      keys.then((all) => all.length),
-      callback,
-    );
+    answer(this.#length(), callback);
   }
 
   clear(callback) {
-    const cleared =
-      this.#prefix === '' ? this.#cache.reset() : this.#cache.deletePrefix(this.#prefix);
-    answer(cleared, callback, nothing);
+    answer(this.#clear(), callback);
+  }
+
+  async #get(sid) {
+    const entry = await this.#cache.getEntry(this.#prefix + sid);
+    if (entry === undefined) return null;
+    const session = JSON.parse(entry.value);
+    // `touch` has changed the age alone. With the old end, which may have passed, `req.session.save()` would destroy the session.
+    if (session.cookie?.expires) session.cookie.expires = new Date(entry.expires).toISOString();
+    return session;
+  }
+
+  async #set(sid, session) {
+    const maxAge = ageOf(session);
+    if (maxAge <= 0) return this.#destroy(sid);
+    // As text: the application goes on with its object, also where the cache keeps values by reference.
+    const text = JSON.stringify(session);
+    if (await this.#cache.set(this.#prefix + sid, text, { maxAge })) return;
+    throw new Error(
+      `The session was not stored: its ${text.length} characters are more than maxSize or maxEntrySize allow`,
+    );
+  }
+
+  async #destroy(sid) {
+    await this.#cache.del(this.#prefix + sid);
+  }
+
+  async #touch(sid, session) {
+    const maxAge = ageOf(session);
+    if (maxAge <= 0) await this.#destroy(sid);
+    else await this.#cache.touch(this.#prefix + sid, maxAge);
+  }
+
+  async #all() {
+    const entries = await this.#cache.entries({ prefix: this.#prefix });
+    return entries.map(([key, text]) => ({
+      id: key.slice(this.#prefix.length),
+      ...JSON.parse(text),
+    }));
+  }
+
+  async #length() {
+    const keys = await this.#cache.keys({ prefix: this.#prefix });
+    return keys.length;
+  }
+
+  async #clear() {
+    if (this.#prefix === '') await this.#cache.reset();
+    else await this.#cache.deletePrefix(this.#prefix);
   }
 
   /** Lets this store go: later calls fail. The sessions stay. */
@@ -83,35 +106,33 @@ class LRUCacheStore extends Store {
   }
 }
 
-/** Milliseconds up to the end of the cookie of a session; `undefined` where it has none. */
+/** Milliseconds up to the end of the cookie of a session; `undefined` where it has none: the age of the cache. */
 function ageOf({ cookie }) {
-  const expires = cookie?.expires;
-  if (expires === undefined || expires === null || expires === false) return undefined;
-  return new Date(expires).getTime() - Date.now();
+  if (!cookie?.expires) return undefined;
+  return new Date(cookie.expires).getTime() - Date.now();
 }
 
-const nothing = () => undefined;
-
 /** Calls back with what a Promise gives, or with its error. */
-function answer(promise, callback = nothing, result = (value) => value) {
+function answer(promise, callback = () => {}) {
   promise.then(
     // Not within the Promise: what the callback throws is the application's.
-    (value) => process.nextTick(callback, null, result(value)),
+    (value) => process.nextTick(callback, null, value),
     (error) => process.nextTick(callback, error),
   );
 }
 
 /** express-session, which the application installs. */
 function peer() {
+  let version;
   try {
-    return require('express-session');
+    ({ version } = require('express-session/package.json'));
+    if (parseInt(version, 10) === 1) return require('express-session');
   } catch (error) {
     if (error.code !== 'MODULE_NOT_FOUND') throw error;
-    throw new Error(
-      'lru-cache-for-clusters-as-promised/express-session needs the package express-session: npm install express-session',
-      { cause: error },
-    );
   }
+  throw new Error(
+    `lru-cache-for-clusters-as-promised/express-session needs the package express-session, version 1 (found: ${version ?? 'none'}): npm install express-session`,
+  );
 }
 
 module.exports = { LRUCacheStore };

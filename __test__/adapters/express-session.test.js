@@ -45,7 +45,7 @@ class Browser {
     for await (const part of response) text += part;
     const [cookie] = response.headers['set-cookie'] ?? [];
     if (cookie !== undefined) this.#cookie = cookie.split(';')[0];
-    assert.equal(response.statusCode, 200, text);
+    if (response.statusCode !== 200) throw Object.assign(new Error(text), JSON.parse(text));
     return JSON.parse(text);
   }
 
@@ -71,19 +71,34 @@ describe('express-session', function () {
   });
   after(() => fs.rmSync(directory, { recursive: true, force: true }));
 
-  describe('with four workers', () => {
+  for (const [transport, env] of [
+    ['in shared memory', { LRU_CACHE_SHARED: '' }],
+    ['by IPC', { LRU_CACHE_SHARED: '0' }],
+  ]) {
+    describe(`with four workers, ${transport}`, () => withWorkers(env));
+  }
+
+  function withWorkers(env) {
     let workers = [];
     let pids;
 
-    async function start(env = {}) {
-      cluster.setupPrimary({ exec: APP });
-      workers = Array.from({ length: 4 }, () => cluster.fork({ SOCKETS: sockets, ...env }));
-      // The package has messages of its own.
-      const listening = (worker) =>
-        new Promise((resolve) => {
-          worker.on('message', (message) => message === 'listening' && resolve());
+    /** Waits for a message of a worker. The package has messages of its own. */
+    const told = (worker, name) =>
+      new Promise((resolve) => {
+        worker.on('message', function listener(message) {
+          if (message?.[name] !== true) return;
+          worker.off('message', listener);
+          resolve();
         });
-      await Promise.all(workers.map(listening));
+      });
+    const held = (n) => told(workers[n], 'held');
+
+    async function start(more = {}) {
+      cluster.setupPrimary({ exec: APP });
+      // express writes errors to the console, but in tests.
+      const all = { ...env, NODE_ENV: 'test', SOCKETS: sockets, ...more };
+      workers = Array.from({ length: 4 }, () => cluster.fork(all));
+      await Promise.all(workers.map((worker) => told(worker, 'listening')));
       pids = workers.map((worker) => worker.process.pid);
     }
     async function stop() {
@@ -130,15 +145,84 @@ describe('express-session', function () {
       for (const pid of pids) assert.equal(await browser.data(pid), null);
     });
 
+    it('a session that is set to null is destroyed', async () => {
+      await browser.request(pids[0], 'POST', '/data', { a: 1 });
+      await browser.request(pids[1], 'POST', '/unset');
+      for (const pid of pids) assert.equal(await browser.data(pid), null);
+    });
+
     it('of two requests at a time the later write stands, whole', async () => {
       await browser.request(pids[0], 'POST', '/data', { first: true });
-      await Promise.all(
-        pids.map((pid) => browser.request(pid, 'POST', '/slow', { by: pid, also: pid })),
-      );
-      const { first, by, also } = await browser.data(pids[0]);
-      assert.ok(first && pids.includes(by));
-      assert.equal(by, also);
-      for (const pid of pids) assert.equal((await browser.data(pid)).by, by);
+      // Both have read the same session.
+      const [one, other] = [held(1), held(2)];
+      const slow = browser.request(pids[1], 'POST', '/hold', { slow: true });
+      const slower = browser.request(pids[2], 'POST', '/hold', { slower: true });
+      await Promise.all([one, other]);
+      await browser.request(pids[1], 'POST', '/release');
+      await slow;
+      for (const pid of pids) {
+        assert.deepEqual(await browser.data(pid), { first: true, slow: true });
+      }
+      await browser.request(pids[2], 'POST', '/release');
+      await slower;
+      for (const pid of pids) {
+        assert.deepEqual(await browser.data(pid), { first: true, slower: true });
+      }
+    });
+
+    it('writes of all at a time leave one of them, whole, and the same for all', async () => {
+      await browser.request(pids[0], 'POST', '/data', { first: true });
+      for (let round = 0; round < 20; round += 1) {
+        const writes = pids.map((pid) =>
+          browser.request(pid, 'POST', '/data', { by: pid, also: pid, round }),
+        );
+        await Promise.all(writes);
+        const found = await Promise.all(pids.map((pid) => browser.data(pid)));
+        const { by } = found[0];
+        assert.ok(pids.includes(by));
+        for (const data of found) assert.deepEqual(data, { first: true, by, also: by, round });
+      }
+    });
+
+    it('a request that only reads takes back nothing that another one has written', async () => {
+      await browser.request(pids[0], 'POST', '/data', { a: 1 });
+      const reads = held(1);
+      const slow = browser.request(pids[1], 'GET', '/hold');
+      await reads;
+      await browser.request(pids[2], 'POST', '/data', { b: 2 });
+      await browser.request(pids[1], 'POST', '/release');
+      assert.deepEqual((await slow).data, { a: 1 });
+      for (const pid of pids) assert.deepEqual(await browser.data(pid), { a: 1, b: 2 });
+    });
+
+    it('a request that only reads does not bring a session back', async () => {
+      await browser.request(pids[0], 'POST', '/data', { a: 1 });
+      const reads = held(1);
+      const slow = browser.request(pids[1], 'GET', '/hold');
+      await reads;
+      await browser.request(pids[2], 'POST', '/logout');
+      await browser.request(pids[1], 'POST', '/release');
+      await slow;
+      for (const pid of pids) assert.equal(await browser.data(pid), null);
+    });
+
+    it('a store that fails is an error of the request, and logs nobody out', async () => {
+      await browser.request(pids[0], 'POST', '/data', { a: 1 });
+      const { cookie } = browser;
+      assert.deepEqual((await browser.request(pids[1], 'GET', '/fragile')).data, { a: 1 });
+      await browser.request(pids[1], 'POST', '/close');
+      await assert.rejects(browser.request(pids[1], 'GET', '/fragile'), { code: 'ERR_CLOSED' });
+      assert.equal(browser.cookie, cookie);
+      for (const pid of pids) assert.deepEqual(await browser.data(pid), { a: 1 });
+    });
+
+    it('an age that the application gives to one session is kept', async () => {
+      await browser.request(pids[0], 'POST', '/data', { a: 1 });
+      await browser.request(pids[1], 'POST', '/remember', { maxAge: 1e9 });
+      for (const pid of pids) {
+        const maxAge = await browser.request(pid, 'GET', '/maxAge');
+        assert.ok(maxAge > 0.99e9 && maxAge <= 1e9, String(maxAge));
+      }
     });
 
     it('clear ends all sessions', async () => {
@@ -149,18 +233,25 @@ describe('express-session', function () {
     });
 
     it('a session ends with its cookie, and a request renews both', async () => {
+      const age = 3000;
       await stop();
-      await start({ MAX_AGE: '1500' });
+      await start({ MAX_AGE: String(age) });
       await browser.request(pids[0], 'POST', '/data', { a: 1 });
-      // Longer than the age altogether.
-      for (let n = 0; n < 4; n += 1) {
-        await sleep(600);
-        assert.deepEqual(await browser.data(pids[n]), { a: 1 });
+      // Up to a time when it would be gone.
+      const end = Date.now() + 1.3 * age;
+      for (let n = 0; Date.now() < end; n += 1) {
+        assert.deepEqual(await browser.data(pids[n % 4]), { a: 1 });
+        await sleep(50);
       }
-      await sleep(1600);
+      // Requests that only read have renewed the cookie, too: what is saved before the end of a request has its age.
+      const left = await browser.request(pids[0], 'GET', '/maxAge');
+      assert.ok(left > 0 && left <= age, String(left));
+      await browser.request(pids[1], 'POST', '/save', { b: 2 });
+      for (const pid of pids) assert.deepEqual(await browser.data(pid), { a: 1, b: 2 });
+      await sleep(age + 100);
       for (const pid of pids) assert.equal(await browser.data(pid), null);
     });
-  });
+  }
 
   describe('the store', () => {
     const call = (store, method, ...args) => promisify(store[method].bind(store))(...args);
@@ -201,7 +292,64 @@ describe('express-session', function () {
       assert.equal((await call(store, 'get', 'id')).a, 'written');
     });
 
+    it('gives a session the end that touch has set', async () => {
+      const store = new LRUCacheStore({ namespace: 'renewed' });
+      const end = (ms) => new Date(Date.now() + ms).toISOString();
+      await call(store, 'set', 'id', { cookie: { originalMaxAge: 50, expires: end(50) } });
+      await call(store, 'touch', 'id', { cookie: { expires: end(60_000) } });
+      const { cookie } = await call(store, 'get', 'id');
+      const left = new Date(cookie.expires) - Date.now();
+      assert.ok(left > 50_000 && left <= 60_000, String(left));
+      assert.equal(cookie.originalMaxAge, 50);
+      await call(store, 'set', 'ever', { cookie: { originalMaxAge: null, expires: null } });
+      assert.equal((await call(store, 'get', 'ever')).cookie.expires, null);
+    });
+
+    it('never gives a session that has expired', async () => {
+      const store = new LRUCacheStore({ namespace: 'stale', stale: true });
+      const cookie = { expires: new Date(Date.now() + 20).toISOString() };
+      await call(store, 'set', 'id', { cookie });
+      await sleep(40);
+      assert.equal(await call(store, 'get', 'id'), null);
+    });
+
+    it('says that a session is too large to be stored', async () => {
+      const store = new LRUCacheStore({ namespace: 'large', maxSize: 1000 });
+      const set = call(store, 'set', 'id', { cookie: {}, data: 'x'.repeat(1000) });
+      await assert.rejects(set, /not stored.*maxSize/);
+    });
+
+    it('lists, counts and clears the sessions with its prefix, and no others', async () => {
+      for (const prefix of ['', 'mine:']) {
+        const namespace = `prefix-${prefix}`;
+        const store = new LRUCacheStore({ namespace, prefix });
+        const other = new LRUCacheStore({ namespace, prefix: 'other:' });
+        if (prefix !== '') await call(other, 'set', 'id', { cookie: {} });
+        for (const id of ['a', 'b']) await call(store, 'set', id, { cookie: {}, of: id });
+        const all = await call(store, 'all');
+        assert.deepEqual(all.map(({ id, of }) => id + of).sort(), ['aa', 'bb']);
+        assert.equal(await call(store, 'length'), 2);
+        await call(store, 'clear');
+        assert.equal(await call(store, 'length'), 0);
+        assert.equal(await call(other, 'length'), prefix === '' ? 0 : 1);
+      }
+    });
+
+    it('needs no callbacks', async () => {
+      const store = new LRUCacheStore({ namespace: 'silent' });
+      store.set('id', { cookie: {}, a: 1 });
+      store.touch('id', { cookie: {} });
+      assert.equal((await call(store, 'get', 'id')).a, 1);
+      store.destroy('id');
+      assert.equal(await call(store, 'get', 'id'), null);
+      store.clear();
+    });
+
     it('gives its errors to the callback', async () => {
+      const circular = { cookie: {} };
+      circular.itself = circular;
+      const fine = new LRUCacheStore({ namespace: 'circular' });
+      await assert.rejects(call(fine, 'set', 'id', circular), /circular/);
       const store = new LRUCacheStore({ namespace: 'closed' });
       await store.close();
       await assert.rejects(call(store, 'get', 'id'), { code: 'ERR_CLOSED' });

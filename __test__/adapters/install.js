@@ -4,18 +4,11 @@
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
+const { npm, withPacked } = require('./packed');
 
-const root = path.join(__dirname, '..', '..');
-const run = (file, args, cwd) =>
-  execFileSync(file, args, { cwd, stdio: 'inherit', shell: process.platform === 'win32' });
-
-const dist = fs.mkdtempSync(path.join(os.tmpdir(), 'adapters-'));
-try {
-  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], __dirname);
-  run(process.execPath, [path.join(root, 'scripts', 'pack-local.js'), dist], root);
-  const tarballs = fs.readdirSync(dist).map((file) => path.join(dist, file));
+npm(['ci', '--ignore-scripts'], __dirname);
+withPacked((tarballs) => {
   // Unpacked by hand: npm would write them into the lock file, or remove them.
   for (const tarball of tarballs) {
     const { name } = JSON.parse(
@@ -26,6 +19,4 @@ try {
     fs.mkdirSync(directory, { recursive: true });
     execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', directory]);
   }
-} finally {
-  fs.rmSync(dist, { recursive: true, force: true });
-}
+});

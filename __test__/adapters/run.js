@@ -1,7 +1,7 @@
 'use strict';
 
 // `npm run test:adapters`: every suite of the adapters, with the package of this checkout packed and installed. With names of
-// steps, those alone: `npm run test:adapters -- install mocha`.
+// steps, those alone: `npm run test:adapters -- install mocha`. `strangers` is run only where it is named.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -21,16 +21,22 @@ const STEPS = {
   bentocache: [['japa.mjs'], __dirname],
   mocha: [[...MOCHA, ...tests], __dirname],
   types: [[bin(['typescript', 'bin', 'tsc']), '--project', 'types'], __dirname],
-  docs: [[...MOCHA, '__test__/docs.test.js'], root, { DOCS: 'adapters' }],
+  docs: [[...MOCHA, '__test__/docs.test.js'], root, { DOCS_MODULES: own() }],
+  strangers: [['strangers.js'], __dirname],
 };
 
-const names = process.argv.slice(2);
+/** Not run unless it is named. */
+const LEFT_OUT = ['strangers'];
+
+const named = process.argv.slice(2);
+const names =
+  named.length > 0 ? named : Object.keys(STEPS).filter((name) => !LEFT_OUT.includes(name));
 for (const name of names)
   if (!(name in STEPS)) throw new Error(`no step ${name}: ${Object.keys(STEPS)}`);
 
 const failed = [];
 for (const [name, [args, cwd, env]] of Object.entries(STEPS)) {
-  if (names.length > 0 && !names.includes(name)) continue;
+  if (!names.includes(name)) continue;
   console.log(`== adapters: ${name}`);
   const options = { cwd, stdio: 'inherit', env: { ...process.env, ...env } };
   const { status } = spawnSync(process.execPath, args, options);

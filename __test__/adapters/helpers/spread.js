@@ -19,10 +19,11 @@ class Spread {
   #calls = new Map();
   #count = 0;
 
-  start() {
+  /** `env`: what else is in the environment of the workers. */
+  start(env = {}) {
     cluster.setupPrimary({ exec: path.join(__dirname, 'worker.js'), serialization: 'advanced' });
     for (let n = 0; n < WORKERS; n += 1) {
-      const worker = cluster.fork();
+      const worker = cluster.fork(env);
       worker.on('message', ({ spread, value, error }) => {
         const call = this.#calls.get(spread);
         this.#calls.delete(spread);
