@@ -198,6 +198,8 @@ class Caller {
   /** @type {(error: any) => void} */
   #reject = nothing;
   #isOver = false;
+  /** The run that the caller has waited for, and of which nothing came. @type {import('./runs').Load | import('./runs').Follow | undefined} */
+  #after;
   /** The run that the caller waits for. @type {import('./runs').Load | import('./runs').Follow | undefined} */
   #run;
   /** Whether only a run will do that has begun after the call. */
@@ -284,8 +286,9 @@ class Caller {
   }
 
   /**
-   * Looks the key up, and claims its lease. A claim that is a message is shared by all callers of its tick: the primary looks
-   * the key up after they have called. The one who made it goes on before the others, and so begins the run that these join.
+   * Looks the key up, and claims its lease. A claim is shared by all callers who have called before it is made: by those who waited
+   * for the same run, and, where it is a message, by those of its tick. The one who made it goes on before the others, and so begins
+   * the run that these join.
    */
   #claim() {
     const key = this.#key;
@@ -296,15 +299,17 @@ class Caller {
     const needsOwn = fresh || this.#needsValue;
     const renew = !needsOwn && staleWhileRevalidate > 0;
     const begin = () => leases.claim(key, { fresh, renew, leaseTimeout });
-    const tick = needsOwn ? undefined : leases.tickOfSending?.(key);
-    if (tick === undefined) return begin();
-    const unsent = runs.unsent(key, tick);
-    if (unsent === undefined) {
+    const after = this.#after;
+    this.#after = undefined;
+    const tick = needsOwn || after ? undefined : leases.tickOfSending?.(key);
+    const known = needsOwn ? undefined : after ? after.claims.get(renew) : runs.unsent(key, tick);
+    if (known === undefined) {
       const claim = begin();
-      runs.keepUnsent(key, tick, claim);
+      if (!needsOwn && after) after.claims.set(renew, claim);
+      else if (tick !== undefined) runs.keepUnsent(key, tick, claim);
       return claim;
     }
-    return unsent.then((claim) => {
+    return known.then((claim) => {
       if (claim.state === 'leased') return { ...claim, state: 'held' };
       // Each caller gets a value of its own.
       return claim.state === 'hit' ? { ...claim, value: leases.copier(claim.value)() } : claim;
@@ -460,6 +465,7 @@ class Caller {
     const outcome = await (isStarter ? run.outcome : run.joined);
     if (this.#isOver) return;
     this.#run = undefined;
+    this.#after = run;
     run.leave();
     // A caller after the invalidation of a tag must not get what was loaded before it: who began the run was before.
     if (!isStarter && run.isOutdated) return;

@@ -126,6 +126,8 @@ class Run {
     /** How many callers wait now, and how many waited that did not begin the run. */
     this.callers = 0;
     this.followers = 0;
+    /** Claims that were made after the run, for all who waited for it: by whether they renew. @type {Map<boolean, Promise<any>>} */
+    this.claims = new Map();
     /** Whether the run goes on where nobody waits. */
     this.isKept = false;
     this.isOver = false;
@@ -488,6 +490,7 @@ class Runs {
 
   /** The claim of a key that is sent at the end of this tick: whoever calls before that may share it. */
   unsent(key, tick) {
+    if (tick === undefined) return undefined;
     const unsent = this.#unsent.get(key);
     return unsent !== undefined && unsent.tick === tick ? unsent.claim : undefined;
   }
