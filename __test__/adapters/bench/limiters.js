@@ -12,7 +12,7 @@ const flexible = require('rate-limiter-flexible');
 
 const WORKERS = 4;
 const SECONDS = 3;
-const RUNS = 5;
+const RUNS = Number(process.env.RUNS ?? 5);
 /** Consumes that a worker has under way at a time: as many requests. */
 const AT_A_TIME = 32;
 const KEYS = 16;

@@ -11,7 +11,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 
-const RUNS = 5;
+const RUNS = Number(process.env.RUNS ?? 5);
 const SECONDS = 5;
 const CONNECTIONS = 32;
 const PAGES = 50;
@@ -74,6 +74,7 @@ async function load(ports, pids, kind, seconds) {
 
 async function main() {
   const source = http.createServer((request, response) => response.end('1'));
+  source.keepAliveTimeout = 0;
   source.listen(0, '127.0.0.1');
   await once(source, 'listening');
   const runs = {};
@@ -97,6 +98,7 @@ async function main() {
     });
   }
   source.close();
+  source.closeAllConnections();
 }
 
 main();

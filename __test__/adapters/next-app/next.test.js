@@ -32,10 +32,15 @@ describe('Next.js with four workers', () => {
       loads[id] = (loads[id] ?? 0) + 1;
       response.end(String((versions[id] ??= 1)));
     });
+    // A connection that ends while a request comes would fail a test.
+    source.keepAliveTimeout = 0;
     source.listen(0, '127.0.0.1');
     await once(source, 'listening');
   });
-  after(() => source.close());
+  after(() => {
+    source.close();
+    source.closeAllConnections();
+  });
 
   /** Serves with our handlers, or with those of Next.js, from a copy of what was built: the latter write into it. */
   async function serve(app, cache) {

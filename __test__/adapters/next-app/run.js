@@ -40,4 +40,6 @@ for (const app of ['isr', 'components']) {
   );
 }
 const mocha = path.join(root, 'node_modules', 'mocha', 'bin', 'mocha.js');
+const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+run(process.execPath, [tsc, '--project', 'types']);
 run(process.execPath, [mocha, '--no-config', '--timeout', '120000', 'next.test.js']);

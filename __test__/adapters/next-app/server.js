@@ -37,6 +37,8 @@ async function serve() {
   const handle = app.getRequestHandler();
   await app.prepare();
   const server = http.createServer((request, response) => handle(request, response));
+  // A connection that ends while a request comes would fail a test.
+  server.keepAliveTimeout = 0;
   // A port that is not shared with the other workers.
   server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () => {
     process.send({ port: server.address().port });

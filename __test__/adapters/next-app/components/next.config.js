@@ -3,5 +3,5 @@ module.exports = {
   ...require('../isr/next.config.js'),
   experimental: {},
   cacheComponents: true,
-  partialPrefetching: true,
+  partialPrefetching: false,
 };

@@ -8,6 +8,7 @@
 //! - `litmus.rs`: the machine itself, on the usual small programs.
 //! - `reads.rs`: reads without the lock and near reads; kills; the lock and its takeover; intents.
 //! - `rings.rs`: rings.
+//! - `leases.rs`: leases; writes and kills beside them.
 //!
 //! Each of these changes of the code makes a check fail: the old version ends last, or not at all; no gate; no epoch, or the
 //! old one again; a reader looks at no gate, or at the version only once; no fence in that look, or after the end of a version;
@@ -21,6 +22,7 @@
 //! cannot lie in a segment, and it does not know words that are read as halves of numbers.
 
 mod explore;
+mod leases;
 mod litmus;
 mod machine;
 mod reads;
