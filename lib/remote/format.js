@@ -129,7 +129,11 @@ function parseName(prefix, name) {
   const namespace = name
     .slice(prefix.length + 1, end)
     .replace(/%(25|7B|7D)/g, (escaped) => String.fromCharCode(parseInt(escaped.slice(1), 16)));
-  return { namespace, what: name[end + 2], text: name.slice(end + 4) };
+  const what = name[end + 2];
+  const text = name.slice(end + 4);
+  // Others may write below the prefix, too.
+  if (what === 'e' && text.startsWith('i:') && !/^i:-?\d+$/.test(text)) return undefined;
+  return { namespace, what, text };
 }
 
 /** The kind and the bytes of a value. */
@@ -255,6 +259,7 @@ function decodeEntry(bytes) {
 }
 
 module.exports = {
+  LONGEST_AGE,
   Names,
   ageOf,
   decodeEntry,

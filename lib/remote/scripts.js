@@ -18,7 +18,9 @@ local function live(entry)
   if not entry or #entry < 28 or string.byte(entry, 1) ~= 1 then return nil end
   local at = 29
   for i = 1, string.byte(entry, 27) * 256 + string.byte(entry, 28) do
+    if #entry < at + 17 then return nil end
     local last = at + 17 + string.byte(entry, at + 16) * 256 + string.byte(entry, at + 17)
+    if #entry < last then return nil end
     if redis.call('GET', tags .. string.sub(entry, at + 18, last)) ~= string.sub(entry, at, at + 15) then return nil end
     at = last + 1
   end

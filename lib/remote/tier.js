@@ -37,6 +37,7 @@ const { away } = require('./clients/port');
 const { publish } = require('./channel');
 const clock = require('./clock');
 const {
+  LONGEST_AGE,
   Names,
   ageOf,
   decodeEntry,
@@ -152,7 +153,8 @@ class RemoteClient {
     this.local = client;
     this.machine = machine;
     this.#instance = instance;
-    this.#ttl = options.ttl ?? TTL;
+    // The server takes whole milliseconds.
+    this.#ttl = Math.min(Math.ceil(options.ttl ?? TTL), LONGEST_AGE);
     this.#rejects = options.onError === 'reject';
     this.#copies = serialization ?? (client.copiesClones ? 'advanced' : 'json');
     this.#maxAge = maxAge > 0 ? maxAge : undefined;
@@ -168,6 +170,9 @@ class RemoteClient {
       Promise.all([machine.whenOn(this.timeout), machine.port.whenReady(this.timeout)]),
     );
     this.registered = registered;
+    /** Resolves when a write may go to the server: one that is made earlier would be made here alone, as if the server were away. */
+    this.connected = registered.then(() => machine.port.whenReady(this.timeout));
+    this.connected.catch(nothing);
     this.ready.catch(nothing);
     registered.catch(nothing);
   }
@@ -514,7 +519,7 @@ class RemoteClient {
    * @param {() => Promise<any>} local the same in the first tier alone
    */
   async write(command, keys, remote, local) {
-    await this.registered;
+    await this.connected;
     let result;
     try {
       this.counts.writes += 1;
@@ -603,7 +608,7 @@ class RemoteClient {
       await this.markChanged('a', ['']);
       return this.local.call(command);
     };
-    await this.registered;
+    await this.connected;
     try {
       const { port } = this.machine;
       if (!port.isReady) throw away('there is no connection');
@@ -710,7 +715,7 @@ const ROWS = {
     return pairs;
   },
   getEntry: async (tier, command, key) => {
-    await tier.registered;
+    await tier.connected;
     const due = performance.now() + tier.timeout;
     const name = tier.names.entry(key);
     try {
@@ -780,7 +785,7 @@ const ROWS = {
     return async () => (await tier.run(scripts.TOUCH, tier.keysOf([key]), args)) === 1;
   }),
   getRemainingTTL: async (tier, command, key) => {
-    await tier.registered;
+    await tier.connected;
     const due = performance.now() + tier.timeout;
     const name = tier.names.entry(key);
     try {
@@ -856,7 +861,7 @@ const ROWS = {
     }),
 
   invalidateTags: async (tier, command, tags) => {
-    await tier.registered;
+    await tier.connected;
     const end = () => tier.local.call(command, tags);
     if (tags.length === 0) return undefined;
     try {
@@ -872,7 +877,7 @@ const ROWS = {
   deletePrefix: async (tier, command, prefix) => {
     const text = prefixOf('deletePrefix', prefix);
     if (!text) return tier.local.call(command, prefix);
-    await tier.registered;
+    await tier.connected;
     const { port } = tier.machine;
     const { entries } = tier.names;
     const hex = Buffer.from(text, 'utf16le').toString('hex');
