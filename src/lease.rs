@@ -330,9 +330,9 @@ impl<S: Storage> Cache<S> {
         at: u64,
         now: impl Clock,
     ) -> Result<bool> {
-        let runs = self.holds(key, token);
-        if !runs || self.is_outdated(key, token, terms.extras.tags) {
-            if !runs {
+        let is_outdated = self.is_outdated(key, token, terms.extras.tags);
+        if is_outdated || !self.holds(key, token) {
+            if !is_outdated {
                 self.leave(key, token, Outcome::Value(value), at);
             }
             self.storage_mut().decline(value);
@@ -407,11 +407,15 @@ impl<S: Storage> Cache<S> {
         (lease.phase != Phase::Over).then_some(lease.phase)
     }
 
-    /// Whether one of these tags was invalidated since the claim of a lease that runs: a settle with them stores nothing.
+    /// Whether one of these tags was invalidated since the claim of a lease, or may have been, where the lease is gone: a settle with
+    /// them stores nothing, and leaves nothing. Who began to wait after the invalidation, which ends no lease, must not get it.
     pub fn is_outdated(&mut self, key: &[u8], token: f64, tags: Tags<'_>) -> bool {
+        if tags.is_empty() {
+            return false;
+        }
         // An invalidation is a write of every entry with the tag, of one that is computed at that moment, too.
-        self.lease_of(key, token)
-            .is_some_and(|lease| !tags.is_empty() && self.storage_mut().is_outdated(&lease, tags))
+        let lease = self.storage_mut().lease_with(key, token);
+        lease.is_none_or(|lease| self.storage_mut().is_outdated(&lease, tags))
     }
 
     /// Whether a lease runs on a key and has this token.

@@ -159,6 +159,34 @@ for (const transport of TRANSPORTS) {
       assert.equal(await cache.get(key), value);
     });
 
+    it('the signal of a loader fires when the last who waits gives up, in whatever process', async () => {
+      for (const isOwnFirst of [true, false]) {
+        const [one, two] = workers;
+        const of = `${key}:${isOwnFirst}`;
+        const abortable = async ({ state }, given) => {
+          state.abort = new AbortController();
+          const { signal } = state.abort;
+          const load = (asked, context) =>
+            new Promise((resolve) => {
+              state.loaderSignal = context.signal;
+              state.abortLoad = resolve;
+            });
+          state.aborted = state.cache.fetch(given, load, { signal }).catch(() => 'aborted');
+        };
+        const abort = ({ state }) => (state.abort.abort(), state.aborted);
+        await one.run(abortable, of);
+        await until(() => one.run(({ state }) => state.loaderSignal !== undefined));
+        await two.run(abortable, of);
+        await two.run(waiting);
+        for (const worker of isOwnFirst ? [one, two] : [two, one]) {
+          assert.equal(await worker.run(abort), 'aborted');
+        }
+        await until(() => one.run(({ state }) => state.loaderSignal.aborted));
+        assert.equal(await two.run(({ state }, given) => state.cache.fetch(given, () => 1), of), 1);
+        await one.run(({ state }) => (state.loaderSignal = undefined));
+      }
+    });
+
     it('a value that is not stored reaches those who wait', async () => {
       const [one, two] = workers;
       await one.run(begin, key);

@@ -248,6 +248,26 @@ describeServers('outages of the remote tier', ({ program }) => {
     assert.equal(await far.get('b'), 2);
   });
 
+  it('what was set here alone stays for as long as the server is away', async () => {
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    await near.set('k', 'here');
+    await near.incr('n', 5);
+    // Longer than several attempts to connect, and than a holder may be silent.
+    const end = performance.now() + 4000;
+    while (performance.now() < end) {
+      assert.equal(await near.get('k'), 'here');
+      assert.equal(await near.fetch('k', () => 'loaded'), 'here');
+      await sleep(50);
+    }
+    assert.equal(await near.incr('n', 5), 10);
+    proxy.refuses = false;
+    await untilOn(near);
+    await until(async () => (await near.get('k')) === undefined);
+    assert.equal(await far.get('k'), undefined);
+  });
+
   it('what clear removed while the server was away does not come back', async () => {
     await far.set('a', 1);
     proxy.refuses = true;

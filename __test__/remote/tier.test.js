@@ -244,6 +244,33 @@ function sharedTests(one, sibling, far) {
     }
   });
 
+  it('forceRefresh runs behind a loader of another machine that began before', async () => {
+    const [first] = sharedTests.agents();
+    const slow = ({ state }, key) =>
+      new Promise((resolve) => {
+        state.refreshed = state.caches.at(-1).fetch(
+          key,
+          async () => {
+            resolve('begun');
+            await new Promise((done) => setTimeout(done, 400));
+            return 'by the first';
+          },
+          { forceRefresh: true },
+        );
+      });
+    await one().set('k', 'old');
+    assert.equal(await far().get('k'), 'old');
+    await first.run(slow, 'k');
+    const refresh = ({ state }, key) =>
+      state.caches.at(-1).fetch(key, () => 'by the second', { forceRefresh: true });
+    const begun = performance.now();
+    assert.equal(await sharedTests.agents()[2].run(refresh, 'k'), 'by the second');
+    assert.ok(performance.now() - begun > 300, 'not beside the first');
+    assert.equal(await first.run(({ state }) => state.refreshed), 'by the first');
+    await until(async () => (await one().get('k')) === 'by the second');
+    assert.equal(await far().get('k'), 'by the second');
+  });
+
   it('a value that was overtaken by a write of another machine is not stored', async () => {
     const [first] = sharedTests.agents();
     const begin = async ({ state }) => {
@@ -476,10 +503,30 @@ describeServers('the remote tier', ({ program }) => {
     await until(() => port.isReady);
     const entry = ['60000', '0', '', Buffer.alloc(28), 'v'];
     const run = (limit) => port.run(SET, ['late:e', 'late:p'], [limit, 'late:t:', 'x', ...entry]);
-    await assert.rejects(run(await port.timeAfter(-10, false)), /LATE/);
+    await assert.rejects(run(await port.timeAfter(-10, false)), { message: /^LATE / });
     assert.equal(await port.send(['EXISTS', 'late:e']), 0);
     assert.equal(await run(await port.timeAfter(1000, false)), 1);
     port.close();
+  });
+
+  it('an answer that came while this process was blocked counts', async () => {
+    const options = { namespace: unique('remote'), timeout: 300, remote: url };
+    const cache = await Cache.getInstance(options);
+    await cache.set('k', 1);
+    await cache.incr('n');
+    const { connects } = (await cache.stats()).remote;
+    const blocked = async (time, ...calls) => {
+      // What is to be sent is sent at the end of a turn.
+      for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      const end = performance.now() + time;
+      while (performance.now() < end);
+      return Promise.all(calls);
+    };
+    assert.deepEqual(await blocked(700, cache.get('k'), cache.incr('n')), [1, 2]);
+    // Longer than a server may be silent.
+    assert.deepEqual(await blocked(2400, cache.incr('n')), [3]);
+    assert.equal((await cache.stats()).remote.connects, connects);
+    await cache.close();
   });
 
   it('structured clones are values where the instance copies so', async () => {

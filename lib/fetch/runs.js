@@ -389,9 +389,9 @@ class Load extends Run {
     const settings = this.#own ?? this.settings;
     const { negativeTtl = 0, staleWhileRevalidate = 0, staleIfError = 0 } = settings;
     const isNegative = isSkipped || value === undefined;
-    if (isNegative && !(negativeTtl > 0)) return { kind: 'unstored', value };
     const of = (option) => (typeof option === 'function' ? option(value, this.key) : option);
     const tags = this.tags ?? checkTags(of(settings.tags));
+    if (isNegative && !(negativeTtl > 0)) return { kind: 'unstored', value, tags };
     if (isNegative) return { kind: 'value', value, maxAge: negativeTtl, tags, grace: 0 };
     const maxAge = this.maxAge ?? ageOf(of(settings.maxAge ?? settings.ttl));
     const grace = Math.max(staleWhileRevalidate, staleIfError);

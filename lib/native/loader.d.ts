@@ -82,7 +82,7 @@ export function leaseLeave(
   places: Places,
   token: number,
   isError: boolean,
-  ttl: number,
+  ttlOrTags: number | string | undefined,
   rest: number,
 ): Result;
 export function leaseRelease(cache: Id, key: Key, token: number): Result;

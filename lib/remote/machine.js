@@ -14,7 +14,7 @@
  *
  * Every change is made by `compareAndSet`. `on` becomes `lost`, `lost` becomes `off` when every namespace was emptied, which ends
  * its leases, too; who finds `lost` does that, whoever left it. `off` becomes `on` by the holder alone, after the server has
- * acknowledged, and after one more emptying. `at` of `lost` and `off` says when somebody was at work last.
+ * acknowledged, and after one more emptying. `off` stays `off` under another holder: what was set here alone stays, too. `at` of `lost` and `off` says when somebody was at work last.
  *
  * A reader claims the lease of a key first, then reads the state, then asks the server; it stores only where the state was `on`. So
  * what it stores was read while changes were told: a later `lost` empties the namespace, and a lease that was claimed before
@@ -284,7 +284,7 @@ class Machine {
     await this.#change((state) => {
       if (!isOld(state)) return undefined;
       isOver = true;
-      return { term: (state?.term ?? 0) + 1, phase: 'lost', at: clock.now() };
+      return { term: (state?.term ?? 0) + 1, phase: withoutHolder(state), at: clock.now() };
     });
     // The holder is stopped, or gone: it holds no longer.
     if (isOver) await this.client.call(DELETE_MANY, [this.holderKey]);
@@ -405,11 +405,10 @@ class Machine {
 
   /** The work of a holder: connects, says so, pings, and begins anew where the connection is lost. */
   async #track({ isOver, sleep, wake, use }) {
-    // What the holder before this one was told may not have been removed.
     let term = 0;
     await this.#change((state) => {
       term = (state?.term ?? 0) + 1;
-      return { term, phase: 'lost', at: clock.now() };
+      return { term, phase: withoutHolder(state), at: clock.now() };
     });
     /** Says that the holder is at work. `false`: another is. */
     const say = (phase, at) =>
@@ -448,8 +447,11 @@ class Machine {
       }
       if (connection !== undefined) {
         use(connection);
+        let mayBeOn = false;
         try {
-          if (!isOver() && !isLost && (await this.#begin(term, connection, say))) {
+          const at = isOver() || isLost ? 0 : await this.#prepare(connection, say);
+          mayBeOn = at > 0;
+          if (mayBeOn && (await this.#turnOn(term, at))) {
             attempt = 0;
             await this.#ping({ connection, isDone: () => isLost || isOver(), sleep, say });
           }
@@ -458,9 +460,12 @@ class Machine {
         }
         connection.close();
         use(undefined);
+        if (mayBeOn) {
+          if (!(await say('lost', clock.now()))) return;
+          await this.#finishLoss();
+        }
       }
-      if (!(await say('lost', clock.now()))) return;
-      await this.#finishLoss();
+      // What was set here alone stays while nothing of the server is here.
       for (let left = backoff(attempt + 1); left > 0 && !isOver(); left -= PING) {
         await sleep(Math.min(left, PING));
         if (!(await say('off', clock.now()))) return;
@@ -468,15 +473,20 @@ class Machine {
     }
   }
 
-  /** The server has acknowledged: what lies here is removed once more, then counts. */
-  async #begin(term, connection, say) {
+  /** The server has acknowledged: what lies here is removed once more. Resolves with the time from which on what is told is known; 0: another holds. */
+  async #prepare(connection, say) {
     while (!(await this.#flush())) {
-      if (!(await say('off', clock.now()))) return false;
+      if (!(await say('off', clock.now()))) return 0;
     }
     const at = clock.now();
     await connection.send(['PING']);
     await this.#emptyAll();
     await this.#removed();
+    return at;
+  }
+
+  /** What lies here counts from now on. */
+  #turnOn(term, at) {
     return this.#change((state) =>
       state?.term === term && state.phase === 'off' ? { term, phase: 'on', at } : undefined,
     );
@@ -626,6 +636,9 @@ class Machine {
     await this.client.call(commands.compareAndDelete, mark, entry.version);
   }
 }
+
+/** The phase when a holder ends whose removals nobody knows. While it was `off`, nothing of the server lies here. */
+const withoutHolder = (state) => (state?.phase === 'off' ? 'off' : 'lost');
 
 /** Parts of a list. */
 function slices(list, size = SLICE) {

@@ -11,7 +11,7 @@ const { Script } = require('./clients/port');
 
 const COMMON = `
 local time = redis.call('TIME')
-if time[1] * 1000 + time[2] / 1000 > tonumber(ARGV[1]) then return redis.error_reply('LATE') end
+if time[1] * 1000 + time[2] / 1000 > tonumber(ARGV[1]) then return redis.error_reply('LATE the time of this call is over') end
 local tags = ARGV[2]
 -- Reads an entry: where its value begins; nil where there is none, or a tag of it was invalidated.
 local function live(entry)

@@ -54,7 +54,7 @@ const scripts = require('./scripts');
 const { randomBytes } = require('crypto');
 
 // Kept, because test suites replace the globals by timers that stand still.
-const { clearTimeout, performance, setTimeout } = globalThis;
+const { clearTimeout, performance, setImmediate, setTimeout } = globalThis;
 
 /** Milliseconds that a read has the lease of a key. */
 const LEASE = 5000;
@@ -89,6 +89,32 @@ const until = (due) =>
   new Promise((resolve) => {
     setTimeout(resolve, Math.max(Math.ceil(due - performance.now()), 0));
   });
+
+/**
+ * Waits for a promise, at most so many milliseconds: then calls `end`. Where this process was blocked, an answer that has come
+ * meanwhile is read first.
+ *
+ * @param {Promise<any>} promise
+ * @param {number} time
+ * @param {(resolve: (value: any) => void, reject: (error: any) => void) => void} end
+ * @returns {Promise<any>}
+ */
+function bounded(promise, time, end) {
+  return new Promise((resolve, reject) => {
+    const expire = () => setImmediate(() => end(resolve, reject));
+    const timer = setTimeout(expire, Math.min(Math.max(Math.ceil(time), 1), LONGEST_TIMER));
+    promise.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}
 
 /** A number of a call. */
 function numberOf(call, number) {
@@ -237,22 +263,11 @@ class RemoteClient {
 
   /** Both tiers have `timeout`. A call that is not over then ends as one of the first tier does that has no answer. */
   #inTime(result, command, a) {
-    return new Promise((resolve, reject) => {
-      const { failsafe } = this.#instance;
-      const end = () =>
-        failSafe({ failsafe, namespace: this.namespace }, command, { resolve, reject }, a);
-      const timer = setTimeout(end, Math.min(2 * this.timeout, LONGEST_TIMER));
-      result.then(
-        (value) => {
-          clearTimeout(timer);
-          resolve(value);
-        },
-        (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      );
-    });
+    const { failsafe } = this.#instance;
+    const of = { failsafe, namespace: this.namespace };
+    return bounded(result, 2 * this.timeout, (resolve, reject) =>
+      failSafe(of, command, { resolve, reject }, a),
+    );
   }
 
   /** Whether what lies here counts. */
@@ -434,23 +449,9 @@ class RemoteClient {
 
   /** Waits for the server until `due`. */
   inTime(promise, due) {
-    return new Promise((resolve, reject) => {
-      const left = due - performance.now();
-      const timer = setTimeout(
-        () => reject(away('there was no answer in time')),
-        Math.max(Math.ceil(left), 1),
-      );
-      promise.then(
-        (value) => {
-          clearTimeout(timer);
-          resolve(value);
-        },
-        (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      );
-    });
+    return bounded(promise, due - performance.now(), (resolve, reject) =>
+      reject(away('there was no answer in time')),
+    );
   }
 
   /** Removes what the first tier has of keys, and voids their leases. It is made until it is done. */

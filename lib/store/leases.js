@@ -113,8 +113,8 @@ class Leases {
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
-    native.leave(view, key, token, left, isError, outcome.ttl ?? 0, outcome.rest ?? 0);
-    return { stored: false };
+    const how = native.leave(view, key, token, left, isError, outcome);
+    return how === OUTDATED ? { stored: false, isOutdated: true } : { stored: false };
   }
 
   /** Gives a lease up. */

@@ -760,12 +760,13 @@ class LRUCache {
           );
         },
         /** Leaves a value, or the text of an error. It is for other processes, so it is a copy. */
-        leave(cache, key, token, value, isError, ttl, rest) {
+        leave(cache, key, token, value, isError, { ttl = 0, rest = 0, tags }) {
           const [kind, payload] = encode(value, cache.#copies ?? 'json') ?? [KIND.PLAIN, null];
           const place = Int32Array.of(placeOf(kind));
           const id = cache.#cache;
+          const terms = isError ? ttl : tags && JSON.stringify(tagList('fetch', tags));
           return cache.#finish(
-            native.leaseLeave(id, now(), key, payload, place, token, isError, ttl, rest),
+            native.leaseLeave(id, now(), key, payload, place, token, isError, terms, rest),
           );
         },
         release: (cache, key, token) =>

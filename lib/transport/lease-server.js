@@ -25,8 +25,38 @@ const EARLY = 1000;
 /** What became meanwhile of leases of which workers were told, by worker and id. */
 const earlyOf = new WeakMap();
 
+/** What ends the waits of a worker, by worker and id of the lease. */
+const waitsOf = new WeakMap();
+
+/** Waits for a lease in place of a worker, which may give up. */
+function waitFor(leases, view, { worker, namespace }, key, token, timeout) {
+  const waits = waitsOf.get(worker) ?? new Map();
+  waitsOf.set(worker, waits);
+  const id = idOf(namespace, token);
+  const own = waits.get(id) ?? new Set();
+  let end = nothing;
+  const told = (giveUp) => {
+    end = giveUp;
+    waits.set(id, own.add(giveUp));
+  };
+  const forget = () => {
+    own.delete(end);
+    if (own.size === 0 && waits.get(id) === own) waits.delete(id);
+  };
+  const waiting = leases.wait(view, key, token, timeout, told);
+  waiting.then(forget, forget);
+  return waiting;
+}
+
+/** A worker waits for a lease no more. */
+function giveUp({ worker, namespace }, token) {
+  const waits = waitsOf.get(worker)?.get(idOf(namespace, token)) ?? [];
+  for (const end of [...waits]) end();
+}
+
 /** Waits for a lease of which a worker is told now: what it leaves until the worker asks is kept. */
-function waitEarly(leases, view, { worker, namespace }, key, token) {
+function waitEarly(leases, view, caller, key, token) {
+  const { worker, namespace } = caller;
   const early = earlyOf.get(worker) ?? new Map();
   earlyOf.set(worker, early);
   const id = idOf(namespace, token);
@@ -41,7 +71,7 @@ function waitEarly(leases, view, { worker, namespace }, key, token) {
     }
   };
   try {
-    leases.wait(view, key, token, EARLY).then(ended, () => early.delete(id));
+    waitFor(leases, view, caller, key, token, EARLY).then(ended, () => early.delete(id));
   } catch {
     // Another process has the lock: the worker waits from its own call on.
     early.delete(id);
@@ -133,7 +163,12 @@ const CALLS = {
     return null;
   },
   wait: (leases, view, caller, key, [token, timeout]) =>
-    takeEarly(caller, token) ?? leases.wait(view, key, token, timeout ?? Infinity),
+    takeEarly(caller, token) ?? waitFor(leases, view, caller, key, token, timeout ?? Infinity),
+  /** The worker waits no more. */
+  quit(leases, view, caller, key, [token]) {
+    giveUp(caller, token);
+    return null;
+  },
   /** Resolves when the lease is void, is settled by its owner, or after `time` milliseconds. */
   watch: (leases, view, { worker, namespace }, key, [token, time]) =>
     new Promise((resolve) => {

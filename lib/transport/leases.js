@@ -33,7 +33,7 @@ const FIRST_PAUSE = 1;
 const LONGEST_PAUSE = 16;
 
 /** Calls that wait for a lease: no other call waits behind them. */
-const WAITS = ['wait', 'watch'];
+const WAITS = ['wait', 'watch', 'quit'];
 
 const nothing = () => {};
 
@@ -240,9 +240,21 @@ class WorkerLeases extends LeasePort {
     return this.#send(caller, command, key);
   }
 
-  /** By IPC the primary waits on, for 20 seconds at the most, where this is given up. */
+  /**
+   * Waits for the end of a lease. `told` is given a function that gives up.
+   *
+   * @param {any} key
+   * @param {number} token
+   * @param {number} [timeout]
+   * @param {((giveUp: () => void) => void) | undefined} [told]
+   */
   async wait(key, token, timeout = Infinity, told = undefined) {
     const due = performance.now() + timeout;
+    let isOver = false;
+    const giveUp = () => {
+      isOver = true;
+      this.#remote('quit', key, [token]).catch(nothing);
+    };
     const local = (leases, view, first) =>
       leases.wait(view, first, token, due - performance.now(), told);
     for (;;) {
@@ -251,8 +263,9 @@ class WorkerLeases extends LeasePort {
       }
       const time = Math.min(Math.max(due - performance.now(), 0), LONGEST_WAIT);
       const patience = Math.min(time + this.client.timeout, LONGEST_TIMER);
+      told?.(giveUp);
       const found = await this.#remote('wait', key, [token, time], patience);
-      if (found.state !== 'timeout' || performance.now() >= due) return found;
+      if (found.state !== 'timeout' || isOver || performance.now() >= due) return found;
     }
   }
 

@@ -135,8 +135,9 @@ fn tags(call: &Call, json: JsValue) -> Result<TagList> {
     TagList::parse(&serde_json::from_str(&call.text(json)).unwrap_or_default())
 }
 
-/// `leaseLeave(cache, now, key, payload, places, token, isError, ttl, rest)`: leaves a value, or the text of an error, for those who wait.
-/// The error is stored for `ttl` milliseconds; an entry that is there is not renewed for `rest` milliseconds. 1 where the lease ran, else 0.
+/// `leaseLeave(cache, now, key, payload, places, token, isError, ttlOrTags, rest)`: leaves a value, or the text of an error, for those
+/// who wait. An error is stored for `ttl` milliseconds; an entry that is there is not renewed for `rest` milliseconds. The tags of a value
+/// are JSON: where one of them was invalidated, nothing is left. 1 where the lease ran, 2 where a tag was invalidated, else 0.
 pub fn leave(call: &Call) -> Given {
     let now = call.clock(call.argument(1));
     settling(call, |handle, key, token, value| {
@@ -150,7 +151,14 @@ pub fn leave(call: &Call) -> Given {
                 };
                 cache.fail(key, token, failure, boot_time(), now).map(u8::from)
             }
-            (_, value) => Ok(cache.leave(key, token, Outcome::Value(value), boot_time()).into()),
+            (_, value) => {
+                let tags = tags(call, call.argument(7))?;
+                if cache.is_outdated(key, token, tags.tags()) {
+                    cache.release(key, token);
+                    return Ok(2);
+                }
+                Ok(cache.leave(key, token, Outcome::Value(value), boot_time()).into())
+            }
         }
     })
 }

@@ -18,6 +18,9 @@ const { clearTimeout, performance, setTimeout } = globalThis;
 /** Milliseconds in which a connection must be made. */
 const CONNECT_TIMEOUT = 5000;
 
+/** Milliseconds in which a reply is read that has come while this process was blocked. */
+const GRACE = 50;
+
 /** Milliseconds without a reply, while one is awaited, after which a connection counts as lost. */
 const SILENCE = 2000;
 
@@ -183,12 +186,17 @@ class Port {
   }
 
   /** Whether the server has become silent. */
-  #look() {
+  #look(isSure = false) {
     this.#watch = undefined;
     if (this.#awaited === 0) return;
     const left = SILENCE - (performance.now() - this.#since);
-    if (left <= 0) this.#lose();
-    else this.#watch = setTimeout(() => this.#look(), Math.max(left, 10)).unref();
+    if (left <= 0 && isSure) {
+      this.#lose();
+      return;
+    }
+    // Where this process was blocked, a reply that has come meanwhile is read first.
+    const isLast = left <= 0;
+    this.#watch = setTimeout(() => this.#look(isLast), isLast ? GRACE : Math.max(left, 10)).unref();
   }
 
   /**

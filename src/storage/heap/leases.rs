@@ -45,7 +45,7 @@ struct Ending {
 impl HeapLeases {
     /// Tags are invalidated.
     pub(super) fn invalidate(&mut self, tags: Tags<'_>) {
-        if self.running.is_empty() {
+        if self.running.is_empty() && self.ending.is_empty() {
             self.invalidated.clear();
             return;
         }
