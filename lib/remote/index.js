@@ -57,6 +57,24 @@ function portOf(given) {
   ]);
 }
 
+/** The protocols of URLs of servers. */
+const PROTOCOLS = ['redis:', 'rediss:', 'unix:'];
+
+/** Throws where a text is no URL of a server. A password in it is not shown. */
+function checkUrl(text) {
+  let protocol = '';
+  try {
+    ({ protocol } = new URL(text));
+  } catch {
+    // No URL.
+  }
+  if (PROTOCOLS.includes(protocol)) return;
+  const masked = text.replace(/\/\/.*@/, '//…@');
+  throw invalid(
+    `remote, or LRU_CACHE_REMOTE, must be a URL such as redis://127.0.0.1:6379, got ${shown(masked)}`,
+  );
+}
+
 /** The options of `remote`, checked. A text is the URL of the server; what has no `client` may be a client itself. */
 function optionsOf(remote) {
   const options = typeof remote === 'string' ? { client: remote } : remote;
@@ -67,8 +85,15 @@ function optionsOf(remote) {
   checkNames('remote', options, OPTIONS);
   const { client, prefix = 'lru:', ttl, onError = 'local' } = options;
   const isClient = typeof client === 'string' || (typeof client === 'object' && client !== null);
-  if (!isClient)
-    throw invalid(`remote.client must be a client or its options, got ${shown(client)}`);
+  if (client === undefined) {
+    throw invalid('remote needs client: a client of redis or ioredis, its options, or a URL');
+  }
+  if (!isClient) {
+    throw invalid(
+      `remote.client must be a client of redis or ioredis, its options, or a URL, got ${shown(client)}`,
+    );
+  }
+  if (typeof client === 'string') checkUrl(client);
   if (typeof prefix !== 'string' || prefix.includes('{')) {
     throw invalid(`remote.prefix must be a text without {, got ${shown(prefix)}`);
   }
