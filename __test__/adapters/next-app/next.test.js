@@ -97,14 +97,14 @@ describe('Next.js with four workers', () => {
   const all = (fn) => Promise.all(WORKERS.map(fn));
 
   /** Changes an item some times, each time by another worker; gives how many of the next answers of all workers are old. */
-  async function staleAnswers(kind) {
+  async function staleAnswers(kind, read = version) {
     const id = newItem();
-    await all((worker) => version(worker, kind, id));
+    await all((worker) => read(worker, kind, id));
     let stale = 0;
     for (let round = 0; round < ROUNDS; round += 1) {
       versions[id] += 1;
       await invalidate(round % 4, `tag=item-${id}`);
-      for (const given of await all((worker) => version(worker, kind, id))) {
+      for (const given of await all((worker) => read(worker, kind, id))) {
         if (given !== versions[id]) stale += 1;
       }
     }
@@ -218,7 +218,9 @@ describe('Next.js with four workers', () => {
 
       for (const kind of kinds) {
         it(`gives old answers after revalidateTag: ${kind}`, async () => {
-          const stale = await staleAnswers(kind);
+          // They read files that others write: an answer may be empty, too.
+          const read = (...of) => version(...of).catch(() => undefined);
+          const stale = await staleAnswers(kind, read);
           console.log(`      ${stale} of ${ROUNDS * 4} answers were old`);
           assert.ok(stale > 0);
         });
