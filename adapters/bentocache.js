@@ -2,7 +2,7 @@
 
 // A second tier (L2) of bentocache that all processes share. bentocache itself is not loaded: its driver is an interface.
 
-const LRUCache = require('../index.js');
+const { clear, openCache } = require('./cache.js');
 
 class LRUCacheDriver {
   type = 'l2';
@@ -54,8 +54,7 @@ class LRUCacheDriver {
 
   /** Removes the keys of this driver, and of those of its namespaces. */
   async clear() {
-    if (this.#prefix === '') await this.#cache.reset();
-    else await this.#cache.deletePrefix(this.#key(''));
+    await clear(this.#cache, this.#key(''));
   }
 
   /** Removes what has expired. Entries leave by themselves, too, where the cache has limits. */
@@ -72,11 +71,10 @@ class LRUCacheDriver {
 /** What `bentostore().useL2Layer()` takes. `options` are those of the cache, and the prefix of keys. */
 function lruCacheDriver(options = {}) {
   const { prefix: own, ...ofCache } = options;
-  const defaults = { namespace: 'bentocache', timeout: 2000 };
   return {
     options,
     factory({ prefix = '' }) {
-      const cache = new LRUCache({ ...defaults, ...ofCache, failsafe: 'reject' });
+      const cache = openCache({ namespace: 'bentocache' }, ofCache);
       return new LRUCacheDriver(cache, own ?? prefix);
     },
   };

@@ -2,7 +2,7 @@
 
 // A store of `express-rate-limit` whose counters all processes share.
 
-const LRUCache = require('../index.js');
+const { clear, openCache } = require('./cache.js');
 
 class LRUCacheStore {
   #cache;
@@ -13,8 +13,8 @@ class LRUCacheStore {
 
   constructor({ prefix, ...options } = {}) {
     // Expired counters are removed every minute: without limits nothing else removes those that are not asked for again.
-    const defaults = { namespace: 'express-rate-limit', timeout: 2000, prune: '0 * * * * *' };
-    this.#cache = new LRUCache({ ...defaults, ...options, failsafe: 'reject' });
+    const defaults = { namespace: 'express-rate-limit', prune: '0 * * * * *' };
+    this.#cache = openCache(defaults, options);
     // express-rate-limit takes two keys for one where the prefixes are the same, so the namespace is part of it.
     this.prefix = prefix ?? `${this.#cache.namespace}:`;
   }
@@ -42,8 +42,7 @@ class LRUCacheStore {
   }
 
   async resetAll() {
-    if (this.prefix === '') await this.#cache.reset();
-    else await this.#cache.deletePrefix(this.prefix);
+    await clear(this.#cache, this.prefix);
   }
 
   shutdown() {

@@ -2,8 +2,15 @@
 
 // A store of express-session whose sessions all processes share.
 
-const LRUCache = require('../index.js');
-const { Store } = peer();
+const { clear, openCache, requirePeer } = require('./cache.js');
+
+const { Store } = requirePeer(
+  'express-session',
+  'express-session',
+  '1',
+  () => require('express-session/package.json'),
+  (major) => (major === 1 ? require('express-session') : undefined),
+);
 
 /** Milliseconds that a session stays whose cookie has no end. */
 const DAY = 86_400_000;
@@ -16,10 +23,9 @@ class LRUCacheStore extends Store {
     super();
     const maxAge = options.maxAge ?? options.ttl ?? DAY;
     // Expired sessions are removed every minute: nobody asks for them any more.
-    const defaults = { namespace: 'express-session', timeout: 2000, prune: '0 * * * * *' };
+    const defaults = { namespace: 'express-session', prune: '0 * * * * *' };
     // A session that has expired is never given: no `stale`.
-    const fixed = { maxAge, stale: false, failsafe: 'reject' };
-    this.#cache = new LRUCache({ ...defaults, ...options, ...fixed });
+    this.#cache = openCache(defaults, { ...options, maxAge, stale: false });
     this.#prefix = prefix;
   }
 
@@ -49,7 +55,7 @@ class LRUCacheStore extends Store {
   }
 
   clear(callback) {
-    answer(this.#clear(), callback);
+    answer(clear(this.#cache, this.#prefix), callback);
   }
 
   async #get(sid) {
@@ -95,11 +101,6 @@ class LRUCacheStore extends Store {
     return keys.length;
   }
 
-  async #clear() {
-    if (this.#prefix === '') await this.#cache.reset();
-    else await this.#cache.deletePrefix(this.#prefix);
-  }
-
   /** Lets this store go: later calls fail. The sessions stay. */
   close() {
     return this.#cache.close();
@@ -118,20 +119,6 @@ function answer(promise, callback = () => {}) {
     // Not within the Promise: what the callback throws is the application's.
     (value) => process.nextTick(callback, null, value),
     (error) => process.nextTick(callback, error),
-  );
-}
-
-/** express-session, which the application installs. */
-function peer() {
-  let version;
-  try {
-    ({ version } = require('express-session/package.json'));
-    if (parseInt(version, 10) === 1) return require('express-session');
-  } catch (error) {
-    if (error.code !== 'MODULE_NOT_FOUND') throw error;
-  }
-  throw new Error(
-    `lru-cache-for-clusters-as-promised/express-session needs the package express-session, version 1 (found: ${version ?? 'none'}): npm install express-session`,
   );
 }
 

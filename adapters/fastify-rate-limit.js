@@ -2,13 +2,19 @@
 
 // Makes a store class for `@fastify/rate-limit` whose counters all processes share.
 
-const LRUCache = require('../index.js');
+const { openCache, requirePeer } = require('./cache.js');
 
 function createStore(options) {
-  checkPeer();
+  // Version 9 calls stores with other arguments: its counts would be wrong.
+  requirePeer(
+    'fastify-rate-limit',
+    '@fastify/rate-limit',
+    '10 or 11',
+    () => require('@fastify/rate-limit/package.json'),
+    (major) => (major >= 10 ? true : undefined),
+  );
   // Expired counters are removed every minute: without limits nothing else removes those that are not asked for again.
-  const defaults = { namespace: 'fastify-rate-limit', timeout: 2000, prune: '0 * * * * *' };
-  const cache = new LRUCache({ ...defaults, ...options, failsafe: 'reject' });
+  const cache = openCache({ namespace: 'fastify-rate-limit', prune: '0 * * * * *' }, options);
 
   return class FastifyRateLimitStore {
     #whenOver;
@@ -58,20 +64,6 @@ function createStore(options) {
 function stateOf(entry) {
   if (entry === undefined) return { current: 0, ttl: 0 };
   return { current: entry.value, ttl: Math.max(0, entry.expires - Date.now()) };
-}
-
-/** Version 9 of @fastify/rate-limit calls stores with other arguments: its counts would be wrong. */
-function checkPeer() {
-  let version;
-  try {
-    ({ version } = require('@fastify/rate-limit/package.json'));
-  } catch (error) {
-    if (error.code !== 'MODULE_NOT_FOUND') throw error;
-  }
-  if (parseInt(version, 10) >= 10) return;
-  throw new Error(
-    `lru-cache-for-clusters-as-promised/fastify-rate-limit needs the package @fastify/rate-limit, version 10 or 11 (found: ${version ?? 'none'}): npm install @fastify/rate-limit`,
-  );
 }
 
 module.exports = { createStore };

@@ -3,7 +3,7 @@
 // Stores of Keyv whose entries all processes share: `KeyvStore` for Keyv 5, `Keyv6Store` for Keyv 6.
 
 const { EventEmitter } = require('events');
-const LRUCache = require('../index.js');
+const { clear, openCache } = require('./cache.js');
 
 /** Keys that an iterator reads at a time. */
 const SLICE = 1000;
@@ -14,8 +14,7 @@ const EARLIEST_TIME = 1e11;
 
 /** The cache of a store. Structured clones, so that a `BigInt` and a `Buffer` survive where Keyv does not serialize. */
 function open(options) {
-  const defaults = { namespace: 'keyv', timeout: 2000, serialization: 'advanced' };
-  return new LRUCache({ ...defaults, ...options, failsafe: 'reject' });
+  return openCache({ namespace: 'keyv', serialization: 'advanced' }, options);
 }
 
 function reject(name, value, what) {
@@ -34,12 +33,6 @@ function ageOfTime(expires) {
   if (expires === undefined || expires === null || expires === Infinity) return Infinity;
   if (typeof expires === 'number' && expires >= EARLIEST_TIME) return expires - Date.now();
   return reject('expires', expires, 'a time in milliseconds since 1970, not a span');
-}
-
-/** Removes the entries whose keys have a prefix; all of them without one. */
-async function clear(cache, prefix) {
-  if (prefix === '') await cache.reset();
-  else await cache.deletePrefix(prefix);
 }
 
 /** Keys and values, in slices. */

@@ -2,8 +2,20 @@
 
 // A limiter of `rate-limiter-flexible` whose points all processes share.
 
-const LRUCache = require('../index.js');
-const { RateLimiterRes, RateLimiterStoreAbstract } = peer();
+const { openCache, requirePeer } = require('./cache.js');
+
+// Its index has the class of results, and only its types have the abstract class.
+const { RateLimiterRes, RateLimiterStoreAbstract } = requirePeer(
+  'rate-limiter-flexible',
+  'rate-limiter-flexible',
+  '5 to 11',
+  () => require('rate-limiter-flexible/package.json'),
+  (major) => {
+    if (!(major >= 5)) return undefined;
+    const RateLimiterStoreAbstract = require('rate-limiter-flexible/lib/RateLimiterStoreAbstract');
+    return { ...require('rate-limiter-flexible'), RateLimiterStoreAbstract };
+  },
+);
 
 class RateLimiterLRUCache extends RateLimiterStoreAbstract {
   #cache;
@@ -11,8 +23,8 @@ class RateLimiterLRUCache extends RateLimiterStoreAbstract {
   constructor({ cache, ...options } = {}) {
     super(options);
     // Expired keys are removed every minute: without limits nothing else removes those that are not asked for again.
-    const defaults = { namespace: 'rate-limiter-flexible', timeout: 2000, prune: '0 * * * * *' };
-    this.#cache = new LRUCache({ ...defaults, ...cache, failsafe: 'reject' });
+    const defaults = { namespace: 'rate-limiter-flexible', prune: '0 * * * * *' };
+    this.#cache = openCache(defaults, cache);
   }
 
   /** Lets this limiter go: later calls reject. The points stay. */
@@ -44,23 +56,6 @@ class RateLimiterLRUCache extends RateLimiterStoreAbstract {
     // -1: never.
     return new RateLimiterRes(remaining, resetIn === Infinity ? -1 : resetIn, count, first);
   }
-}
-
-/** rate-limiter-flexible, which the application installs. Only its types, not its index, have the abstract class. */
-function peer() {
-  let version;
-  try {
-    ({ version } = require('rate-limiter-flexible/package.json'));
-    if (parseInt(version, 10) >= 5) {
-      const RateLimiterStoreAbstract = require('rate-limiter-flexible/lib/RateLimiterStoreAbstract');
-      return { ...require('rate-limiter-flexible'), RateLimiterStoreAbstract };
-    }
-  } catch (error) {
-    if (error.code !== 'MODULE_NOT_FOUND') throw error;
-  }
-  throw new Error(
-    `lru-cache-for-clusters-as-promised/rate-limiter-flexible needs the package rate-limiter-flexible, version 5 to 11 (found: ${version ?? 'none'}): npm install rate-limiter-flexible`,
-  );
 }
 
 module.exports = { RateLimiterLRUCache };

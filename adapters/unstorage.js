@@ -2,7 +2,7 @@
 
 // A driver of unstorage whose items all processes share.
 
-const LRUCache = require('../index.js');
+const { clear, openCache } = require('./cache.js');
 
 const SLICE = 1000;
 
@@ -13,8 +13,7 @@ function prefixOf(base) {
 
 function lruCacheDriver({ ttl: ttlOfAll, ...options } = {}) {
   // Structured clones, so that raw items keep their form.
-  const defaults = { namespace: 'unstorage', timeout: 2000, serialization: 'advanced' };
-  const cache = new LRUCache({ ...defaults, ...options, failsafe: 'reject' });
+  const cache = openCache({ namespace: 'unstorage', serialization: 'advanced' }, options);
 
   /** The age of an item, from seconds. */
   const termsOf = ({ ttl = ttlOfAll } = {}) => {
@@ -74,11 +73,7 @@ function lruCacheDriver({ ttl: ttlOfAll, ...options } = {}) {
       } while (cursor !== undefined);
       return [...found];
     },
-    async clear(base) {
-      const prefix = prefixOf(base);
-      if (prefix === '') await cache.reset();
-      else await cache.deletePrefix(prefix);
-    },
+    clear: (base) => clear(cache, prefixOf(base)),
     dispose: () => cache.close(),
   };
 }

@@ -4,7 +4,7 @@
 
 const v8 = require('node:v8');
 
-const LRUCache = require('../../index.js');
+const { openCache } = require('../cache.js');
 
 const VALID = 'valid';
 const STALE = 'stale';
@@ -18,9 +18,8 @@ class Store {
   #tags;
 
   constructor(defaultNamespace, { namespace = defaultNamespace, timeout = 2000, ...options } = {}) {
-    const common = { timeout, failsafe: 'reject' };
-    this.#cache = new LRUCache({ maxSize: MAX_SIZE, ...options, ...common, namespace });
-    this.#tags = new LRUCache({ ...common, namespace: `${namespace}:tags` });
+    this.#cache = openCache({ maxSize: MAX_SIZE }, { ...options, namespace, timeout });
+    this.#tags = openCache({}, { namespace: `${namespace}:tags`, timeout });
   }
 
   async get(key) {
