@@ -3,9 +3,8 @@
 // The handlers of Next.js as Next.js calls them, without Next.js.
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
-const { once } = require('node:events');
 const path = require('node:path');
+const { resultOf } = require('../helpers/program');
 
 const CacheHandler = require('lru-cache-for-clusters-as-promised/next/cache-handler');
 const handlers = require('lru-cache-for-clusters-as-promised/next/cache-handlers');
@@ -301,14 +300,8 @@ describe('next/cache-handlers', () => {
 
 describe('the handlers of Next.js in several processes', () => {
   it('share entries and times of tags', async () => {
-    const child = spawn(process.execPath, [path.join(__dirname, 'fixtures', 'next-handlers.js')]);
-    let text = '';
-    let errors = '';
-    child.stdout.on('data', (chunk) => (text += chunk));
-    child.stderr.on('data', (chunk) => (errors += chunk));
-    await once(child, 'close');
-    assert.equal(errors, '');
-    assert.deepEqual(JSON.parse(text), {
+    const program = path.join(__dirname, 'fixtures', 'next-handlers.js');
+    assert.deepEqual(await resultOf(program), {
       page: { html: 'made by 1', rscData: [1, 255], segment: 'tree' },
       useCache: 'made by 1',
       afterTag: [null, null],

@@ -26,4 +26,18 @@ function withPacked(use) {
   }
 }
 
-module.exports = { npm, withPacked };
+/** Puts the package of this checkout into the `node_modules` of a directory, as its users get it: packed. */
+function installPacked(directory) {
+  withPacked((tarballs) => {
+    // Unpacked by hand: npm would write them into the lock file, or remove them.
+    for (const tarball of tarballs) {
+      const manifest = execFileSync('tar', ['-xzOf', tarball, 'package/package.json']);
+      const place = path.join(directory, 'node_modules', JSON.parse(manifest).name);
+      fs.rmSync(place, { recursive: true, force: true });
+      fs.mkdirSync(place, { recursive: true });
+      execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', place]);
+    }
+  });
+}
+
+module.exports = { installPacked, npm, withPacked };

@@ -4,10 +4,11 @@
 // limiters answer. In a window each count is given once, without a gap; the requests with the counts up to the limit are those that pass.
 
 const assert = require('node:assert/strict');
-const { fork, spawn } = require('node:child_process');
+const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const http = require('node:http');
 const path = require('node:path');
+const { resultOf } = require('../helpers/program');
 
 const { LIMITERS } = require('./fixtures/limiters.js');
 
@@ -22,14 +23,7 @@ const MANY = process.env.STRESS
 
 async function run(options) {
   const program = path.join(__dirname, 'fixtures', 'rate-limits.js');
-  const child = spawn(process.execPath, [program, JSON.stringify(options)]);
-  let text = '';
-  let errors = '';
-  child.stdout.on('data', (chunk) => (text += chunk));
-  child.stderr.on('data', (chunk) => (errors += chunk));
-  await once(child, 'close');
-  assert.equal(errors, '');
-  const result = JSON.parse(text);
+  const result = await resultOf(program, JSON.stringify(options));
   if (process.env.SHOW) {
     console.log(options.name, 'shared' in options ? options.shared : '', {
       answered: result.answered,

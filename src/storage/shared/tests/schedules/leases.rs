@@ -19,7 +19,7 @@ use super::{
         IDENTITY, attach,
     },
     explore::{Bounds, Choices},
-    machine::{Check, Without, fail, geometry, machine, run},
+    machine::{Check, Without, check_whole, fail, geometry, machine, run},
 };
 use crate::{
     cache::{Cache, Terms},
@@ -361,11 +361,7 @@ fn check(threads: &'static [Thread], has_kills: bool) -> impl Fn() -> Check + Se
                 last.cache.storage().header().lock.owner.store(0, Relaxed);
                 last.locked(|_, _| {});
                 last.finish(has_kills);
-                let segment = last.cache.storage();
-                segment.validate().unwrap_or_else(|what| fail(what));
-                if segment.recoveries() != (0, 0) {
-                    fail("it was rebuilt".into());
-                }
+                check_whole(last.cache.storage());
             }),
         }
     }

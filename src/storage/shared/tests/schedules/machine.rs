@@ -34,9 +34,10 @@ use shuttle::{
 
 use super::{
     super::super::{
-        Geometry,
+        Geometry, Segment,
         atomics::watched::{self, Model, Place},
         layout::Header,
+        memory::Memory,
     },
     explore::{Choices, Kind},
 };
@@ -630,6 +631,14 @@ pub fn machine() -> Rc<Machine> {
 /// Ends a thread, or what is checked at the end, with a failure. Unlike a panic, this prints nothing: most failures are wanted.
 pub fn fail(text: String) -> ! {
     resume_unwind(Box::new(text));
+}
+
+/// A segment is valid at the end of a check, and no process has rebuilt it.
+pub fn check_whole<M: Memory>(segment: &Segment<M>) {
+    segment.validate().unwrap_or_else(|what| fail(what));
+    if segment.recoveries() != (0, 0) {
+        fail("it was rebuilt".into());
+    }
 }
 
 fn text_of(panic: Box<dyn Any + Send>) -> Option<String> {

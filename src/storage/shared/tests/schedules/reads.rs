@@ -15,7 +15,7 @@ use super::{
         IDENTITY, attach,
     },
     explore::{Bounds, Choices},
-    machine::{Check, Without, fail, geometry, machine, run},
+    machine::{Check, Without, check_whole, fail, geometry, machine, run},
 };
 use crate::{
     storage::{Limits, Stamp, Storage},
@@ -423,10 +423,7 @@ fn check(
                     let least = shared.log().least;
                     last.check(key, least, found);
                 }
-                last.segment.validate().unwrap_or_else(|what| fail(what));
-                if last.segment.recoveries() != (0, 0) {
-                    fail("it was rebuilt".into());
-                }
+                check_whole(&last.segment);
             }),
         }
     }

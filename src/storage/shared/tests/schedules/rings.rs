@@ -19,7 +19,7 @@ use super::{
         IDENTITY, attach,
     },
     explore::{Bounds, Choices},
-    machine::{Check, Without, fail, geometry, machine, run},
+    machine::{Check, Without, check_whole, fail, geometry, machine, run},
 };
 use crate::{
     storage::{Seen, Stamp, Storage},
@@ -310,10 +310,7 @@ fn check(before: Before, threads: &'static [Thread]) -> impl Fn() -> Check + Sen
                 let mut last = attach(memory);
                 last.begin().unwrap();
                 last.end();
-                last.validate().unwrap_or_else(|what| fail(what));
-                if last.recoveries() != (0, 0) {
-                    fail("it was rebuilt".into());
-                }
+                check_whole(&last);
                 let mut order = vec![];
                 last.visit_keys(|key, _| {
                     order.insert(0, key[0]);
