@@ -146,10 +146,10 @@ function runningCaches({ pid, namespace } = {}) {
   const here = pid === undefined ? all : all.filter(({ pids }) => pids.includes(pid));
   if (pid !== undefined && here.length === 0) throw new Refused(whyNotThere(pid));
   const found = here
-    .filter(
-      (store) =>
-        (namespace === undefined && store.namespace !== OF_MACHINES) ||
-        (namespace !== undefined && isNamed(store.namespace, namespace)),
+    .filter((store) =>
+      namespace === undefined
+        ? store.namespace !== OF_MACHINES
+        : isNamed(store.namespace, namespace),
     )
     .map((store) => {
       const cache = known.get(store.ticket) ?? new RunningCache(store);

@@ -31,14 +31,14 @@ const STATES = Object.freeze([
   'resting',
 ]);
 
-/** What claims say that give no token, of the number in its place. */
+/** Answers of claims that give no token, by state. The number in the place of the token means something else, or nothing. */
 const ANSWERS = Object.freeze({
   full: () => ({ state: 'full' }),
   /** For how many milliseconds the key is not renewed. */
   resting: (left) => ({ state: 'resting', left }),
 });
 
-/** What a settle gives; neither is not stored. */
+/** What a settle gives: the value was stored, or a tag of it was invalidated. Any other number: it was not stored. */
 const STORED = 1;
 const OUTDATED = 2;
 

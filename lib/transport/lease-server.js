@@ -14,6 +14,16 @@ const { BUSY } = CODES;
 /** What tells a lease from those of all namespaces: a token is that of one lease of its namespace alone. */
 const idOf = (namespace, token) => `${token} ${namespace}`;
 
+/** The map of a worker, which is made with its first use. */
+function mapOf(all, worker) {
+  let map = all.get(worker);
+  if (map === undefined) {
+    map = new Map();
+    all.set(worker, map);
+  }
+  return map;
+}
+
 /** The leases of each worker, by id. A worker that is gone gives them up. */
 const leasesOf = new WeakMap();
 
@@ -30,8 +40,7 @@ const waitsOf = new WeakMap();
 
 /** Waits for a lease in place of a worker, which may give up. */
 function waitFor(leases, view, { worker, namespace }, key, token, timeout) {
-  const waits = waitsOf.get(worker) ?? new Map();
-  waitsOf.set(worker, waits);
+  const waits = mapOf(waitsOf, worker);
   const id = idOf(namespace, token);
   const own = waits.get(id) ?? new Set();
   let end = nothing;
@@ -57,8 +66,7 @@ function giveUp({ worker, namespace }, token) {
 /** Waits for a lease of which a worker is told now: what it leaves until the worker asks is kept. */
 function waitEarly(leases, view, caller, key, token) {
   const { worker, namespace } = caller;
-  const early = earlyOf.get(worker) ?? new Map();
-  earlyOf.set(worker, early);
+  const early = mapOf(earlyOf, worker);
   const id = idOf(namespace, token);
   if (early.has(id)) return;
   early.set(id, undefined);

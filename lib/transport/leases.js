@@ -32,7 +32,7 @@ const LONGEST_WAIT = 20_000;
 const FIRST_PAUSE = 1;
 const LONGEST_PAUSE = 16;
 
-/** Calls that wait for a lease: no other call waits behind them. */
+/** Calls that wait for a lease, or end such a wait: they keep no order with other calls of the key. */
 const WAITS = ['wait', 'watch', 'quit'];
 
 const nothing = () => {};
