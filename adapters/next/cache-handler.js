@@ -70,3 +70,5 @@ function stale({ value, lastModified, cacheControl }, context) {
 }
 
 module.exports = withOptions();
+// Said once more, so that Node.js finds the name for `import { withOptions }`.
+module.exports.withOptions = withOptions;

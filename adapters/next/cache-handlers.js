@@ -90,3 +90,5 @@ function streamOf(bytes) {
 }
 
 module.exports = withOptions();
+// Said once more, so that Node.js finds the name for `import { withOptions }`.
+module.exports.withOptions = withOptions;
