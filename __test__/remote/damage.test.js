@@ -66,6 +66,53 @@ describeServers('remote tier, what others have written', ({ program }) => {
     }
   });
 
+  describe('an entry whose value cannot be read here is there, and is none for reads', () => {
+    const VALUES = { 'of an unknown kind': 'qx', 'broken JSON': 'j{', 'a broken clone': 'cxx' };
+    for (const [what, [kind, ...rest]] of Object.entries(VALUES)) {
+      it(what, async () => {
+        const cache = open();
+        await cache.ready;
+        const head = `\x01${kind}\x01${'\0'.repeat(6)}\x01${'\0'.repeat(18)}`;
+        const put = (key) => client.set(`lru:{${namespace}}:e:s:${key}`, head + rest.join(''));
+        await put('k');
+        assert.equal(await cache.get('k'), undefined);
+        assert.equal(await cache.has('k'), false);
+        assert.deepEqual(await cache.getMany(['k']), [undefined]);
+        assert.equal(await cache.setIfAbsent('k', 1), false);
+        assert.ok((await cache.getEntry('k')).version > 0);
+        assert.equal(
+          await cache.update('k', (current) => `${current}, mended`),
+          'undefined, mended',
+        );
+        assert.equal(await cache.get('k'), 'undefined, mended');
+        await put('loaded');
+        assert.equal(await cache.fetch('loaded', () => 'new'), 'new');
+        await cache.clear({ local: true });
+        assert.equal(await cache.get('loaded'), 'new');
+        await put('removed');
+        assert.equal(await cache.delete('removed'), true);
+      });
+    }
+  });
+
+  it('what is no text under the name of an entry is none, and a write replaces it', async () => {
+    const cache = open();
+    await cache.ready;
+    const calls = {
+      get: [() => cache.get('get'), undefined],
+      setIfAbsent: [() => cache.setIfAbsent('setIfAbsent', 1), true],
+      incr: [() => cache.incr('incr'), 1],
+      delete: [() => cache.delete('delete'), false],
+      touch: [() => cache.touch('touch'), false],
+      fetch: [() => cache.fetch('fetch', () => 'new'), 'new'],
+    };
+    for (const [key, [call, expected]] of Object.entries(calls)) {
+      await client.lPush(`lru:{${namespace}}:e:s:${key}`, 'x');
+      assert.equal(await call(), expected, key);
+    }
+    assert.equal(await client.type(`lru:{${namespace}}:e:s:fetch`), 'string');
+  });
+
   for (const ttl of [1500.5, 1e300]) {
     it(`what has no age is kept with a ttl of ${ttl}`, async () => {
       const cache = open({ ttl });
@@ -81,5 +128,17 @@ describeServers('remote tier, what others have written', ({ program }) => {
     await first.close();
     assert.equal(await open({ onError: 'local' }).incr('n'), 6);
     assert.equal(await client.exists(`lru:{${namespace}}:e:s:n`), 1);
+  });
+
+  it('fetch asks the server, too, when it is called before there is a connection', async () => {
+    const first = await Cache.getInstance({ namespace, remote: { client: server.url } });
+    await first.set('k', 'stored');
+    await first.close();
+    const second = open({ onError: 'local' });
+    let loads = 0;
+    assert.equal(await second.fetch('k', () => (loads += 1)), 'stored');
+    assert.equal(await second.fetch('missing', () => 'loaded'), 'loaded');
+    assert.equal(loads, 0);
+    assert.equal(await client.exists(`lru:{${namespace}}:e:s:missing`), 1);
   });
 });

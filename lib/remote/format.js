@@ -228,7 +228,8 @@ function encodeHead(kind, { mark, age }) {
 }
 
 /**
- * Reads an entry. `undefined` where it is none, or of a format that this version does not know.
+ * Reads an entry. `undefined` where it is none, or of a format that this version does not know, as for scripts. A value that cannot
+ * be read is `undefined`, and the entry is there: scripts do not read values.
  *
  * @param {Buffer | null} bytes
  */
@@ -244,18 +245,22 @@ function decodeEntry(bytes) {
     tags.push({ stamp: bytes.subarray(at, at + 16), name });
     at = end;
   }
+  let value;
+  let isReadable = true;
   try {
-    return {
-      value: decodeValue(String.fromCharCode(bytes[1]), bytes.subarray(at)),
-      isEndless: bytes[2] !== AGED,
-      version: versionOf(bytes.subarray(3, 10)),
-      setAt: readUint64(bytes, 10),
-      tags,
-    };
+    value = decodeValue(String.fromCharCode(bytes[1]), bytes.subarray(at));
   } catch {
-    // A value that cannot be read is none.
-    return undefined;
+    // Of a kind of a newer version, or a clone of a newer V8.
+    isReadable = false;
   }
+  return {
+    value,
+    isReadable,
+    isEndless: bytes[2] !== AGED,
+    version: versionOf(bytes.subarray(3, 10)),
+    setAt: readUint64(bytes, 10),
+    tags,
+  };
 }
 
 module.exports = {

@@ -16,7 +16,7 @@ const { randomBytes, randomUUID } = require('crypto');
 const { CODES } = require('../errors');
 const { LEASE_TIMEOUT } = require('../options');
 const clock = require('./clock');
-const { decodeEntry, encodeHead, encodeValue, keyText, ageOf } = require('./format');
+const { decodeEntry, keyText } = require('./format');
 const { placeholderKey } = require('./machine');
 const { CLAIM, LEAVE, SETTLE } = require('./scripts');
 
@@ -69,6 +69,8 @@ class RemoteLeases {
     const tier = this.#tier;
     const due = performance.now() + tier.timeout;
     await tier.inTime(tier.registered, due);
+    // Before the first connection the right could not be had, as if the server were away.
+    await tier.connected;
     for (let times = 1; ; times += 1) {
       if (!tier.machine.isCurrent()) await tier.inTime(tier.machine.look(), due);
       const claim = await this.#leases.claim(key, options);
@@ -79,8 +81,14 @@ class RemoteLeases {
   }
 
   /** The lease of this machine is there: asks the server. `undefined`: the key was written meanwhile. */
-  async #ask(key, { token, stale }, { fresh = false, leaseTimeout = LEASE_TIMEOUT }, isLast) {
+  async #ask(
+    key,
+    { token, stale },
+    { fresh: isFresh = false, leaseTimeout = LEASE_TIMEOUT },
+    isLast,
+  ) {
     const tier = this.#tier;
+    let fresh = isFresh;
     const leased = { state: 'leased', token, ...(stale && { stale }) };
     const since = clock.now();
     let isOn;
@@ -91,6 +99,11 @@ class RemoteLeases {
       isOn = state.isOn;
       if (state.marked) return leased;
       reply = await this.#claimThere(key, { right, leaseTimeout, fresh });
+      if (reply[0] === ENTRY && !decodeEntry(reply[1])?.isReadable) {
+        // What was stored by a newer version, say, is loaded anew.
+        fresh = true;
+        reply = await this.#claimThere(key, { right, leaseTimeout, fresh });
+      }
     } catch (error) {
       if (error?.code === CODES.INVALID_ARG_TYPE) {
         await this.#leases.release(key, token);
@@ -118,8 +131,9 @@ class RemoteLeases {
 
   async #found([, bytes, left], since) {
     const entry = decodeEntry(bytes);
-    if (entry === undefined) return undefined;
-    if (entry.tags.length > 0 && (await this.#tier.isEndedHere(entry.tags))) return undefined;
+    if (!entry?.isReadable) return undefined;
+    const { reader } = this.#tier;
+    if (entry.tags.length > 0 && (await reader.isEndedHere(entry.tags))) return undefined;
     return { ...entry, left, since, isHeld: false };
   }
 
@@ -129,7 +143,7 @@ class RemoteLeases {
       await this.#leases.settle(key, token, { kind: 'unstored', value: found.value });
       return true;
     }
-    if (await this.#tier.store(key, token, found)) return true;
+    if (await this.#tier.reader.store(key, token, found)) return true;
     await this.#tier.forget([key]);
     return found.isHeld;
   }
@@ -222,7 +236,7 @@ class RemoteLeases {
       return { state: 'error', error };
     }
     const entry = decodeEntry(rest);
-    if (entry === undefined) return GONE;
+    if (!entry?.isReadable) return GONE;
     const { value } = entry;
     await this.#leases.settle(key, token, { kind: 'unstored', value });
     return { state: 'unstored', value };
@@ -234,7 +248,8 @@ class RemoteLeases {
     if (there === undefined) return this.#settleHere(key, token, outcome);
     const { right, isOn } = there;
     if (outcome.kind !== 'value') {
-      const left = outcome.kind === 'error' ? `E${outcome.error}` : this.#leftOf(outcome.value);
+      const left =
+        outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
       this.#leave(key, right, left);
       return this.#leases.settle(key, token, outcome);
     }
@@ -244,10 +259,10 @@ class RemoteLeases {
     let isStored;
     let px;
     try {
-      const age = tier.age(maxAge);
+      const age = tier.encoder.age(maxAge);
       ({ px } = age);
       const { names } = tier;
-      const args = tier.encode(value, age, false, tags);
+      const args = tier.encoder.entry(value, age, false, tags);
       const stored = [randomBytes(16), ...args, `L${OWNER}${right}`];
       isStored = await tier.run(SETTLE, [names.entry(key), names.placeholder(key)], stored);
     } catch (error) {
@@ -278,13 +293,6 @@ class RemoteLeases {
     }
     await this.#tier.markChanged('e', [keyText(key)]);
     return this.#leases.settle(key, token, outcome);
-  }
-
-  /** @returns {Buffer} */
-  #leftOf(value) {
-    const [kind, bytes] = encodeValue(value, this.#tier.copies);
-    const parts = [Buffer.from('V'), encodeHead(kind, ageOf(undefined, 0)), bytes];
-    return Buffer.concat(/** @type {Buffer[]} */ (parts));
   }
 
   /** Gives the right of the server up. Where it cannot be told, the right ends by itself. */

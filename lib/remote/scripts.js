@@ -13,6 +13,11 @@ const COMMON = `
 local time = redis.call('TIME')
 if time[1] * 1000 + time[2] / 1000 > tonumber(ARGV[1]) then return redis.error_reply('LATE the time of this call is over') end
 local tags = ARGV[2]
+-- The bytes of a key; nothing of a list, say, that others keep there.
+local function read(key)
+  local bytes = redis.pcall('GET', key)
+  return type(bytes) == 'string' and bytes
+end
 -- Reads an entry: where its value begins; nil where there is none, or a tag of it was invalidated.
 local function live(entry)
   if not entry or #entry < 28 or string.byte(entry, 1) ~= 1 then return nil end
@@ -21,7 +26,7 @@ local function live(entry)
     if #entry < at + 17 then return nil end
     local last = at + 17 + string.byte(entry, at + 16) * 256 + string.byte(entry, at + 17)
     if #entry < last then return nil end
-    if redis.call('GET', tags .. string.sub(entry, at + 18, last)) ~= string.sub(entry, at, at + 15) then return nil end
+    if read(tags .. string.sub(entry, at + 18, last)) ~= string.sub(entry, at, at + 15) then return nil end
     at = last + 1
   end
   return at
@@ -41,7 +46,7 @@ local function tagged(head, list, body, px, stamp)
   local parts = {}
   for name in string.gmatch(list, '([^%z]*)%z') do
     local key = tags .. name
-    local now = redis.call('GET', key)
+    local now = read(key)
     if not now then
       now = stamp
       redis.call('SET', key, now, 'PX', 2 * px + 86400000)
@@ -71,7 +76,7 @@ for k = 1, #KEYS, 2 do
   local a = 4 + (k - 1) / 2 * 5
   local head, keeps = ARGV[a + 3], false
   if ARGV[a + 1] == '1' then
-    local entry = redis.call('GET', KEYS[k])
+    local entry = read(KEYS[k])
     keeps = live(entry)
     if keeps then head = carry(head, entry) end
   end
@@ -82,14 +87,14 @@ return #KEYS / 2
 
 /** As `SET` of one entry, where there is none. Gives 1 or 0. */
 const SET_IF_ABSENT = script(`
-if live(redis.call('GET', KEYS[1])) then return 0 end
+if live(read(KEYS[1])) then return 0 end
 store(KEYS[1], KEYS[2], tagged(ARGV[7], ARGV[6], ARGV[8], ARGV[4], ARGV[3]), ARGV[4])
 return 1
 `);
 
 /** As `SET` of one entry, where what is there has a version: the last argument, empty where there must be none. */
 const COMPARE_AND_SET = script(`
-local entry = redis.call('GET', KEYS[1])
+local entry = read(KEYS[1])
 local version = live(entry) and string.sub(entry, 4, 10) or ''
 if version ~= ARGV[9] then return 0 end
 local head, keeps = ARGV[7], version ~= '' and ARGV[5] == '1'
@@ -100,7 +105,7 @@ return 1
 
 /** Removes the entry of a version: the third argument. */
 const COMPARE_AND_DELETE = script(`
-local entry = redis.call('GET', KEYS[1])
+local entry = read(KEYS[1])
 local version = live(entry) and string.sub(entry, 4, 10) or ''
 if version ~= ARGV[3] then return 0 end
 redis.call('UNLINK', KEYS[1], KEYS[2])
@@ -111,7 +116,7 @@ return 1
 const DELETE = script(`
 local there = {}
 for k = 1, #KEYS, 2 do
-  there[#there + 1] = live(redis.call('GET', KEYS[k])) and 1 or 0
+  there[#there + 1] = live(read(KEYS[k])) and 1 or 0
   redis.call('UNLINK', KEYS[k], KEYS[k + 1])
 end
 return there
@@ -119,14 +124,14 @@ return there
 
 /** Removes an entry and gives it. */
 const GET_AND_DELETE = script(`
-local entry = redis.call('GET', KEYS[1])
+local entry = read(KEYS[1])
 redis.call('UNLINK', KEYS[1], KEYS[2])
 return live(entry) and entry or false
 `);
 
 /** Begins the age of an entry anew: how long it is kept, mark and age as of a head; without, with the age it has. */
 const TOUCH = script(`
-local entry = redis.call('GET', KEYS[1])
+local entry = read(KEYS[1])
 if not live(entry) then return 0 end
 if ARGV[3] == '' then
   local age = 0
@@ -140,7 +145,7 @@ return 1
 
 /** Adds to a counter: the head of the sum, the amount, how long it is kept, `1` where the age of a counter that is there runs on. */
 const INCREMENT = script(`
-local entry = redis.call('GET', KEYS[1])
+local entry = read(KEYS[1])
 local at = live(entry)
 local now = at and string.sub(entry, 2, 2) == 'n' and tonumber(string.sub(entry, at)) or nil
 local sum = text((now or 0) + tonumber(ARGV[4]))
@@ -157,7 +162,7 @@ return sum
  */
 const HIT = script(`
 local head, amount, window, limit, over, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
-local entry = redis.call('GET', KEYS[1])
+local entry = read(KEYS[1])
 local at = live(entry)
 local before = at and string.sub(entry, 2, 2) == 'n' and string.byte(entry, 3) ~= 1 and tonumber(string.sub(entry, at)) or nil
 if before and (before ~= before or before == math.huge or before == -math.huge) then before = nil end
@@ -202,9 +207,9 @@ const UNTAG = script(`return redis.call('UNLINK', unpack(KEYS))`);
  * `{3, outcome}` for what the one awaited has left.
  */
 const CLAIM = script(`
-local entry = ARGV[9] ~= '1' and redis.call('GET', KEYS[1])
+local entry = ARGV[9] ~= '1' and read(KEYS[1])
 if live(entry) then return {1, entry, redis.call('PTTL', KEYS[1])} end
-local held = redis.call('GET', KEYS[2])
+local held = read(KEYS[2])
 if held then
   local owner, token = string.sub(held, 2, 37), string.sub(held, 38, 53)
   if string.sub(held, 1, 1) == 'L' then
@@ -221,14 +226,14 @@ return {0}
 
 /** Stores what was loaded, as `SET` of one entry, where the caller still has the right: the last argument is the placeholder. */
 const SETTLE = script(`
-if redis.call('GET', KEYS[2]) ~= ARGV[9] then return 0 end
+if read(KEYS[2]) ~= ARGV[9] then return 0 end
 store(KEYS[1], KEYS[2], tagged(ARGV[7], ARGV[6], ARGV[8], ARGV[4], ARGV[3]), ARGV[4])
 return 1
 `);
 
 /** Gives the right to load up: the placeholder; what is left for those who wait, or nothing; how long. */
 const LEAVE = script(`
-if redis.call('GET', KEYS[1]) ~= ARGV[3] then return 0 end
+if read(KEYS[1]) ~= ARGV[3] then return 0 end
 if ARGV[4] == '' then
   redis.call('UNLINK', KEYS[1])
 else

@@ -1,0 +1,26 @@
+'use strict';
+
+/** Arguments of calls that the first tier reads in Rust, and scripts of the server need as well. */
+
+const { CODES, makeError } = require('../errors');
+const { shown } = require('../options');
+
+/** A number of a call. */
+function numberArgument(call, number) {
+  if (typeof number === 'number') return number;
+  throw makeError([
+    'TypeError',
+    `${call} needs a number, got ${shown(number)}`,
+    CODES.INVALID_ARG_TYPE,
+  ]);
+}
+
+/** The amount of a counter: 1.x reads falsy amounts as 1, and text as a number. */
+function amountArgument(call, amount) {
+  if (amount === 0) return 0;
+  if (!amount || amount === true) return 1;
+  const isText = typeof amount === 'string' && Number.isFinite(Number(amount));
+  return numberArgument(call, isText ? Number(amount) : amount);
+}
+
+module.exports = { amountArgument, numberArgument };

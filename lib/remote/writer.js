@@ -1,0 +1,146 @@
+'use strict';
+
+/**
+ * Writes of an instance with a remote tier: the server has them first, then the first tier removes the entry, which voids a lease of
+ * the key. Where the server cannot be asked, a write rejects, or is made in the first tier alone and noted, so that the server forgets
+ * the entry before it counts again.
+ */
+
+const { commands } = require('../commands');
+const { CODES } = require('../errors');
+const { away } = require('./clients/port');
+const { publish } = require('./channel');
+const { keyOf, keyText } = require('./format');
+const { DELETE_MANY, RESET, clearServer, slices } = require('./machine');
+const scripts = require('./scripts');
+const { randomBytes } = require('crypto');
+
+/** The most entries of one script. */
+const ENTRIES = 100;
+
+class Writer {
+  #tier;
+
+  /** @param {any} tier */
+  constructor(tier) {
+    this.#tier = tier;
+  }
+
+  /**
+   * A write.
+   *
+   * @param {any} command
+   * @param {any[]} keys the keys that it writes
+   * @param {() => Promise<any>} remote on the server
+   * @param {(() => Promise<any>) | undefined} local the same in the first tier alone; without, it rejects where the server is away
+   */
+  async write(command, keys, remote, local) {
+    const tier = this.#tier;
+    await tier.connected;
+    let result;
+    try {
+      tier.counts.writes += 1;
+      result = await remote();
+    } catch (error) {
+      if ([CODES.INVALID_ARG_TYPE, CODES.INVALID_ARG_VALUE].includes(error?.code)) throw error;
+      return this.#writeHere(command, keys, local, error);
+    }
+    await tier.forget(keys);
+    return result;
+  }
+
+  async #writeHere({ name: command }, keys, local, error) {
+    const tier = this.#tier;
+    const { machine, namespace } = tier;
+    tier.counts.errors += 1;
+    publish({ server: machine.port.address, namespace, command, error });
+    if (tier.rejects || local === undefined) {
+      await tier.forget(keys);
+      throw tier.asRemote(error);
+    }
+    await tier.markChanged('e', keys.map(keyText));
+    return local();
+  }
+
+  /** Stores entries that the encoder gave, those of one script at a time. Resolves with `result`. */
+  async setAll(command, entries, result, local) {
+    const tier = this.#tier;
+    const remote = async () => {
+      for (const part of slices(entries, ENTRIES)) {
+        const keys = tier.keysOf(part.map(({ key }) => key));
+        const args = part.flatMap((entry) => entry.args);
+        await tier.run(scripts.SET, keys, [randomBytes(16), ...args]);
+      }
+      return result;
+    };
+    const keys = entries.map(({ key }) => key);
+    return this.write(command, keys, remote, local);
+  }
+
+  /** Removes entries. `result` makes the result of whether each was there. */
+  async removeAll(command, keys, result) {
+    if (keys.length === 0) return result([]);
+    const tier = this.#tier;
+    const remote = async () => {
+      const there = [];
+      for (const part of slices(keys, ENTRIES)) {
+        there.push(...(await tier.run(scripts.DELETE, tier.keysOf(part), [])));
+      }
+      return result(there.map((one) => one === 1));
+    };
+    const local = async () => result(await tier.local.call(DELETE_MANY, keys));
+    return this.write(command, keys, remote, local);
+  }
+
+  /** Removes the namespace everywhere. */
+  async clear() {
+    const tier = this.#tier;
+    await tier.connected;
+    try {
+      const { port } = tier.machine;
+      if (!port.isReady) throw away('there is no connection');
+      await clearServer(port, tier.names.all);
+    } catch (error) {
+      tier.counts.errors += 1;
+      if (tier.rejects) {
+        await this.clearHere();
+        throw tier.asRemote(error);
+      }
+      await tier.markChanged('a', ['']);
+    }
+    return this.clearHere();
+  }
+
+  /** Removes what the first tier has of the namespace. */
+  clearHere() {
+    return this.#tier.local.call(RESET);
+  }
+
+  /** Removes the entries whose keys begin with a text. Resolves with how many the server had. */
+  async removePrefix(text) {
+    const tier = this.#tier;
+    const { entries } = tier.names;
+    const hex = Buffer.from(text, 'utf16le').toString('hex');
+    await tier.connected;
+    let count = 0;
+    try {
+      const { port } = tier.machine;
+      if (!port.isReady) throw away('there is no connection');
+      // Texts that are not well-formed are named in another way.
+      for (const begin of new Set([keyText(text), `w:${hex}`])) {
+        await clearServer(port, `${entries}${begin}`, async (names) => {
+          count += names.length;
+          await tier.forget(names.map((name) => keyOf(name.slice(entries.length))));
+        });
+      }
+    } catch (error) {
+      tier.failed('deletePrefix', error);
+      throw tier.asRemote(error);
+    }
+    // What the server had no longer may still be here.
+    await tier.local.call(commands.deletePrefix, text);
+    return count;
+  }
+}
+
+module.exports = { Writer };
