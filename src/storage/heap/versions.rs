@@ -101,6 +101,12 @@ struct Row {
     round: u64,
 }
 
+/// The version of a row.
+fn version_of(pieces: &[Arc<Piece>], row: u32) -> Option<&Float> {
+    let piece = pieces.get((row / VERSIONS_PER_PIECE) as usize)?;
+    piece.get().get((row % VERSIONS_PER_PIECE) as usize)
+}
+
 /// A version that no entry of this process has had.
 fn next_version() -> f64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -158,8 +164,7 @@ impl Versions {
     }
 
     fn version(&self, row: u32) -> Option<&Float> {
-        let piece = self.pieces.get((row / VERSIONS_PER_PIECE) as usize)?;
-        piece.get().get((row % VERSIONS_PER_PIECE) as usize)
+        version_of(&self.pieces, row)
     }
 
     /// The row of an entry that has none yet; `None`: there are too many.
@@ -233,23 +238,30 @@ impl Versions {
 
     /// The keys of the entries that JavaScript has used since the last time, each once, in the order of their last uses.
     pub fn uses(&mut self) -> Vec<&[u8]> {
-        let ring = self.ring.get();
+        let Self {
+            ring,
+            pieces,
+            rows,
+            rounds,
+            ..
+        } = self;
+        let ring = ring.get();
         let (head, tail) = (ring.head.get(), ring.tail.get());
         ring.tail.set(head);
         ring.catch_up();
-        self.rounds += 1;
+        *rounds += 1;
         let mut used = vec![];
+        // A power of two: a mask finds the place of a record without a division.
         let room = ring.room();
         for back in 1..=head.wrapping_sub(tail).min(room) {
-            let record = &ring.records[(head.wrapping_sub(back) % room) as usize];
-            let (at, version) = (record.row.get(), record.version.get());
-            if version != self.of(at) {
-                continue;
-            }
-            if let Some(row) = self.rows.get_mut(index_of(at))
-                && row.round != self.rounds
+            let record = &ring.records[(head.wrapping_sub(back) & (room - 1)) as usize];
+            let at = record.row.get();
+            // An earlier use of an entry that is listed changes nothing.
+            if let Some(row) = rows.get_mut(index_of(at))
+                && row.round != *rounds
+                && version_of(pieces, at).is_some_and(|version| version.get() == record.version.get())
             {
-                row.round = self.rounds;
+                row.round = *rounds;
                 used.push(index_of(at));
             }
         }
