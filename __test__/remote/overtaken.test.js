@@ -87,6 +87,18 @@ describeServers('remote tier, what is overtaken', ({ program }) => {
     }
   }
 
+  it('who comes after invalidateTags does not get what was loaded before', async () => {
+    await near.run(begin, 'key:1', 'old', { tags: ['tag'] });
+    await cache.invalidateTags(['tag']);
+    const next = async ({ state }) => {
+      const following = state.caches.at(-1).fetch('key:1', async () => 'new');
+      state.go();
+      return [await state.loaded, await following];
+    };
+    assert.deepEqual(await near.run(next), ['old', 'new']);
+    assert.equal(await cache.get('key:1'), 'new');
+  });
+
   for (const [name, write] of WRITES.slice(0, 3)) {
     it(`who comes to another machine after ${name} does not join a load from before`, async () => {
       await far.run(begin, 'key:1', 'old');

@@ -49,6 +49,9 @@ const RIGHT = 0;
 const ENTRY = 1;
 const HELD = 2;
 
+/** Reply of `SETTLE`: a tag was invalidated since the claim. */
+const OUTDATED = 2;
+
 class RemoteLeases {
   #tier;
   #leases;
@@ -279,27 +282,26 @@ class RemoteLeases {
       this.#leave(key, there, '');
       return this.#settleHere(key, token, outcome);
     }
-    if (isStored !== 1) {
-      // A write has overtaken it. Who waited before that gets it all the same.
-      await this.#leases.settle(key, token, { kind: 'unstored', value });
-      return { stored: false };
+    if (isStored === OUTDATED) {
+      // Who waits may have come after the invalidation: nothing is left.
+      await this.#leases.release(key, token);
+      return { stored: false, isOutdated: true };
     }
     const left = px - (performance.now() - since);
-    if (!isOn || !(left > 0)) {
-      await this.#leases.settle(key, token, { kind: 'unstored', value });
-    } else {
-      // As after a read: what the server tells of this very change removes it, and the next read fetches it.
-      await this.#leases.settle(key, token, { kind: 'value', value, maxAge: left, tags, grace });
-    }
-    return { stored: true };
+    // As after a read: what the server tells of this very change removes it, and the next read fetches it. Where a write has overtaken it, who
+    // waited before that gets it all the same.
+    const kind = isStored === 1 && isOn && left > 0 ? 'value' : 'unstored';
+    const ended = { kind, value, maxAge: left, tags, grace };
+    const { isOutdated } = await this.#leases.settle(key, token, ended);
+    return { stored: isStored === 1, isOutdated };
   }
 
   /** The server is away: what was loaded is kept here alone, where the instance goes on with the first tier. */
   async #settleHere(key, token, outcome) {
     if (outcome.kind !== 'value') return this.#leases.settle(key, token, outcome);
     if (this.#tier.rejects) {
-      const { value } = outcome;
-      return this.#leases.settle(key, token, { kind: 'unstored', value });
+      const { value, tags } = outcome;
+      return this.#leases.settle(key, token, { kind: 'unstored', value, tags });
     }
     await this.#tier.markChanged('e', [keyText(key)]);
     // Where the mark is worked off before that, the lease is void.
