@@ -25,7 +25,7 @@
  * voids the lease. A holder that goes on finds a term that is not its own, and begins anew.
  */
 
-const { commands, GET_TO_UPDATE } = require('../commands');
+const { commands, GET_TO_UPDATE, varied } = require('../commands');
 const { CODES, REJECTS } = require('../errors');
 const { LONGEST_TIMER, OF_MACHINES } = require('../options');
 const { publish } = require('./channel');
@@ -57,12 +57,12 @@ const SLICE = 200;
 const nothing = () => {};
 
 const never = { unanswered: REJECTS };
-const GET = { ...commands.peek, ...never };
-const SET = { ...commands.set, ...never };
-const COMPARE_AND_SET = { ...commands.compareAndSet, ...never };
-const KEYS = { ...commands.keys, ...never };
-const DELETE_MANY = { ...commands.deleteMany, ...never };
-const RESET = { ...commands.reset, ...never };
+const GET = varied(commands.peek, never);
+const SET = varied(commands.set, never);
+const COMPARE_AND_SET = varied(commands.compareAndSet, never);
+const KEYS = varied(commands.keys, never);
+const DELETE_MANY = varied(commands.deleteMany, never);
+const RESET = varied(commands.reset, never);
 
 const pause = (time) =>
   new Promise((resolve) => {
@@ -208,7 +208,7 @@ class Machine {
         this.#note(parse(text));
         return text;
       };
-      this.client.call({ ...GET, local }, this.stateKey).catch(nothing);
+      this.client.call(varied(GET, { local }), this.stateKey).catch(nothing);
     }
     return clock.now() < this.#until;
   }
