@@ -52,7 +52,7 @@ const HELD = 2;
 class RemoteLeases {
   #tier;
   #leases;
-  /** By token of the lease here: the right of the server. */
+  /** By token of the lease here: the right of the server, and when it was given. */
   #rights = new Map();
   /** By token of the lease here: the end of the wait for another machine. */
   #waits = new Map();
@@ -114,7 +114,7 @@ class RemoteLeases {
     }
     const [what] = reply;
     if (what === RIGHT) {
-      this.#rights.set(token, { right, isOn });
+      this.#rights.set(token, { right, isOn, at: String(reply[1]) });
       this.#giveSigns();
       return leased;
     }
@@ -246,7 +246,7 @@ class RemoteLeases {
     const there = this.#rights.get(token);
     this.#rights.delete(token);
     if (there === undefined) return this.#settleHere(key, token, outcome);
-    const { right, isOn } = there;
+    const { right, isOn, at } = there;
     if (outcome.kind !== 'value') {
       const left =
         outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
@@ -263,7 +263,7 @@ class RemoteLeases {
       ({ px } = age);
       const { names } = tier;
       const args = tier.encoder.entry(value, age, false, tags);
-      const stored = [randomBytes(16), ...args, `L${OWNER}${right}`];
+      const stored = [randomBytes(16), ...args, `L${OWNER}${right}`, at];
       isStored = await tier.run(SETTLE, [names.entry(key), names.placeholder(key)], stored);
     } catch (error) {
       if (error?.code !== CODES.REMOTE) throw error;
@@ -292,6 +292,7 @@ class RemoteLeases {
       return this.#leases.settle(key, token, { kind: 'unstored', value });
     }
     await this.#tier.markChanged('e', [keyText(key)]);
+    // Where the mark is worked off before that, the lease is void.
     return this.#leases.settle(key, token, outcome);
   }
 
