@@ -37,10 +37,10 @@ const { ROLE } = require('./remote/options');
 
 /** What each process is. */
 const ROLES = {
-  main: () => require('./remote/main'),
-  database: () => require('./remote/database'),
-  primary: () => require('./remote/primary'),
-  worker: () => require('./remote/worker'),
+  main: () => require('./remote/main').run(),
+  database: () => require('./remote/database').run(),
+  primary: () => require('./remote/primary').run(),
+  worker: () => require('./remote/worker').run(),
 };
 
-ROLES[cluster.isWorker ? 'worker' : ROLE]().run();
+ROLES[cluster.isWorker ? 'worker' : ROLE]();

@@ -54,6 +54,8 @@ class RemoteLeases {
   #leases;
   /** By token of the lease here: the right of the server, and when it was given. */
   #rights = new Map();
+  /** What gives a right up that the server may have, though nobody uses it: the server could not be told. */
+  #unused = new Set();
   /** By token of the lease here: the end of the wait for another machine. */
   #waits = new Map();
   #isClosed = false;
@@ -92,12 +94,14 @@ class RemoteLeases {
     const leased = { state: 'leased', token, ...(stale && { stale }) };
     const since = clock.now();
     let isOn;
+    let isAsked = false;
     let reply;
     const right = randomBytes(8).toString('hex');
     try {
       const state = await tier.machine.look(tier.marksOf(key));
       isOn = state.isOn;
       if (state.marked) return leased;
+      isAsked = tier.machine.port.isReady;
       reply = await this.#claimThere(key, { right, leaseTimeout, fresh });
       if (reply[0] === ENTRY && !decodeEntry(reply[1])?.isReadable) {
         // What was stored by a newer version, say, is loaded anew.
@@ -110,6 +114,7 @@ class RemoteLeases {
         throw error;
       }
       // The server is away. A cache never fails a fetch: the loader runs.
+      if (isAsked) this.#leave(key, right, '');
       return leased;
     }
     const [what] = reply;
@@ -243,30 +248,39 @@ class RemoteLeases {
   }
 
   async settle(key, token, outcome) {
+    try {
+      return await this.#settle(key, token, outcome);
+    } catch (error) {
+      // The value has no form for the server, say. Who waits claims anew.
+      await this.release(key, token).catch(nothing);
+      throw error;
+    }
+  }
+
+  async #settle(key, token, outcome) {
     const there = this.#rights.get(token);
-    this.#rights.delete(token);
     if (there === undefined) return this.#settleHere(key, token, outcome);
-    const { right, isOn, at } = there;
+    const tier = this.#tier;
+    const { names, encoder } = tier;
     if (outcome.kind !== 'value') {
-      const left =
-        outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
-      this.#leave(key, right, left);
+      const isError = outcome.kind === 'error';
+      const left = isError ? `E${outcome.error}` : encoder.unstored(outcome.value);
+      this.#rights.delete(token);
+      this.#leave(key, there.right, left);
       return this.#leases.settle(key, token, outcome);
     }
-    const tier = this.#tier;
+    const { right, isOn, at } = there;
     const { value, maxAge, tags, grace } = outcome;
+    const age = encoder.age(maxAge);
+    const args = encoder.entry(value, age, false, tags);
+    this.#rights.delete(token);
     const since = performance.now();
     let isStored;
-    let px;
     try {
-      const age = tier.encoder.age(maxAge);
-      ({ px } = age);
-      const { names } = tier;
-      const args = tier.encoder.entry(value, age, false, tags);
       const stored = [randomBytes(16), ...args, `L${OWNER}${right}`, at];
       isStored = await tier.run(SETTLE, [names.entry(key), names.placeholder(key)], stored);
-    } catch (error) {
-      if (error?.code !== CODES.REMOTE) throw error;
+    } catch {
+      this.#leave(key, right, '');
       return this.#settleHere(key, token, outcome);
     }
     if (isStored !== 1) {
@@ -274,7 +288,7 @@ class RemoteLeases {
       await this.#leases.settle(key, token, { kind: 'unstored', value });
       return { stored: false };
     }
-    const left = px - (performance.now() - since);
+    const left = age.px - (performance.now() - since);
     if (!isOn || !(left > 0)) {
       await this.#leases.settle(key, token, { kind: 'unstored', value });
     } else {
@@ -296,13 +310,18 @@ class RemoteLeases {
     return this.#leases.settle(key, token, outcome);
   }
 
-  /** Gives the right of the server up. Where it cannot be told, the right ends by itself. */
+  /** Gives a right of the server up, and tells the server of that until it has answered. What is left is told at once, or not at all. */
   #leave(key, right, left) {
     const { names } = this.#tier;
-    /** @type {string | Buffer} */
-    const outcome = left.length > MOST_BYTES ? '' : left;
-    const args = [`L${OWNER}${right}`, outcome, String(LEFT)];
-    return this.#tier.run(LEAVE, [names.placeholder(key)], args).catch(nothing);
+    /** @param {string | Buffer} outcome */
+    const leave = (outcome) => {
+      const args = [`L${OWNER}${right}`, outcome, String(LEFT)];
+      this.#tier.run(LEAVE, [names.placeholder(key)], args).catch(() => {
+        this.#unused.add(() => leave(''));
+        this.#giveSigns();
+      });
+    };
+    leave(left.length > MOST_BYTES ? '' : left);
   }
 
   async release(key, token) {
@@ -352,11 +371,16 @@ class RemoteLeases {
     await this.#leases.close();
   }
 
-  /** Says that this process lives, while it has rights. */
+  /** Says that this process lives, while it has rights, and gives up those that it does not use. */
   #giveSigns() {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      if (this.#rights.size === 0 || this.#isClosed) return;
+      if (this.#isClosed) return;
+      for (const leave of this.#unused) {
+        this.#unused.delete(leave);
+        leave();
+      }
+      if (this.#rights.size === 0) return;
       const key = this.#tier.names.owners + OWNER;
       this.#tier.machine.port.send(['SET', key, '1', 'PX', String(LIFE)]).catch(nothing);
       this.#giveSigns();

@@ -134,7 +134,8 @@ function serve(socket, loads) {
   const deleting = new Map();
   let name = '';
   socket.setNoDelay(true).on('error', () => {});
-  const answer = (to, reply) => socket.writable && socket.write(`${JSON.stringify({ ...reply, to })}\n`);
+  const answer = (to, reply) =>
+    socket.writable && socket.write(`${JSON.stringify({ ...reply, to })}\n`);
   createInterface(socket)
     .on('line', (line) => {
       const question = JSON.parse(line);

@@ -21,22 +21,24 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     await sleep(Math.random() * 5);
     // The database knows that the loader is over before anybody else can know.
     await database.ask({ loaded: id });
-    if (Math.random() < 0.01) throw Object.assign(new Error('the loader failed'), { code: 'ELOAD' });
+    if (Math.random() < 0.01)
+      throw Object.assign(new Error('the loader failed'), { code: 'ELOAD' });
     return version;
   };
 
   async function fetch(key) {
     const floor = Math.max(await floors.of(key), FAULTS.length > 0 ? 0 : (given.get(key) ?? 0));
     const begun = now();
+    const since = stopwatch.time;
     let value;
     try {
-      value = await stopwatch.ending(() => cache.fetch(key, load(key, begun)));
+      value = await stopwatch.ending(`fetch ${key}`, () => cache.fetch(key, load(key, begun)));
     } catch (error) {
       if (error.code === 'ELOAD') return;
       throw error;
     }
     fetches += 1;
-    if (!stopwatch.wasStopped) longestFetch = Math.max(longestFetch, now() - begun);
+    longestFetch = Math.max(longestFetch, stopwatch.time - since);
     if (value < floor) report(`fetch ${key}: ${value} after ${floor}`);
     const far = diverges ? 0 : floors.far(key, begun);
     if (value < far) report(`fetch ${key}: ${value}, ${far} was there before a del elsewhere`);
@@ -47,7 +49,7 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     const { id, version } = await database.ask({ change: key });
     for (;;) {
       try {
-        await stopwatch.timed(() => cache.del(key));
+        await stopwatch.timed(`del ${key}`, () => cache.del(key));
         break;
       } catch (error) {
         // Without faults no call fails.

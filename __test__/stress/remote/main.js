@@ -128,7 +128,9 @@ function countOf(check) {
     acknowledged,
     unknown: begun - acknowledged,
     total: first,
-    ...(!isRight && { bad: `counted ${acknowledged} of ${begun}, processes read ${[first, ...rest]}` }),
+    ...(!isRight && {
+      bad: `counted ${acknowledged} of ${begun}, processes read ${[first, ...rest]}`,
+    }),
   };
 }
 

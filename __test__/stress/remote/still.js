@@ -23,7 +23,7 @@ function create({ cache, report, stopwatch }) {
       const key = `still:${Math.floor(Math.random() * KEYS)}`;
       await sleep(1);
       const begun = now();
-      const value = await stopwatch.timed(() => cache.get(key));
+      const value = await stopwatch.timed(`get ${key}`, () => cache.get(key));
       if (value === undefined) {
         await cache.setIfAbsent(key, now());
         return;

@@ -20,7 +20,7 @@ function create({ cache, seen, me, report, floors, stopwatch, tell }) {
     const key = keyOf(tag);
     const [floor, ended = 0] = await Promise.all([floors.of(key), seen.get(`ended ${tag}`)]);
     const begun = now();
-    const value = await stopwatch.timed(() => cache.get(key));
+    const value = await stopwatch.timed(`get ${key}`, () => cache.get(key));
     if (value === undefined) {
       if (!isExact || name[0] !== MACHINE) return;
       const ending = (await seen.get(`ending ${tag}`)) ?? 0;
@@ -48,13 +48,13 @@ function create({ cache, seen, me, report, floors, stopwatch, tell }) {
 
   async function write(tag, value) {
     const key = keyOf(tag);
-    await stopwatch.timed(() => cache.set(key, value, { tags: [tag] }));
+    await stopwatch.timed(`set ${key}`, () => cache.set(key, value, { tags: [tag] }));
     await floors.raise(key, value);
   }
 
   async function invalidate(tag, time) {
     await seen.set(`ending ${tag}`, time);
-    await stopwatch.timed(() => cache.invalidateTags([tag]));
+    await stopwatch.timed(`invalidateTags ${tag}`, () => cache.invalidateTags([tag]));
     await seen.set(`ended ${tag}`, time);
     tell({ key: tag, floor: time, at: now() });
     invalidations += 1;

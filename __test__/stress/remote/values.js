@@ -16,7 +16,7 @@ function create({ cache, seen, me, report, floors, stopwatch }) {
 
   async function read(key) {
     const floor = await floors.of(key);
-    const value = await stopwatch.timed(() => cache.get(key));
+    const value = await stopwatch.timed(`get ${key}`, () => cache.get(key));
     if (value === undefined) {
       if (isExact && floor > 0) report(`${key}: nothing after ${floor}`);
       return;
@@ -32,7 +32,7 @@ function create({ cache, seen, me, report, floors, stopwatch }) {
     busy.add(key);
     try {
       const value = Math.floor(now() * 1000);
-      await stopwatch.timed(() => cache.set(key, value));
+      await stopwatch.timed(`set ${key}`, () => cache.set(key, value));
       await floors.raise(key, value);
     } finally {
       setTimeout(() => busy.delete(key), 2);
@@ -43,7 +43,7 @@ function create({ cache, seen, me, report, floors, stopwatch }) {
     const floor = newestSum;
     // What was begun by a process that is killed is known to the machine.
     await seen.incr('begun');
-    const sum = await stopwatch.timed(() => cache.incr('n'));
+    const sum = await stopwatch.timed('incr n', () => cache.incr('n'));
     await seen.incr('acknowledged');
     sums.push(sum);
     if (!isExact) return;
@@ -64,7 +64,8 @@ function create({ cache, seen, me, report, floors, stopwatch }) {
         const value = await cache.get(key);
         const there = (await cache.getEntry(key))?.value;
         if (value !== there) report(`${key}: ${value} at rest, the server has ${there}`);
-        if (key !== 'n' && value < (await floors.of(key))) report(`${key}: ${value} at rest is old`);
+        if (key !== 'n' && value < (await floors.of(key)))
+          report(`${key}: ${value} at rest is old`);
       }
       const [begun = 0, acknowledged = 0] = await seen.getMany(['begun', 'acknowledged']);
       return { total: (await cache.getEntry('n'))?.value ?? 0, begun, acknowledged };

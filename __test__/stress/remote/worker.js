@@ -12,11 +12,11 @@ const { Stopwatch } = require('./stopwatch');
 const { FAULTS, LOADS, MACHINE, ON_ERROR, TIMEOUT, URL } = options;
 
 const FACTORIES = {
-  values: () => require('./values'),
-  delay: () => require('./delay'),
-  still: () => require('./still'),
-  fetch: () => require('./fetch'),
-  tags: () => require('./tags'),
+  values: (of) => require('./values').create(of),
+  delay: (of) => require('./delay').create(of),
+  still: (of) => require('./still').create(of),
+  fetch: (of) => require('./fetch').create(of),
+  tags: (of) => require('./tags').create(of),
 };
 
 /** The codes of errors that calls may have. */
@@ -28,12 +28,23 @@ const MAY_FAIL = [
 /** How long a machine may take until it is well again, in milliseconds. */
 const WELL = 20_000;
 
+/** Opens the cache. A process that is stopped may have the lock. */
+async function open(given) {
+  for (;;) {
+    try {
+      return await Cache.getInstance(given);
+    } catch (error) {
+      if (!MAY_FAIL.includes(error.code)) throw error;
+    }
+  }
+}
+
 async function run() {
   const index = Number(process.env.INDEX);
   const me = `${MACHINE}${index}`;
   const remote = { client: URL, onError: ON_ERROR };
   const common = { timeout: TIMEOUT, failsafe: 'reject' };
-  const cache = await Cache.getInstance({ ...common, namespace: 'load', remote });
+  const cache = await open({ ...common, namespace: 'load', remote });
   const seen = new Cache({ namespace: 'seen', timeout: 60_000, failsafe: 'reject', remote: false });
   // At the end of the load the primary may be gone.
   const say = (message) => process.connected && process.send(message, () => {});
@@ -50,7 +61,7 @@ async function run() {
     ...(LOADS.includes('values') && index === 0 ? ['delay'] : []),
     ...(FAULTS.includes('flush') ? ['still'] : []),
   ];
-  const loads = await Promise.all(names.map((name) => FACTORIES[name]().create(of)));
+  const loads = await Promise.all(names.map((name) => FACTORIES[name](of)));
 
   const gate = new Gate(loads.reduce((sum, { loops }) => sum + loops, 0));
   const errors = {};
