@@ -11,6 +11,7 @@ const { once } = require('node:events');
 const net = require('node:net');
 const { createInterface } = require('node:readline');
 const { now } = require('../../../lib/remote/clock');
+const { WORKERS } = require('./options');
 
 /** Milliseconds that a machine has for being well again after a fault. */
 const AFTER = 5000;
@@ -94,6 +95,8 @@ class Loads {
       this.counts.most = Math.max(this.counts.most, besides.length + 1);
       const own = besides.filter((other) => other.name[0] === name[0]).length + 1;
       this.counts.mostOfMachine = Math.max(this.counts.mostOfMachine, own);
+      // Where the cache cannot be reached, one loader runs in each process.
+      if (own > WORKERS) this.bad.push(`${key}: ${own} loaders of machine ${name[0]}`);
     }
     this.#id += 1;
     running.set(this.#id, { called, name, begun: at });

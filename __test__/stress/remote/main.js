@@ -102,7 +102,7 @@ function resultOf({ reports, checks, loads, seconds, machines, faults }) {
     bad: bad.slice(0, 20),
     longest: Math.round(most('longest')),
     late: sum('late'),
-    ...(counted.length > 0 && { counted: counted.at(-1) }),
+    ...(isExact && counted.length > 0 && { counted: counted.at(-1) }),
     delay: spread(merged('delays')),
     fetch: {
       fetches: sum('fetches'),
