@@ -1012,6 +1012,8 @@ declare namespace LRUCacheForClustersAsPromised {
     pushes: number;
     /** How often the connection for commands was made. */
     connects: number;
+    /** Why there is no connection for commands, or none that tells what changes: the text of the last error. */
+    reason?: string | undefined;
   }
 
   /** The options of `init`. */

@@ -91,12 +91,11 @@ class RemoteLeases {
     let fresh = isFresh;
     const leased = { state: 'leased', token, ...(stale && { stale }) };
     const since = clock.now();
-    let isOn;
+    let state;
     let reply;
     const right = randomBytes(8).toString('hex');
     try {
-      const state = await tier.machine.look(tier.marksOf(key));
-      isOn = state.isOn;
+      state = await tier.machine.look(tier.marksOf(key));
       if (state.marked) return leased;
       reply = await this.#claimThere(key, { right, leaseTimeout, fresh });
       if (reply[0] === ENTRY && !decodeEntry(reply[1])?.isReadable) {
@@ -114,7 +113,7 @@ class RemoteLeases {
     }
     const [what] = reply;
     if (what === RIGHT) {
-      this.#rights.set(token, { right, isOn });
+      this.#rights.set(token, { right, state });
       this.#giveSigns();
       return leased;
     }
@@ -124,6 +123,7 @@ class RemoteLeases {
     }
     const found = await this.#found(reply, since);
     if (found === undefined) return leased;
+    const isOn = tier.machine.mayStore(state);
     if (!(await this.#keep(key, token, found, isOn)) && !isLast) return undefined;
     const { value, setAt, left, isEndless } = found;
     return { state: 'hit', value, setAt, expires: isEndless ? Infinity : Date.now() + left };
@@ -189,7 +189,7 @@ class RemoteLeases {
       const wake = await client.leases.claim(wakeKey, { fresh: true, leaseTimeout: 4 * ASK });
       try {
         const since = clock.now();
-        const { isOn } = await tier.machine.look();
+        const state = await tier.machine.look();
         // With `fresh` an entry that is there is no end of the wait.
         const how = { right: '', leaseTimeout, fresh, awaited, looks: true };
         const reply = await this.#claimThere(key, how);
@@ -197,6 +197,7 @@ class RemoteLeases {
         if (what === RIGHT) return GONE;
         if (what === ENTRY) {
           const found = await this.#found(reply, since);
+          const isOn = tier.machine.mayStore(state);
           if (found === undefined || !(await this.#keep(key, token, found, isOn))) return GONE;
           return isOn ? { state: 'settled' } : { state: 'unstored', value: found.value };
         }
@@ -246,7 +247,7 @@ class RemoteLeases {
     const there = this.#rights.get(token);
     this.#rights.delete(token);
     if (there === undefined) return this.#settleHere(key, token, outcome);
-    const { right, isOn } = there;
+    const { right, state } = there;
     if (outcome.kind !== 'value') {
       const left =
         outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
@@ -275,7 +276,7 @@ class RemoteLeases {
       return { stored: false };
     }
     const left = px - (performance.now() - since);
-    if (!isOn || !(left > 0)) {
+    if (!tier.machine.mayStore(state) || !(left > 0)) {
       await this.#leases.settle(key, token, { kind: 'unstored', value });
     } else {
       // As after a read: what the server tells of this very change removes it, and the next read fetches it.

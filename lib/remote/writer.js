@@ -8,7 +8,7 @@
 
 const { commands } = require('../commands');
 const { CODES } = require('../errors');
-const { away } = require('./clients/port');
+const { isRefusal } = require('./clients/port');
 const { publish } = require('./channel');
 const { keyOf, keyText } = require('./format');
 const { DELETE_MANY, RESET, clearServer, slices } = require('./machine');
@@ -98,11 +98,12 @@ class Writer {
     await tier.connected;
     try {
       const { port } = tier.machine;
-      if (!port.isReady) throw away('there is no connection');
+      if (!port.isReady) throw port.unsent();
       await clearServer(port, tier.names.all);
     } catch (error) {
       tier.counts.errors += 1;
-      if (tier.rejects) {
+      // Where `SCAN` is not allowed it never will be.
+      if (tier.rejects || isRefusal(error)) {
         await this.clearHere();
         throw tier.asRemote(error);
       }
@@ -125,7 +126,7 @@ class Writer {
     let count = 0;
     try {
       const { port } = tier.machine;
-      if (!port.isReady) throw away('there is no connection');
+      if (!port.isReady) throw port.unsent();
       // Texts that are not well-formed are named in another way.
       for (const begin of new Set([keyText(text), `w:${hex}`])) {
         await clearServer(port, `${entries}${begin}`, async (names) => {
