@@ -146,7 +146,7 @@ class RemoteClient {
   get remoteStats() {
     const { port, phase, isHolder, pushes } = this.machine;
     const { isReady, connects } = port;
-    const reason = (port.reason ?? this.machine.reason)?.message;
+    const reason = (port.reason ?? (phase === 'on' ? undefined : this.machine.reason))?.message;
     return { ...this.counts, state: phase, isReady, isHolder, pushes, connects, reason };
   }
 

@@ -7,7 +7,7 @@
  * RESP2: it redirects what is to be told to itself, as messages of the channel `__redis__:invalidate`.
  */
 
-const { Port, checkInfo, sentinelAddress } = require('./port');
+const { Port, checkServer, sentinelAddress } = require('./port');
 
 const CHANNEL = '__redis__:invalidate';
 
@@ -65,6 +65,8 @@ class IoredisPort extends Port {
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
+      // The port checks the server itself.
+      enableReadyCheck: false,
       enableAutoPipelining: false,
     });
     // `connect` does not say why it fails, nor that there is no such database.
@@ -73,19 +75,19 @@ class IoredisPort extends Port {
     connection.on('close', onLost);
     const close = () => connection.disconnect();
     abandon(close);
+    /** @param {any[]} args */
+    const send = ([name, ...args]) => connection.callBuffer(name, ...args);
     try {
       await connection.connect();
       if (reason !== undefined) throw reason;
-      checkInfo(connection.serverInfo ?? {});
+      const server = await checkServer(send);
+      // It keeps no process alive.
+      connection.stream?.unref?.();
+      return { connection, close, send, server };
     } catch (error) {
       close();
       throw reason ?? error;
     }
-    // It keeps no process alive.
-    connection.stream?.unref?.();
-    /** @param {any[]} args */
-    const send = ([name, ...args]) => connection.callBuffer(name, ...args);
-    return { connection, close, send, server: connection.serverInfo?.run_id };
   }
 
   async connect(onLost, abandon) {

@@ -2,7 +2,7 @@
 
 /** The port of a client of `redis` (node-redis 5 and 6). */
 
-const { Port, nothing, sentinelAddress, checkInfo, isRefusal } = require('./port');
+const { Port, nothing, sentinelAddress, checkServer } = require('./port');
 
 /** `RESP_TYPES.BLOB_STRING` of node-redis: strings of replies are given as buffers. */
 const AS_BUFFERS = Object.freeze({ typeMapping: Object.freeze({ 36: Buffer }) });
@@ -54,22 +54,9 @@ class NodeRedisPort extends Port {
     const send = (args) => connection.sendCommand(args, AS_BUFFERS);
     await connection.connect();
     try {
-      const info = await this.#info(send);
-      checkInfo(info);
-      return { connection, close, send, server: info.run_id };
+      return { connection, close, send, server: await checkServer(send) };
     } catch (error) {
       close();
-      throw error;
-    }
-  }
-
-  /** What the server says of itself. A user may not be allowed to ask. */
-  async #info(send) {
-    try {
-      const text = String(await send(['INFO', 'server', 'replication', 'persistence']));
-      return Object.fromEntries(text.split('\r\n').map((line) => line.split(':')));
-    } catch (error) {
-      if (isRefusal(error)) return {};
       throw error;
     }
   }

@@ -82,14 +82,29 @@ function inTime(connect) {
   });
 }
 
-/** Throws where a server says that it is a replica, or that it does not answer yet. @param {{ role?: string, loading?: string }} info */
-function checkInfo({ role, loading }) {
-  if (role === 'slave') throw new Error('the server is a replica');
-  if (loading === '1') throw new Error('the server is loading its data');
-}
-
 /** Whether a server has no such command, or does not allow it: it will not do so later either. */
 const isRefusal = (error) => /^(?:NOPERM|ERR unknown)/i.test(String(error?.message));
+
+/**
+ * Asks the server at the other end of a connection what it is. Throws where that is a replica, or does not answer yet. Resolves with what names
+ * its process; `undefined` where a user is not allowed to ask.
+ *
+ * @param {(args: string[]) => Promise<any>} send
+ * @returns {Promise<string | undefined>}
+ */
+async function checkServer(send) {
+  let text;
+  try {
+    text = String(await send(['INFO', 'server', 'replication', 'persistence']));
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+  const valueOf = (name) => new RegExp(`^${name}:(\\w+)`, 'm').exec(text)?.[1];
+  if (valueOf('role') === 'slave') throw new Error('the server is a replica');
+  if (valueOf('loading') === '1') throw new Error('the server is loading its data');
+  return valueOf('run_id');
+}
 
 /** The address of a primary that sentinels name. Others may have one of the same name. */
 function sentinelAddress(name, sentinels, database = 0) {
@@ -341,4 +356,4 @@ class Port {
   }
 }
 
-module.exports = { Port, Script, away, backoff, checkInfo, isRefusal, nothing, sentinelAddress };
+module.exports = { Port, Script, away, backoff, checkServer, isRefusal, nothing, sentinelAddress };
