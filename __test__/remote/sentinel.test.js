@@ -39,7 +39,7 @@ describeServers('sentinels of the remote tier', ({ program }) => {
     replica = await startServer(program, () => ['--replicaof', '127.0.0.1', `${primary.port}`]);
     servers = [primary, replica];
     const isReplicated = async () => /state=online/.test(await ask(primary, 'INFO', 'replication'));
-    await until(isReplicated, { time: 20_000 });
+    await until(isReplicated, 20_000);
     sentinels = [await startSentinel(program, primary.port)];
     await until(async () => (await ask(sentinels[0], 'SENTINEL', 'REPLICAS', NAME)).length === 1);
   });
@@ -60,13 +60,10 @@ describeServers('sentinels of the remote tier', ({ program }) => {
 
   const remoteOf = async (cache) => (await cache.stats()).remote;
   const untilOn = (cache) =>
-    until(
-      async () => {
-        const { state, isReady } = await remoteOf(cache);
-        return isReady && state === 'on';
-      },
-      { time: 20_000 },
-    );
+    until(async () => {
+      const { state, isReady } = await remoteOf(cache);
+      return isReady && state === 'on';
+    }, 20_000);
   const open = (client, namespace) => {
     client.on?.('error', () => {});
     const remote = { client, onError: 'reject' };
@@ -83,11 +80,12 @@ describeServers('sentinels of the remote tier', ({ program }) => {
     ends.push(() => cache.close());
     return cache;
   };
-  /** Until the server that is left is the primary. */
+  /** Until the server that is left is the primary. The sentinel ends its connections then. */
   const untilPromoted = () =>
-    until(async () => /role:master/.test(await ask(replica, 'INFO', 'replication')), {
-      time: 30_000,
-    });
+    until(async () => {
+      const info = await ask(replica, 'INFO', 'replication').catch(String);
+      return info.includes('role:master');
+    }, 30_000);
 
   for (const [title, give] of Object.entries(GIVEN)) {
     it(`goes on with the new primary, and nothing stale stays, ${title}`, async () => {
@@ -114,7 +112,7 @@ describeServers('sentinels of the remote tier', ({ program }) => {
             () => true,
             () => false,
           ),
-        { time: 20_000 },
+        20_000,
       );
       await untilOn(near);
       assert.equal(await near.get('a'), 2);
@@ -125,12 +123,12 @@ describeServers('sentinels of the remote tier', ({ program }) => {
         await until(async () => (await near.get('a')) === value);
         assert.equal(await near.incr('n'), value - 2);
       }
-      assert.equal(await near.length(), 1, 'a is stored here');
+      assert.equal(await near.length(), 2, 'a and b are stored here');
       // Told by the new primary.
       const { pushes, isHolder } = await remoteOf(near);
       assert.ok(isHolder && pushes > 0);
       await far.del('a');
-      await until(async () => (await near.length()) === 0);
+      await until(async () => (await near.length()) === 1);
     }).timeout(90_000);
   }
 
@@ -171,7 +169,6 @@ describeServers('sentinels of the remote tier', ({ program }) => {
   });
 
   it('says which name no sentinel knows, and that none answers', async () => {
-    const [{ port }] = sentinels;
     const reasonOf = async (client) => {
       const cache = open(client, unique('sentinel'));
       await until(async () => (await remoteOf(cache)).reason !== undefined);
@@ -181,9 +178,6 @@ describeServers('sentinels of the remote tier', ({ program }) => {
     assert.match(await reasonOf({ name: 'other', sentinels: nodes() }), /sentinel/i);
     await sentinels[0].kill();
     assert.match(await reasonOf({ name: NAME, sentinelRootNodes: nodes() }), /ECONNREFUSED/);
-    assert.match(
-      await reasonOf({ name: NAME, sentinels: nodes() }),
-      new RegExp(`ECONNREFUSED 127.0.0.1:${port}`),
-    );
+    assert.match(await reasonOf({ name: NAME, sentinels: nodes() }), /sentinels are unreachable/);
   });
 });

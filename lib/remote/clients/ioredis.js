@@ -26,7 +26,7 @@ const SENTINEL_TIMEOUT = 1000;
 
 class IoredisPort extends Port {
   #client;
-  /** Which sentinel is asked first: in each attempt the next one, as one that is stopped may leave no time for others. */
+  /** Which sentinel is asked first. After an attempt that failed it is the next one. */
   #first = 0;
 
   constructor(client) {
@@ -43,8 +43,8 @@ class IoredisPort extends Port {
   #sentinelOptions() {
     const { sentinels, sentinelCommandTimeout } = this.#client.options;
     if (!sentinels) return {};
-    const first = this.#first % sentinels.length;
-    this.#first += 1;
+    const first = this.#first;
+    this.#first = (first + 1) % sentinels.length;
     return {
       sentinels: [...sentinels.slice(first), ...sentinels.slice(0, first)],
       // Another attempt is made by the port.
@@ -54,9 +54,11 @@ class IoredisPort extends Port {
   }
 
   async #duplicate(onLost, abandon, options) {
+    const sentinelOptions = this.#sentinelOptions();
+    const { sentinels } = sentinelOptions;
     const connection = this.#client.duplicate({
       ...options,
-      ...this.#sentinelOptions(),
+      ...sentinelOptions,
       keyPrefix: '',
       lazyConnect: true,
       retryStrategy: null,
@@ -81,6 +83,7 @@ class IoredisPort extends Port {
       await connection.connect();
       if (reason !== undefined) throw reason;
       const server = await checkServer(send);
+      if (sentinels) this.#first = this.#client.options.sentinels.indexOf(sentinels[0]);
       // It keeps no process alive.
       connection.stream?.unref?.();
       return { connection, close, send, server };

@@ -2,7 +2,7 @@
 
 /** The port of a client of `redis` (node-redis 5 and 6). */
 
-const { Port, nothing, sentinelAddress, checkServer } = require('./port');
+const { Port, checkServer, inTime, nothing, sentinelAddress } = require('./port');
 
 /** `RESP_TYPES.BLOB_STRING` of node-redis: strings of replies are given as buffers. */
 const AS_BUFFERS = Object.freeze({ typeMapping: Object.freeze({ 36: Buffer }) });
@@ -30,14 +30,19 @@ class NodeRedisPort extends Port {
     this.keyPrefix = String(keyPrefix);
   }
 
-  /** A client that has the options of connections. @param {(close: () => void) => void} _abandon */
+  /**
+   * A client that has the options of connections, and what is called when there is one.
+   *
+   * @param {(close: () => void) => void} abandon
+   * @returns {Promise<{ client: any, onMade: () => void }>}
+   */
   // eslint-disable-next-line no-unused-vars
-  async client(_abandon) {
-    return this.#client;
+  async find(abandon) {
+    return { client: this.#client, onMade: nothing };
   }
 
   async #duplicate(onLost, abandon, options) {
-    const client = await this.client(abandon);
+    const { client, onMade } = await this.find(abandon);
     const connection = client.duplicate({
       ...options,
       clientSideCache: undefined,
@@ -54,7 +59,9 @@ class NodeRedisPort extends Port {
     const send = (args) => connection.sendCommand(args, AS_BUFFERS);
     await connection.connect();
     try {
-      return { connection, close, send, server: await checkServer(send) };
+      const server = await checkServer(send);
+      onMade();
+      return { connection, close, send, server };
     } catch (error) {
       close();
       throw error;
@@ -83,7 +90,7 @@ class NodeRedisPort extends Port {
   }
 }
 
-/** Milliseconds in which a sentinel must be reached. */
+/** Milliseconds in which a sentinel must answer. */
 const SENTINEL_TIMEOUT = 1000;
 
 /**
@@ -93,7 +100,7 @@ const SENTINEL_TIMEOUT = 1000;
 class SentinelPort extends NodeRedisPort {
   #createClient;
   #options;
-  /** Which sentinel is asked first: after a failure the next one. */
+  /** Which sentinel is asked first: the last one whose server was the primary. */
   #first = 0;
 
   /**
@@ -108,20 +115,21 @@ class SentinelPort extends NodeRedisPort {
     this.address = sentinelAddress(name, sentinelRootNodes, nodeClientOptions?.database);
   }
 
-  async client(abandon) {
+  async find(abandon) {
     const { sentinelRootNodes: nodes, nodeClientOptions, nodeAddressMap, RESP } = this.#options;
     let cause;
     for (let times = 0; times < nodes.length; times += 1) {
-      const node = nodes[this.#first % nodes.length];
-      // A sentinel that is stopped may leave no time for another one in this attempt; nor does it count that names a server which is away.
-      this.#first += 1;
+      const at = this.#first;
+      // The next attempt begins with the next one, should this one not answer, or name a server that is away.
+      this.#first = (at + 1) % nodes.length;
       try {
-        const [host, port] = await this.#ask(node, abandon);
+        const [host, port] = await this.#ask(nodes[at], abandon);
         const key = `${host}:${port}`;
         const mapped =
           typeof nodeAddressMap === 'function' ? nodeAddressMap(key) : nodeAddressMap?.[key];
         const socket = { ...nodeClientOptions?.socket, host, port, ...mapped };
-        return this.#createClient({ RESP, ...nodeClientOptions, socket });
+        const client = this.#createClient({ RESP, ...nodeClientOptions, socket });
+        return { client, onMade: () => (this.#first = at) };
       } catch (error) {
         cause = error;
       }
@@ -132,19 +140,21 @@ class SentinelPort extends NodeRedisPort {
   /** Asks a sentinel where the primary is. */
   async #ask({ host, port }, abandon) {
     const { name, sentinelClientOptions: options } = this.#options;
-    const socket = { connectTimeout: SENTINEL_TIMEOUT, ...options?.socket };
     const client = this.#createClient({
       ...options,
-      socket: { ...socket, host, port, reconnectStrategy: false },
+      socket: { ...options?.socket, host, port, reconnectStrategy: false },
     });
     client.on('error', nothing);
     const close = () => {
       if (client.isOpen) client.destroy();
     };
     abandon(close);
-    try {
+    const ask = async () => {
       await client.connect();
-      const found = await client.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name]);
+      return client.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name]);
+    };
+    try {
+      const found = await inTime(ask(), SENTINEL_TIMEOUT, `${host}:${port} does not answer`);
       if (!Array.isArray(found)) throw new Error(`${host}:${port} knows no primary ${name}`);
       return [String(found[0]), Number(found[1])];
     } finally {

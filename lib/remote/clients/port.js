@@ -46,40 +46,45 @@ function backoff(attempt) {
 }
 
 /**
- * Waits for a connection, at most so long. `connect` is given what takes the function that ends it before it is made: an attempt that is
- * given up leaves nothing open.
+ * Waits for a promise, at most so many milliseconds.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {number} time
+ * @param {string} text of the error
+ * @returns {Promise<T>}
+ */
+function inTime(promise, time, text) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(text)), time);
+    // The call that needs the connection has a time of its own.
+    timer.unref();
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+/**
+ * Makes a connection, in time. `connect` is given what takes the function that ends it before it is made: an attempt that is given up leaves
+ * nothing open.
  *
  * @param {(abandon: (close: () => void) => void) => Promise<Connection>} connect
  * @returns {Promise<Connection>}
  */
-function inTime(connect) {
-  return new Promise((resolve, reject) => {
-    let isOver = false;
-    /** @type {() => void} */
-    let end = nothing;
-    const timer = setTimeout(() => {
-      isOver = true;
-      reject(new Error('no connection was made in time'));
-      end();
-    }, CONNECT_TIMEOUT);
-    // The call that needs the connection has a time of its own.
-    timer.unref();
-    const abandon = (close) => {
-      end = close;
-      if (isOver) close();
-    };
-    connect(abandon).then(
-      (connection) => {
-        clearTimeout(timer);
-        if (isOver) connection.close();
-        else resolve(connection);
-      },
-      (error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
-  });
+async function attempt(connect) {
+  let isOver = false;
+  /** @type {() => void} */
+  let end = nothing;
+  const abandon = (close) => {
+    end = close;
+    if (isOver) close();
+  };
+  try {
+    return await inTime(connect(abandon), CONNECT_TIMEOUT, 'no connection was made in time');
+  } catch (error) {
+    isOver = true;
+    end();
+    throw error;
+  }
 }
 
 /** Whether a server has no such command, or does not allow it: it will not do so later either. */
@@ -186,7 +191,7 @@ class Port {
       isLost = true;
       if (made !== undefined && this.#connection === made) this.#lose();
     };
-    inTime((abandon) => this.connect(lost, abandon)).then(
+    attempt((abandon) => this.connect(lost, abandon)).then(
       (connection) => {
         if (this.#isClosed || isLost) {
           connection.close();
@@ -321,7 +326,7 @@ class Port {
    * @param {() => void} onLost
    */
   track(prefixes, onKeys, onLost) {
-    return inTime((abandon) => this.connectTracking(prefixes, onKeys, onLost, abandon));
+    return attempt((abandon) => this.connectTracking(prefixes, onKeys, onLost, abandon));
   }
 
   /** Ends the connection. */
@@ -356,4 +361,14 @@ class Port {
   }
 }
 
-module.exports = { Port, Script, away, backoff, checkServer, isRefusal, nothing, sentinelAddress };
+module.exports = {
+  Port,
+  Script,
+  away,
+  backoff,
+  checkServer,
+  inTime,
+  isRefusal,
+  nothing,
+  sentinelAddress,
+};
