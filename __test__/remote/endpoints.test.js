@@ -12,8 +12,8 @@ const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { promisify } = require('node:util');
 const Cache = require('../..');
-const { unique, until } = require('../helpers');
-const { CLIENTS, describeServers, endClient, speaksTls, startServer } = require('./servers');
+const { processes, unique, until } = require('../helpers');
+const { CLIENTS, Proxy, describeServers, endClient, speaksTls, startServer } = require('./servers');
 
 const run = promisify(execFile);
 const ROOT = path.join(__dirname, '..', '..');
@@ -82,6 +82,9 @@ async function useAll(cache) {
 }
 
 describeServers('endpoints of the remote tier', ({ program }) => {
+  const startProcess = processes();
+  /** Another machine. */
+  let farAgent;
   let server;
   let started = [];
   const ends = [];
@@ -134,7 +137,10 @@ describeServers('endpoints of the remote tier', ({ program }) => {
     });
   };
 
-  before(async () => (server = await startServer(program)));
+  before(async () => {
+    server = await startServer(program);
+    farAgent = await startProcess.primary();
+  });
   after(() => server.remove());
   beforeEach(() => ask(server, ['FLUSHALL'], ['ACL', 'LOG', 'RESET']));
   afterEach(async () => {
@@ -391,6 +397,34 @@ describeServers('endpoints of the remote tier', ({ program }) => {
     silent.close();
     for (const socket of sockets) socket.destroy();
   });
+
+  for (const library of LIBRARIES) {
+    it(`what comes from another server than the one that tells is not stored, ${library}`, async () => {
+      const other = await start();
+      const proxy = await new Proxy(server.port).start();
+      ends.push(() => proxy.remove());
+      const client = CLIENTS[library](proxy.url);
+      client.on('error', () => {});
+      const near = open(client);
+      const { namespace } = near;
+      const far = await farAgent.open({ namespace, timeout: 2000, remote: other.url });
+      ends.push(() => far.close());
+      await untilOn(near);
+      await untilOn(far);
+      await far.set('k', 1);
+      // The name of the server leads elsewhere, as after a failover. What tells of changes does not notice.
+      proxy.target = other.port;
+      proxy.cutCommands();
+      const { connects } = await remoteOf(near);
+      await until(async () => (await remoteOf(near)).connects > connects);
+      for (let value = 2; value < 20; value += 1) {
+        await far.set('k', value);
+        await until(async () => (await near.get('k')) === value, 2000);
+      }
+      await untilOn(near);
+      await until(async () => (await near.get('k')) === 19 && (await near.length()) === 1);
+    });
+  }
 
   it('a replica is refused', async () => {
     const replica = await start(() => ['--replicaof', '127.0.0.1', String(server.port)]);

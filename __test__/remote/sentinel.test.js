@@ -132,6 +132,28 @@ describeServers('sentinels of the remote tier', ({ program }) => {
     }).timeout(90_000);
   }
 
+  it('goes on with the new primary while the old one becomes a replica', async () => {
+    const caches = Object.values(GIVEN).map((give) => open(give(), unique('sentinel')));
+    const [first] = caches;
+    const far = await openFar(first.namespace);
+    for (const cache of [...caches, far]) await untilOn(cache);
+    await far.set('k', 0);
+    await until(async () => (await first.get('k')) === 0);
+    await ask(sentinels[0], 'SENTINEL', 'FAILOVER', NAME);
+    await untilPromoted();
+    await until(async () => {
+      const info = await ask(primary, 'INFO', 'replication').catch(String);
+      return info.includes('role:slave');
+    }, 30_000);
+    await until(() => far.set('k', 1).catch(() => false), 20_000);
+    for (const cache of caches) await untilOn(cache);
+    for (let value = 2; value < 6; value += 1) {
+      await far.set('k', value);
+      await until(async () => (await first.get('k')) === value);
+      for (const cache of caches) assert.equal(await cache.incr('n'), value - 1);
+    }
+  }).timeout(90_000);
+
   it('a sentinel that does not answer is passed over', async () => {
     sentinels.unshift(await startSentinel(program, primary.port));
     sentinels[0].stop();

@@ -264,6 +264,12 @@ class Proxy {
     for (const { socket } of this.#of('TRACKING')) socket.destroy();
   }
 
+  /** Ends all other connections. */
+  cutCommands() {
+    const tracking = this.#of('TRACKING');
+    for (const one of [...this.#connections]) if (!tracking.includes(one)) one.socket.destroy();
+  }
+
   /** Ends all connections. */
   cut() {
     for (const { socket } of [...this.#connections]) socket.destroy();
