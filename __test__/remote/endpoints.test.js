@@ -426,6 +426,26 @@ describeServers('endpoints of the remote tier', ({ program }) => {
     });
   }
 
+  it('a process whose commands go to another server than the one that tells connects anew', async () => {
+    const other = await start();
+    const proxy = await new Proxy(server.port).start();
+    ends.push(() => proxy.remove());
+    const namespace = unique('endpoint');
+    const holder = open(proxy.url, { namespace });
+    await untilOn(holder);
+    await holder.set('k', 1);
+    proxy.target = other.port;
+    const worker = await startProcess.worker();
+    const cache = await worker.open({ namespace, timeout: 2000, remote: proxy.url });
+    assert.equal(await cache.get('k'), undefined);
+    proxy.target = server.port;
+    await until(async () => (await cache.get('k')) === 1);
+    assert.deepEqual([(await remoteOf(cache)).connects, (await remoteOf(holder)).connects], [2, 1]);
+    assert.equal(await cache.length(), 1);
+    await cache.close();
+    await worker.kill();
+  });
+
   it('a replica is refused', async () => {
     const replica = await start(() => ['--replicaof', '127.0.0.1', String(server.port)]);
     for (const library of LIBRARIES) {

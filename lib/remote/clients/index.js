@@ -137,6 +137,14 @@ function checkClient(given) {
   if (what !== undefined) {
     throw makeError(['TypeError', `remote.client is ${what}`, CODES.INVALID_ARG_TYPE]);
   }
+  const nodes = given.sentinelRootNodes ?? given.sentinels;
+  if (nodes === undefined || nodes === null) return;
+  const areNodes = Array.isArray(nodes) && nodes.length > 0;
+  if (!areNodes || typeof given.name !== 'string') {
+    throw invalid(
+      `remote.client with sentinels needs a list of { host, port }, and name, got ${shown(nodes)} and ${shown(given.name)}`,
+    );
+  }
 }
 
 /** The port of a client, of its options or of a URL. */
