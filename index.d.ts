@@ -332,7 +332,7 @@ declare class LRUCacheForClustersAsPromised<A = any, B = never, C = never, D = n
   /** Resolves when the cache of this instance exists, or cannot be made. It never rejects. */
   get ready(): Promise<void>;
 
-  /** Makes a round trip to the store. It resolves with `true`, or rejects whatever {@link failsafe} says. */
+  /** Makes a round trip to the store, and to the server of a remote tier with `onError: 'reject'`. It resolves with `true`, or rejects whatever {@link failsafe} says. */
   healthCheck(): Promise<true>;
 
   /**

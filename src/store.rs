@@ -295,17 +295,18 @@ impl Store {
         Ok(Read::Done(value, entry))
     }
 
-    /// Applies the uses that were recorded without the lock, if no other process has the lock. The ring of this thread is half
-    /// full.
+    /// Applies the uses that were recorded without the lock, if no other process has the lock. There is little room for more.
     pub fn refresh(&self) {
-        // Whoever takes the lock applies the rings.
-        if let Ok(mut guard) = self.lock(Duration::ZERO) {
-            match guard.storage_mut() {
-                Place::Heap(heap) => heap.grow_ring(),
-                #[cfg(target_os = "linux")]
-                Place::Shared(segment) => segment.grow_ring(),
-            }
+        // Whoever takes the lock applies them.
+        let guard = self.lock(Duration::ZERO);
+        #[cfg(target_os = "linux")]
+        if let Ok(mut guard) = guard
+            && let Place::Shared(segment) = guard.storage_mut()
+        {
+            segment.grow_ring();
         }
+        #[cfg(not(target_os = "linux"))]
+        drop(guard);
     }
 
     /// As [`Cache::take_evicted`]. Waits for no other process.
@@ -831,12 +832,21 @@ impl Place {
         }
     }
 
-    /// The ring of uses, for JavaScript; `None` where there is none to be had.
+    /// The ring of uses in a segment, for JavaScript; `None` where there is none to be had.
     pub fn ring(&mut self) -> Option<Box<dyn Mapped>> {
         match self {
-            Self::Heap(heap) => Some(Box::new(heap.versions().ring())),
+            Self::Heap(_) => None,
             #[cfg(target_os = "linux")]
             Self::Shared(segment) => Some(Box::new(segment.ring_window()?)),
+        }
+    }
+
+    /// The uses of entries on the heap, for JavaScript.
+    pub fn uses(&mut self) -> Option<Box<dyn Mapped>> {
+        match self {
+            Self::Heap(heap) => Some(Box::new(heap.versions().uses())),
+            #[cfg(target_os = "linux")]
+            Self::Shared(_) => None,
         }
     }
 }

@@ -212,6 +212,8 @@ describeServers('outages of the remote tier', ({ program }) => {
       reset: [],
       deletePrefix: ['k'],
       invalidateTags: ['tag'],
+      update: ['k', () => 2],
+      healthCheck: [],
     };
     for (const [name, args] of Object.entries(calls)) {
       await timely(cache, () => assert.rejects(cache[name](...args), { code: 'ERR_REMOTE' }, name));
@@ -220,6 +222,7 @@ describeServers('outages of the remote tier', ({ program }) => {
     proxy.refuses = false;
     await untilOn(cache);
     await until(async () => (await cache.stats()).remote.isReady);
+    assert.equal(await cache.healthCheck(), true);
     assert.equal(await cache.get('k'), 1);
     assert.equal(await cache.get('f'), undefined);
     await cache.close();
@@ -275,11 +278,6 @@ describeServers('outages of the remote tier', ({ program }) => {
     await near.clear();
     await near.set('b', 2);
     assert.equal(await near.get('b'), 2);
-    await assert.rejects(
-      near.update('b', (value) => value + 1),
-      { code: 'ERR_REMOTE' },
-    );
-    await assert.rejects(near.getEntry('b'), { code: 'ERR_REMOTE' });
     await assert.rejects(near.deletePrefix('b'), { code: 'ERR_REMOTE' });
     proxy.refuses = false;
     await until(async () => (await near.stats()).remote.isReady);
@@ -288,6 +286,30 @@ describeServers('outages of the remote tier', ({ program }) => {
     await until(async () => (await far.get('a')) === undefined);
     await near.set('a', 3);
     await until(async () => (await far.get('a')) === 3);
+  });
+
+  it('versions of the server fit nothing while it is away, and those of here nothing after', async () => {
+    await far.set('k', 'there');
+    const { version } = await near.getEntry('k');
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    assert.equal(await near.getEntry('k'), undefined);
+    assert.equal(await near.compareAndSet('k', version, 'old'), false);
+    assert.equal(await near.compareAndDelete('k', version), false);
+    assert.equal(await near.compareAndSet('k', 0, 1), true);
+    assert.equal(await near.update('k', (value) => value + 1), 2);
+    const here = await near.getEntry('k');
+    assert.equal(here.value, 2);
+    assert.equal(await near.compareAndSet('k', here.version, 3), true);
+    assert.equal(await near.healthCheck(), true);
+    proxy.refuses = false;
+    await untilOn(near);
+    await until(async () => (await near.getEntry('k')) === undefined);
+    assert.equal(await far.get('k'), undefined);
+    await far.set('k', 'later');
+    assert.equal(await near.compareAndSet('k', here.version, 4), false);
+    assert.equal(await near.update('k', (value) => `${value}, still`), 'later, still');
   });
 
   it('a write whose connection was lost on its way has no effect after a later write', async () => {
@@ -424,6 +446,25 @@ describeServers('outages of the remote tier', ({ program }) => {
     proxy.cutTracking();
     await until(() => said.includes('off') && said.at(-1) === 'on');
     unsubscribe('lru-cache-for-clusters-as-promised:remote', listen);
+  });
+
+  it('metrics of Prometheus say what of it, for namespaces that have it alone', async () => {
+    const { metrics } = require('lru-cache-for-clusters-as-promised/prometheus');
+    const without = new Cache({ namespace: unique(), remote: false });
+    await near.get('missing');
+    const of = async (name, label) => {
+      const sample = new RegExp(
+        `^lru_cache_remote_${name}\\{namespace="${label}",pid="\\d+"\\} (.*)$`,
+        'm',
+      );
+      return sample.exec(await metrics())?.[1];
+    };
+    assert.equal(await of('misses_total', namespace), '1');
+    assert.equal(await of('on', namespace), '1');
+    assert.equal(await of('misses_total', without.namespace), undefined);
+    await server.kill();
+    await until(async () => (await of('on', namespace)) === '0');
+    await server.restart();
   });
 });
 

@@ -109,6 +109,7 @@ export function isGone(cache: Id): Result;
 export function nearControl(cache: Id, remembers: boolean): Result;
 export function nearVersions(cache: Id, piece: number): Result;
 export function nearRing(cache: Id): Result;
+export function nearUses(cache: Id): Result;
 export function refresh(cache: Id): Result;
 
 export function handle(registry: number, batch: string, now: number, builtIn?: boolean): any;

@@ -11,8 +11,10 @@
 
 const { Budget, DEFAULT_BYTES, Shelf } = require('./budget');
 const { Clock } = require('./clock');
+const { PIECE_BITS, PIECE_MASK } = require('./pieces');
 const { Ring } = require('./ring');
 const { copy, prepare, sizeOf } = require('./tree');
+const { Uses } = require('./uses');
 const { define } = require('../define');
 const { freeze } = require('../freeze');
 
@@ -23,8 +25,9 @@ const { freeze } = require('../freeze');
  * @property {Int32Array} control words at `GATE`, at `EPOCH`, at `TAGS`, and at 16, see `Ring`
  * @property {(piece: number) => Float64Array | undefined} versions versions of rows `piece * 2^20` and on, called once a
  *   piece; `undefined` where they cannot be had now
- * @property {ArrayBuffer} [ring] what was used when; without it there is no near `get`
- * @property {() => void} apply applies the rings, if the lock is free
+ * @property {ArrayBuffer} [ring] what was used when, of a cache in a segment
+ * @property {ArrayBuffer} [uses] the same of a cache on the heap; without either there is no near `get`
+ * @property {() => void} apply has the native side look at what was used, if the lock is free
  * @property {any[]} [values] the values that are kept by reference, by slot
  * @property {Float64Array} found what the last native call found: row, version, expiry, tags and when it was set, for each of its keys.
  *   Version 0: nothing is to be remembered. Expiry: the last millisecond at which the entry is fresh, or `Infinity`. Tags: the word
@@ -40,10 +43,6 @@ const EPOCH = 1;
 const TAGS = 2;
 /** Numbers in `found` for each key. */
 const NUMBERS = 5;
-
-/** Rows of a piece of the versions: 2^20. */
-const PIECE_BITS = 20;
-const PIECE_MASK = (1 << PIECE_BITS) - 1;
 
 /** That a value has to be read by a native call. `undefined` can be a value. */
 const MISS = Symbol('near miss');
@@ -204,9 +203,9 @@ class NearCache {
   /** A sequence of numbers that follows no order of keys. */
   #number = 1;
 
-  /** @type {Ring | undefined} */
-  #ring;
-  /** Hits that the ring does not count, and uses that it counts but were no hits. */
+  /** What records uses. @type {Ring | Uses | undefined} */
+  #recorder;
+  /** Hits that the recorder does not count, and uses that it counts but were no hits. */
   #peeks = 0;
   #uncounted = 0;
   /** Writes since the last one of a key that was read here, and how many hits there were then. */
@@ -225,15 +224,17 @@ class NearCache {
     this.#epoch = port.control[EPOCH];
     this.#limit = bytes;
     this.#budget = shared;
-    if (port.ring !== undefined) {
-      this.#ring = new Ring(port.ring, port.control, () => port.apply(), atEndOfTurn);
+    const apply = () => port.apply();
+    if (port.uses !== undefined) this.#recorder = new Uses(port.uses, apply);
+    else if (port.ring !== undefined) {
+      this.#recorder = new Ring(port.ring, port.control, apply, atEndOfTurn);
     }
     shared.join(this);
   }
 
   /** What `stats()` shows, and what the budget asks for. */
   get hits() {
-    return this.#peeks + (this.#ring?.uses ?? 0) - this.#uncounted;
+    return this.#peeks + (this.#recorder?.uses ?? 0) - this.#uncounted;
   }
   get entries() {
     return this.#entries.size;
@@ -261,10 +262,10 @@ class NearCache {
    */
   get(key, frozen = false) {
     const entry = this.#entries.get(key);
-    const ring = this.#ring;
-    if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
+    const recorder = this.#recorder;
+    if (entry === undefined || recorder === undefined || !this.#holds(entry)) return MISS;
     entry.used = true;
-    ring.use(entry.row, entry.version);
+    recorder.use(entry.row, entry.version, entry.column);
     return entry.kind === PLAIN ? entry.value : this.#object(entry, frozen);
   }
 
@@ -289,12 +290,12 @@ class NearCache {
    */
   getParsed(key) {
     const entry = this.#entries.get(key);
-    const ring = this.#ring;
-    if (entry === undefined || ring === undefined || !this.#holds(entry)) return MISS;
+    const recorder = this.#recorder;
+    if (entry === undefined || recorder === undefined || !this.#holds(entry)) return MISS;
     if (!isText(entry)) return MISS;
     entry.used = true;
     // It was read, though its text may be no JSON.
-    ring.use(entry.row, entry.version);
+    recorder.use(entry.row, entry.version, entry.column);
     return this.#parse(entry);
   }
 
@@ -337,7 +338,7 @@ class NearCache {
   /** Records a use of an entry that was read by a native call without the lock. */
   use(row, version) {
     this.#uncounted += 1;
-    this.#ring?.use(row, version);
+    this.#recorder?.use(row, version);
   }
 
   #hit(key) {
@@ -637,8 +638,8 @@ class NearCache {
   getAll(keys, form = FORMS.OWN) {
     const control = this.#control;
     const known = this.#entries;
-    const ring = this.#ring;
-    if (ring === undefined || (Atomics.load(control, GATE) & 1) !== 0) return MISS;
+    const recorder = this.#recorder;
+    if (recorder === undefined || (Atomics.load(control, GATE) & 1) !== 0) return MISS;
     // From here on no code of the user runs, such as a getter of the list.
     const list = [...keys];
     const { length } = list;
@@ -665,7 +666,7 @@ class NearCache {
     for (let index = 0; index < length; index += 1) {
       const entry = entries[index];
       entry.used = true;
-      ring.use(entry.row, entry.version);
+      recorder.use(entry.row, entry.version, entry.column);
     }
     return pairs;
   }
@@ -682,8 +683,8 @@ class NearCache {
     const batch = new Batch(keys, this.#epoch);
     const { values, missing, entries } = batch;
     const known = this.#entries;
-    const ring = this.#ring;
-    if (ring === undefined || !this.#isOpen(batch)) {
+    const recorder = this.#recorder;
+    if (recorder === undefined || !this.#isOpen(batch)) {
       this.#giveUp(batch);
       return batch;
     }
@@ -709,7 +710,7 @@ class NearCache {
   /** So many of the uses that were recorded are no hits. */
   #uncount(uses) {
     this.#uncounted += uses;
-    /** @type {Ring} */ (this.#ring).uncount(uses);
+    /** @type {Ring | Uses} */ (this.#recorder).uncount(uses);
   }
 
   /** Whether no change of several steps is under way, nor has the epoch changed since. @param {Batch} batch */
@@ -761,20 +762,21 @@ class NearCache {
    * @param {Batch} batch
    */
   #record({ entries }) {
-    const ring = /** @type {Ring} */ (this.#ring);
+    const recorder = /** @type {Ring | Uses} */ (this.#recorder);
     const found = this.#found;
     let place = 0;
     for (let index = 0; index < entries.length; index += 1) {
       const entry = entries[index];
       if (entry !== undefined) {
         entry.used = true;
-        ring.use(entry.row, entry.version);
+        recorder.use(entry.row, entry.version, entry.column);
         continue;
       }
       const version = found[place * NUMBERS + 1];
       if (version > 0) {
         this.#uncount(1);
-        ring.use(found[place * NUMBERS], version);
+        const row = found[place * NUMBERS];
+        recorder.use(row, version, this.#piece(row >>> PIECE_BITS));
       }
       place += 1;
     }
@@ -814,7 +816,7 @@ class NearCache {
     this.#epoch = 0;
     this.#peeks = this.hits;
     this.#uncounted = 0;
-    this.#ring = undefined;
+    this.#recorder = undefined;
     this.#pieces = [];
     this.#port = undefined;
   }

@@ -10,7 +10,7 @@
  * @property {string} help
  * @property {'By'} [unit] bytes
  * @property {boolean} shared
- * @property {(stats: any) => number} of
+ * @property {(stats: any) => number | undefined} of gives `undefined` where a namespace has no such number
  */
 
 const shared = (type, name, field, help, unit) => ({
@@ -40,6 +40,15 @@ const near = (type, name, field, help, unit) => ({
   of: (stats) => stats.near[field],
 });
 
+/** Of namespaces with a remote tier alone. */
+const remote = (type, name, of, help) => ({
+  name: `remote_${name}`,
+  type,
+  help,
+  shared: false,
+  of: (stats) => stats.remote && Number(of(stats.remote)),
+});
+
 /** @type {readonly Instrument[]} */
 const INSTRUMENTS = Object.freeze([
   shared('counter', 'hits', 'hits', 'Keys that reads gave a value for'),
@@ -63,6 +72,19 @@ const INSTRUMENTS = Object.freeze([
   near('counter', 'hits', 'hits', 'Keys that near reads of this process answered'),
   near('gauge', 'entries', 'entries', 'Entries that near reads of this process keep'),
   near('gauge', 'size', 'bytes', 'Bytes that near reads of this process keep, by estimate', 'By'),
+  remote('counter', 'hits', ({ hits }) => hits, 'Reads that the server had a value for'),
+  remote('counter', 'misses', ({ misses }) => misses, 'Reads that the server had no value for'),
+  remote('counter', 'writes', ({ writes }) => writes, 'Writes that were sent to the server'),
+  remote('counter', 'errors', ({ errors }) => errors, 'Calls that the server did not answer'),
+  remote(
+    'counter',
+    'pushes',
+    ({ pushes }) => pushes,
+    'Changes that the server told this process of',
+  ),
+  remote('counter', 'connects', ({ connects }) => connects, 'Connections made to the server'),
+  remote('gauge', 'on', ({ state }) => state === 'on', '1 where the server tells what changes'),
+  remote('gauge', 'holder', ({ isHolder }) => isHolder, '1 in the process that the server tells'),
 ]);
 
 /** The name of an instrument in Prometheus: with its unit, and `_total` where it counts. */

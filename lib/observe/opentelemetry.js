@@ -18,7 +18,7 @@ function instrument({ meterProvider, prefix = 'lru_cache.', shared = true } = {}
   const meter = provider.getMeter(name, version);
   const made = INSTRUMENTS.filter((each) => shared || !each.shared).map((each) => {
     const options = { description: each.help, ...(each.unit && { unit: each.unit }) };
-    const full = prefix + each.name.replace(/^near_/, 'near.');
+    const full = prefix + each.name.replace(/^(near|remote)_/, '$1.');
     return {
       of: each.of,
       observable:
@@ -33,7 +33,8 @@ function instrument({ meterProvider, prefix = 'lru_cache.', shared = true } = {}
       for (const { of, observable } of made) {
         const value = of(stats);
         // A bound that there is not is no number to OpenTelemetry.
-        if (value !== Infinity) result.observe(observable, value, { namespace: stats.namespace });
+        if (value !== undefined && value !== Infinity)
+          result.observe(observable, value, { namespace: stats.namespace });
       }
     }
   };

@@ -22,12 +22,15 @@ async function metrics({ prefix = PREFIX } = {}) {
   const lines = [];
   for (const instrument of INSTRUMENTS) {
     const name = prometheusName(prefix, instrument);
+    const pid = instrument.shared ? '' : `,pid="${process.pid}"`;
+    const samples = all.flatMap((stats) => {
+      const number = instrument.of(stats);
+      if (number === undefined) return [];
+      return [`${name}{namespace=${quoted(stats.namespace)}${pid}} ${numberText(number)}`];
+    });
+    if (samples.length === 0) continue;
     lines.push(`# HELP ${name} ${instrument.help}`, `# TYPE ${name} ${instrument.type}`);
-    for (const stats of all) {
-      const pid = instrument.shared ? '' : `,pid="${process.pid}"`;
-      const number = numberText(instrument.of(stats));
-      lines.push(`${name}{namespace=${quoted(stats.namespace)}${pid}} ${number}`);
-    }
+    lines.push(...samples);
   }
   return `${lines.join('\n')}\n`;
 }
@@ -61,8 +64,10 @@ function register(client, { prefix = PREFIX, registers = [client.register] } = {
         this.reset();
         for (const stats of all) {
           const labels = { namespace: stats.namespace };
-          if (instrument.type === 'counter') this.inc(labels, instrument.of(stats));
-          else this.set(labels, instrument.of(stats));
+          const number = instrument.of(stats);
+          if (number === undefined) continue;
+          if (instrument.type === 'counter') this.inc(labels, number);
+          else this.set(labels, number);
         }
       },
     });

@@ -39,17 +39,24 @@ const onKey =
       return tier.writer.write(command, [key], remote, local);
     });
 
-/** As `onKey`, of a call on a version. A version is the server's: nobody else can compare it. */
-const onVersion =
-  (prepare) =>
-  (tier, command, key, version, ...args) =>
-    settled(() => {
-      const expected =
-        version === 0 ? Buffer.alloc(0) : versionBytes(numberArgument(command.name, version));
-      const remote = prepare(tier, key, expected, ...args);
-      if (version !== 0 && expected.length === 0) return false;
-      return tier.writer.write(command, [key], remote, undefined);
-    });
+/**
+ * As `onKey`, of a call on a version. The server and the first tier have versions of their own: one of the server fits nothing here, and one of here
+ * nothing there. `ask` gives what asks the server for a version that it can have.
+ */
+const onVersion = (call, ask) =>
+  onKey((tier, key, version, ...args) => {
+    const { rejects, machine } = tier;
+    numberArgument(call, version);
+    const expected = version === 0 ? Buffer.alloc(0) : versionBytes(version);
+    const asked = ask(tier, key, expected, ...args);
+    return async () => {
+      const isHere = !rejects && (await machine.look(tier.marksOf(key))).marked;
+      if (isHere) throw away('the entry was changed while the server was away');
+      if (version === 0 || expected.length > 0) return asked();
+      if (!machine.port.isReady) throw away('there is no connection');
+      return false;
+    };
+  });
 
 function ageAndTags(tier, call, given) {
   const [maxAge, keepsAge, tags] = ageArgument(call, given);
@@ -109,7 +116,7 @@ const CALLS = {
     const marks = tier.marksOf(key);
     try {
       const { marked } = await tier.machine.look(marks);
-      if (marked) throw away('the entry was changed while the server was away');
+      if (marked) return tier.local.call(command, key);
       const found = await entryOf(tier, key);
       await tier.forget([key]);
       if (found === undefined) return undefined;
@@ -118,8 +125,7 @@ const CALLS = {
       return { value, version, setAt, expires, tags: tags.map((tag) => tag.name) };
     } catch (error) {
       tier.failed('getEntry', error);
-      // A version of the first tier is none of the server.
-      throw tier.asRemote(error);
+      return tier.local.call(command, key);
     }
   },
   getRemainingTTL: async (tier, command, key) => {
@@ -151,11 +157,12 @@ const CALLS = {
     const args = stored(tier, 'setIfAbsent', value, given);
     return async () => (await tier.run(scripts.SET_IF_ABSENT, tier.keysOf([key]), args)) === 1;
   }),
-  compareAndSet: onVersion((tier, key, expected, value, given) => {
+  compareAndSet: onVersion('compareAndSet', (tier, key, expected, value, given) => {
     const args = [...stored(tier, 'compareAndSet', value, given), expected];
     return async () => (await tier.run(scripts.COMPARE_AND_SET, tier.keysOf([key]), args)) === 1;
   }),
   compareAndDelete: onVersion(
+    'compareAndDelete',
     (tier, key, expected) => async () =>
       (await tier.run(scripts.COMPARE_AND_DELETE, tier.keysOf([key]), [expected])) === 1,
   ),
@@ -249,6 +256,15 @@ const CALLS = {
 
   // ---- the rest
 
+  healthCheck: async (tier, command) => {
+    const done = await tier.local.call(command);
+    // Where calls go on without the server, the cache is well without it.
+    if (tier.rejects) {
+      await tier.connected;
+      await tier.ping();
+    }
+    return done;
+  },
   maxAge: async (tier, command, maxAge) => {
     const now = await tier.local.call(command, maxAge);
     tier.encoder.maxAge = now;

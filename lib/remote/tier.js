@@ -285,6 +285,16 @@ class RemoteClient {
     }
   }
 
+  /** Asks the server for a sign of life. */
+  async ping() {
+    try {
+      const due = performance.now() + this.timeout;
+      await this.inTime(this.machine.port.send(['PING']), due);
+    } catch (error) {
+      this.failed('healthCheck', error);
+    }
+  }
+
   /** A call has failed that may go on without the server: it rejects, or its result is `undefined`. */
   failed(command, error) {
     if (error?.code === CODES.INVALID_ARG_TYPE || error?.code === CODES.CLOSED) throw error;

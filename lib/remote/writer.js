@@ -32,7 +32,7 @@ class Writer {
    * @param {any} command
    * @param {any[]} keys the keys that it writes
    * @param {() => Promise<any>} remote on the server
-   * @param {(() => Promise<any>) | undefined} local the same in the first tier alone; without, it rejects where the server is away
+   * @param {() => Promise<any>} local the same in the first tier alone
    */
   async write(command, keys, remote, local) {
     const tier = this.#tier;
@@ -54,7 +54,7 @@ class Writer {
     const { machine, namespace } = tier;
     tier.counts.errors += 1;
     publish({ server: machine.port.address, namespace, command, error });
-    if (tier.rejects || local === undefined) {
+    if (tier.rejects) {
       await tier.forget(keys);
       throw tier.asRemote(error);
     }

@@ -143,6 +143,7 @@ class Views {
     };
     const control = call(native.nearControl, this.#wantsNear);
     const ring = control && call(native.nearRing);
+    const uses = control && call(native.nearUses);
     if (hasFailed) {
       // Another process has the lock at this moment.
       setTimeout(() => this.renewNear(), RETRY).unref();
@@ -152,6 +153,7 @@ class Views {
     const port = {
       control: new Int32Array(control),
       ring,
+      uses,
       versions(piece) {
         const versions = call(native.nearVersions, piece);
         return versions && new Float64Array(versions);

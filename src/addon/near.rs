@@ -30,14 +30,19 @@ pub fn versions(call: &Call) -> Given {
     window(call, |_, place| place.versions(piece))
 }
 
-/// `nearRing(cache)`: the ring in which JavaScript records uses; `undefined` where there is none to be had. With a ring,
-/// entries are read without the lock.
+/// `nearRing(cache)`: the ring in which JavaScript records uses of entries in a segment; `undefined` where there is none to be
+/// had. With a ring, entries are read without the lock.
 pub fn ring(call: &Call) -> Given {
     window(call, |handle, place| {
         let ring = place.ring();
         handle.records_uses.set(ring.is_some());
         ring
     })
+}
+
+/// `nearUses(cache)`: where JavaScript records uses of entries on the heap; `undefined` where they lie in a segment.
+pub fn uses(call: &Call) -> Given {
+    window(call, |_, place| place.uses())
 }
 
 /// `refresh(cache)`: applies the uses that JavaScript has recorded, if no other process has the lock.

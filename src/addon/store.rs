@@ -33,7 +33,7 @@ use crate::{
 pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 31] = [
+static FUNCTIONS: [Function; 32] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -54,6 +54,7 @@ static FUNCTIONS: [Function; 31] = [
     Function::new::<2>("nearControl", near::control),
     Function::new::<2>("nearVersions", near::versions),
     Function::new::<1>("nearRing", near::ring),
+    Function::new::<1>("nearUses", near::uses),
     Function::new::<1>("refresh", near::refresh),
     Function::new::<8>("leaseClaim", leases::claim),
     Function::new::<9>("leaseSettle", leases::settle),

@@ -175,16 +175,9 @@ impl HeapStorage {
         if let Some(versions) = &mut self.versions
             && versions.get_mut().has_uses()
         {
-            for key in versions.get_mut().uses() {
+            for key in versions.get_mut().take_uses() {
                 self.entries.promote(key);
             }
-        }
-    }
-
-    /// See [`Versions::grow_ring`].
-    pub fn grow_ring(&mut self) {
-        if let Some(versions) = &mut self.versions {
-            versions.get_mut().grow_ring();
         }
     }
 
@@ -652,17 +645,6 @@ mod tests {
         assert_eq!(order(&storage), [2, 1, 3]);
     }
 
-    /// Writes a use as `lib/near/ring.js` does.
-    fn use_row(storage: &mut HeapStorage, seen: Seen) {
-        let ring = storage.versions().ring();
-        let ring = ring.get();
-        let head = ring.head.get();
-        let record = &ring.records[head as usize % 1024];
-        record.row.set(seen.row);
-        record.version.set(seen.version);
-        ring.head.set(head.wrapping_add(1));
-    }
-
     fn see(storage: &mut HeapStorage, n: u32) -> Seen {
         storage.peek(&n.to_le_bytes()).unwrap();
         storage.seen().unwrap()
@@ -672,18 +654,22 @@ mod tests {
     fn uses_that_javascript_records_count_in_their_order() {
         let mut storage = numbered(4);
         storage.versions();
-        let seen = [0, 1, 2].map(|n| see(&mut storage, n));
+        let rows = [0, 1, 2].map(|n| see(&mut storage, n).row);
         for n in [2, 0, 1, 1, 0] {
-            use_row(&mut storage, seen[n]);
+            storage.versions().use_row(rows[n]);
         }
         storage.refresh();
         assert_eq!(order(&storage), [0, 1, 2, 3]);
-        // More than fit, in a ring that begins anew.
-        for n in 0..3000 {
-            use_row(&mut storage, seen[n % 2]);
+        assert!(!storage.versions().has_uses());
+        for n in 0..10_001 {
+            storage.versions().use_row(rows[n % 2]);
         }
         storage.refresh();
+        assert_eq!(order(&storage), [0, 1, 2, 3]);
+        storage.versions().use_row(rows[1]);
+        storage.refresh();
         assert_eq!(order(&storage), [1, 0, 2, 3]);
+        assert_eq!(storage.versions().hits(), 10_007);
     }
 
     #[test]
@@ -729,9 +715,9 @@ mod tests {
         let mut storage = numbered(3);
         storage.versions();
         let seen = see(&mut storage, 0);
-        use_row(&mut storage, seen);
-        use_row(&mut storage, Seen { row: 99, ..seen });
-        use_row(&mut storage, Seen { row: 0, ..seen });
+        for row in [seen.row, 99, 0, u32::MAX] {
+            storage.versions().use_row(row);
+        }
         storage.remove(&0u32.to_le_bytes()).unwrap();
         let other = see(&mut storage, 1);
         assert_eq!(other.row, seen.row, "the row is another's");

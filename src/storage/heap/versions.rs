@@ -1,5 +1,5 @@
-//! What JavaScript reads of a heap storage without a call (`lib/near/`), in the form that a segment has: a gate and an epoch, a
-//! version for each entry, a ring of uses. All of it belongs to one thread: JavaScript writes the ring between calls, and
+//! What JavaScript reads of a heap storage without a call (`lib/near/`): a gate and an epoch, as a segment has them, and for each
+//! entry a version and the number of its last use. All of it belongs to one thread: JavaScript writes it between calls, and
 //! Rust reads it in calls.
 //!
 //! An entry has a row here from its first read on that JavaScript remembers, or that asks for its version; other entries cost
@@ -7,6 +7,11 @@
 //!
 //! No version is given twice in a namespace. Versions here are no integers, those of a segment are, so a cache that moves to a
 //! segment gets others. Caches of one process share the count, so a namespace that is removed and made again gets others too.
+//!
+//! Each use of an entry by JavaScript has a number, one above that of the use before. JavaScript stores it as the last one of
+//! the row, and lists the row where that was not used since the last call. So a use costs two stores, however often a row is
+//! used, and a call has as much to do as there are rows that were used: each goes to the place of its last use. Every call
+//! does that before anything else, so a row in the list has the entry that was used.
 
 use slab::Slab;
 use std::{
@@ -21,8 +26,8 @@ use std::{
 };
 
 use crate::storage::{
-    Mapped, Pace,
-    shared::layout::{Control, Float, MOST_RECORDS, RECORDS, Ring, Shared, VERSIONS_PER_PIECE},
+    Mapped,
+    shared::layout::{Control, Float, Shared, VERSIONS_PER_PIECE, Word},
 };
 
 /// Memory of one `T`, shared with JavaScript. Fresh, all its bits are 0.
@@ -79,8 +84,42 @@ const ROWS: u32 = 4096;
 /// The most pieces: JavaScript has 31 bits for the number of a row.
 const PIECES: u32 = (1 << 31) / VERSIONS_PER_PIECE;
 
-/// Versions of some rows.
-pub type Piece = Zeroed<[Float; ROWS as usize]>;
+/// Some rows, in columns.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Columns {
+    versions: [Float; ROWS as usize],
+    /// The number of the last use by JavaScript; 0 for none.
+    last_uses: [Float; ROWS as usize],
+}
+
+// SAFETY: all parts are atomics.
+unsafe impl Shared for Columns {}
+
+/// Memory of some rows.
+pub type Piece = Zeroed<Columns>;
+
+/// The most rows in the list of those that were used.
+const MOST_LISTED: usize = 4096;
+
+/// What JavaScript has used since the last call.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Uses {
+    /// The number of the last use. JavaScript writes it.
+    count: Float,
+    /// The last use that is part of the order of recency. Rust writes it.
+    applied: Float,
+    /// Uses that were no hits: what was recorded once more, or an answer that was given up. JavaScript writes it.
+    uncounted: Float,
+    /// How many rows are listed. JavaScript adds to it, Rust sets it to 0.
+    listed: Word,
+    _1: Word,
+    rows: [Word; MOST_LISTED],
+}
+
+// SAFETY: all parts are atomics.
+unsafe impl Shared for Uses {}
 
 /// The number of the row at an index of `Versions::rows`, and back: the piece, and the place there. Row 0 is none.
 fn row_at(index: usize) -> Option<u32> {
@@ -93,14 +132,6 @@ fn index_of(row: u32) -> usize {
     (at as usize).wrapping_sub(1)
 }
 
-/// The entry of a row.
-#[derive(Debug)]
-struct Row {
-    key: Box<[u8]>,
-    /// The number of the last round of [`Versions::uses`] in which it was listed.
-    round: u64,
-}
-
 /// A version that no entry of this process has had.
 fn next_version() -> f64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -111,55 +142,47 @@ fn next_version() -> f64 {
 #[derive(Debug)]
 pub struct Versions {
     control: Arc<Zeroed<Control>>,
-    ring: Arc<Zeroed<Ring>>,
+    uses: Arc<Zeroed<Uses>>,
     pieces: Vec<Arc<Piece>>,
-    rows: Slab<Row>,
-    rounds: u64,
-    pace: Pace,
+    /// The keys of the entries.
+    rows: Slab<Box<[u8]>>,
 }
 
 impl Default for Versions {
     fn default() -> Self {
-        let ring = Zeroed::<Ring>::new();
-        ring.get().capacity.set(RECORDS);
         Self {
             control: Arc::new(Zeroed::new()),
-            ring: Arc::new(ring),
+            uses: Arc::new(Zeroed::new()),
             pieces: vec![],
             rows: Slab::new(),
-            rounds: 0,
-            pace: Pace::default(),
         }
     }
 }
 
 impl Versions {
-    /// Gate, epoch and count of uses, for JavaScript.
+    /// Gate and epoch, for JavaScript.
     pub fn control(&self) -> Arc<Zeroed<Control>> {
         self.control.clone()
     }
 
-    /// The ring of uses, for JavaScript.
-    pub fn ring(&self) -> Arc<Zeroed<Ring>> {
-        self.ring.clone()
+    /// What JavaScript has used.
+    pub fn uses(&self) -> Arc<Zeroed<Uses>> {
+        self.uses.clone()
     }
 
-    /// Gives the ring more room, where it was half full a short time ago, too.
-    pub fn grow_ring(&self) {
-        let ring = self.ring.get();
-        if self.pace.is_fast() && ring.room() < MOST_RECORDS && !self.has_uses() {
-            ring.capacity.set(ring.room() * 2);
-        }
-    }
-
-    /// Versions of the rows of a piece, for JavaScript; `None` beyond the rows there are.
+    /// The rows of a piece, for JavaScript; `None` beyond the rows there are.
     pub fn piece(&self, piece: u32) -> Option<Arc<Piece>> {
         self.pieces.get(piece as usize).cloned()
     }
 
+    fn columns(&self, row: u32) -> Option<(&Float, &Float)> {
+        let piece = self.pieces.get((row / VERSIONS_PER_PIECE) as usize)?.get();
+        let at = (row % VERSIONS_PER_PIECE) as usize;
+        Some((piece.versions.get(at)?, piece.last_uses.get(at)?))
+    }
+
     fn version(&self, row: u32) -> Option<&Float> {
-        let piece = self.pieces.get((row / VERSIONS_PER_PIECE) as usize)?;
-        piece.get().get((row % VERSIONS_PER_PIECE) as usize)
+        self.columns(row).map(|(version, _)| version)
     }
 
     /// The row of an entry that has none yet; `None`: there are too many.
@@ -168,10 +191,7 @@ impl Versions {
         while self.pieces.len() <= (row / VERSIONS_PER_PIECE) as usize {
             self.pieces.push(Arc::new(Piece::new()));
         }
-        self.rows.insert(Row {
-            key: key.into(),
-            round: 0,
-        });
+        self.rows.insert(key.into());
         self.renew(row);
         Some(row)
     }
@@ -190,8 +210,9 @@ impl Versions {
 
     /// Ends the version of a row, whose entry is gone.
     pub fn remove(&mut self, row: u32) {
-        if let Some(version) = self.version(row) {
+        if let Some((version, last_use)) = self.columns(row) {
             version.set(0.0);
+            last_use.set(0.0);
             self.rows.try_remove(index_of(row));
         }
     }
@@ -199,8 +220,9 @@ impl Versions {
     /// Ends every version.
     pub fn clear(&mut self) {
         for (at, _) in &self.rows {
-            if let Some(version) = row_at(at).and_then(|row| self.version(row)) {
+            if let Some((version, last_use)) = row_at(at).and_then(|row| self.columns(row)) {
                 version.set(0.0);
+                last_use.set(0.0);
             }
         }
         self.rows = Slab::new();
@@ -219,45 +241,51 @@ impl Versions {
         tags.set(tags.get().wrapping_add(1));
     }
 
-    /// Whether there are uses that [`Versions::uses`] would list.
+    /// Whether [`Versions::take_uses`] would give something.
     #[inline(always)]
     pub fn has_uses(&self) -> bool {
-        let ring = self.ring.get();
-        ring.head.get() != ring.tail.get()
+        self.uses.get().listed.get() != 0
     }
 
     /// How many reads by JavaScript were hits.
     pub fn hits(&self) -> u64 {
-        self.ring.get().hits()
+        let uses = self.uses.get();
+        // Below 0 becomes 0.
+        (uses.count.get() - uses.uncounted.get()) as u64
     }
 
     /// The keys of the entries that JavaScript has used since the last time, each once, in the order of their last uses.
-    pub fn uses(&mut self) -> Vec<&[u8]> {
-        let ring = self.ring.get();
-        let (head, tail) = (ring.head.get(), ring.tail.get());
-        ring.tail.set(head);
-        ring.catch_up();
-        self.rounds += 1;
-        let mut used = vec![];
-        let room = ring.room();
-        for back in 1..=head.wrapping_sub(tail).min(room) {
-            let record = &ring.records[(head.wrapping_sub(back) % room) as usize];
-            let (at, version) = (record.row.get(), record.version.get());
-            if version != self.of(at) {
-                continue;
-            }
-            if let Some(row) = self.rows.get_mut(index_of(at))
-                && row.round != self.rounds
-            {
-                row.round = self.rounds;
-                used.push(index_of(at));
-            }
-        }
-        let rows = &self.rows;
+    pub fn take_uses(&self) -> impl Iterator<Item = &[u8]> {
+        let uses = self.uses.get();
+        let applied = uses.applied.get();
+        let listed = (uses.listed.get() as usize).min(MOST_LISTED);
+        let rows = uses.rows[..listed].iter().map(Word::get);
+        let last_uses = rows.filter_map(|row| Some((self.columns(row)?.1.get(), row)));
+        let mut used: Vec<_> = last_uses.filter(|(last, _)| *last > applied).collect();
+        used.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+        used.dedup();
+        uses.listed.set(0);
+        uses.applied.set(uses.count.get());
         used.into_iter()
-            .rev()
-            .filter_map(|at| rows.get(at).map(|row| &*row.key))
-            .collect()
+            .filter_map(|(_, row)| self.rows.get(index_of(row)).map(|key| &**key))
+    }
+}
+
+#[cfg(test)]
+impl Versions {
+    /// Records a use as `lib/near/uses.js` does.
+    pub fn use_row(&self, row: u32) {
+        let uses = self.uses.get();
+        let listed = uses.listed.get() as usize;
+        let Some((_, last_use)) = self.columns(row) else {
+            return;
+        };
+        if last_use.get() <= uses.applied.get() {
+            uses.rows[listed].set(row);
+            uses.listed.set(listed as u32 + 1);
+        }
+        uses.count.set(uses.count.get() + 1.0);
+        last_use.set(uses.count.get());
     }
 }
 

@@ -10,7 +10,8 @@
 //!   has summaries. A kill leaves bits too many, and the search that meets one clears it.
 //! - A short entry takes blocks of groups that are free in part, first of the group where blocks were taken or freed last:
 //!   these lie in the cache of the processor. A long one takes wholly free groups, then others in the order of their
-//!   numbers. So its blocks follow each other in memory, or lie in ascending order. Blocks that were never used come last.
+//!   numbers. So its blocks follow each other in memory, or lie in ascending order. Blocks that were never used come last,
+//!   but where few blocks are free a very long entry takes them before the gaps of others.
 //! - An entry whose blocks lie in many groups gets them, and gives them back, by several changes. Between these they are
 //!   the loose blocks: a chain that no entry has.
 
@@ -29,6 +30,11 @@ const DIRECT: usize = TOUCHED / 2;
 
 /// From so many blocks on, what is left of an entry takes a wholly free group rather than the gaps of others.
 const WHOLE_LEAST: u32 = 16;
+
+/// From so many blocks on, an entry takes blocks that were never used rather than gaps, where less than `1 / GAPS` of the
+/// blocks are free: its gaps would lie far apart.
+const FRESH_LEAST: u32 = 1024;
+const GAPS: u32 = 8;
 
 /// The most wrong bits of a summary that a search clears. More are damage.
 const WRONG: u32 = 4096;
@@ -142,6 +148,12 @@ pub(super) fn groups(used: u32) -> u32 {
     if used > 1 { used.div_ceil(GROUP) } else { 0 }
 }
 
+/// Whether an entry that wants so many blocks takes some that were never used before the gaps of others.
+#[inline(always)]
+pub(super) fn prefers_fresh(wanted: u32, free: u32, used: u32) -> bool {
+    wanted >= FRESH_LEAST && free < used / GAPS
+}
+
 /// The first bit of a word that is set, from `from` on.
 #[inline(always)]
 fn bit_from(word: u64, from: u32) -> Option<u32> {
@@ -249,6 +261,11 @@ impl<M: Memory> View<M> {
         {
             return Ok(found);
         }
+        if prefers_fresh(wanted, blocks.free, blocks.used)
+            && let Some(found) = self.fresh(blocks)
+        {
+            return Ok(found);
+        }
         if let Some(found) = self.search(Summary::Part, &mut blocks.part, blocks.used)? {
             return Ok(found);
         }
@@ -257,18 +274,22 @@ impl<M: Memory> View<M> {
         {
             return Ok(found);
         }
-        // The next group that was never used.
+        self.fresh(blocks).ok_or(Fault::Damage)
+    }
+
+    /// The next group that was never used, where there is memory for it.
+    fn fresh(&self, blocks: &mut Blocks) -> Option<(u32, u64)> {
         let (first, group) = (blocks.used, blocks.used / GROUP);
         let end = (u64::from(group) + 1) * u64::from(GROUP);
         let end = end.min(self.geometry.blocks_max.into()) as u32;
         let fits = first < end && end <= self.header().blocks_ready.get();
         if !fits || first % GROUP != u32::from(group == 0) {
-            return Err(Fault::Damage);
+            return None;
         }
         let free = u64::MAX >> (GROUP - (end - first)) << (first % GROUP);
         blocks.used = end;
         blocks.free = blocks.free.wrapping_add(end - first);
-        Ok((group, free))
+        Some((group, free))
     }
 
     /// The change lets these blocks of a group be free.

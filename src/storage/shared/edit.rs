@@ -4,7 +4,7 @@
 use std::ops::Deref;
 
 use super::{
-    blocks::Blocks,
+    blocks::{Blocks, prefers_fresh},
     head::limits_check,
     intent::Change,
     layout::{
@@ -683,27 +683,40 @@ impl<M: Memory> Edit<M> {
             // Not for all rows that are said to be ready: that number may be damaged.
             self.grow_versions(header.rows_used.get().saturating_add(1))?;
         }
-        let more = blocks.saturating_sub(u64::from(header.blocks_free.get()));
-        if more > 0 {
-            let Geometry {
-                blocks_at,
-                blocks_max,
-                ..
-            } = self.geometry;
-            let needed = u64::from(header.blocks_used.get()) + more;
-            // Whole groups, but for the last one.
-            let most = u64::from(blocks_max).max(needed);
-            let needed = needed.next_multiple_of(GROUP.into()).min(most);
-            self.grow(
-                blocks_at,
-                size_of::<Block>(),
-                &header.blocks_ready,
-                needed,
-                blocks_max,
-            )?;
-            self.grow_sections(header.blocks_ready.get())?;
+        let (free, used) = (header.blocks_free.get(), header.blocks_used.get());
+        let more = blocks.saturating_sub(u64::from(free));
+        if prefers_fresh(blocks.try_into().unwrap_or(u32::MAX), free, used) {
+            match self.grow_blocks(blocks) {
+                Err(Fault::Memory) => {}
+                done => return done,
+            }
         }
-        Ok(())
+        self.grow_blocks(more)
+    }
+
+    /// Makes sure that so many blocks that were never used can be taken.
+    fn grow_blocks(&self, more: u64) -> Checked<()> {
+        if more == 0 {
+            return Ok(());
+        }
+        let header = self.header();
+        let Geometry {
+            blocks_at,
+            blocks_max,
+            ..
+        } = self.geometry;
+        let needed = u64::from(header.blocks_used.get()) + more;
+        // Whole groups, but for the last one.
+        let most = u64::from(blocks_max).max(needed);
+        let needed = needed.next_multiple_of(GROUP.into()).min(most);
+        self.grow(
+            blocks_at,
+            size_of::<Block>(),
+            &header.blocks_ready,
+            needed,
+            blocks_max,
+        )?;
+        self.grow_sections(header.blocks_ready.get())
     }
 
     /// Makes sure that there is memory behind the versions of so many rows. It is never given back: a process may read a

@@ -539,6 +539,42 @@ fn killed_before_any_store_of_a_value_in_many_groups_no_block_is_lost() {
     assert!(loose > 50, "{loose}");
 }
 
+/// Where few blocks are free, most blocks of a very long value are no gaps; these do where there is no more memory.
+#[test]
+fn a_very_long_value_takes_few_gaps_where_few_blocks_are_free_and_there_is_memory() {
+    for has_memory in [true, false] {
+        let mut segment = create(Geometry::new(65_536, 20_000, 1024 * 64).unwrap());
+        // Of two blocks.
+        let short = [b'x'; 100];
+        for number in 0..12_000 {
+            let key = format!("s{number}").into_bytes();
+            segment.put(&key, Value::String(&short), STAMP).unwrap();
+        }
+        for number in (0..12_000).step_by(12) {
+            segment.remove(format!("s{number}").as_bytes()).unwrap();
+        }
+        if !has_memory {
+            segment.memory().set_limit(segment.memory().committed());
+        }
+        let header = segment.header();
+        let before = [&header.blocks_used, &header.blocks_free].map(|word| word.get());
+        let left = header.blocks_ready.get() - before[0];
+        let long = vec![b'v'; 60 * 1800];
+        segment.put(b"slong", Value::String(&long), STAMP).unwrap();
+        let header = segment.header();
+        let fresh = header.blocks_used.get() - before[0];
+        let gaps = before[1] - header.blocks_free.get();
+        match has_memory {
+            // The last 1024 blocks are not worth more memory.
+            true => assert!(fresh >= 768 && gaps <= 1024, "{fresh} {gaps}"),
+            false => assert!(fresh <= left && gaps + fresh >= 1800, "{fresh} of {left}, {gaps}"),
+        }
+        segment.validate().unwrap();
+        let found = segment.touch(b"slong").unwrap().unwrap();
+        assert_eq!(found.0, Value::String(&long));
+    }
+}
+
 /// The rows say which blocks are free, whatever the words of the groups and their summaries say.
 #[test]
 fn damaged_words_of_free_blocks_lose_no_entry() {
