@@ -33,6 +33,10 @@
 //! Leases are no entries: they are not evicted, evict nothing, and count for no limit. There are [`PLACES`] at the most; then a claim
 //! is refused, and who is refused computes and stores nothing.
 //!
+//! Who waits takes all in one step, under the lock once: what became of the lease, and with that its outcome, or the entry that is there
+//! then, and the end of its registration. That entry is as good as what a claim at that moment would find: whoever waits has called before
+//! the lease ended. It counts as a read. What cannot be read in this process is not taken: a claim says why.
+//!
 //! Nobody polls. A process that waits registers with the lease. Whatever ends a lease that somebody waits for wakes all who
 //! do: see [`Ended`], and `storage/shared/sleeper.rs` for other processes. The one thing that is looked at again and again,
 //! and only while somebody waits, is whether the owner lives.
@@ -270,6 +274,13 @@ pub enum Look<R> {
     Left(R),
     /// The lease is gone, or its deadline is over, and there is no entry.
     Gone,
+}
+
+impl<R> Look<R> {
+    /// Whether nothing more is to be waited for.
+    pub fn is_end(&self) -> bool {
+        !matches!(self, Self::Running(_) | Self::Void(_))
+    }
 }
 
 impl<S: Storage> Cache<S> {

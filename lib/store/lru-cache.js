@@ -778,10 +778,22 @@ class LRUCache {
           return { left, isTold: isTold === 1 };
         },
         quit: (cache, key, token) => cache.#finish(native.leaseQuit(cache.#cache, key, token)),
-        look(cache, key, token) {
-          const payload = native.leaseLook(cache.#cache, key, token, now(), leaseNumbers);
-          const value = cache.#value(payload);
-          return { state: leaseNumbers[0], value };
+        /** `reads`: the entry is read, too. `quits`: where the lease has ended, this process waits no more. */
+        look(cache, key, token, reads, quits) {
+          const run = (id, given, time) =>
+            native.leaseLook(id, given, token, time, leaseNumbers, reads, quits);
+          const near = reads ? cache.#near.cache : undefined;
+          const value =
+            near === undefined
+              ? cache.#value(run(cache.#cache, key, now()))
+              : cache.#read(near, run, key);
+          return {
+            state: leaseNumbers[0],
+            value,
+            isRead: leaseNumbers[1] === 1,
+            setAt: leaseNumbers[2],
+            expires: leaseNumbers[3],
+          };
         },
         /** How many processes wait for a lease; below 0 where it does not run. */
         waiters: (cache, key, token) =>

@@ -62,7 +62,7 @@ static FUNCTIONS: [Function; 32] = [
     Function::new::<3>("leaseRelease", leases::release),
     Function::new::<5>("leaseJoin", leases::join),
     Function::new::<3>("leaseQuit", leases::quit),
-    Function::new::<5>("leaseLook", leases::look),
+    Function::new::<7>("leaseLook", leases::look),
     Function::new::<3>("leaseWaiters", leases::waiters),
     Function::new::<1>("leaseEnded", leases::ended),
     Function::new::<4>("handle", registry::handle),

@@ -297,7 +297,10 @@ mod processes {
         lease::{Claim, Failure, Leases, Look, PLACES},
         slots::Slots,
         storage::shared::{Segment, memfd::Ticket},
-        store::{Store, leases::How},
+        store::{
+            Store,
+            leases::{How, Takes},
+        },
         value::Value,
     };
 
@@ -327,7 +330,8 @@ mod processes {
     }
 
     fn look(store: &Store, key: &[u8], token: f64) -> Look<()> {
-        store.look(key, token, 0.0, LONG, |_| Ok(())).unwrap()
+        let takes = Takes::default();
+        store.take(key, token, takes, 0.0, LONG, |_| Ok(())).unwrap().look
     }
 
     /// A store in shared memory, and another attachment of it.
