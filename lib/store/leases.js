@@ -83,7 +83,7 @@ class Leases {
    */
   constructor(owner, cache) {
     this.#cache = cache;
-    owner.onLeaseEnd(() => this.#told());
+    owner.onLeaseEnd((token) => this.#ended(token));
   }
 
   /** Looks a key up; where there is no entry, takes the lease. `process`: the owner, where it is another process. */
@@ -232,15 +232,7 @@ class Leases {
     joined.timer = later(() => this.#check(joined), isTold ? left + 1 : Math.min(left + 1, LOOK));
   }
 
-  /** Some leases have ended. */
-  #told() {
-    for (const token of native.ended(this.#cache)) {
-      const joined = this.#joined.get(token);
-      if (joined !== undefined) this.#check(joined);
-    }
-  }
-
-  /** This process has ended a lease: who waits here need not be told first. */
+  /** A lease has ended. Where this process has ended it, who waits here need not be told first. */
   #ended(token) {
     const joined = this.#joined.get(token);
     if (joined !== undefined) this.#check(joined);

@@ -262,26 +262,16 @@ pub fn waiters(call: &Call) -> Given {
     })
 }
 
-/// `leaseEnded(cache)`: the tokens of leases that were joined and have ended since the last time.
-pub fn ended(call: &Call) -> Given {
-    on_cache(call, |handle| {
-        let ended = handle.store.ended().take();
-        let tokens: Vec<JsValue> = ended.into_iter().map(|token| call.js_number(token)).collect();
-        Ok(handle.table.mark(Mark::Plain, call.array(&tokens)))
-    })
-}
-
 #[napi]
 impl NativeCache {
-    /// Calls a function when leases that this process has joined have ended: `leaseEnded` gives them. It never keeps the process
-    /// alive.
+    /// Calls a function with the token of each lease that this process has joined, when it has ended. It never keeps the process alive.
     #[napi(catch_unwind)]
-    pub fn on_lease_end(&self, told: JsFunction<'_, (), ()>) -> napi::Result<()> {
-        let told = told.build_threadsafe_function::<()>().weak::<true>().build()?;
+    pub fn on_lease_end(&self, told: JsFunction<'_, f64, ()>) -> napi::Result<()> {
+        let told = told.build_threadsafe_function::<f64>().weak::<true>().build()?;
         if let Some(handle) = handle_by_index(self.id()) {
             let store: &Store = &handle.store;
-            store.ended().set_notify(move || {
-                told.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            store.ended().set_notify(move |token| {
+                told.call(token, ThreadsafeFunctionCallMode::NonBlocking);
             });
         }
         Ok(())

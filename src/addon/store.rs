@@ -33,7 +33,7 @@ use crate::{
 pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 32] = [
+static FUNCTIONS: [Function; 31] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -64,7 +64,6 @@ static FUNCTIONS: [Function; 32] = [
     Function::new::<3>("leaseQuit", leases::quit),
     Function::new::<7>("leaseLook", leases::look),
     Function::new::<3>("leaseWaiters", leases::waiters),
-    Function::new::<1>("leaseEnded", leases::ended),
     Function::new::<4>("handle", registry::handle),
 ];
 

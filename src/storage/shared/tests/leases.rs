@@ -341,10 +341,10 @@ mod processes {
         (store, other)
     }
 
-    fn told(store: &Store) -> mpsc::Receiver<()> {
+    fn told(store: &Store) -> mpsc::Receiver<f64> {
         let (tell, told) = mpsc::channel();
-        store.ended().set_notify(move || {
-            tell.send(()).ok();
+        store.ended().set_notify(move |token| {
+            tell.send(token).ok();
         });
         told
     }
@@ -374,9 +374,9 @@ mod processes {
                     .unwrap()
                     .settle(&key, token, Value::Null, &Terms::default(), 0, 0.0);
             assert_eq!(settled, Ok(true));
-            told.recv_timeout(LONG).unwrap();
+            let ended = told.recv_timeout(LONG);
             times.push(begin.elapsed());
-            assert_eq!(waiter.ended().take(), [token]);
+            assert_eq!(ended, Ok(token));
             assert_eq!(look(&waiter, &key, token), Look::Settled);
             waiter.quit(&key, token, LONG).unwrap();
         }
@@ -420,8 +420,7 @@ mod processes {
             }
             drop(child);
             if waits {
-                told.recv_timeout(LONG).unwrap();
-                assert_eq!(store.ended().take(), [token]);
+                assert_eq!(told.recv_timeout(LONG), Ok(token));
                 assert_eq!(look(&store, b"sk", token), Look::Gone);
                 store.quit(b"sk", token, LONG).unwrap();
             }
@@ -437,8 +436,7 @@ mod processes {
         let token = leased(&owner, b"sk", 60_000);
         waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
         owner.lock(LONG).unwrap().del(b"sk").unwrap();
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(waiter.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         assert!(matches!(look(&waiter, b"sk", token), Look::Void(_)));
         assert_eq!(
             waiter.join(b"sk", token, false, LONG),
@@ -458,8 +456,7 @@ mod processes {
                 .unwrap()
                 .settle(b"sk", token, Value::Number(1.5), &Terms::default(), 0, 0.0);
         assert_eq!(settled, Ok(false));
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(waiter.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         assert!(matches!(look(&waiter, b"sk", token), Look::Left(())));
         waiter.quit(b"sk", token, LONG).unwrap();
         assert_eq!(waiter.waiters(b"sk", next), Some(0));
@@ -473,12 +470,10 @@ mod processes {
         let token: f64 = child.hear().parse().unwrap();
         store.join(b"sk", token, false, LONG).unwrap().unwrap();
         store.lock(LONG).unwrap().del(b"sk").unwrap();
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(store.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         store.join(b"sk", token, true, LONG).unwrap().unwrap();
         drop(child);
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(store.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         assert_eq!(look(&store, b"sk", token), Look::Gone);
         store.quit(b"sk", token, LONG).unwrap();
     }
@@ -490,7 +485,7 @@ mod processes {
         let token = leased(&other, b"sk", 60_000);
         store.join(b"sk", token, false, LONG).unwrap().unwrap();
         drop(other);
-        told_here.recv_timeout(LONG).unwrap();
+        assert_eq!(told_here.recv_timeout(LONG), Ok(token));
         assert_eq!(look(&store, b"sk", token), Look::Gone);
 
         // From the heap to a segment.
@@ -501,7 +496,7 @@ mod processes {
         let theirs = leased(&store, b"sk", 60_000);
         heap.adopt(&store.ticket().unwrap(), &Slots::default(), |_| None)
             .unwrap();
-        told_there.recv_timeout(LONG).unwrap();
+        assert_eq!(told_there.recv_timeout(LONG), Ok(token));
         assert_eq!(look(&heap, b"sk", token), Look::Gone);
         for late in [token, theirs] {
             let settled =
