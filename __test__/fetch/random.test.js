@@ -36,7 +36,8 @@ class Program {
   }
 
   start() {
-    const process = this.store.process({ isSync: this.isSync });
+    const readsEntries = this.random.below(4) > 0;
+    const process = this.store.process({ isSync: this.isSync, readsEntries });
     process.fetcher = new Fetcher(process, { leaseTimeout: 1000 });
     this.processes.push(process);
     return process;

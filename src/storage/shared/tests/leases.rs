@@ -294,8 +294,9 @@ mod processes {
     use crate::{
         cache::Terms,
         error::Error,
-        lease::{Claim, Failure, Leases, Look, PLACES},
+        lease::{Claim, Failure, Leases, Look, Outcome, PLACES},
         slots::Slots,
+        stats::Event,
         storage::shared::{Segment, memfd::Ticket},
         store::{
             Store,
@@ -460,6 +461,62 @@ mod processes {
         assert!(matches!(look(&waiter, b"sk", token), Look::Left(())));
         waiter.quit(b"sk", token, LONG).unwrap();
         assert_eq!(waiter.waiters(b"sk", next), Some(0));
+    }
+
+    #[test]
+    fn who_waits_takes_what_there_is_and_quits_in_one_step() {
+        let (owner, waiter) = two();
+        let takes = Takes {
+            entry: true,
+            quits: true,
+        };
+        let take = |token| {
+            let number = |left: Outcome<'_>| match left {
+                Outcome::Value(Value::Number(number)) => Ok(number),
+                other => panic!("{other:?}"),
+            };
+            waiter.take(b"sk", token, takes, 0.0, LONG, number).unwrap()
+        };
+        let settle = |token, value| {
+            let (mut cache, value) = (owner.lock(LONG).unwrap(), Value::Number(value));
+            cache.settle(b"sk", token, value, &Terms::default(), 0, 0.0)
+        };
+        let token = leased(&owner, b"sk", 60_000);
+        waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
+        owner.join(b"sk", token, false, LONG).unwrap().unwrap();
+        let running = take(token);
+        assert!(matches!(running.look, Look::Running(_)) && running.entry.is_none());
+        assert_eq!(
+            owner.waiters(b"sk", token),
+            Some(2),
+            "who waits for what runs goes on"
+        );
+
+        // The outcome is there for the other who waits, and goes with it.
+        assert!(
+            owner
+                .lock(LONG)
+                .unwrap()
+                .leave(b"sk", token, Outcome::Value(Value::Number(1.5)), 0)
+        );
+        assert_eq!(take(token).look, Look::Left(1.5));
+        assert_eq!(look(&owner, b"sk", token), Look::Left(()));
+        owner.quit(b"sk", token, LONG).unwrap();
+        assert_eq!(look(&owner, b"sk", token), Look::Gone);
+
+        let token = leased(&owner, b"sk", 60_000);
+        waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
+        assert_eq!(settle(token, 2.5), Ok(true));
+        let hits = || owner.lock(LONG).unwrap().stats().counts.get(Event::Hit);
+        let before = hits();
+        let taken = take(token);
+        assert_eq!(taken.look, Look::Settled);
+        assert_eq!(taken.entry, Some((2.5, 0.0, f64::INFINITY)));
+        assert!(taken.remembered.is_some());
+        assert_eq!(hits(), before + 1);
+        assert_eq!(settle(token, 3.5), Ok(false), "the lease is gone");
+        owner.lock(LONG).unwrap().del(b"sk").unwrap();
+        assert_eq!(take(token).look, Look::Gone);
     }
 
     #[test]
