@@ -13,6 +13,7 @@ const {
   SET_TO_UPDATE,
   commands,
   entriesOf,
+  varied,
 } = require('./lib/commands');
 const { define } = require('./lib/define');
 const { CODES, REJECTS, makeError } = require('./lib/errors');
@@ -40,12 +41,11 @@ const { DECODED, FROZEN, OWN } = FORMS;
 const parseJson = JSON.parse;
 
 /** A round trip to the store. */
-const HEALTH_CHECK = {
-  ...commands.length,
+const HEALTH_CHECK = varied(commands.length, {
   name: 'healthCheck',
   wire: 'length',
   unanswered: REJECTS,
-};
+});
 
 /** How often `update` begins anew. */
 const MOST_UPDATES = 1000;

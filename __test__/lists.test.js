@@ -145,8 +145,10 @@ describe('lists that Rust and JavaScript both have', () => {
     const layout = (name) => constant(name, 'src', 'storage', 'shared', 'layout.rs');
     const source = read('src', 'storage', 'shared', 'layout.rs');
     /** What the compiler has checked: where a field begins, in bytes. */
-    const offset = (struct, field) =>
-      Number(new RegExp(`offset_of!\\(${struct}, ${field}\\) == (\\d+)`).exec(source)?.[1]);
+    const offset = (struct, field, where = source) =>
+      Number(new RegExp(`offset_of!\\(${struct}, ${field}\\) == (\\d+)`).exec(where)?.[1]);
+    const uses = (name) => constant(name, 'lib', 'near', 'uses.js');
+    const heap = read('src', 'storage', 'heap', 'versions.rs');
     assert.deepStrictEqual(
       {
         gate: near('GATE') * 4,
@@ -156,7 +158,7 @@ describe('lists that Rust and JavaScript both have', () => {
         tail: ring('TAIL') * 4,
         records: ring('HEAD_WORDS') * 4,
         capacity: ring('CAPACITY') * 4,
-        piece: 1 << near('PIECE_BITS'),
+        piece: 1 << constant('PIECE_BITS', 'lib', 'near', 'pieces.js'),
       },
       {
         gate: offset('Control', 'gate'),
@@ -167,6 +169,22 @@ describe('lists that Rust and JavaScript both have', () => {
         records: offset('Ring', 'records'),
         capacity: offset('RingHead', 'capacity'),
         piece: layout('VERSIONS_PER_PIECE'),
+      },
+    );
+    assert.deepStrictEqual(
+      {
+        count: uses('COUNT') * 8,
+        applied: uses('APPLIED') * 8,
+        uncounted: uses('UNCOUNTED') * 8,
+        listed: uses('LISTED') * 4,
+        rows: uses('ROWS') * 4,
+      },
+      {
+        count: offset('Uses', 'count', heap),
+        applied: offset('Uses', 'applied', heap),
+        uncounted: offset('Uses', 'uncounted', heap),
+        listed: offset('Uses', 'listed', heap),
+        rows: offset('Uses', 'rows', heap),
       },
     );
   });

@@ -532,47 +532,65 @@ const KEYS_OF = {
     Array.isArray(entries) ? entries.map(([key]) => sharedKey(key)) : undefined,
 };
 
+/**
+ * A command. Each has all fields, in one order: V8 reads a field faster where the objects that it sees have one form.
+ *
+ * @param {any} row
+ * @returns {any}
+ */
+function commandOf(row) {
+  const { name, wire, local, encode, decode, keyed, keysOf, reads, direct, visits } = row;
+  const { snapshot, inPrimary, unanswered, creates, destroys } = row;
+  const call = { name, wire, local, encode, decode, keyed, keysOf, reads, direct, visits };
+  return { ...call, snapshot, inPrimary, unanswered, creates, destroys };
+}
+
+/**
+ * A command that differs from another one.
+ *
+ * @param {any} command
+ * @param {object} changes
+ */
+const varied = (command, changes) => commandOf({ ...command, ...changes });
+
 for (const name of Object.keys(commands)) {
   const command = commands[name];
   const keysOf = command.keyed ? (key) => [sharedKey(key)] : KEYS_OF[name];
-  commands[name] = { name, keysOf, reads: READS.includes(name), ...command };
+  commands[name] = commandOf({ name, keysOf, reads: READS.includes(name), ...command });
 }
 
 /** `getEntry` for `update`: without an answer it is not known that there is no entry. */
-const GET_TO_UPDATE = { ...commands.getEntry, unanswered: REJECTS };
+const GET_TO_UPDATE = varied(commands.getEntry, { unanswered: REJECTS });
 
 /** `compareAndSet` for `update`: `false` where another change came between alone. */
-const SET_TO_UPDATE = {
-  ...commands.compareAndSet,
+const SET_TO_UPDATE = varied(commands.compareAndSet, {
   local: (cache, key, version, value, options) =>
     bulk.compareAndSet(cache, key, version, value, options),
   decode: plain,
-};
+});
 
 /** A part of a scan with the values, for iteration. */
-const SCAN_ENTRIES = {
-  ...commands.scan,
+const SCAN_ENTRIES = varied(commands.scan, {
   local: (cache, options) => bulk.scanEntries(cache, options),
   encode: (advanced, options) => `${scanJson(options)},true`,
   decode: (kind, payload) => decodeEntries(payload),
-};
+});
 
 /** `del` of 2.x: whether there was an entry. One key is a list of one. */
-const DELETE = {
-  ...commands.deleteMany,
+const DELETE = varied(commands.deleteMany, {
   unanswered: nothing,
   local: (cache, [key]) => cache.deleteMany([key])[0],
   decode: (kind, payload) => decodeValues(payload)[0],
-};
+});
 
 /** `mDel` of 2.x. */
-const DELETE_MANY = { ...commands.deleteMany, unanswered: nothing };
+const DELETE_MANY = varied(commands.deleteMany, { unanswered: nothing });
 
 /** `prune` of 2.x: whether an entry was removed. */
-const PURGE_STALE = { ...commands.prune, local: bulk.command('prune'), decode: plain };
+const PURGE_STALE = varied(commands.prune, { local: bulk.command('prune'), decode: plain });
 
 /** Makes the cache of a namespace, or changes its options. The class has no such member. */
-const CREATE = {
+const CREATE = commandOf({
   name: 'open',
   creates: true,
   // Without keys, the command goes before calls on keys that are in flight, and stops no direct call.
@@ -580,10 +598,10 @@ const CREATE = {
   /** `options` and `ticket` are JSON. `ticket` is that of the segment there is, or `true` where one is wanted. */
   encode: (advanced, options, ticket) => (ticket === undefined ? options : `${options},${ticket}`),
   decode: nothing,
-};
+});
 
 /** Counts what `fetch` did: loads, followers, errors, microseconds. The class has no such member. */
-const COUNT_FETCHES = {
+const COUNT_FETCHES = commandOf({
   name: 'countFetches',
   unanswered: nothing,
   // No call waits for it, and it waits for none.
@@ -592,16 +610,16 @@ const COUNT_FETCHES = {
   local: bulk.command('countFetches'),
   encode: (advanced, ...counts) => counts.join(','),
   decode: nothing,
-};
+});
 
 /** Destroys a namespace, in the primary or, where siblings have it, here. The clients know how. */
-const DESTROY = {
+const DESTROY = commandOf({
   name: 'destroy',
   destroys: true,
   unanswered: REJECTS,
   encode: noArguments,
   decode: plain,
-};
+});
 
 /**
  * Runs a command on a cache of this process. Both clients make their direct calls through this function. Near reads are
@@ -627,7 +645,7 @@ function snapshotOf(command, args) {
  */
 function executeCommand(name) {
   const builtIn = commands[name];
-  return {
+  return commandOf({
     name: String(name),
     wire: 'execute',
     inPrimary: true,
@@ -655,7 +673,7 @@ function executeCommand(name) {
       if (kind === KIND.OWN) return decodeValue(payload[0], payload[1]);
       return builtIn.decode(kind, payload, args[0]);
     },
-  };
+  });
 }
 
 /** Arguments for a function of the application, as values in a list; `null` where one of them has no form. */
@@ -695,4 +713,5 @@ module.exports = {
   executeCommand,
   runHere,
   snapshotOf,
+  varied,
 };

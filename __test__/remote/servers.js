@@ -2,7 +2,7 @@
 
 /**
  * Servers for the tests of the remote tier: each test runs on `valkey-server` and on `redis-server`, where they are found in the
- * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk.
+ * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk, unless its options say so.
  */
 
 const assert = require('node:assert/strict');
@@ -40,9 +40,12 @@ async function freePort() {
 class Server {
   #directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lru-remote-'));
 
-  constructor(program, port) {
+  #options;
+
+  constructor(program, port, options) {
     this.program = program;
     this.port = port;
+    this.#options = options;
   }
 
   get url() {
@@ -51,7 +54,7 @@ class Server {
 
   async start() {
     const options = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', ''];
-    this.child = spawn(this.program, [...options, '--dir', this.#directory], {
+    this.child = spawn(this.program, [...options, '--dir', this.#directory, ...this.#options], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -76,7 +79,7 @@ class Server {
     this.child.kill('SIGCONT');
   }
 
-  /** Ends the process; its entries are gone. */
+  /** Ends the process; its entries are gone, unless its options keep them on disk. */
   async kill() {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const ended = once(this.child, 'exit');
@@ -102,10 +105,15 @@ class Server {
   }
 }
 
-/** Starts a server. Another process may take the port first: then there is another attempt. */
-async function startServer(program) {
+/**
+ * Starts a server. Another process may take the port first: then there is another attempt.
+ *
+ * @param {string} program
+ * @param {string[]} [options] of the program
+ */
+async function startServer(program, options = []) {
   for (let attempt = 0; ; attempt += 1) {
-    const server = new Server(program, await freePort());
+    const server = new Server(program, await freePort(), options);
     try {
       return await server.start();
     } catch (error) {
@@ -225,6 +233,12 @@ class Proxy {
   /** Ends the connections that track. */
   cutTracking() {
     for (const { socket } of this.#of('TRACKING')) socket.destroy();
+  }
+
+  /** Ends all other connections. */
+  cutCommands() {
+    const tracking = this.#of('TRACKING');
+    for (const one of [...this.#connections]) if (!tracking.includes(one)) one.socket.destroy();
   }
 
   /** Ends all connections. */

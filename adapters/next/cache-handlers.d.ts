@@ -19,6 +19,13 @@ declare namespace handler {
      * @defaultValue 256 MiB
      */
     maxSize?: number | undefined;
+
+    /**
+     * As in a cache: how many bytes of what it has read lately each worker keeps near.
+     *
+     * @defaultValue 32 MiB
+     */
+    near?: number | boolean | undefined;
   }
 }
 

@@ -12,13 +12,16 @@ const EXPIRED = 'expired';
 
 const MAX_SIZE = 256 * 1024 * 1024;
 
+/** What each worker keeps near: a page is long, and Next.js's own handler keeps 50 MiB in each. */
+const NEAR = 32 * 1024 * 1024;
+
 class Store {
   #cache;
   /** In a namespace of their own without limits: an evicted time would make entries valid that are not. */
   #tags;
 
   constructor(defaultNamespace, { namespace = defaultNamespace, timeout = 2000, ...options } = {}) {
-    this.#cache = openCache({ maxSize: MAX_SIZE }, { ...options, namespace, timeout });
+    this.#cache = openCache({ maxSize: MAX_SIZE, near: NEAR }, { ...options, namespace, timeout });
     this.#tags = openCache({}, { namespace: `${namespace}:tags`, timeout });
   }
 

@@ -241,7 +241,7 @@ const CALLS = {
     if (tags.length === 0) return undefined;
     try {
       const names = tags.map((tag) => tier.names.tag(tag));
-      await tier.run(scripts.UNTAG, names, []);
+      await tier.run(scripts.UNTAG, names, [randomBytes(16)]);
     } catch (error) {
       tier.failed('invalidateTags', error);
       await tier.markChanged('t', tags.map(tagText));

@@ -118,7 +118,9 @@ function machineOf(Client, miss, { client, prefix = 'lru:' }) {
   let machine = machines.get(full);
   if (machine === undefined) {
     const open = (namespace) => {
-      const read = { namespace, cacheOptions: '{}', serialization: 'json', freeze: false };
+      // Of other namespaces the machine reads nothing: near reads there would cost those who want none.
+      const near = namespace === OF_MACHINES ? undefined : false;
+      const read = { namespace, cacheOptions: '{}', serialization: 'json', freeze: false, near };
       return new Client(read, { timeout: PATIENCE, failsafe: 'reject' });
     };
     machine = new Machine({ port, prefix: full, open, miss });

@@ -25,14 +25,15 @@
  * voids the lease. A holder that goes on finds a term that is not its own, and begins anew.
  */
 
-const { commands, GET_TO_UPDATE } = require('../commands');
+const { commands, GET_TO_UPDATE, varied } = require('../commands');
 const { CODES, REJECTS } = require('../errors');
 const { LONGEST_TIMER, OF_MACHINES } = require('../options');
 const { publish } = require('./channel');
 const clock = require('./clock');
 const { backoff } = require('./clients/port');
 const { Names, keyOf, parseName, tagOf, trackedOf } = require('./format');
-const { DELETE, UNTAG } = require('./scripts');
+const { DELETE, REMOVE, UNTAG } = require('./scripts');
+const { randomBytes } = require('crypto');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { clearTimeout, setImmediate, setTimeout } = globalThis;
@@ -56,12 +57,12 @@ const SLICE = 200;
 const nothing = () => {};
 
 const never = { unanswered: REJECTS };
-const GET = { ...commands.peek, ...never };
-const SET = { ...commands.set, ...never };
-const COMPARE_AND_SET = { ...commands.compareAndSet, ...never };
-const KEYS = { ...commands.keys, ...never };
-const DELETE_MANY = { ...commands.deleteMany, ...never };
-const RESET = { ...commands.reset, ...never };
+const GET = varied(commands.peek, never);
+const SET = varied(commands.set, never);
+const COMPARE_AND_SET = varied(commands.compareAndSet, never);
+const KEYS = varied(commands.keys, never);
+const DELETE_MANY = varied(commands.deleteMany, never);
+const RESET = varied(commands.reset, never);
 
 const pause = (time) =>
   new Promise((resolve) => {
@@ -207,7 +208,7 @@ class Machine {
         this.#note(parse(text));
         return text;
       };
-      this.client.call({ ...GET, local }, this.stateKey).catch(nothing);
+      this.client.call(varied(GET, { local }), this.stateKey).catch(nothing);
     }
     return clock.now() < this.#until;
   }
@@ -621,15 +622,16 @@ class Machine {
     const namespace = JSON.parse(json);
     const names = new Names(this.prefix, namespace);
     const client = this.#clientOf(namespace);
-    const run = (script, keys) => this.port.run(script, keys, ['9e15', names.tags]);
+    const run = (script, keys, ...args) =>
+      this.port.run(script, keys, ['9e15', names.tags, ...args]);
     if (what === 'e') {
       await run(DELETE, [names.entries + text, names.placeholders + text]);
       await client.call(DELETE_MANY, [keyOf(text)]);
     } else if (what === 't') {
-      await run(UNTAG, [names.tags + text]);
+      await run(UNTAG, [names.tags + text], randomBytes(16));
       await client.call(commands.invalidateTags, [tagOf(text)]);
     } else {
-      await clearServer(this.port, names.all);
+      await clearServer(this.port, names, run);
       await client.call(RESET);
     }
     // A mark that was set again meanwhile stays.
@@ -652,24 +654,43 @@ function slices(list, size = SLICE) {
 const placeholderKey = (id, namespace, text) =>
   `placeholder ${id} ${JSON.stringify(namespace)} ${text}`;
 
+/** The entries of texts, as `keyText` gives them, and their placeholders, in turn. */
+const pairs = (names, texts) =>
+  texts.flatMap((text) => [names.entries + text, names.placeholders + text]);
+
 /**
- * Removes the keys of the server that begin with a prefix, in slices. Calls `removed` with each.
+ * Calls `each` with the names of the server that begin with a prefix, without it, in slices.
  *
  * @param {any} port
  * @param {string} prefix
- * @param {(names: string[]) => any} [removed]
+ * @param {string} begin what comes after the prefix
+ * @param {(texts: string[]) => Promise<any>} each
  */
-async function clearServer(port, prefix, removed = nothing) {
-  const pattern = `${prefix.replace(/[\\*?[\]]/g, '\\$&')}*`;
+async function scanServer(port, prefix, begin, each) {
+  const pattern = `${(prefix + begin).replace(/[\\*?[\]]/g, '\\$&')}*`;
   let cursor = '0';
   do {
     const [next, keys] = await port.send(['SCAN', cursor, 'MATCH', pattern, 'COUNT', '1000']);
     cursor = String(next);
-    if (keys.length > 0) {
-      await port.send(['UNLINK', ...keys]);
-      await removed(keys.map(String));
-    }
+    if (keys.length > 0) await each(keys.map((key) => String(key).slice(prefix.length)));
   } while (cursor !== '0');
+}
+
+/**
+ * Removes what the server has of a namespace. What is being loaded ends first: what it has stored before that is an entry by then.
+ *
+ * @param {any} port
+ * @param {Names} names
+ * @param {(script: any, keys: string[]) => Promise<any>} run runs a script
+ */
+async function clearServer(port, names, run) {
+  await scanServer(port, names.placeholders, '', (texts) => run(DELETE, pairs(names, texts)));
+  await scanServer(port, names.all, '', (texts) =>
+    run(
+      REMOVE,
+      texts.map((text) => names.all + text),
+    ),
+  );
 }
 
 module.exports = {
@@ -677,6 +698,8 @@ module.exports = {
   Machine,
   RESET,
   clearServer,
+  pairs,
   placeholderKey,
+  scanServer,
   slices,
 };

@@ -7,7 +7,7 @@
  * caller gets it. So no process of the machine reads something older from the first tier afterwards.
  */
 
-const { commands } = require('../commands');
+const { commands, varied } = require('../commands');
 const clock = require('./clock');
 const { decodeEntry, tagText } = require('./format');
 
@@ -45,8 +45,7 @@ class Reader {
   }
 
   /** `get` of the first tier, which goes on where there is nothing. @type {any} */
-  getCommand = {
-    ...commands.get,
+  getCommand = varied(commands.get, {
     local: (cache, key) => {
       const value = cache.get(key);
       return value === undefined ? this.read(key) : value;
@@ -56,7 +55,7 @@ class Reader {
       const value = decodeGet(kind, payload);
       return value === undefined ? this.read(key) : value;
     },
-  };
+  });
 
   /** Reads a key, whatever lies here. */
   async readAny(key) {

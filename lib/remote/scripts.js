@@ -12,21 +12,29 @@ const { Script } = require('./clients/port');
 const COMMON = `
 local time = redis.call('TIME')
 if time[1] * 1000 + time[2] / 1000 > tonumber(ARGV[1]) then return redis.error_reply('LATE the time of this call is over') end
+-- In microseconds.
+local now = time[1] * 1000000 + time[2]
 local tags = ARGV[2]
+-- Keeps a tag at least as long as an entry that has it.
+local function lengthen(tag, px)
+  if redis.call('PTTL', tag) < px then redis.call('PEXPIRE', tag, 2 * px + 86400000) end
+end
 -- The bytes of a key; nothing of a list, say, that others keep there.
 local function read(key)
   local bytes = redis.pcall('GET', key)
   return type(bytes) == 'string' and bytes
 end
--- Reads an entry: where its value begins; nil where there is none, or a tag of it was invalidated.
-local function live(entry)
+-- Reads an entry: where its value begins; nil where there is none, or a tag of it was invalidated. With px its tags are kept so long.
+local function live(entry, px)
   if not entry or #entry < 28 or string.byte(entry, 1) ~= 1 then return nil end
   local at = 29
   for i = 1, string.byte(entry, 27) * 256 + string.byte(entry, 28) do
     if #entry < at + 17 then return nil end
     local last = at + 17 + string.byte(entry, at + 16) * 256 + string.byte(entry, at + 17)
     if #entry < last then return nil end
-    if read(tags .. string.sub(entry, at + 18, last)) ~= string.sub(entry, at, at + 15) then return nil end
+    local tag = tags .. string.sub(entry, at + 18, last)
+    if read(tag) ~= string.sub(entry, at, at + 15) then return nil end
+    if px then lengthen(tag, px) end
     at = last + 1
   end
   return at
@@ -36,24 +44,42 @@ local function store(key, placeholder, entry, px, keeps)
   if keeps then redis.call('SET', key, entry, 'KEEPTTL') else redis.call('SET', key, entry, 'PX', px) end
   redis.call('UNLINK', placeholder)
 end
+-- Removes an entry. What is being loaded for its key ends; that is told as a change of the entry, also where there is none.
+local function remove(key, placeholder)
+  local isLoaded = redis.call('UNLINK', placeholder) == 1
+  if redis.call('UNLINK', key) == 0 and isLoaded then
+    redis.pcall('SET', key, '', 'PX', 1)
+    redis.call('UNLINK', key)
+  end
+end
 -- A head with the age of an entry that is there.
 local function carry(head, entry)
   return string.sub(head, 1, 2) .. string.sub(entry, 3, 3) .. string.sub(head, 4, 18) .. string.sub(entry, 19, 26) .. string.sub(head, 27)
 end
--- An entry with tags: their present stamps are noted in it. A tag that is not there gets a stamp.
-local function tagged(head, list, body, px, stamp)
+-- A stamp of a tag: when it was invalidated (7 bytes; 0: it was not), and 9 bytes by chance.
+local function stampOf(at, chance)
+  local bytes = {}
+  for i = 7, 1, -1 do bytes[i] = string.char(at % 256); at = math.floor(at / 256) end
+  return table.concat(bytes) .. string.sub(chance, 8, 16)
+end
+-- An entry with tags: their present stamps are noted in it. A tag that is not there gets a stamp. nil where a tag was invalidated since.
+local function tagged(head, list, body, px, chance, since)
   if list == '' then return head .. body end
   local parts = {}
+  px = tonumber(px)
   for name in string.gmatch(list, '([^%z]*)%z') do
-    local key = tags .. name
-    local now = read(key)
-    if not now then
-      now = stamp
-      redis.call('SET', key, now, 'PX', 2 * px + 86400000)
-    elseif redis.call('PTTL', key) < tonumber(px) then
-      redis.call('PEXPIRE', key, 2 * px + 86400000)
+    local tag = tags .. name
+    local stamp = read(tag)
+    if not stamp or #stamp ~= 16 then
+      stamp = stampOf(0, chance)
+      redis.call('SET', tag, stamp, 'PX', 2 * px + 86400000)
+    else
+      local at = 0
+      for i = 1, 7 do at = at * 256 + string.byte(stamp, i) end
+      if since and at >= since then return nil end
+      lengthen(tag, px)
     end
-    parts[#parts + 1] = now .. string.char(math.floor(#name / 256), #name % 256) .. name
+    parts[#parts + 1] = stamp .. string.char(math.floor(#name / 256), #name % 256) .. name
   end
   return string.sub(head, 1, 26) .. string.char(math.floor(#parts / 256), #parts % 256) .. table.concat(parts) .. body
 end
@@ -80,7 +106,8 @@ for k = 1, #KEYS, 2 do
     keeps = live(entry)
     if keeps then head = carry(head, entry) end
   end
-  store(KEYS[k], KEYS[k + 1], tagged(head, ARGV[a + 2], ARGV[a + 4], ARGV[a], ARGV[3]), ARGV[a], keeps)
+  local px = keeps and redis.call('PTTL', KEYS[k]) or ARGV[a]
+  store(KEYS[k], KEYS[k + 1], tagged(head, ARGV[a + 2], ARGV[a + 4], px, ARGV[3]), px, keeps)
 end
 return #KEYS / 2
 `);
@@ -99,7 +126,8 @@ local version = live(entry) and string.sub(entry, 4, 10) or ''
 if version ~= ARGV[9] then return 0 end
 local head, keeps = ARGV[7], version ~= '' and ARGV[5] == '1'
 if keeps then head = carry(head, entry) end
-store(KEYS[1], KEYS[2], tagged(head, ARGV[6], ARGV[8], ARGV[4], ARGV[3]), ARGV[4], keeps)
+local px = keeps and redis.call('PTTL', KEYS[1]) or ARGV[4]
+store(KEYS[1], KEYS[2], tagged(head, ARGV[6], ARGV[8], px, ARGV[3]), px, keeps)
 return 1
 `);
 
@@ -108,7 +136,7 @@ const COMPARE_AND_DELETE = script(`
 local entry = read(KEYS[1])
 local version = live(entry) and string.sub(entry, 4, 10) or ''
 if version ~= ARGV[3] then return 0 end
-redis.call('UNLINK', KEYS[1], KEYS[2])
+remove(KEYS[1], KEYS[2])
 return 1
 `);
 
@@ -117,7 +145,7 @@ const DELETE = script(`
 local there = {}
 for k = 1, #KEYS, 2 do
   there[#there + 1] = live(read(KEYS[k])) and 1 or 0
-  redis.call('UNLINK', KEYS[k], KEYS[k + 1])
+  remove(KEYS[k], KEYS[k + 1])
 end
 return there
 `);
@@ -125,7 +153,7 @@ return there
 /** Removes an entry and gives it. */
 const GET_AND_DELETE = script(`
 local entry = read(KEYS[1])
-redis.call('UNLINK', KEYS[1], KEYS[2])
+remove(KEYS[1], KEYS[2])
 return live(entry) and entry or false
 `);
 
@@ -136,8 +164,11 @@ if not live(entry) then return 0 end
 if ARGV[3] == '' then
   local age = 0
   for i = 19, 26 do age = age * 256 + string.byte(entry, i) end
-  redis.call('PEXPIRE', KEYS[1], string.byte(entry, 3) == 0 and age or ARGV[5])
+  local px = string.byte(entry, 3) == 0 and age or tonumber(ARGV[5])
+  live(entry, px)
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', px))
 else
+  live(entry, tonumber(ARGV[3]))
   redis.call('SET', KEYS[1], string.sub(entry, 1, 2) .. string.sub(ARGV[4], 3, 3) .. string.sub(entry, 4, 18) .. string.sub(ARGV[4], 19, 26) .. string.sub(entry, 27), 'PX', ARGV[3])
 end
 return 1
@@ -187,7 +218,7 @@ if anew then
   local age, bytes = endless and 0 or px, {}
   for i = 8, 1, -1 do bytes[i] = string.char(age % 256); age = math.floor(age / 256) end
   head = string.sub(head, 1, 2) .. string.char(endless and 2 or 0) .. string.sub(head, 4, 18) .. table.concat(bytes) .. string.sub(head, 27)
-  if px > 0 then store(KEYS[1], KEYS[2], head .. text(count), string.format('%.0f', px)) else redis.call('UNLINK', KEYS[1], KEYS[2]) end
+  if px > 0 then store(KEYS[1], KEYS[2], head .. text(count), string.format('%.0f', px)) else remove(KEYS[1], KEYS[2]) end
   left = endless and 'Infinity' or text(anew)
 else
   head = carry(head, entry)
@@ -197,13 +228,25 @@ end
 return {text(count), left, running and 0 or 1}
 `);
 
-/** Ends tags: the keys. */
-const UNTAG = script(`return redis.call('UNLINK', unpack(KEYS))`);
+/**
+ * Ends tags: the keys. Arguments: 16 bytes by chance. For an hour a tag says when that was: what is being loaded meanwhile is not stored. Nor is what
+ * has tags and is loaded for longer.
+ */
+const UNTAG = script(`
+for k = 1, #KEYS do redis.call('SET', KEYS[k], stampOf(now, ARGV[3]), 'PX', 3600000) end
+return #KEYS
+`);
+
+/** Removes the keys, whatever they are. */
+const REMOVE = script(`
+for k = 1, #KEYS do redis.call('UNLINK', KEYS[k]) end
+return #KEYS
+`);
 
 /**
  * Looks an entry up; without one, takes the right to load it. Keys: entry, placeholder, owner. Arguments: what begins the names of
  * owners, the owner, its token, how long the right lasts, how long the owner lives without another sign, the token that the caller has waited for,
- * `1` where an entry that is there will not do, `1` where the right is not taken. Gives `{1, entry, time left}`, `{0}` for the right, `{2, token}` where another has it,
+ * `1` where an entry that is there will not do, `1` where the right is not taken. Gives `{1, entry, time left}`, `{0, time}` for the right, `{2, token}` where another has it,
  * `{3, outcome}` for what the one awaited has left.
  */
 const CLAIM = script(`
@@ -221,13 +264,22 @@ end
 if ARGV[10] == '1' then return {0} end
 redis.call('SET', KEYS[2], 'L' .. ARGV[4] .. ARGV[5], 'PX', ARGV[6])
 redis.call('SET', KEYS[3], '1', 'PX', ARGV[7])
-return {0}
+return {0, string.format('%.0f', now)}
 `);
 
-/** Stores what was loaded, as `SET` of one entry, where the caller still has the right: the last argument is the placeholder. */
+/**
+ * Stores what was loaded, as `SET` of one entry, where the caller still has the right, and no tag was invalidated since: the last arguments are the
+ * placeholder and the time that `CLAIM` gave. Gives 1; 0 where the right is gone; 2 where a tag was invalidated.
+ */
 const SETTLE = script(`
 if read(KEYS[2]) ~= ARGV[9] then return 0 end
-store(KEYS[1], KEYS[2], tagged(ARGV[7], ARGV[6], ARGV[8], ARGV[4], ARGV[3]), ARGV[4])
+local since = tonumber(ARGV[10])
+local entry = tagged(ARGV[7], ARGV[6], ARGV[8], ARGV[4], ARGV[3], since)
+if not entry or (ARGV[6] ~= '' and now - since > 3600000000) then
+  redis.call('UNLINK', KEYS[2])
+  return 2
+end
+store(KEYS[1], KEYS[2], entry, ARGV[4])
 return 1
 `);
 
@@ -251,6 +303,7 @@ module.exports = {
   HIT,
   INCREMENT,
   LEAVE,
+  REMOVE,
   SET,
   SETTLE,
   SET_IF_ABSENT,

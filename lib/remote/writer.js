@@ -11,7 +11,7 @@ const { CODES } = require('../errors');
 const { away } = require('./clients/port');
 const { publish } = require('./channel');
 const { keyOf, keyText } = require('./format');
-const { DELETE_MANY, RESET, clearServer, slices } = require('./machine');
+const { DELETE_MANY, RESET, clearServer, pairs, scanServer, slices } = require('./machine');
 const scripts = require('./scripts');
 const { randomBytes } = require('crypto');
 
@@ -58,8 +58,12 @@ class Writer {
       await tier.forget(keys);
       throw tier.asRemote(error);
     }
-    await tier.markChanged('e', keys.map(keyText));
-    return local();
+    const texts = keys.map(keyText);
+    await tier.markChanged('e', texts);
+    const result = await local();
+    // The holder may have worked the mark off before the change was made here, where this process was stopped.
+    await tier.markChanged('e', texts);
+    return result;
   }
 
   /** Stores entries that the encoder gave, those of one script at a time. Resolves with `result`. */
@@ -99,7 +103,7 @@ class Writer {
     try {
       const { port } = tier.machine;
       if (!port.isReady) throw away('there is no connection');
-      await clearServer(port, tier.names.all);
+      await clearServer(port, tier.names, (script, keys) => tier.run(script, keys, []));
     } catch (error) {
       tier.counts.errors += 1;
       if (tier.rejects) {
@@ -119,19 +123,27 @@ class Writer {
   /** Removes the entries whose keys begin with a text. Resolves with how many the server had. */
   async removePrefix(text) {
     const tier = this.#tier;
-    const { entries } = tier.names;
-    const hex = Buffer.from(text, 'utf16le').toString('hex');
+    const { entries, placeholders } = tier.names;
     await tier.connected;
     let count = 0;
     try {
       const { port } = tier.machine;
       if (!port.isReady) throw away('there is no connection');
-      // Texts that are not well-formed are named in another way.
-      for (const begin of new Set([keyText(text), `w:${hex}`])) {
-        await clearServer(port, `${entries}${begin}`, async (names) => {
-          count += names.length;
-          await tier.forget(names.map((name) => keyOf(name.slice(entries.length))));
-        });
+      const remove = async (found) => {
+        // A key may have been written by others.
+        const texts = found.filter((one) => /^[sw]:/.test(one) && keyOf(one).startsWith(text));
+        for (const part of slices(texts, ENTRIES)) {
+          const there = await tier.run(scripts.DELETE, pairs(tier.names, part), []);
+          count += there.filter((one) => one === 1).length;
+          await tier.forget(part.map(keyOf));
+        }
+      };
+      // What is being loaded ends first: what it has stored before that is an entry by then.
+      await scanServer(port, placeholders, '', remove);
+      // Texts that are not well-formed are named in another way. Half a pair of surrogates may begin a whole one.
+      const hex = Buffer.from(text, 'utf16le').toString('hex');
+      for (const begin of new Set([keyText(text.replace(/[\ud800-\udbff]$/, '')), `w:${hex}`])) {
+        await scanServer(port, entries, begin, remove);
       }
     } catch (error) {
       tier.failed('deletePrefix', error);

@@ -1,6 +1,6 @@
 'use strict';
 
-const { CREATE, DESTROY, commands, runHere, snapshotOf } = require('../commands');
+const { CREATE, DESTROY, commands, runHere, snapshotOf, varied } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
 const { bulk } = require('../store/lru-cache');
@@ -46,7 +46,7 @@ class LocalClient {
       open();
     } catch (error) {
       if (error?.code !== BUSY) throw error;
-      this.ready = this.#wait({ ...CREATE, local: open });
+      this.ready = this.#wait(varied(CREATE, { local: open }));
       // A failure is no unhandled rejection: `getInstance` rejects with it.
       this.ready.catch(nothing);
     }
@@ -94,7 +94,7 @@ class LocalClient {
 
   /** Destroys the namespace. Resolves with whether there was one. */
   destroy() {
-    return this.call({ ...DESTROY, local: () => destroyCache(this.namespace) });
+    return this.call(varied(DESTROY, { local: () => destroyCache(this.namespace) }));
   }
 
   /** Makes a namespace anew that was destroyed, with the options of this instance. */

@@ -1,6 +1,6 @@
 'use strict';
 
-const { DESTROY, commands, executeCommand, runHere, snapshotOf } = require('../commands');
+const { DESTROY, commands, executeCommand, runHere, snapshotOf, varied } = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { timeoutOf } = require('../options');
 const { sharedKey } = require('../store/copies');
@@ -18,7 +18,7 @@ const nothing = () => {};
 const NO_SOURCE = Object.freeze({ open: false, hasOnlyReads: false, views: undefined });
 
 /** `get` of an entry that the segment has made the most recent already. */
-const GET_TOUCHED = { ...commands.get, wire: 'peek' };
+const GET_TOUCHED = varied(commands.get, { wire: 'peek' });
 
 /** What is sent for a call on keys of which the primary has a value that only it can read. */
 function commandElsewhere(command, cache, key) {

@@ -18,6 +18,7 @@ use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     fmt,
     marker::PhantomData,
+    mem::offset_of,
     ptr::NonNull,
     sync::{
         Arc,
@@ -120,6 +121,16 @@ pub struct Uses {
 
 // SAFETY: all parts are atomics.
 unsafe impl Shared for Uses {}
+
+// As `lib/near/uses.js` has them; the last uses lie in the second half of a piece.
+const _: () = {
+    assert!(offset_of!(Uses, count) == 0);
+    assert!(offset_of!(Uses, applied) == 8);
+    assert!(offset_of!(Uses, uncounted) == 16);
+    assert!(offset_of!(Uses, listed) == 24);
+    assert!(offset_of!(Uses, rows) == 32);
+    assert!(offset_of!(Columns, last_uses) * 2 == size_of::<Columns>());
+};
 
 /// The number of the row at an index of `Versions::rows`, and back: the piece, and the place there. Row 0 is none.
 fn row_at(index: usize) -> Option<u32> {
