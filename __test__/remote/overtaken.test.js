@@ -87,6 +87,18 @@ describeServers('remote tier, what is overtaken', ({ program }) => {
     }
   }
 
+  it('who comes after invalidateTags does not get what was loaded before', async () => {
+    await near.run(begin, 'key:1', 'old', { tags: ['tag'] });
+    await cache.invalidateTags(['tag']);
+    const next = async ({ state }) => {
+      const following = state.caches.at(-1).fetch('key:1', async () => 'new');
+      state.go();
+      return [await state.loaded, await following];
+    };
+    assert.deepEqual(await near.run(next), ['old', 'new']);
+    assert.equal(await cache.get('key:1'), 'new');
+  });
+
   for (const [name, write] of WRITES.slice(0, 3)) {
     it(`who comes to another machine after ${name} does not join a load from before`, async () => {
       await far.run(begin, 'key:1', 'old');
@@ -176,4 +188,67 @@ describeServers('remote tier, changes of this machine alone', ({ program }) => {
     await written;
     await until(async () => (await cache.get('k')) === undefined);
   });
+});
+
+describeServers('remote tier, the end of a load that the server was not told', ({ program }) => {
+  let server;
+  let proxy;
+  let cache;
+  before(async () => (server = await startServer(program)));
+  after(() => server.remove());
+  beforeEach(async () => {
+    proxy = await new Proxy(server.port).start();
+    const remote = { client: proxy.url, onError: 'reject' };
+    cache = await Cache.getInstance({ namespace: unique('overtaken'), timeout: 500, remote });
+    await until(() => isOn(cache));
+  });
+  afterEach(async () => {
+    await cache.close();
+    await proxy.remove();
+  });
+
+  const isReady = async () => (await cache.stats()).remote.isReady;
+  const lose = async () => {
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => !(await isReady()));
+  };
+  const CASES = [
+    ['its value was lost', [lose, async () => 'value'], 'value'],
+    [
+      'its error was lost',
+      [
+        lose,
+        async () => {
+          throw new Error('none');
+        },
+      ],
+      'none',
+    ],
+    ['the reply that gave the right was lost', [() => {}, async () => 'value'], 'value'],
+  ];
+  for (const [name, [before, loader], result] of CASES) {
+    it(`${name}: nobody waits for it`, async () => {
+      // This process has another load all the time, so it says that it lives.
+      let end;
+      const other = cache.fetch('other', () => new Promise((resolve) => (end = resolve)));
+      await until(() => end !== undefined);
+      if (result === 'value' && before !== lose) {
+        proxy.holdReplies();
+        until(() => proxy.held > 0).then(lose);
+      }
+      const loading = cache.fetch('k', async () => {
+        await before();
+        return loader();
+      });
+      assert.equal(await loading.catch((error) => error.message), result);
+      proxy.refuses = false;
+      await until(async () => (await isReady()) && (await isOn(cache)));
+      // A loader of another machine would have the right now.
+      const hardTimeout = 10_000;
+      assert.equal(await cache.fetch('k', async () => 'next', { hardTimeout }), 'next');
+      end(1);
+      assert.equal(await other, 1);
+    }).timeout(20_000);
+  }
 });

@@ -49,13 +49,16 @@ const RIGHT = 0;
 const ENTRY = 1;
 const HELD = 2;
 
+/** Reply of `SETTLE`: a tag was invalidated since the claim. */
+const OUTDATED = 2;
+
 class RemoteLeases {
   #tier;
   #leases;
   /** By token of the lease here: the right of the server, and when it was given. */
   #rights = new Map();
-  /** What gives a right up that the server may have, though nobody uses it: the server could not be told. */
-  #unused = new Set();
+  /** By right: how the server is told that it was given up, which could not be told before. */
+  #owed = new Map();
   /** By token of the lease here: the end of the wait for another machine. */
   #waits = new Map();
   #isClosed = false;
@@ -77,8 +80,14 @@ class RemoteLeases {
       if (!tier.machine.isCurrent()) await tier.inTime(tier.machine.look(), due);
       const claim = await this.#leases.claim(key, options);
       if (claim.state !== 'leased') return claim;
-      const answer = await this.#ask(key, claim, options, times >= MOST_CLAIMS);
-      if (answer !== undefined) return answer;
+      try {
+        const answer = await this.#ask(key, claim, options, times >= MOST_CLAIMS);
+        if (answer !== undefined) return answer;
+      } catch (error) {
+        // Nobody is to wait for a lease that is not used.
+        await this.#leases.release(key, claim.token).catch(nothing);
+        throw error;
+      }
     }
   }
 
@@ -94,9 +103,10 @@ class RemoteLeases {
     const leased = { state: 'leased', token, ...(stale && { stale }) };
     const since = clock.now();
     let isOn;
-    let isAsked = false;
     let reply;
     const right = randomBytes(8).toString('hex');
+    const ends = performance.now() + leaseTimeout;
+    let isAsked = false;
     try {
       const state = await tier.machine.look(tier.marksOf(key));
       isOn = state.isOn;
@@ -109,17 +119,15 @@ class RemoteLeases {
         reply = await this.#claimThere(key, { right, leaseTimeout, fresh });
       }
     } catch (error) {
-      if (error?.code === CODES.INVALID_ARG_TYPE) {
-        await this.#leases.release(key, token);
-        throw error;
-      }
+      if (error?.code === CODES.INVALID_ARG_TYPE) throw error;
+      // The server may have given the right.
+      if (isAsked) this.#leave(key, { right, ends }, '');
       // The server is away. A cache never fails a fetch: the loader runs.
-      if (isAsked) this.#leave(key, right, '');
       return leased;
     }
     const [what] = reply;
     if (what === RIGHT) {
-      this.#rights.set(token, { right, isOn, at: String(reply[1]) });
+      this.#rights.set(token, { right, ends, isOn, at: String(reply[1]) });
       this.#giveSigns();
       return leased;
     }
@@ -248,86 +256,83 @@ class RemoteLeases {
   }
 
   async settle(key, token, outcome) {
-    try {
-      return await this.#settle(key, token, outcome);
-    } catch (error) {
-      // The value has no form for the server, say. Who waits claims anew.
-      await this.release(key, token).catch(nothing);
-      throw error;
-    }
-  }
-
-  async #settle(key, token, outcome) {
     const there = this.#rights.get(token);
+    this.#rights.delete(token);
     if (there === undefined) return this.#settleHere(key, token, outcome);
-    const tier = this.#tier;
-    const { names, encoder } = tier;
+    const { right, isOn, at } = there;
     if (outcome.kind !== 'value') {
-      const isError = outcome.kind === 'error';
-      const left = isError ? `E${outcome.error}` : encoder.unstored(outcome.value);
-      this.#rights.delete(token);
-      this.#leave(key, there.right, left);
+      const left =
+        outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
+      this.#leave(key, there, left);
       return this.#leases.settle(key, token, outcome);
     }
-    const { right, isOn, at } = there;
+    const tier = this.#tier;
     const { value, maxAge, tags, grace } = outcome;
-    const age = encoder.age(maxAge);
-    const args = encoder.entry(value, age, false, tags);
-    this.#rights.delete(token);
     const since = performance.now();
     let isStored;
+    let px;
     try {
+      const age = tier.encoder.age(maxAge);
+      ({ px } = age);
+      const { names } = tier;
+      const args = tier.encoder.entry(value, age, false, tags);
       const stored = [randomBytes(16), ...args, `L${OWNER}${right}`, at];
       isStored = await tier.run(SETTLE, [names.entry(key), names.placeholder(key)], stored);
     } catch {
-      this.#leave(key, right, '');
+      this.#leave(key, there, '');
       return this.#settleHere(key, token, outcome);
     }
-    if (isStored !== 1) {
-      // A write has overtaken it. Who waited before that gets it all the same.
-      await this.#leases.settle(key, token, { kind: 'unstored', value });
-      return { stored: false };
+    if (isStored === OUTDATED) {
+      // Who waits may have come after the invalidation: nothing is left.
+      await this.#leases.release(key, token);
+      return { stored: false, isOutdated: true };
     }
-    const left = age.px - (performance.now() - since);
-    if (!isOn || !(left > 0)) {
-      await this.#leases.settle(key, token, { kind: 'unstored', value });
-    } else {
-      // As after a read: what the server tells of this very change removes it, and the next read fetches it.
-      await this.#leases.settle(key, token, { kind: 'value', value, maxAge: left, tags, grace });
-    }
-    return { stored: true };
+    const left = px - (performance.now() - since);
+    // As after a read: what the server tells of this very change removes it, and the next read fetches it. Where a write has overtaken it, who
+    // waited before that gets it all the same.
+    const kind = isStored === 1 && isOn && left > 0 ? 'value' : 'unstored';
+    const ended = { kind, value, maxAge: left, tags, grace };
+    const { isOutdated } = await this.#leases.settle(key, token, ended);
+    return { stored: isStored === 1, isOutdated };
   }
 
   /** The server is away: what was loaded is kept here alone, where the instance goes on with the first tier. */
   async #settleHere(key, token, outcome) {
     if (outcome.kind !== 'value') return this.#leases.settle(key, token, outcome);
     if (this.#tier.rejects) {
-      const { value } = outcome;
-      return this.#leases.settle(key, token, { kind: 'unstored', value });
+      const { value, tags } = outcome;
+      return this.#leases.settle(key, token, { kind: 'unstored', value, tags });
     }
     await this.#tier.markChanged('e', [keyText(key)]);
     // Where the mark is worked off before that, the lease is void.
     return this.#leases.settle(key, token, outcome);
   }
 
-  /** Gives a right of the server up, and tells the server of that until it has answered. What is left is told at once, or not at all. */
-  #leave(key, right, left) {
+  /**
+   * Gives the right of the server up. Where it cannot be told it is told later: others would wait for it as long as this process lives.
+   *
+   * @param {any} key
+   * @param {{ right: string, ends: number }} of the right, and when it ends by itself
+   * @param {string | Buffer} left what is left for those who wait
+   */
+  #leave(key, { right, ends }, left) {
     const { names } = this.#tier;
-    /** @param {string | Buffer} outcome */
-    const leave = (outcome) => {
+    const tell = (outcome) => {
       const args = [`L${OWNER}${right}`, outcome, String(LEFT)];
       this.#tier.run(LEAVE, [names.placeholder(key)], args).catch(() => {
-        this.#unused.add(() => leave(''));
+        if (this.#isClosed) return;
+        // Who waits by then may have come after the load: nothing is left for them.
+        this.#owed.set(right, { ends, tell: () => tell('') });
         this.#giveSigns();
       });
     };
-    leave(left.length > MOST_BYTES ? '' : left);
+    tell(left.length > MOST_BYTES ? '' : left);
   }
 
   async release(key, token) {
     const there = this.#rights.get(token);
     this.#rights.delete(token);
-    if (there !== undefined) this.#leave(key, there.right, '');
+    if (there !== undefined) this.#leave(key, there, '');
     await this.#leases.release(key, token);
   }
 
@@ -371,19 +376,23 @@ class RemoteLeases {
     await this.#leases.close();
   }
 
-  /** Says that this process lives, while it has rights, and gives up those that it does not use. */
+  /** Says that this process lives, while it has rights, and what could not be told before. */
   #giveSigns() {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       if (this.#isClosed) return;
-      for (const leave of this.#unused) {
-        this.#unused.delete(leave);
-        leave();
+      const { port } = this.#tier.machine;
+      for (const [right, { ends, tell }] of this.#owed) {
+        const isOver = performance.now() > ends;
+        if (!isOver && !port.isReady) continue;
+        this.#owed.delete(right);
+        if (!isOver) tell();
       }
-      if (this.#rights.size === 0) return;
-      const key = this.#tier.names.owners + OWNER;
-      this.#tier.machine.port.send(['SET', key, '1', 'PX', String(LIFE)]).catch(nothing);
-      this.#giveSigns();
+      if (this.#rights.size > 0) {
+        const key = this.#tier.names.owners + OWNER;
+        port.send(['SET', key, '1', 'PX', String(LIFE)]).catch(nothing);
+      }
+      if (this.#rights.size > 0 || this.#owed.size > 0) this.#giveSigns();
     }, SIGN).unref();
   }
 }

@@ -269,7 +269,7 @@ return {0, string.format('%.0f', now)}
 
 /**
  * Stores what was loaded, as `SET` of one entry, where the caller still has the right, and no tag was invalidated since: the last arguments are the
- * placeholder and the time that `CLAIM` gave.
+ * placeholder and the time that `CLAIM` gave. Gives 1; 0 where the right is gone; 2 where a tag was invalidated.
  */
 const SETTLE = script(`
 if read(KEYS[2]) ~= ARGV[9] then return 0 end
@@ -277,7 +277,7 @@ local since = tonumber(ARGV[10])
 local entry = tagged(ARGV[7], ARGV[6], ARGV[8], ARGV[4], ARGV[3], since)
 if not entry or (ARGV[6] ~= '' and now - since > 3600000000) then
   redis.call('UNLINK', KEYS[2])
-  return 0
+  return 2
 end
 store(KEYS[1], KEYS[2], entry, ARGV[4])
 return 1
