@@ -6,7 +6,7 @@
  * - no process reads an older value after a newer one,
  * - after a write has resolved, or a read was given, no process of that machine reads anything older, and nothing is missing,
  * - counters are exact,
- * - after `del` no `fetch` of that machine gives what was loaded before it, and none of the other machine 2 seconds later,
+ * - after `del`, or `invalidateTags`, no `fetch` of that machine gives what was loaded before it, and none of the other machine 2 seconds later,
  * - a key has one loader at a time, where nothing fails,
  * - after `invalidateTags` no process of that machine reads an entry from before it, and none of the other machine 2 seconds later,
  * - nothing from before a `FLUSHALL` is read later than 2 seconds after it,

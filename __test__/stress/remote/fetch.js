@@ -1,6 +1,6 @@
 'use strict';
 
-/** `fetch`: loaders read a database. Whoever changes the database calls `del` then. */
+/** `fetch`: loaders read a database. Whoever changes the database then calls `del`, or invalidates the tag of the entry. */
 
 const { setTimeout: sleep } = require('node:timers/promises');
 const { now } = require('../../../lib/remote/clock');
@@ -9,6 +9,8 @@ const { DATABASE, FAULTS, diverges } = require('./options');
 
 const KEYS = 40;
 const LOOPS = 8;
+
+const tagOf = (key) => `tag of ${key}`;
 
 async function create({ cache, me, report, floors, stopwatch, tell }) {
   const database = await Database.connect(DATABASE, me);
@@ -32,7 +34,9 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     const since = stopwatch.time;
     let value;
     try {
-      value = await stopwatch.ending(`fetch ${key}`, () => cache.fetch(key, load(key, begun)));
+      value = await stopwatch.ending(`fetch ${key}`, () =>
+        cache.fetch(key, load(key, begun), { tags: [tagOf(key)] }),
+      );
     } catch (error) {
       if (error.code === 'ELOAD') return;
       throw error;
@@ -41,15 +45,17 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     longestFetch = Math.max(longestFetch, stopwatch.time - since);
     if (value < floor) report(`fetch ${key}: ${value} after ${floor}`);
     const far = diverges ? 0 : floors.far(key, begun);
-    if (value < far) report(`fetch ${key}: ${value}, ${far} was there before a del elsewhere`);
+    if (value < far) report(`fetch ${key}: ${value}, ${far} was there before its end elsewhere`);
     given.set(key, Math.max(given.get(key) ?? 0, value));
   }
 
   async function change(key) {
     const { id, version } = await database.ask({ change: key });
+    const end =
+      Math.random() < 0.5 ? () => cache.del(key) : () => cache.invalidateTags([tagOf(key)]);
     for (;;) {
       try {
-        await stopwatch.timed(`del ${key}`, () => cache.del(key));
+        await stopwatch.timed(`${end} ${key}`, end);
         break;
       } catch (error) {
         // Without faults no call fails.

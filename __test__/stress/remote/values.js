@@ -43,7 +43,14 @@ function create({ cache, seen, me, report, floors, stopwatch }) {
     const floor = newestSum;
     // What was begun by a process that is killed is known to the machine.
     await seen.incr('begun');
-    const sum = await stopwatch.timed('incr n', () => cache.incr('n'));
+    let sum;
+    try {
+      sum = await stopwatch.timed('incr n', () => cache.incr('n'));
+    } catch (error) {
+      // It was not sent, and must not count.
+      if (error.message.includes('there is no connection')) await seen.decr('begun');
+      throw error;
+    }
     await seen.incr('acknowledged');
     sums.push(sum);
     if (!isExact) return;
