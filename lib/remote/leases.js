@@ -108,7 +108,8 @@ class RemoteLeases {
     const ends = performance.now() + leaseTimeout;
     let isAsked = false;
     try {
-      const state = await tier.machine.look(tier.marksOf(key));
+      const due = performance.now() + tier.timeout;
+      const state = await tier.inTime(tier.machine.look(tier.marksOf(key)), due);
       isOn = state.isOn;
       if (state.marked) return leased;
       isAsked = tier.machine.port.isReady;
