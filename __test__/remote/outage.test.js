@@ -356,6 +356,47 @@ describeServers('outages of the remote tier', ({ program }) => {
     assert.equal(await far.get('job'), 'by the second');
   });
 
+  it('a fetch whose value could not be stored leaves no lease behind', async () => {
+    proxy.delay = 0;
+    for (const hold of ['holdReplies', 'holdRequests']) {
+      const key = `settled ${hold}`;
+      let isHeld;
+      const first = near.fetch(key, async () => {
+        proxy[hold]();
+        isHeld = hold === 'holdReplies' ? () => proxy.held > 0 : () => proxy.asked > 0;
+        return 'loaded';
+      });
+      await until(() => isHeld?.());
+      // The connection is lost on which the answer would come. That of the holder is not: nothing ends the leases here.
+      proxy.cutCommands();
+      assert.equal(await first, 'loaded');
+      const begun = performance.now();
+      await near.fetch(key, () => 'loaded anew');
+      const took = performance.now() - begun;
+      assert.ok(took < 2000, `${hold}: ${took} ms`);
+    }
+  });
+
+  it('a right to load that could not be given up at once is given up later', async () => {
+    let release;
+    const other = near.fetch('other', () => new Promise((resolve) => (release = resolve)));
+    await until(() => release !== undefined);
+    const failure = near.fetch('k', async () => {
+      proxy.holdRequests();
+      throw new Error('the loader failed');
+    });
+    await assert.rejects(failure, { message: 'the loader failed' });
+    await until(() => proxy.asked > 0);
+    proxy.cutCommands();
+    const begun = performance.now();
+    const fetch = ({ state }) => state.caches.at(-1).fetch('k', () => 'by another machine');
+    assert.equal(await farAgent.run(fetch), 'by another machine');
+    const took = performance.now() - begun;
+    assert.ok(took < 3000, `${took} ms`);
+    release('loaded');
+    assert.equal(await other, 'loaded');
+  });
+
   it('close ends the connections, and the last instance of a process all of them', async () => {
     const count = async () => (await ask(server, ['CLIENT', 'LIST'])).trim().split('\n').length;
     const before = await count();

@@ -2,7 +2,7 @@
 
 /**
  * Servers for the tests of the remote tier: each test runs on `valkey-server` and on `redis-server`, where they are found in the
- * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk.
+ * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk, unless its options say so.
  */
 
 const assert = require('node:assert/strict');
@@ -83,7 +83,7 @@ class Server {
     this.child.kill('SIGCONT');
   }
 
-  /** Ends the process; its entries are gone. */
+  /** Ends the process; its entries are gone, unless its options keep them on disk. */
   async kill() {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const ended = once(this.child, 'exit');

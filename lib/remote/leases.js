@@ -257,26 +257,35 @@ class RemoteLeases {
   }
 
   async settle(key, token, outcome) {
+    try {
+      return await this.#settle(key, token, outcome);
+    } catch (error) {
+      // The value has no form for the server, say. Who waits claims anew.
+      await this.release(key, token).catch(nothing);
+      throw error;
+    }
+  }
+
+  async #settle(key, token, outcome) {
     const there = this.#rights.get(token);
-    this.#rights.delete(token);
     if (there === undefined) return this.#settleHere(key, token, outcome);
-    const { right, state, at } = there;
+    const tier = this.#tier;
+    const { names, encoder } = tier;
     if (outcome.kind !== 'value') {
-      const left =
-        outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
+      const isError = outcome.kind === 'error';
+      const left = isError ? `E${outcome.error}` : encoder.unstored(outcome.value);
+      this.#rights.delete(token);
       this.#leave(key, there, left);
       return this.#leases.settle(key, token, outcome);
     }
-    const tier = this.#tier;
+    const { right, state, at } = there;
     const { value, maxAge, tags, grace } = outcome;
+    const age = encoder.age(maxAge);
+    const args = encoder.entry(value, age, false, tags);
+    this.#rights.delete(token);
     const since = performance.now();
     let isStored;
-    let px;
     try {
-      const age = tier.encoder.age(maxAge);
-      ({ px } = age);
-      const { names } = tier;
-      const args = tier.encoder.entry(value, age, false, tags);
       const stored = [randomBytes(16), ...args, `L${OWNER}${right}`, at];
       isStored = await tier.run(SETTLE, [names.entry(key), names.placeholder(key)], stored);
     } catch {
@@ -288,7 +297,7 @@ class RemoteLeases {
       await this.#leases.release(key, token);
       return { stored: false, isOutdated: true };
     }
-    const left = px - (performance.now() - since);
+    const left = age.px - (performance.now() - since);
     // As after a read: what the server tells of this very change removes it, and the next read fetches it. Where a write has overtaken it, who
     // waited before that gets it all the same.
     const mayStore = isStored === 1 && left > 0 && tier.machine.mayStore(state);
