@@ -6,7 +6,7 @@
  */
 
 const assert = require('node:assert/strict');
-const { execFileSync, spawn } = require('node:child_process');
+const { execFileSync, spawn, spawnSync } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
@@ -38,14 +38,14 @@ async function freePort() {
 }
 
 class Server {
-  #directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lru-remote-'));
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lru-remote-'));
+  #args;
 
-  #options;
-
-  constructor(program, port, options) {
+  /** @param {string} program @param {number} port @param {(server: Server) => string[]} [args] more arguments */
+  constructor(program, port, args = () => []) {
     this.program = program;
     this.port = port;
-    this.#options = options;
+    this.#args = args;
   }
 
   get url() {
@@ -54,21 +54,25 @@ class Server {
 
   async start() {
     const options = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', ''];
-    this.child = spawn(this.program, [...options, '--dir', this.#directory, ...this.#options], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const args = [...options, '--dir', this.directory, ...this.#args(this)];
+    await this.run(args, /ready to accept connections/i);
+    return this;
+  }
+
+  /** Starts the process. Resolves when it has said so. */
+  async run(args, isReady) {
+    this.child = spawn(this.program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     await new Promise((resolve, reject) => {
       const read = (text) => {
         output += text;
-        if (/ready to accept connections/i.test(output)) resolve();
+        if (isReady.test(output)) resolve();
       };
       this.child.stdout.setEncoding('utf8').on('data', read);
       this.child.stderr.setEncoding('utf8').on('data', read);
       this.child.once('error', reject);
       this.child.once('exit', () => reject(new Error(`${this.program} ended: ${output}`)));
     });
-    return this;
   }
 
   stop() {
@@ -101,26 +105,51 @@ class Server {
 
   async remove() {
     await this.kill();
-    fs.rmSync(this.#directory, { recursive: true, force: true });
+    fs.rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-/**
- * Starts a server. Another process may take the port first: then there is another attempt.
- *
- * @param {string} program
- * @param {string[]} [options] of the program
- */
-async function startServer(program, options = []) {
+/** A sentinel of one primary, which it calls `mymaster`. */
+class Sentinel extends Server {
+  /** @param {string} program @param {number} port @param {number} primary the port of the primary */
+  constructor(program, port, primary) {
+    super(program, port);
+    const lines = [
+      `port ${port}`,
+      'bind 127.0.0.1',
+      `dir ${this.directory}`,
+      `sentinel monitor mymaster 127.0.0.1 ${primary} 1`,
+      'sentinel down-after-milliseconds mymaster 500',
+      'sentinel failover-timeout mymaster 3000',
+    ];
+    this.file = path.join(this.directory, 'sentinel.conf');
+    fs.writeFileSync(this.file, `${lines.join('\n')}\n`);
+  }
+
+  async start() {
+    await this.run([this.file, '--sentinel'], /\+monitor/);
+    return this;
+  }
+}
+
+/** Starts what `make` makes with a free port. Another process may take the port first: then there is another attempt. */
+async function startOn(make) {
   for (let attempt = 0; ; attempt += 1) {
-    const server = new Server(program, await freePort(), options);
+    const server = make(await freePort());
     try {
       return await server.start();
     } catch (error) {
+      await server.remove();
       if (attempt === 5) throw error;
     }
   }
 }
+
+/** Starts a server, with more arguments. */
+const startServer = (program, args) => startOn((port) => new Server(program, port, args));
+
+/** Starts a sentinel of the primary on a port. */
+const startSentinel = (program, primary) => startOn((port) => new Sentinel(program, port, primary));
 
 /**
  * A TCP proxy before a server. `hold` keeps back what the server says, on connections that `isHeld` chooses; `release` lets it
@@ -290,4 +319,19 @@ function endClient(client) {
   }
 }
 
-module.exports = { CLIENTS, Proxy, describeServers, endClient, startServer };
+/** Whether a server is built with TLS. Then it misses the certificate, and ends. */
+function speaksTls(program) {
+  const args = ['--port', '0', '--tls-port', '0', '--tls-cluster', 'yes'];
+  const { stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 10_000 });
+  return /tls-cert-file/.test(`${stdout}${stderr}`);
+}
+
+module.exports = {
+  CLIENTS,
+  Proxy,
+  describeServers,
+  endClient,
+  speaksTls,
+  startSentinel,
+  startServer,
+};

@@ -25,7 +25,7 @@ const REST = 3000;
 const CALM = 2000;
 
 async function run() {
-  const server = await startServer(options.SERVER, isDurable ? DURABLE : []);
+  const server = await startServer(options.SERVER, () => (isDurable ? DURABLE : []));
   const proxies = [];
   for (let left = options.MACHINES.length; left > 0; left -= 1) {
     const proxy = await new Proxy(server.port).start();
