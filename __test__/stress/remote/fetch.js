@@ -81,7 +81,7 @@ async function create({ cache, seen, me, report, floors, stopwatch, tell }) {
     loops: LOOPS,
     async step() {
       const key = `fetch:${Math.floor(Math.random() ** 2 * KEYS)}`;
-      if (Math.random() < 0.01) await change(key);
+      if (Math.random() < 0.03) await change(key);
       else await fetch(key);
     },
     async check() {
