@@ -8,6 +8,7 @@ const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { promisify } = require('node:util');
 const Cache = require('../..');
+const { Machine } = require('../../lib/remote/machine');
 const { processes, unique, until } = require('../helpers');
 const { CLIENTS, Proxy, describeServers, startServer } = require('./servers');
 
@@ -68,6 +69,21 @@ describeServers('outages of the remote tier', ({ program }) => {
     await near.close();
     await proxy.remove();
     await far.close();
+  });
+
+  it('a read that the first tier keeps waiting ends in time', async () => {
+    await far.set('k', 1);
+    const { look } = Machine.prototype;
+    // As by IPC with a primary that is blocked after it has answered that there is no entry.
+    Machine.prototype.look = () => new Promise(() => {});
+    const begun = performance.now();
+    try {
+      assert.equal(await near.get('k'), undefined);
+    } finally {
+      Machine.prototype.look = look;
+    }
+    assert.ok(performance.now() - begun < 2 * near.timeout + 400);
+    assert.equal(await near.get('k'), 1);
   });
 
   it('without the tracking connection each read asks the server, and none is stored', async () => {

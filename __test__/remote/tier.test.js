@@ -129,6 +129,23 @@ function sharedTests(one, sibling, far) {
     assert.deepEqual(hits.map(({ first }) => first).sort(), [false, false, true]);
   });
 
+  it('hit rejects what it rejects without a server', async () => {
+    const WRONG = [
+      [0],
+      [NaN],
+      ['1000'],
+      [1000, { amount: NaN }],
+      [1000, { amount: Infinity }],
+      [1000, { limit: 1, whenOver: 0 }],
+      [1000, { limit: 1, whenOver: 'never' }],
+    ];
+    for (const args of WRONG) {
+      const error = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
+      await assert.rejects(one().hit('n', ...args), error, String(args));
+    }
+    assert.equal(await far().get('n'), undefined);
+  });
+
   it('one of all machines is the first with setIfAbsent and compareAndSet', async () => {
     const caches = [one(), sibling(), far()];
     for (let round = 0; round < 10; round += 1) {
@@ -541,6 +558,8 @@ describeServers('the remote tier', ({ program }) => {
     await cache.set('k', value);
     assert.deepEqual(await cache.get('k'), value);
     assert.deepEqual(await cacheThere.get('k'), value);
+    await cache.set('bigint', 7n);
+    assert.equal(await cacheThere.get('bigint'), 7n);
     await cache.close();
     await far.kill();
   });

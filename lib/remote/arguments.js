@@ -5,14 +5,13 @@
 const { CODES, makeError } = require('../errors');
 const { shown } = require('../options');
 
+/** The error of an argument, as the first tier gives it. */
+const wrong = (message) => makeError(['TypeError', message, CODES.INVALID_ARG_TYPE]);
+
 /** A number of a call. */
 function numberArgument(call, number) {
   if (typeof number === 'number') return number;
-  throw makeError([
-    'TypeError',
-    `${call} needs a number, got ${shown(number)}`,
-    CODES.INVALID_ARG_TYPE,
-  ]);
+  throw wrong(`${call} needs a number, got ${shown(number)}`);
 }
 
 /** The amount of a counter: 1.x reads falsy amounts as 1, and text as a number. */
@@ -23,4 +22,4 @@ function amountArgument(call, amount) {
   return numberArgument(call, isText ? Number(amount) : amount);
 }
 
-module.exports = { amountArgument, numberArgument };
+module.exports = { amountArgument, numberArgument, wrong };

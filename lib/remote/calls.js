@@ -13,7 +13,7 @@ const {
   prefixOf,
   shown,
 } = require('../options');
-const { amountArgument, numberArgument } = require('./arguments');
+const { amountArgument, numberArgument, wrong } = require('./arguments');
 const { away } = require('./clients/port');
 const { decodeEntry, encodeHead, numberText, tagText, versionBytes } = require('./format');
 const scripts = require('./scripts');
@@ -187,13 +187,15 @@ const CALLS = {
   hit: onKey((tier, key, window, options) => {
     const { amount = 1, ifPresent = false, limit, whenOver } = hitOptions(options);
     if (!(numberArgument('hit', window) > 0)) {
-      throw invalid(`hit needs a window above 0, got ${shown(window)}`);
+      throw wrong(`hit needs a window above 0, got ${shown(window)}`);
     }
-    numberArgument('hit', amount);
+    if (!Number.isFinite(numberArgument('hit', amount))) {
+      throw wrong(`hit needs a finite amount, got ${shown(amount)}`);
+    }
     if (limit !== undefined) numberArgument('hit', limit);
-    const isKnown = [undefined, 'restart', 'double'].includes(whenOver) || whenOver >= 0;
+    const isKnown = [undefined, 'restart', 'double'].includes(whenOver) || whenOver > 0;
     if (!isKnown) {
-      throw invalid(
+      throw wrong(
         `hit: whenOver must be 'restart', 'double' or milliseconds, got ${shown(whenOver)}`,
       );
     }

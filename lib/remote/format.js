@@ -136,6 +136,8 @@ function parseName(prefix, name) {
   return { namespace, what, text };
 }
 
+const isObject = (value) => typeof value === 'object' && value !== null;
+
 /** The kind and the bytes of a value. */
 function encodeValue(value, how) {
   switch (typeof value) {
@@ -146,7 +148,7 @@ function encodeValue(value, how) {
     case 'undefined':
       return ['u', Buffer.alloc(0)];
     default:
-      if (how === 'advanced' && typeof value === 'object' && value !== null) {
+      if (how === 'advanced' && (typeof value === 'bigint' || isObject(value))) {
         return ['c', v8.serialize(value)];
       }
       // As in a worker: what JSON has no form for is null.

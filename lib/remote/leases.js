@@ -108,7 +108,8 @@ class RemoteLeases {
     const ends = performance.now() + leaseTimeout;
     let isAsked = false;
     try {
-      state = await tier.machine.look(tier.marksOf(key));
+      const due = performance.now() + tier.timeout;
+      state = await tier.inTime(tier.machine.look(tier.marksOf(key)), due);
       if (state.marked) return leased;
       isAsked = tier.machine.port.isReady;
       reply = await this.#claimThere(key, { right, leaseTimeout, fresh });

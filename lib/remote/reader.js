@@ -83,7 +83,9 @@ class Reader {
   async read(key) {
     const tier = this.#tier;
     try {
-      const value = await this.#read(key, performance.now() + tier.timeout);
+      const due = performance.now() + tier.timeout;
+      // The first tier may keep it waiting, too: by IPC the primary may be blocked.
+      const value = await tier.inTime(this.#read(key, due), due + tier.timeout);
       if (value === MISSED) {
         tier.counts.misses += 1;
         return undefined;
