@@ -3,6 +3,7 @@
 // The ports of the client libraries (`lib/remote/clients`), on each server.
 
 const assert = require('node:assert/strict');
+const net = require('node:net');
 const { until } = require('../helpers');
 const { Script } = require('../../lib/remote/clients/port');
 const { IoredisPort, isIoredis } = require('../../lib/remote/clients/ioredis');
@@ -50,6 +51,30 @@ describeServers('ports of clients', ({ program }) => {
           assert.deepEqual(reply, [Buffer.from('v'), Buffer.from([255]), 7]);
         }
         await assert.rejects(port.run(new Script("return redis.call('INCR', KEYS[1])"), ['k'], []));
+      });
+
+      it('listens for errors of a socket at any time: one without a listener ends the process', async () => {
+        const { createConnection } = net;
+        const counts = [];
+        const count = (socket) => counts.push(socket.listenerCount('error'));
+        net.createConnection = (...args) => {
+          const socket = createConnection(...args);
+          // After what the library listens to.
+          queueMicrotask(() => socket.once('connect', () => count(socket)));
+          return socket;
+        };
+        try {
+          const tracker = await port.track(
+            ['a:'],
+            () => {},
+            () => {},
+          );
+          tracker.close();
+        } finally {
+          net.createConnection = createConnection;
+        }
+        assert.equal(counts.length, 1);
+        assert.ok(counts[0] > 0);
       });
 
       it('tells of changed keys by prefix, before the answer to a ping', async () => {

@@ -7,6 +7,12 @@ const { Port, checkServer, inTime, nothing, sentinelAddress } = require('./port'
 /** `RESP_TYPES.BLOB_STRING` of node-redis: strings of replies are given as buffers. */
 const AS_BUFFERS = Object.freeze({ typeMapping: Object.freeze({ 36: Buffer }) });
 
+/**
+ * An option of sockets. node-redis does not listen for errors of a socket all the time: one that comes in between would end the process, such
+ * as where a server refuses the certificate of a client. Node.js listens itself to a socket that has a signal.
+ */
+const guard = () => ({ signal: new AbortController().signal });
+
 /** Whether an object is a client of node-redis for one server. */
 function isNodeRedis(client) {
   return (
@@ -46,7 +52,7 @@ class NodeRedisPort extends Port {
     const connection = client.duplicate({
       ...options,
       clientSideCache: undefined,
-      socket: { ...client.options.socket, reconnectStrategy: false },
+      socket: { ...client.options.socket, ...guard(), reconnectStrategy: false },
     });
     connection.on('error', onLost);
     connection.on('end', onLost);
@@ -142,7 +148,7 @@ class SentinelPort extends NodeRedisPort {
     const { name, sentinelClientOptions: options } = this.#options;
     const client = this.#createClient({
       ...options,
-      socket: { ...options?.socket, host, port, reconnectStrategy: false },
+      socket: { ...options?.socket, host, port, ...guard(), reconnectStrategy: false },
     });
     client.on('error', nothing);
     const close = () => {
