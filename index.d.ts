@@ -963,15 +963,38 @@ declare namespace LRUCacheForClustersAsPromised {
       { load(key: any, staleValue: any, context: LoaderContext): any }['load'] | undefined;
   }
 
-  /** A client of `redis` (node-redis 5 or 6) or `ioredis` (5 or 6), whose options the connections to the server are made with. */
+  /**
+   * A client of `redis` (node-redis 5 or 6) or `ioredis` (5 or 6) for one server, whose options the connections to the server are made
+   * with: TLS, user and password, database, Unix socket, `keyPrefix`, and `sentinels` of `ioredis`. Not one of a cluster, of a pool or
+   * of `createSentinel`.
+   */
   export interface RemoteClient {
     duplicate(...options: any[]): any;
+    /** Of clusters of `redis`. */
+    slots?: never;
+    /** Of clusters of `ioredis`. */
+    nodes?: never;
+    /** Of clients that `createSentinel` gives. */
+    getSentinelNode?: never;
+  }
+
+  /**
+   * The options of such a client: those of `createClient` or of `createSentinel` of `redis`, or those of `new Redis()` of `ioredis`. They are
+   * those of the library that has options with these names (`url`, `socket`, `database`, `RESP`, `sentinelRootNodes`; `host`, `port`, `path`, `db`, `tls`, `sentinels`);
+   * where both may be meant, `redis` is taken if it is installed.
+   */
+  export interface RemoteClientOptions {
+    sendCommand?: never;
+    duplicate?: never;
+    /** Of clusters. */
+    rootNodes?: never;
+    [option: string]: any;
   }
 
   /** The option `remote`. */
   export interface RemoteOptions {
-    /** A client, its options, or the URL of the server. */
-    client: RemoteClient | string | object;
+    /** A client, its options, or the URL of the server: `redis:`, `rediss:`, or `unix:///path?db=0`. */
+    client: RemoteClient | RemoteClientOptions | string;
     /**
      * What each key on the server begins with. Applications with different ones share nothing.
      *
@@ -1012,6 +1035,8 @@ declare namespace LRUCacheForClustersAsPromised {
     pushes: number;
     /** How often the connection for commands was made. */
     connects: number;
+    /** Why there is no connection for commands, or none that tells what changes: the text of the last error. */
+    reason?: string | undefined;
   }
 
   /** The options of `init`. */

@@ -151,6 +151,42 @@ function tests(sides) {
     assert.deepEqual(await other.leases.wait('k', token, 5000), { state: 'settled' });
   });
 
+  it('who waits and reads is given the entry, as a claim gives it', async () => {
+    const value = 'text ü';
+    const before = Date.now();
+    const { token } = await owner.leases.claim('k', {});
+    const reading = () => other.leases.wait('k', token, 5000, undefined, true);
+    const waits = [reading(), reading(), other.leases.wait('k', token, 5000)];
+    await other.leases.isHeld('k', token);
+    const { hits, misses } = await owner.cache.stats();
+    await owner.leases.settle('k', token, { kind: 'value', value, maxAge: 60_000 });
+    const ended = await Promise.all(waits);
+    assert.deepEqual(ended.pop(), { state: 'settled' });
+    // After the end, too: it was claimed before.
+    ended.push(await reading());
+    for (const { setAt, expires, ...found } of ended) {
+      assert.deepEqual(found, { state: 'settled', value });
+      assert.ok(setAt >= before && setAt <= Date.now());
+      assert.equal(expires, setAt + 60_000);
+    }
+    const after = await owner.cache.stats();
+    assert.deepEqual([after.hits - hits, after.misses - misses], [3, 0]);
+  });
+
+  it('who waits and reads is told so where there is no entry', async () => {
+    const { token } = await owner.leases.claim('k', {});
+    const wait = other.leases.wait('k', token, 5000, undefined, true);
+    await other.leases.isHeld('k', token);
+    await owner.leases.settle('k', token, { kind: 'unstored', value: { a: 1 } });
+    assert.deepEqual(await wait, { state: 'unstored', value: { a: 1 } });
+    const next = await owner.leases.claim('k', {});
+    assert.equal(next.state, 'leased');
+    const given = other.leases.wait('k', next.token, 5000, undefined, true);
+    await other.leases.isHeld('k', next.token);
+    await owner.leases.release('k', next.token);
+    assert.deepEqual(await given, { state: 'gone' });
+  });
+
   for (const [what, value] of [
     ['undefined', undefined],
     ['a number', -0.5],
@@ -483,7 +519,25 @@ for (const transport of TRANSPORTS) {
       Promise.all(both.map((side) => side.run(({ state }) => void (state.voided = [])))),
     );
 
-    describe('between two workers', () => tests(() => both));
+    describe('between two workers', () => {
+      tests(() => both);
+
+      it('each who waits and reads is given a value of its own', async () => {
+        const [owner, other] = both;
+        const value = { deep: [1, null, 'ü'] };
+        const { token } = await owner.leases.claim('own', {});
+        const waiting = other.run(async ({ state }, given) => {
+          const wait = () => state.leases.wait('own', given, 5000, undefined, true);
+          const ended = await Promise.all([wait(), wait(), wait()]);
+          return [ended, new Set(ended.map((one) => one.value)).size];
+        }, token);
+        await other.leases.isHeld('own', token);
+        await owner.leases.settle('own', token, { kind: 'value', value });
+        const [ended, different] = await waiting;
+        for (const one of ended) assert.deepEqual([one.state, one.value], ['settled', value]);
+        assert.equal(different, 3);
+      });
+    });
     describe('between a worker and the primary', () => {
       beforeEach(async () => primary.run(({ state }) => void (state.voided = [])));
       tests(() => [both[0], primary]);

@@ -33,6 +33,10 @@
 //! Leases are no entries: they are not evicted, evict nothing, and count for no limit. There are [`PLACES`] at the most; then a claim
 //! is refused, and who is refused computes and stores nothing.
 //!
+//! Who waits takes all in one step, under the lock once: what became of the lease, and with that its outcome, or the entry that is there
+//! then, and the end of its registration. That entry is as good as what a claim at that moment would find: whoever waits has called before
+//! the lease ended. It counts as a read. What cannot be read in this process is not taken: a claim says why.
+//!
 //! Nobody polls. A process that waits registers with the lease. Whatever ends a lease that somebody waits for wakes all who
 //! do: see [`Ended`], and `storage/shared/sleeper.rs` for other processes. The one thing that is looked at again and again,
 //! and only while somebody waits, is whether the owner lives.
@@ -270,6 +274,13 @@ pub enum Look<R> {
     Left(R),
     /// The lease is gone, or its deadline is over, and there is no entry.
     Gone,
+}
+
+impl<R> Look<R> {
+    /// Whether nothing more is to be waited for.
+    pub fn is_end(&self) -> bool {
+        !matches!(self, Self::Running(_) | Self::Void(_))
+    }
 }
 
 impl<S: Storage> Cache<S> {
@@ -515,36 +526,24 @@ pub fn boot_time() -> u64 {
     START.get_or_init(std::time::Instant::now).elapsed().as_millis() as u64
 }
 
-/// Called when leases have ended.
-type Notify = Box<dyn Fn() + Send + Sync>;
+/// Called with the token of a lease that has ended.
+type Notify = Box<dyn Fn(f64) + Send + Sync>;
 
-/// The leases of a store that have ended, of those for which this process waits. JavaScript is told once, and asks for all.
+/// Tells JavaScript of each lease of a store that has ended, of those for which this process waits.
 #[derive(Default)]
-pub struct Ended {
-    tokens: Mutex<Vec<f64>>,
-    notify: Mutex<Option<Notify>>,
-}
+pub struct Ended(Mutex<Option<Notify>>);
 
 impl Ended {
-    /// Says what to call when leases have ended.
-    pub fn set_notify(&self, notify: impl Fn() + Send + Sync + 'static) {
-        *self.notify.lock() = Some(Box::new(notify));
+    /// Says what to call when a lease has ended. It is called with locks held, so it only passes the token on.
+    pub fn set_notify(&self, notify: impl Fn(f64) + Send + Sync + 'static) {
+        *self.0.lock() = Some(Box::new(notify));
     }
 
     /// A lease has ended.
     pub fn push(&self, token: f64) {
-        let mut tokens = self.tokens.lock();
-        tokens.push(token);
-        let is_first = tokens.len() == 1;
-        drop(tokens);
-        if is_first && let Some(notify) = &*self.notify.lock() {
-            notify();
+        if let Some(notify) = &*self.0.lock() {
+            notify(token);
         }
-    }
-
-    /// The tokens of those that have ended since the last time.
-    pub fn take(&self) -> Vec<f64> {
-        std::mem::take(&mut *self.tokens.lock())
     }
 }
 

@@ -213,6 +213,33 @@ describe('fetch', () => {
       for (const value of await Promise.all(all)) assert.deepEqual(value, { n: 1 });
     });
 
+    it('who waits for another process gets the entry with the end of the wait, each its own', async () => {
+      const load = loader();
+      const [one, two] = [start(), start()];
+      const claims = () => two.calls.claim;
+      const owner = one.fetch(key, load);
+      const status = {};
+      const all = [two.fetch(key, load, { status }), two.fetch(key, load), two.fetch(key, load)];
+      await turn();
+      const before = claims();
+      load.calls[0].resolve({ n: 1 });
+      const values = await Promise.all(all);
+      for (const value of values) assert.deepEqual(value, { n: 1 });
+      assert.equal(new Set(values).size, 3);
+      assert.deepEqual([claims() - before, status.fetch], [0, 'hit']);
+      assert.deepEqual(await owner, { n: 1 });
+    });
+
+    it('who waits looks the key up where the entry cannot be read with the end of the wait', async () => {
+      const load = loader();
+      const [one, two] = [start(), start({ readsEntries: false })];
+      const all = [one.fetch(key, load), two.fetch(key, load)];
+      await turn();
+      load.calls[0].resolve({ n: 1 });
+      assert.deepEqual(await Promise.all(all), [{ n: 1 }, { n: 1 }]);
+      assert.deepEqual([load.calls.length, two.calls.claim], [1, 2]);
+    });
+
     it('callers join by IPC, too, where nobody can look at the lease', async () => {
       const one = start({ isSync: false });
       const load = loader();

@@ -36,7 +36,8 @@ class Program {
   }
 
   start() {
-    const process = this.store.process({ isSync: this.isSync });
+    const readsEntries = this.random.below(4) > 0;
+    const process = this.store.process({ isSync: this.isSync, readsEntries });
     process.fetcher = new Fetcher(process, { leaseTimeout: 1000 });
     this.processes.push(process);
     return process;
@@ -99,7 +100,7 @@ class Program {
       process.del(key);
     } else if (of < 58) {
       this.source[key] += 1;
-      process.set(key, { version: this.source[key], begun: Infinity });
+      process.set(key, { version: this.source[key], begun: Number.MAX_VALUE });
     } else if (of < 75) this.endOne('end');
     else if (of < 80) this.endOne('fail');
     else if (of < 85) this.pick(this.calls)?.controller.abort();

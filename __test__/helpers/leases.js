@@ -31,7 +31,7 @@ class LeaseStore {
   #processes = 0;
 
   /** A process: what its `Fetcher` sees, with writes to the store beside. */
-  process({ copy = 'json', freezes = false, isSync = true } = {}) {
+  process({ copy = 'json', freezes = false, isSync = true, readsEntries = true } = {}) {
     this.#processes += 1;
     return new Process(
       this,
@@ -39,6 +39,7 @@ class LeaseStore {
       copies[copy],
       freezes,
       isSync,
+      readsEntries,
     );
   }
 
@@ -100,7 +101,7 @@ class LeaseStore {
       const { give, maxAge, grace, tags } = outcome;
       this.put(key, give, maxAge ?? this.maxAge, grace, tags);
       this.errors.delete(key);
-      this.#end(lease, () => ({ state: 'settled' }));
+      this.#end(lease, (reads) => ({ state: 'settled', ...(reads && this.#read(key)) }));
     } else if (outcome.kind === 'error') {
       if (outcome.ttl && !lease.isVoid) {
         this.errors.set(key, { text: outcome.error, until: Date.now() + outcome.ttl });
@@ -115,11 +116,18 @@ class LeaseStore {
     return { stored: isStored };
   }
 
-  /** Ends a lease: each who waits is told. */
+  /** An entry that has not expired, as a claim gives it. */
+  #read(key) {
+    const entry = this.look(key);
+    if (!entry?.isFresh) return undefined;
+    return { value: entry.give(), setAt: entry.setAt, expires: entry.expires };
+  }
+
+  /** Ends a lease: each who waits is told. `result` is given whether it reads the entry. */
   #end(lease, result) {
     if (this.held.get(lease.key) === lease) this.held.delete(lease.key);
     this.leases.delete(lease.token);
-    for (const { resolve } of lease.waiters) resolve(result());
+    for (const { resolve, reads } of lease.waiters) resolve(result(reads));
   }
 
   /** A lease no longer holds; its loader may go on for those who waited. */
@@ -162,7 +170,8 @@ class Process {
   calls = { claim: 0, settle: 0, release: 0, wait: 0 };
   #store;
 
-  constructor(store, namespace, copy, freezes, isSync) {
+  /** `readsEntries`: who waits is given the entry, as where it can be read. */
+  constructor(store, namespace, copy, freezes, isSync, readsEntries) {
     this.#store = store;
     this.namespace = namespace;
     this.copier = copy;
@@ -172,6 +181,12 @@ class Process {
       if (this.failure !== undefined) throw this.failure;
       const result = run();
       if (name === 'claim' && this.gate !== undefined) await this.gate;
+      // The answer is on its way: what it has is from before.
+      if (name === 'wait') {
+        const ended = await result;
+        if (this.gate !== undefined) await this.gate;
+        return ended;
+      }
       return result;
     };
     this.leases = {
@@ -180,11 +195,12 @@ class Process {
       settle: (key, token, outcome) =>
         call('settle', () => store.settle(token, { ...outcome, give: copy(outcome.value) })),
       release: (key, token) => call('release', () => store.release(token)),
-      wait: (key, token) =>
+      wait: (key, token, timeout, told, reads) =>
         call('wait', () => {
           const lease = store.leases.get(token);
           if (lease === undefined) return { state: 'gone' };
-          return new Promise((resolve) => lease.waiters.push({ resolve, by: this }));
+          const one = { by: this, reads: reads && readsEntries };
+          return new Promise((resolve) => lease.waiters.push({ ...one, resolve }));
         }),
       watch: (key, token, onVoid) => {
         const watches = store.leases.get(token)?.watches;

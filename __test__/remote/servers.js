@@ -2,11 +2,11 @@
 
 /**
  * Servers for the tests of the remote tier: each test runs on `valkey-server` and on `redis-server`, where they are found in the
- * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk.
+ * PATH. A server listens on a free port of the loopback interface and keeps nothing on disk, unless its options say so.
  */
 
 const assert = require('node:assert/strict');
-const { execFileSync, spawn } = require('node:child_process');
+const { execFileSync, spawn, spawnSync } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
@@ -38,11 +38,14 @@ async function freePort() {
 }
 
 class Server {
-  #directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lru-remote-'));
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lru-remote-'));
+  #args;
 
-  constructor(program, port) {
+  /** @param {string} program @param {number} port @param {(server: Server) => string[]} [args] more arguments */
+  constructor(program, port, args = () => []) {
     this.program = program;
     this.port = port;
+    this.#args = args;
   }
 
   get url() {
@@ -51,21 +54,25 @@ class Server {
 
   async start() {
     const options = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', ''];
-    this.child = spawn(this.program, [...options, '--dir', this.#directory], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const args = [...options, '--dir', this.directory, ...this.#args(this)];
+    await this.run(args, /ready to accept connections/i);
+    return this;
+  }
+
+  /** Starts the process. Resolves when it has said so. */
+  async run(args, isReady) {
+    this.child = spawn(this.program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     await new Promise((resolve, reject) => {
       const read = (text) => {
         output += text;
-        if (/ready to accept connections/i.test(output)) resolve();
+        if (isReady.test(output)) resolve();
       };
       this.child.stdout.setEncoding('utf8').on('data', read);
       this.child.stderr.setEncoding('utf8').on('data', read);
       this.child.once('error', reject);
       this.child.once('exit', () => reject(new Error(`${this.program} ended: ${output}`)));
     });
-    return this;
   }
 
   stop() {
@@ -76,7 +83,7 @@ class Server {
     this.child.kill('SIGCONT');
   }
 
-  /** Ends the process; its entries are gone. */
+  /** Ends the process; its entries are gone, unless its options keep them on disk. */
   async kill() {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const ended = once(this.child, 'exit');
@@ -98,21 +105,51 @@ class Server {
 
   async remove() {
     await this.kill();
-    fs.rmSync(this.#directory, { recursive: true, force: true });
+    fs.rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-/** Starts a server. Another process may take the port first: then there is another attempt. */
-async function startServer(program) {
+/** A sentinel of one primary, which it calls `mymaster`. */
+class Sentinel extends Server {
+  /** @param {string} program @param {number} port @param {number} primary the port of the primary */
+  constructor(program, port, primary) {
+    super(program, port);
+    const lines = [
+      `port ${port}`,
+      'bind 127.0.0.1',
+      `dir ${this.directory}`,
+      `sentinel monitor mymaster 127.0.0.1 ${primary} 1`,
+      'sentinel down-after-milliseconds mymaster 500',
+      'sentinel failover-timeout mymaster 3000',
+    ];
+    this.file = path.join(this.directory, 'sentinel.conf');
+    fs.writeFileSync(this.file, `${lines.join('\n')}\n`);
+  }
+
+  async start() {
+    await this.run([this.file, '--sentinel'], /\+monitor/);
+    return this;
+  }
+}
+
+/** Starts what `make` makes with a free port. Another process may take the port first: then there is another attempt. */
+async function startOn(make) {
   for (let attempt = 0; ; attempt += 1) {
-    const server = new Server(program, await freePort());
+    const server = make(await freePort());
     try {
       return await server.start();
     } catch (error) {
+      await server.remove();
       if (attempt === 5) throw error;
     }
   }
 }
+
+/** Starts a server, with more arguments. */
+const startServer = (program, args) => startOn((port) => new Server(program, port, args));
+
+/** Starts a sentinel of the primary on a port. */
+const startSentinel = (program, primary) => startOn((port) => new Sentinel(program, port, primary));
 
 /**
  * A TCP proxy before a server. `hold` keeps back what the server says, on connections that `isHeld` chooses; `release` lets it
@@ -227,6 +264,12 @@ class Proxy {
     for (const { socket } of this.#of('TRACKING')) socket.destroy();
   }
 
+  /** Ends all other connections. */
+  cutCommands() {
+    const tracking = this.#of('TRACKING');
+    for (const one of [...this.#connections]) if (!tracking.includes(one)) one.socket.destroy();
+  }
+
   /** Ends all connections. */
   cut() {
     for (const { socket } of [...this.#connections]) socket.destroy();
@@ -276,4 +319,19 @@ function endClient(client) {
   }
 }
 
-module.exports = { CLIENTS, Proxy, describeServers, endClient, startServer };
+/** Whether a server is built with TLS. Then it misses the certificate, and ends. */
+function speaksTls(program) {
+  const args = ['--port', '0', '--tls-port', '0', '--tls-cluster', 'yes'];
+  const { stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 10_000 });
+  return /tls-cert-file/.test(`${stdout}${stderr}`);
+}
+
+module.exports = {
+  CLIENTS,
+  Proxy,
+  describeServers,
+  endClient,
+  speaksTls,
+  startSentinel,
+  startServer,
+};

@@ -86,6 +86,22 @@ new Cache<User>({ remote: 'redis://127.0.0.1:6379' });
 new Cache<User>({
   remote: { client: { url: 'redis://127.0.0.1' }, prefix: 'a:', ttl: 5, onError: 'reject' },
 });
+new Cache<User>({ remote: { client: { sentinelRootNodes: [], name: 'a' } } });
+new Cache<User>({ remote: { client: { host: '127.0.0.1', tls: {} } } });
+declare const client: { duplicate(): void; sendCommand(): void };
+new Cache<User>({ remote: { client } });
+new Cache<User>({ remote: client });
+declare const cluster: { duplicate(): void; sendCommand(): void; slots: unknown[] };
+declare const pool: { sendCommand(): void };
+declare const sentinel: { duplicate(): void; sendCommand(): void; getSentinelNode(): void };
+// @ts-expect-error a cluster
+new Cache<User>({ remote: { client: cluster } });
+// @ts-expect-error options of a cluster
+new Cache<User>({ remote: { client: { rootNodes: [] } } });
+// @ts-expect-error a pool
+new Cache<User>({ remote: { client: pool } });
+// @ts-expect-error a client of sentinels
+new Cache<User>({ remote: { client: sentinel } });
 new Cache<User>({ remote: false });
 // @ts-expect-error
 new Cache<User>({ remote: { client: 'redis://127.0.0.1', onError: 'never' } });

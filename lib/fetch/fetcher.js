@@ -7,7 +7,7 @@ const { LEASE_TIMEOUT, LONGEST_TIMER } = require('../options');
 const { fetchChannel, isTraced } = require('../observe/channels');
 const { decodeError } = require('./errors');
 const { hasKnownNames, settingsOf } = require('./options');
-const { ERROR, Follow, LOST, Load, STORED, Stale, VALUE, runsOf } = require('./runs');
+const { ENTRY, ERROR, Follow, LOST, Load, STORED, Stale, VALUE, runsOf } = require('./runs');
 
 // Kept, because test suites replace the globals by timers that stand still.
 const { clearTimeout, performance, setTimeout } = globalThis;
@@ -475,6 +475,8 @@ class Caller {
     } else if (outcome.kind === ERROR) {
       if (this.#takesStaleForError(run.stale)) return;
       if (isStarter || this.#settings.onError !== 'retry') this.fail(outcome.error);
+    } else if (outcome.kind === ENTRY) {
+      this.#hit({ value: outcome.give(), setAt: outcome.setAt });
     } else if (outcome === STORED) {
       // What is there now comes from a run that was good enough.
       this.#isFresh = false;

@@ -29,10 +29,13 @@ const ERROR = 'error';
 const AGAIN = Object.freeze({ kind: 'again' });
 /** As `AGAIN`: the value of the loader was stored. */
 const STORED = Object.freeze({ kind: 'stored' });
+/** As `STORED`, with the entry, as a claim would give it. */
+const ENTRY = 'entry';
 /** The store cannot be reached. */
 const LOST = Object.freeze({ kind: 'lost' });
 
 const valueOf = (give) => ({ kind: VALUE, give, error: undefined });
+const entryOf = (give, setAt) => ({ kind: ENTRY, give, setAt, error: undefined });
 const errorOf = (error) => ({ kind: ERROR, give: undefined, error });
 
 const nothing = () => {};
@@ -192,14 +195,18 @@ class Follow extends Run {
         if (this.isOver) giveUp();
       };
       const { leases } = fetcher.port;
-      leases.wait(this.key, this.token, timeout, told).then(ended, () => this.end(LOST));
+      leases.wait(this.key, this.token, timeout, told, true).then(ended, () => this.end(LOST));
     } catch {
       this.end(LOST);
     }
     return this;
   }
 
-  #outcomeOf(port, { state, value, error }) {
+  #outcomeOf(port, { state, value, error, setAt }) {
+    if (state === 'settled' && setAt !== undefined) {
+      // Each caller gets a value of its own.
+      return entryOf(this.callers > 1 ? port.leases.copier(value) : () => value, setAt);
+    }
     if (state === 'unstored') return valueOf(port.leases.copier(value));
     if (state === 'error') return errorOf(decodeError(error));
     return state === 'settled' ? STORED : AGAIN;
@@ -327,14 +334,14 @@ class Load extends Run {
     super.end(outcome);
   }
 
-  /** The loader has ended. */
-  #took(errors) {
-    this.loadTime = performance.now() - this.#since;
+  /** The loader has ended: to be counted, after what others wait for. */
+  #count(errors) {
     const { followers, loadTime } = this;
     this.fetcher.count({ loads: 1, followers, errors, loadTime });
   }
 
   #loaded(loaded) {
+    this.loadTime = performance.now() - this.#since;
     let outcome;
     let give;
     try {
@@ -345,14 +352,14 @@ class Load extends Run {
       this.#failed(error);
       return;
     }
-    this.#took(0);
+    this.#settle(outcome, valueOf(give), 0);
     this.runs.resume(this.key);
-    this.#settle(outcome, valueOf(give));
   }
 
   #failed(error) {
-    this.#took(1);
+    this.loadTime = performance.now() - this.#since;
     if (this.isVoid) {
+      this.#count(1);
       // The loader gave up because the key was written, which is no failure.
       this.release();
       this.end(AGAIN);
@@ -362,26 +369,28 @@ class Load extends Run {
     const rest = this.isKept ? refreshBackoff : 0;
     if (rest > 0) this.runs.pause(this.key, rest);
     const text = encodeError(error);
-    this.#settle({ kind: 'error', error: text, ttl: errorTtl || undefined, rest }, errorOf(error));
+    const settlement = { kind: 'error', error: text, ttl: errorTtl || undefined, rest };
+    this.#settle(settlement, errorOf(error), 1);
   }
 
-  /** Ends the lease, then the run. */
-  #settle(settlement, outcome) {
-    if (this.isOver) return;
-    if (this.token === undefined) {
-      this.end(outcome);
-      return;
+  /** Ends the lease, then the run. The loader is counted between: the processes that wait are woken first. */
+  #settle(settlement, outcome, errors) {
+    let settling;
+    try {
+      if (!this.isOver && this.token !== undefined) {
+        settling = this.port.leases.settle(this.key, this.token, settlement);
+      }
+    } catch {
+      // The store cannot be reached. The lease ends by itself.
     }
+    this.#count(errors);
     const end = () => this.end(outcome);
     const settled = ({ isOutdated = false }) => {
       this.isOutdated = isOutdated;
       end();
     };
-    try {
-      this.port.leases.settle(this.key, this.token, settlement).then(settled, end);
-    } catch {
-      end();
-    }
+    if (settling === undefined) end();
+    else settling.then(settled, end);
   }
 
   /** What a loader gave, as the store takes it. */
@@ -552,4 +561,4 @@ function runsOf(namespace) {
   return runs;
 }
 
-module.exports = { ERROR, Follow, LOST, Load, STORED, Stale, VALUE, runsOf };
+module.exports = { ENTRY, ERROR, Follow, LOST, Load, STORED, Stale, VALUE, runsOf };

@@ -100,9 +100,10 @@ export function leaseLook(
   token: number,
   now: Now,
   numbers: Float64Array,
+  reads: boolean,
+  quits: boolean,
 ): Result;
 export function leaseWaiters(cache: Id, key: Key, token: number): Result;
-export function leaseEnded(cache: Id): Result;
 export function isGone(cache: Id): Result;
 /** A text of ready answers, or parts: texts, `[id, pieces]`, and last `[requests, executes]` where requests have no answer. */
 /** The memory of near reads, see `src/addon/near.rs`. */

@@ -2,10 +2,8 @@
 
 /** The remote tier: one server for several machines. It is loaded by the first instance that has it. */
 
-const { CODES, makeError } = require('../errors');
 const { OF_MACHINES, checkNames, invalid, shown } = require('../options');
-const { IoredisPort, isIoredis } = require('./clients/ioredis');
-const { NodeRedisPort, isNodeRedis } = require('./clients/node-redis');
+const { checkClient, checkUrl, isClient, portOf } = require('./clients');
 const { Machine } = require('./machine');
 const { RemoteClient } = require('./tier');
 
@@ -17,83 +15,28 @@ const PATIENCE = 5000;
 /** By client, or by the URL or the options of one. @type {Map<any, { port: any, machines: Map<string, Machine> }>} */
 const servers = new Map();
 
-/** Makes a client of a URL or of options, with the library that is installed. */
-function createClient(given) {
-  const isUrl = typeof given === 'string';
-  let createRedis;
-  try {
-    ({ createClient: createRedis } = require('redis'));
-  } catch (error) {
-    if (error?.code !== 'MODULE_NOT_FOUND') throw error;
-  }
-  if (createRedis) return createRedis(isUrl ? { url: given } : given);
-  let Redis;
-  try {
-    ({ Redis } = require('ioredis'));
-  } catch (error) {
-    if (error?.code !== 'MODULE_NOT_FOUND') throw error;
-    throw makeError([
-      'Error',
-      'remote needs the package redis or ioredis: npm install redis',
-      CODES.REMOTE,
-    ]);
-  }
-  return isUrl
-    ? new Redis(given, { lazyConnect: true })
-    : new Redis({ ...given, lazyConnect: true });
-}
-
-/** The port of a client. */
-function portOf(given) {
-  const isClient = typeof given === 'object' && typeof given.duplicate === 'function';
-  const client = isClient ? given : createClient(given);
-  if (isNodeRedis(client)) return new NodeRedisPort(client);
-  if (isIoredis(client)) return new IoredisPort(client);
-  throw makeError([
-    'TypeError',
-    'remote.client must be a client of redis or ioredis for one server, or its options; ' +
-      'clients of a cluster or of a pool are not supported',
-    CODES.INVALID_ARG_TYPE,
-  ]);
-}
-
-/** The protocols of URLs of servers. */
-const PROTOCOLS = ['redis:', 'rediss:', 'unix:'];
-
-/** Throws where a text is no URL of a server. A password in it is not shown. */
-function checkUrl(text) {
-  let protocol = '';
-  try {
-    ({ protocol } = new URL(text));
-  } catch {
-    // No URL.
-  }
-  if (PROTOCOLS.includes(protocol)) return;
-  const masked = text.replace(/\/\/.*@/, '//…@');
-  throw invalid(
-    `remote, or LRU_CACHE_REMOTE, must be a URL such as redis://127.0.0.1:6379, got ${shown(masked)}`,
-  );
-}
-
 /** The options of `remote`, checked. A text is the URL of the server; what has no `client` may be a client itself. */
 function optionsOf(remote) {
   const options = typeof remote === 'string' ? { client: remote } : remote;
   if (typeof options !== 'object' || options === null) {
     throw invalid(`remote must be an object or a URL, got ${shown(remote)}`);
   }
-  if (typeof options.duplicate === 'function') return { client: options };
+  if (isClient(options)) {
+    checkClient(options);
+    return { client: options };
+  }
   checkNames('remote', options, OPTIONS);
   const { client, prefix = 'lru:', ttl, onError = 'local' } = options;
-  const isClient = typeof client === 'string' || (typeof client === 'object' && client !== null);
   if (client === undefined) {
     throw invalid('remote needs client: a client of redis or ioredis, its options, or a URL');
   }
-  if (!isClient) {
+  if (typeof client === 'string') checkUrl(client);
+  else if (typeof client === 'object' && client !== null) checkClient(client);
+  else {
     throw invalid(
       `remote.client must be a client of redis or ioredis, its options, or a URL, got ${shown(client)}`,
     );
   }
-  if (typeof client === 'string') checkUrl(client);
   if (typeof prefix !== 'string' || prefix.includes('{')) {
     throw invalid(`remote.prefix must be a text without {, got ${shown(prefix)}`);
   }

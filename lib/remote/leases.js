@@ -102,15 +102,14 @@ class RemoteLeases {
     let fresh = isFresh;
     const leased = { state: 'leased', token, ...(stale && { stale }) };
     const since = clock.now();
-    let isOn;
+    let state;
     let reply;
     const right = randomBytes(8).toString('hex');
     const ends = performance.now() + leaseTimeout;
     let isAsked = false;
     try {
       const due = performance.now() + tier.timeout;
-      const state = await tier.inTime(tier.machine.look(tier.marksOf(key)), due);
-      isOn = state.isOn;
+      state = await tier.inTime(tier.machine.look(tier.marksOf(key)), due);
       if (state.marked) return leased;
       isAsked = tier.machine.port.isReady;
       reply = await this.#claimThere(key, { right, leaseTimeout, fresh });
@@ -128,7 +127,7 @@ class RemoteLeases {
     }
     const [what] = reply;
     if (what === RIGHT) {
-      this.#rights.set(token, { right, ends, isOn, at: String(reply[1]) });
+      this.#rights.set(token, { right, ends, state, at: String(reply[1]) });
       this.#giveSigns();
       return leased;
     }
@@ -138,6 +137,7 @@ class RemoteLeases {
     }
     const found = await this.#found(reply, since);
     if (found === undefined) return leased;
+    const isOn = tier.machine.mayStore(state);
     if (!(await this.#keep(key, token, found, isOn)) && !isLast) return undefined;
     const { value, setAt, left, isEndless } = found;
     return { state: 'hit', value, setAt, expires: isEndless ? Infinity : Date.now() + left };
@@ -203,7 +203,7 @@ class RemoteLeases {
       const wake = await client.leases.claim(wakeKey, { fresh: true, leaseTimeout: 4 * ASK });
       try {
         const since = clock.now();
-        const { isOn } = await tier.machine.look();
+        const state = await tier.machine.look();
         // With `fresh` an entry that is there is no end of the wait.
         const how = { right: '', leaseTimeout, fresh, awaited, looks: true };
         const reply = await this.#claimThere(key, how);
@@ -211,6 +211,7 @@ class RemoteLeases {
         if (what === RIGHT) return GONE;
         if (what === ENTRY) {
           const found = await this.#found(reply, since);
+          const isOn = tier.machine.mayStore(state);
           if (found === undefined || !(await this.#keep(key, token, found, isOn))) return GONE;
           return isOn ? { state: 'settled' } : { state: 'unstored', value: found.value };
         }
@@ -257,26 +258,35 @@ class RemoteLeases {
   }
 
   async settle(key, token, outcome) {
+    try {
+      return await this.#settle(key, token, outcome);
+    } catch (error) {
+      // The value has no form for the server, say. Who waits claims anew.
+      await this.release(key, token).catch(nothing);
+      throw error;
+    }
+  }
+
+  async #settle(key, token, outcome) {
     const there = this.#rights.get(token);
-    this.#rights.delete(token);
     if (there === undefined) return this.#settleHere(key, token, outcome);
-    const { right, isOn, at } = there;
+    const tier = this.#tier;
+    const { names, encoder } = tier;
     if (outcome.kind !== 'value') {
-      const left =
-        outcome.kind === 'error' ? `E${outcome.error}` : this.#tier.encoder.unstored(outcome.value);
+      const isError = outcome.kind === 'error';
+      const left = isError ? `E${outcome.error}` : encoder.unstored(outcome.value);
+      this.#rights.delete(token);
       this.#leave(key, there, left);
       return this.#leases.settle(key, token, outcome);
     }
-    const tier = this.#tier;
+    const { right, state, at } = there;
     const { value, maxAge, tags, grace } = outcome;
+    const age = encoder.age(maxAge);
+    const args = encoder.entry(value, age, false, tags);
+    this.#rights.delete(token);
     const since = performance.now();
     let isStored;
-    let px;
     try {
-      const age = tier.encoder.age(maxAge);
-      ({ px } = age);
-      const { names } = tier;
-      const args = tier.encoder.entry(value, age, false, tags);
       const stored = [randomBytes(16), ...args, `L${OWNER}${right}`, at];
       isStored = await tier.run(SETTLE, [names.entry(key), names.placeholder(key)], stored);
     } catch {
@@ -288,10 +298,11 @@ class RemoteLeases {
       await this.#leases.release(key, token);
       return { stored: false, isOutdated: true };
     }
-    const left = px - (performance.now() - since);
+    const left = age.px - (performance.now() - since);
     // As after a read: what the server tells of this very change removes it, and the next read fetches it. Where a write has overtaken it, who
     // waited before that gets it all the same.
-    const kind = isStored === 1 && isOn && left > 0 ? 'value' : 'unstored';
+    const mayStore = isStored === 1 && left > 0 && tier.machine.mayStore(state);
+    const kind = mayStore ? 'value' : 'unstored';
     const ended = { kind, value, maxAge: left, tags, grace };
     const { isOutdated } = await this.#leases.settle(key, token, ended);
     return { stored: isStored === 1, isOutdated };

@@ -4,7 +4,7 @@
  * What the processes of this machine know together of one server: whether it tells them what changes.
  *
  * It lies in a namespace of its own, so it is where the entries are: in shared memory, in the primary, or in this process. One
- * text is the state: `<term> <phase> <at>`.
+ * text is the state: `<term> <phase> <at> <server>`.
  *
  * | phase  | meaning                                                                                                      |
  * | ------ | ------------------------------------------------------------------------------------------------------------ |
@@ -19,6 +19,9 @@
  * A reader claims the lease of a key first, then reads the state, then asks the server; it stores only where the state was `on`. So
  * what it stores was read while changes were told: a later `lost` empties the namespace, and a lease that was claimed before
  * does not settle any more.
+ *
+ * `server` names the process of the server that tells the holder. A name may lead to another one after a failover: what a process
+ * reads from another one than that is not stored, as nobody would tell of its changes.
  *
  * The holder has a lease on a key of that namespace. Where its process dies, another has the lease within 100 ms. Where it is
  * stopped, or its connection is half there, `at` grows old: whoever finds that raises the term, empties and
@@ -69,14 +72,17 @@ const pause = (time) =>
     setTimeout(resolve, time).unref();
   });
 
-/** @param {any} text @returns {{ term: number, phase: string, at: number } | undefined} */
+/** @param {any} text @returns {{ term: number, phase: string, at: number, server: string } | undefined} */
 function parse(text) {
   if (typeof text !== 'string') return undefined;
-  const [term, phase, at] = text.split(' ');
-  return { term: Number(term), phase, at: Number(at) };
+  const [term, phase, at, server = ''] = text.split(' ');
+  return { term: Number(term), phase, at: Number(at), server };
 }
 
-const write = ({ term, phase, at }) => `${term} ${phase} ${at}`;
+const write = ({ term, phase, at, server = '' }) => `${term} ${phase} ${at} ${server}`;
+
+/** Whether two connections may lead to the same process of a server. Some do not say which it is. */
+const isSame = (one, other) => !one || !other || one === other;
 
 class Machine {
   /** How many users there are. */
@@ -103,6 +109,10 @@ class Machine {
   #waiting = new Set();
   isHolder = false;
   pushes = 0;
+  /** Why the server does not tell this process what changes. @type {any} */
+  reason;
+  /** Since when commands of this process have gone to another server than the one that tells; 0: they do not. */
+  #differsSince = 0;
 
   /**
    * @param {object} of
@@ -245,18 +255,40 @@ class Machine {
    * Reads the state, and marks beside it, in one call. Where nothing that lies here may be read, it is removed first.
    *
    * @param {string[]} marks keys of the namespace of the machine
-   * @returns {Promise<{ isOn: boolean, marked: boolean }>}
+   * @returns {Promise<{ isOn: boolean, marked: boolean, server?: string }>} `server`: the one that commands went to by then
    */
   async look(marks = []) {
     for (;;) {
+      const { server } = this.port;
       const [text, ...found] = await this.client.call(commands.getMany, [this.stateKey, ...marks]);
       const state = parse(text);
       if (state !== undefined && state.phase !== 'lost' && clock.now() < state.at + BOUND) {
         this.#note(state);
-        return { isOn: state.phase === 'on', marked: found.some((mark) => mark !== undefined) };
+        const isOn = state.phase === 'on' && this.#leadsTo(state.server, server);
+        return { isOn, marked: found.some((mark) => mark !== undefined), server };
       }
       await this.#recover();
     }
+  }
+
+  /** Whether what was read after a look may be stored: it came from the server that tells what changes. */
+  mayStore({ isOn, server }) {
+    return isOn && server === this.port.server;
+  }
+
+  /** Whether commands of this process go to the server that tells what changes. If not for long, it connects anew. */
+  #leadsTo(telling, asked) {
+    if (isSame(telling, asked)) {
+      this.#differsSince = 0;
+      return true;
+    }
+    const now = clock.now();
+    if (this.#differsSince === 0) this.#differsSince = now;
+    if (now - this.#differsSince > BOUND) {
+      this.#differsSince = 0;
+      this.port.reconnect();
+    }
+    return false;
   }
 
   /** Changes the state: `next` gives the new one, or nothing. Resolves with whether it was changed. */
@@ -415,7 +447,7 @@ class Machine {
     const say = (phase, at) =>
       this.#change((state) =>
         state?.term === term && (state.phase === phase || phase === 'lost')
-          ? { term, phase, at }
+          ? { ...state, phase, at }
           : undefined,
       );
     for (let attempt = 0; !isOver(); attempt += 1) {
@@ -435,6 +467,7 @@ class Machine {
           (made) => (connection = made),
           (error) => {
             isLost = true;
+            this.reason = error;
             publish({ server: this.port.address, error });
           },
         )
@@ -452,8 +485,9 @@ class Machine {
         try {
           const at = isOver() || isLost ? 0 : await this.#prepare(connection, say);
           mayBeOn = at > 0;
-          if (mayBeOn && (await this.#turnOn(term, at))) {
+          if (mayBeOn && (await this.#turnOn(term, at, connection.server))) {
             attempt = 0;
+            this.reason = undefined;
             await this.#ping({ connection, isDone: () => isLost || isOver(), sleep, say });
           }
         } catch {
@@ -474,22 +508,26 @@ class Machine {
     }
   }
 
-  /** The server has acknowledged: what lies here is removed once more. Resolves with the time from which on what is told is known; 0: another holds. */
+  /** The server has acknowledged: what lies here is removed once more. Resolves with the time from which on what is told is known; 0: what lies here may not count. */
   async #prepare(connection, say) {
     while (!(await this.#flush())) {
       if (!(await say('off', clock.now()))) return 0;
     }
     const at = clock.now();
     await connection.send(['PING']);
+    if (!isSame(connection.server, this.port.server)) {
+      this.reason = new Error('connections lead to different servers');
+      return 0;
+    }
     await this.#emptyAll();
     await this.#removed();
     return at;
   }
 
   /** What lies here counts from now on. */
-  #turnOn(term, at) {
+  #turnOn(term, at, server) {
     return this.#change((state) =>
-      state?.term === term && state.phase === 'off' ? { term, phase: 'on', at } : undefined,
+      state?.term === term && state.phase === 'off' ? { term, phase: 'on', at, server } : undefined,
     );
   }
 
@@ -506,7 +544,7 @@ class Machine {
         ),
         pause(BOUND),
       ]);
-      if (!isAnswered) return;
+      if (!isAnswered || !isSame(connection.server, this.port.server)) return;
       await this.#removed();
       await this.#flush();
       if (!(await say('on', at))) return;

@@ -145,8 +145,9 @@ class Reader {
   /** What the server has of a key that was not changed here alone, and whether it may be stored here. */
   async #ask(key, name, due) {
     const tier = this.#tier;
-    const { isOn, marked } = await tier.machine.look(tier.marksOf(key));
-    const found = marked ? undefined : await this.get(name, due);
+    const state = await tier.machine.look(tier.marksOf(key));
+    const found = state.marked ? undefined : await this.get(name, due);
+    const isOn = tier.machine.mayStore(state);
     // A value that cannot be read is none; its entry is there for writes.
     if (!found?.isReadable) return { isOn, found: undefined };
     tier.counts.hits += 1;

@@ -146,7 +146,8 @@ class RemoteClient {
   get remoteStats() {
     const { port, phase, isHolder, pushes } = this.machine;
     const { isReady, connects } = port;
-    return { ...this.counts, state: phase, isReady, isHolder, pushes, connects };
+    const reason = (port.reason ?? (phase === 'on' ? undefined : this.machine.reason))?.message;
+    return { ...this.counts, state: phase, isReady, isHolder, pushes, connects, reason };
   }
 
   refuse(error) {
@@ -268,7 +269,7 @@ class RemoteClient {
     for (let times = 0; ; times += 1) {
       const left = due - performance.now();
       if (!(left > 0)) throw away('there was no answer in time');
-      if (!port.isReady) throw away('there is no connection');
+      if (!port.isReady) throw port.unsent();
       const limit = await this.inTime(port.timeAfter(left, times > 0), due);
       try {
         return await this.inTime(port.run(script, keys, [limit, this.names.tags, ...args]), due);

@@ -8,7 +8,7 @@
 
 const { commands } = require('../commands');
 const { CODES } = require('../errors');
-const { away } = require('./clients/port');
+const { isRefusal } = require('./clients/port');
 const { publish } = require('./channel');
 const { keyOf, keyText } = require('./format');
 const { DELETE_MANY, RESET, clearServer, pairs, scanServer, slices } = require('./machine');
@@ -102,11 +102,12 @@ class Writer {
     await tier.connected;
     try {
       const { port } = tier.machine;
-      if (!port.isReady) throw away('there is no connection');
+      if (!port.isReady) throw port.unsent();
       await clearServer(port, tier.names, (script, keys) => tier.run(script, keys, []));
     } catch (error) {
       tier.counts.errors += 1;
-      if (tier.rejects) {
+      // Where `SCAN` is not allowed it never will be.
+      if (tier.rejects || isRefusal(error)) {
         await this.clearHere();
         throw tier.asRemote(error);
       }
@@ -128,7 +129,7 @@ class Writer {
     let count = 0;
     try {
       const { port } = tier.machine;
-      if (!port.isReady) throw away('there is no connection');
+      if (!port.isReady) throw port.unsent();
       const remove = async (found) => {
         // A key may have been written by others.
         const texts = found.filter((one) => /^[sw]:/.test(one) && keyOf(one).startsWith(text));

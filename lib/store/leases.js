@@ -38,6 +38,9 @@ const ANSWERS = Object.freeze({
   resting: (left) => ({ state: 'resting', left }),
 });
 
+/** States of a lease whose end is still to come. */
+const GOES_ON = Object.freeze(['running', 'void']);
+
 /** What a settle gives: the value was stored, or a tag of it was invalidated. Any other number: it was not stored. */
 const STORED = 1;
 const OUTDATED = 2;
@@ -53,12 +56,14 @@ const later = (run, time) => setTimeout(run, Math.min(time, LONGEST_TIMER)).unre
 
 /** A lease for whose end this process waits. */
 class Joined {
-  /** Who waits for the outcome: `{ view, resolve, timer }`. */
+  /** Who waits for the outcome: `{ view, reads, resolve, timer }`. */
   waits = new Set();
   /** What is called when the lease is void. */
   watches = new Set();
   /** Runs at the deadline of the lease, or for the next look. @type {NodeJS.Timeout | undefined} */
   timer = /** @type {NodeJS.Timeout | undefined} */ (undefined);
+  /** Whether this process waits no more, by a look at the lease. */
+  hasQuit = false;
 
   constructor(key, token) {
     this.key = key;
@@ -78,7 +83,7 @@ class Leases {
    */
   constructor(owner, cache) {
     this.#cache = cache;
-    owner.onLeaseEnd(() => this.#told());
+    owner.onLeaseEnd((token) => this.#ended(token));
   }
 
   /** Looks a key up; where there is no entry, takes the lease. `process`: the owner, where it is another process. */
@@ -109,11 +114,13 @@ class Leases {
     if (kind === 'value') {
       const { value, maxAge, grace = 0, tags } = outcome;
       const how = native.settle(view, key, token, value, maxAge, grace, tags);
+      this.#ended(token);
       return how === OUTDATED ? { stored: false, isOutdated: true } : { stored: how === STORED };
     }
     const isError = kind === 'error';
     const left = isError ? outcome.error : outcome.value;
     const how = native.leave(view, key, token, left, isError, outcome);
+    this.#ended(token);
     return how === OUTDATED ? { stored: false, isOutdated: true } : { stored: false };
   }
 
@@ -121,6 +128,7 @@ class Leases {
   release(key, token) {
     this.#unwatch(token);
     native.release(this.#cache, key, token);
+    this.#ended(token);
   }
 
   /** Whether a lease runs: the key was not written since the claim. */
@@ -142,20 +150,22 @@ class Leases {
   }
 
   /**
-   * Waits for the end of a lease. Resolves with `timeout` after so many milliseconds, or when `told` calls what it is given.
+   * Waits for the end of a lease. Resolves with `timeout` after so many milliseconds, or when `told` calls what it is given. With `reads`
+   * the state `settled` comes with the entry, as a claim would give it: `value`, `setAt`, `expires`. Where it cannot be read here, it is missing.
    *
    * @param {any} view
    * @param {any} key
    * @param {number} token
    * @param {number} [timeout]
    * @param {(giveUp: () => void) => void} [told]
+   * @param {boolean} [reads]
    */
-  wait(view, key, token, timeout = Infinity, told = undefined) {
+  wait(view, key, token, timeout = Infinity, told = undefined, reads = false) {
     const joined = this.#join(key, token);
-    if (joined === undefined) return Promise.resolve(this.#look(view, key, token));
+    if (joined === undefined) return Promise.resolve(this.#look(view, key, token, reads));
     return new Promise((resolve) => {
-      /** @type {{ view: any, resolve: (outcome: any) => void, timer?: NodeJS.Timeout }} */
-      const one = { view, resolve };
+      /** @type {{ view: any, reads: boolean, resolve: (outcome: any) => void, timer?: NodeJS.Timeout }} */
+      const one = { view, reads, resolve };
       joined.waits.add(one);
       const giveUp = () => {
         clearTimeout(one.timer);
@@ -222,34 +232,52 @@ class Leases {
     joined.timer = later(() => this.#check(joined), isTold ? left + 1 : Math.min(left + 1, LOOK));
   }
 
-  /** Some leases have ended. */
-  #told() {
-    for (const token of native.ended(this.#cache)) {
-      const joined = this.#joined.get(token);
-      if (joined !== undefined) this.#check(joined);
-    }
+  /** A lease has ended. Where this process has ended it, who waits here need not be told first. */
+  #ended(token) {
+    const joined = this.#joined.get(token);
+    if (joined !== undefined) this.#check(joined);
   }
 
-  /** What has become of a lease. */
-  #look(view, key, token) {
-    const { state: number, value } = native.look(view, key, token);
-    const state = STATES[number];
+  /** What has become of a lease. `quits`: where it has ended, this process is registered no more. */
+  #look(view, key, token, reads = false, quits = false) {
+    const found = native.look(view, key, token, reads, quits);
+    const state = STATES[found.state];
+    const { value } = found;
+    if (found.isRead) return { state, value, setAt: found.setAt, expires: found.expires };
     if (state === 'unstored') return { state, value };
     if (state === 'error') return { state, error: value };
     return { state };
   }
 
+  /** As `#look`, for one who waits; the last one quits. */
+  #take(joined, { view, reads }) {
+    const { key, token, waits, watches } = joined;
+    const quits = waits.size <= 1 && watches.size === 0;
+    let found;
+    try {
+      found = this.#look(view, key, token, reads, quits);
+    } catch (error) {
+      // It may have quit before the value could not be made. To quit twice would take the place of another who waits.
+      joined.hasQuit = quits && error?.code !== BUSY;
+      throw error;
+    }
+    joined.hasQuit = quits && !GOES_ON.includes(found.state);
+    return found;
+  }
+
   /** Looks at a joined lease, and tells who waits for it. */
   #check(joined) {
-    const { key, token } = joined;
+    const { key, token, waits } = joined;
     if (this.#joined.get(token) !== joined) return;
     try {
-      const { state } = this.#look(this.#cache, key, token);
-      if (state === 'running') {
+      const [first] = waits;
+      const found =
+        first === undefined ? this.#look(this.#cache, key, token) : this.#take(joined, first);
+      if (found.state === 'running') {
         this.#rejoin(joined);
         return;
       }
-      if (state === 'void') {
+      if (found.state === 'void') {
         this.#void(joined);
         return;
       }
@@ -260,7 +288,7 @@ class Leases {
         return;
       }
       // Each gets a value of its own.
-      this.#end(joined, (view) => this.#look(view, key, token));
+      this.#end(joined, (one) => (one === first ? found : this.#take(joined, one)));
     } catch (error) {
       if (error?.code === BUSY) later(() => this.#check(joined), AGAIN);
       // The store is gone or has moved, and the lease with it.
@@ -287,12 +315,11 @@ class Leases {
 
   #resolve(joined, result) {
     for (const one of joined.waits) {
-      const { view, resolve } = one;
       // An error here leaves the rest to wait for the next look.
-      const outcome = result(view);
+      const outcome = result(one);
       joined.waits.delete(one);
       clearTimeout(one.timer);
-      resolve(outcome);
+      one.resolve(outcome);
     }
   }
 
@@ -321,7 +348,7 @@ class Leases {
     clearTimeout(joined.timer);
     if (this.#joined.get(token) !== joined) return;
     this.#joined.delete(token);
-    this.#quit(key, token);
+    if (!joined.hasQuit) this.#quit(key, token);
   }
 
   #quit(key, token) {

@@ -56,6 +56,9 @@ const STAYS = placeOf(KIND.SLOT);
 /** An array for the places of the values of a list, which Rust writes. `undefined` while a call uses it. @type {Int32Array | undefined} */
 let spare = new Int32Array(128);
 
+/** As `spare`, for one value: a new array is memory of its own as soon as Rust sees it. @type {Int32Array | undefined} */
+let single = new Int32Array(1);
+
 function takePlaces(count) {
   const places = spare && spare.length >= count ? spare : new Int32Array(2 * count);
   spare = undefined;
@@ -342,9 +345,13 @@ class LRUCache {
   /** Runs a command that may store a value: `run` is given its payload, its place and the time. */
   #store(value, run) {
     const [kind, payload] = this.#crossing(value);
-    const places = Int32Array.of(placeOf(kind));
-    const result = run(payload, places, now());
-    this.#keep(places, [value]);
+    const time = now();
+    const places = single ?? new Int32Array(1);
+    single = undefined;
+    places[0] = placeOf(kind);
+    const result = run(payload, places, time);
+    if (places[0] >= 0) this.#table.values[places[0]] = value;
+    single = places;
     return this.#finish(result);
   }
 
@@ -778,15 +785,26 @@ class LRUCache {
           return { left, isTold: isTold === 1 };
         },
         quit: (cache, key, token) => cache.#finish(native.leaseQuit(cache.#cache, key, token)),
-        look(cache, key, token) {
-          const payload = native.leaseLook(cache.#cache, key, token, now(), leaseNumbers);
-          const value = cache.#value(payload);
-          return { state: leaseNumbers[0], value };
+        /** `reads`: the entry is read, too. `quits`: where the lease has ended, this process waits no more. */
+        look(cache, key, token, reads, quits) {
+          const run = (id, given, time) =>
+            native.leaseLook(id, given, token, time, leaseNumbers, reads, quits);
+          const near = reads ? cache.#near.cache : undefined;
+          const value =
+            near === undefined
+              ? cache.#value(run(cache.#cache, key, now()))
+              : cache.#read(near, run, key);
+          return {
+            state: leaseNumbers[0],
+            value,
+            isRead: leaseNumbers[1] === 1,
+            setAt: leaseNumbers[2],
+            expires: leaseNumbers[3],
+          };
         },
         /** How many processes wait for a lease; below 0 where it does not run. */
         waiters: (cache, key, token) =>
           cache.#finish(native.leaseWaiters(cache.#cache, key, token)),
-        ended: (cache) => cache.#finish(native.leaseEnded(cache.#cache)),
         /** A function that gives what a later `get` gives of a value that is stored. */
         copier(cache, value) {
           if (cache.#copies === undefined) return () => value;

@@ -38,8 +38,8 @@ const earlyOf = new WeakMap();
 /** What ends the waits of a worker, by worker and id of the lease. */
 const waitsOf = new WeakMap();
 
-/** Waits for a lease in place of a worker, which may give up. */
-function waitFor(leases, view, { worker, namespace }, key, token, timeout) {
+/** Waits for a lease in place of a worker, which may give up. `reads`: the entry is for the worker, too. */
+function waitFor(leases, view, { worker, namespace }, key, token, timeout, reads = false) {
   const waits = mapOf(waitsOf, worker);
   const id = idOf(namespace, token);
   const own = waits.get(id) ?? new Set();
@@ -52,7 +52,7 @@ function waitFor(leases, view, { worker, namespace }, key, token, timeout) {
     own.delete(end);
     if (own.size === 0 && waits.get(id) === own) waits.delete(id);
   };
-  const waiting = leases.wait(view, key, token, timeout, told);
+  const waiting = leases.wait(view, key, token, timeout, told, reads);
   waiting.then(forget, forget);
   return waiting;
 }
@@ -170,8 +170,12 @@ const CALLS = {
     letGo(caller, token);
     return null;
   },
-  wait: (leases, view, caller, key, [token, timeout]) =>
-    takeEarly(caller, token) ?? waitFor(leases, view, caller, key, token, timeout ?? Infinity),
+  wait(leases, view, caller, key, [token, timeout, reads]) {
+    const found = takeEarly(caller, token);
+    // An entry is read for who asks for it.
+    if (found !== undefined && found.state !== 'settled') return found;
+    return waitFor(leases, view, caller, key, token, timeout ?? Infinity, reads === true);
+  },
   /** The worker waits no more. */
   quit(leases, view, caller, key, [token]) {
     giveUp(caller, token);

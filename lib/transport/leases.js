@@ -137,8 +137,9 @@ class LocalLeases extends LeasePort {
     return this.client.call({ name: op, unanswered: REJECTS, local });
   }
 
-  wait(key, token, timeout, told) {
-    return this.call('wait', key, (leases, view) => leases.wait(view, key, token, timeout, told));
+  wait(key, token, timeout, told, reads) {
+    const run = (leases, view) => leases.wait(view, key, token, timeout, told, reads);
+    return this.call('wait', key, run);
   }
 
   watch(key, token, onVoid) {
@@ -241,14 +242,15 @@ class WorkerLeases extends LeasePort {
   }
 
   /**
-   * Waits for the end of a lease. `told` is given a function that gives up.
+   * Waits for the end of a lease. `told` is given a function that gives up. `reads`: where there is an entry then, it is given, too.
    *
    * @param {any} key
    * @param {number} token
    * @param {number} [timeout]
    * @param {((giveUp: () => void) => void) | undefined} [told]
+   * @param {boolean} [reads]
    */
-  async wait(key, token, timeout = Infinity, told = undefined) {
+  async wait(key, token, timeout = Infinity, told = undefined, reads = false) {
     const due = performance.now() + timeout;
     let isOver = false;
     const giveUp = () => {
@@ -256,15 +258,15 @@ class WorkerLeases extends LeasePort {
       this.#remote('quit', key, [token]).catch(nothing);
     };
     const local = (leases, view, first) =>
-      leases.wait(view, first, token, due - performance.now(), told);
+      leases.wait(view, first, token, due - performance.now(), told, reads);
     for (;;) {
       if (this.#isHere(key) || this.client.attachment.isHere) {
-        return this.call('wait', key, local, token, Math.min(timeout, LONGEST_WAIT));
+        return this.call('wait', key, local, token, Math.min(timeout, LONGEST_WAIT), reads);
       }
       const time = Math.min(Math.max(due - performance.now(), 0), LONGEST_WAIT);
       const patience = Math.min(time + this.client.timeout, LONGEST_TIMER);
       told?.(giveUp);
-      const found = await this.#remote('wait', key, [token, time], patience);
+      const found = await this.#remote('wait', key, [token, time, reads], patience);
       if (found.state !== 'timeout' || isOver || performance.now() >= due) return found;
     }
   }

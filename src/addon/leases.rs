@@ -18,7 +18,10 @@ use crate::{
     extras::{Extras, TagList},
     lease::{Claim, Failure, Look, Outcome, boot_time},
     storage::Kept,
-    store::{Store, leases::How},
+    store::{
+        Store,
+        leases::{How, Takes},
+    },
     value::{Mark, Value},
 };
 
@@ -207,28 +210,45 @@ pub fn quit(call: &Call) -> Given {
     })
 }
 
-/// `leaseLook(cache, key, token, now, numbers)`: what has become of a lease. `numbers` gets the state. The result is a value that it has
-/// left, or the text of an error.
+/// `leaseLook(cache, key, token, now, numbers, reads, quits)`: what has become of a lease. `numbers` gets the state, 1 where an entry was
+/// read, when that was set, and when it expires. The result is a value that the lease has left, the text of an error, or, with `reads`, the
+/// value of the entry. `quits`: where the lease has ended, this process waits no more, as by `leaseQuit`.
 pub fn look(call: &Call) -> Given {
     on_key(call, |handle, key| {
         let token = call.number(call.argument(2));
         let now = call.clock(call.argument(3));
+        let takes = Takes {
+            entry: call.bool(call.argument(5)),
+            quits: call.bool(call.argument(6)),
+        };
         let mut found = handle.table.found.borrow_mut();
         found.clear();
-        let look = handle
-            .store
-            .look(key, token, now, handle.lock_wait, |outcome| match outcome {
+        let taken = handle.store.take(
+            key,
+            token,
+            takes,
+            now,
+            handle.lock_wait,
+            |outcome| match outcome {
                 Outcome::Value(value) => found.copy(value).map(|()| state::UNSTORED),
                 Outcome::Error(text) => found.copy(Value::String(text)).map(|()| state::ERROR),
-            })?;
-        let state = match look {
+            },
+        )?;
+        let state = match taken.look {
             Look::Running(_) => state::RUNNING,
             Look::Void(_) => state::VOID,
             Look::Settled => state::SETTLED,
             Look::Left(state) => state,
             Look::Gone => state::GONE,
         };
-        write(call.typed_array(call.argument(4)), &[state]);
+        let [is_read, set_at, expires] = taken
+            .entry
+            .map_or([0.0; 3], |(_, set_at, expires)| [1.0, set_at, expires]);
+        write(
+            call.typed_array(call.argument(4)),
+            &[state, is_read, set_at, expires],
+        );
+        handle.remember(|| taken.remembered);
         found.show(call, &handle.table)
     })
 }
@@ -242,26 +262,16 @@ pub fn waiters(call: &Call) -> Given {
     })
 }
 
-/// `leaseEnded(cache)`: the tokens of leases that were joined and have ended since the last time.
-pub fn ended(call: &Call) -> Given {
-    on_cache(call, |handle| {
-        let ended = handle.store.ended().take();
-        let tokens: Vec<JsValue> = ended.into_iter().map(|token| call.js_number(token)).collect();
-        Ok(handle.table.mark(Mark::Plain, call.array(&tokens)))
-    })
-}
-
 #[napi]
 impl NativeCache {
-    /// Calls a function when leases that this process has joined have ended: `leaseEnded` gives them. It never keeps the process
-    /// alive.
+    /// Calls a function with the token of each lease that this process has joined, when it has ended. It never keeps the process alive.
     #[napi(catch_unwind)]
-    pub fn on_lease_end(&self, told: JsFunction<'_, (), ()>) -> napi::Result<()> {
-        let told = told.build_threadsafe_function::<()>().weak::<true>().build()?;
+    pub fn on_lease_end(&self, told: JsFunction<'_, f64, ()>) -> napi::Result<()> {
+        let told = told.build_threadsafe_function::<f64>().weak::<true>().build()?;
         if let Some(handle) = handle_by_index(self.id()) {
             let store: &Store = &handle.store;
-            store.ended().set_notify(move || {
-                told.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            store.ended().set_notify(move |token| {
+                told.call(token, ThreadsafeFunctionCallMode::NonBlocking);
             });
         }
         Ok(())

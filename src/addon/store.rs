@@ -33,7 +33,7 @@ use crate::{
 pub type Given = std::result::Result<JsValue, &'static str>;
 
 /// The functions beside the commands, by the name JavaScript calls them.
-static FUNCTIONS: [Function; 32] = [
+static FUNCTIONS: [Function; 31] = [
     Function::new::<3>("get", get),
     Function::new::<3>("peek", peek),
     Function::new::<3>("has", has),
@@ -62,9 +62,8 @@ static FUNCTIONS: [Function; 32] = [
     Function::new::<3>("leaseRelease", leases::release),
     Function::new::<5>("leaseJoin", leases::join),
     Function::new::<3>("leaseQuit", leases::quit),
-    Function::new::<5>("leaseLook", leases::look),
+    Function::new::<7>("leaseLook", leases::look),
     Function::new::<3>("leaseWaiters", leases::waiters),
-    Function::new::<1>("leaseEnded", leases::ended),
     Function::new::<4>("handle", registry::handle),
 ];
 

@@ -44,6 +44,26 @@ pub struct How {
     pub process: Option<u32>,
 }
 
+/// What one who waits takes with a look at a lease that has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Takes {
+    /// Whether it reads the entry that is there.
+    pub entry: bool,
+    /// Whether this process waits no more then: [`Store::quit`] is not called.
+    pub quits: bool,
+}
+
+/// What one who waits has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken<R> {
+    /// What has become of the lease.
+    pub look: Look<R>,
+    /// What was read of the entry, when it was set and when it expires: see [`Claim::Hit`].
+    pub entry: Option<(R, f64, f64)>,
+    /// What may be remembered of that entry.
+    pub remembered: Option<Remembered>,
+}
+
 /// Whether the owner of a lease lives. That of one that rests does not: where there is no place, others have it.
 fn lives(owner: u64) -> bool {
     #[cfg(target_os = "linux")]
@@ -192,29 +212,45 @@ impl Store {
         }
     }
 
-    /// As [`crate::cache::Cache::look`]. Leases of an owner that is dead are ended.
+    /// As [`crate::cache::Cache::look`], and takes what there is of a lease that has ended, under the same lock. `read` is given an entry as
+    /// a value. Leases of an owner that is dead are ended. After an error this process waits still.
     ///
     /// # Errors
     /// As [`Store::lock`], and as [`crate::cache::Cache::look`].
-    pub fn look<R>(
+    pub fn take<R>(
         &self,
         key: &[u8],
         token: f64,
+        takes: Takes,
         now: impl Clock,
         patience: Duration,
         mut read: impl FnMut(Outcome<'_>) -> Result<R>,
-    ) -> Result<Look<R>> {
-        let look = self
-            .lock(patience)?
-            .look(key, token, boot_time(), now, &mut read)?;
-        match look {
-            Look::Running(lease) | Look::Void(lease) if !lives(lease.owner) => {
-                let mut guard = self.lock(patience)?;
-                guard.end_leases_of(&[lease.owner]);
-                guard.look(key, token, boot_time(), now, read)
+    ) -> Result<Taken<R>> {
+        let mut guard = self.lock(patience)?;
+        let mut look = guard.look(key, token, boot_time(), now, &mut read)?;
+        if let Look::Running(lease) | Look::Void(lease) = look {
+            drop(guard);
+            if lives(lease.owner) {
+                return Ok(Taken::only(look));
             }
-            look => Ok(look),
+            guard = self.lock(patience)?;
+            guard.end_leases_of(&[lease.owner]);
+            look = guard.look(key, token, boot_time(), now, &mut read)?;
+            if !look.is_end() {
+                return Ok(Taken::only(look));
+            }
         }
+        let mut taken = Taken::only(look);
+        if takes.entry && matches!(taken.look, Look::Settled) && guard.readable(Some(key)).is_ok() {
+            taken.entry = guard.get_fresh(key, now, |value| read(Outcome::Value(value)))?;
+            taken.remembered = taken.entry.as_ref().and_then(|_| guard.remembered());
+        }
+        if takes.quits {
+            guard.storage_mut().await_lease(key, token, false);
+            drop(guard);
+            self.forget_lease(token);
+        }
+        Ok(taken)
     }
 
     /// How many processes wait for a lease; `None` where it does not run: another has written the key, say. Does not wait for the lock
@@ -224,6 +260,16 @@ impl Store {
             Place::Heap(heap) => heap.waiters(key, token),
             #[cfg(target_os = "linux")]
             Place::Shared(segment) => segment.lease_runs(key, token).map(|(_, waiters)| waiters),
+        }
+    }
+}
+
+impl<R> Taken<R> {
+    fn only(look: Look<R>) -> Self {
+        Self {
+            look,
+            entry: None,
+            remembered: None,
         }
     }
 }

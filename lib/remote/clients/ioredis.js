@@ -7,7 +7,7 @@
  * RESP2: it redirects what is to be told to itself, as messages of the channel `__redis__:invalidate`.
  */
 
-const { Port, nothing } = require('./port');
+const { Port, checkServer, sentinelAddress } = require('./port');
 
 const CHANNEL = '__redis__:invalidate';
 
@@ -21,48 +21,85 @@ function isIoredis(client) {
   );
 }
 
+/** Milliseconds in which a sentinel must answer, where the client has no other time. */
+const SENTINEL_TIMEOUT = 1000;
+
 class IoredisPort extends Port {
   #client;
+  /** Which sentinel is asked first. After an attempt that failed it is the next one. */
+  #first = 0;
 
   constructor(client) {
     super();
     this.#client = client;
     const { path, host, port, db = 0, sentinels, name, keyPrefix } = client.options;
-    const server = sentinels ? `sentinel:${name}` : (path ?? `${host}:${port}`);
-    this.address = `${server}/${db}`;
+    this.address = sentinels
+      ? sentinelAddress(name, sentinels, db)
+      : `${path ?? `${host}:${port}`}/${db}`;
     this.keyPrefix = keyPrefix ?? '';
   }
 
-  async #duplicate(onLost, options) {
+  /** The options of connections by way of sentinels. */
+  #sentinelOptions() {
+    const { sentinels, sentinelCommandTimeout } = this.#client.options;
+    if (!sentinels) return {};
+    const first = this.#first;
+    this.#first = (first + 1) % sentinels.length;
+    return {
+      sentinels: [...sentinels.slice(first), ...sentinels.slice(0, first)],
+      // Another attempt is made by the port.
+      sentinelRetryStrategy: null,
+      sentinelCommandTimeout: sentinelCommandTimeout ?? SENTINEL_TIMEOUT,
+    };
+  }
+
+  async #duplicate(onLost, abandon, options) {
+    const sentinelOptions = this.#sentinelOptions();
+    const { sentinels } = sentinelOptions;
     const connection = this.#client.duplicate({
       ...options,
+      ...sentinelOptions,
       keyPrefix: '',
       lazyConnect: true,
       retryStrategy: null,
+      reconnectOnError: null,
       autoResubscribe: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
+      // The port checks the server itself.
+      enableReadyCheck: false,
       enableAutoPipelining: false,
     });
-    connection.on('error', nothing);
+    // `connect` does not say why it fails, nor that there is no such database.
+    let reason;
+    connection.on('error', (error) => (reason ??= error));
     connection.on('close', onLost);
-    await connection.connect();
-    // It keeps no process alive.
-    connection.stream?.unref?.();
     const close = () => connection.disconnect();
+    abandon(close);
     /** @param {any[]} args */
     const send = ([name, ...args]) => connection.callBuffer(name, ...args);
-    return { connection, close, send };
+    try {
+      await connection.connect();
+      if (reason !== undefined) throw reason;
+      const server = await checkServer(send);
+      if (sentinels) this.#first = this.#client.options.sentinels.indexOf(sentinels[0]);
+      // It keeps no process alive.
+      connection.stream?.unref?.();
+      return { connection, close, send, server };
+    } catch (error) {
+      close();
+      throw reason ?? error;
+    }
   }
 
-  async connect(onLost) {
-    const { close, send } = await this.#duplicate(onLost, {});
-    return { close, send };
+  async connect(onLost, abandon) {
+    const { close, send, server } = await this.#duplicate(onLost, abandon, {});
+    return { close, send, server };
   }
 
-  async connectTracking(prefixes, onKeys, onLost) {
-    const { connection, close } = await this.#duplicate(onLost, { protocol: 2 });
+  async connectTracking(prefixes, onKeys, onLost, abandon) {
+    const { connection, close, server } = await this.#duplicate(onLost, abandon, { protocol: 2 });
     connection.on('messageBuffer', (channel, keys) => onKeys(Array.isArray(keys) ? keys : null));
     try {
       const id = await connection.call('client', 'id');
@@ -74,7 +111,7 @@ class IoredisPort extends Port {
       close();
       throw error;
     }
-    return { close, send: () => connection.ping() };
+    return { close, send: () => connection.ping(), server };
   }
 }
 

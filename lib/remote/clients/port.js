@@ -45,28 +45,76 @@ function backoff(attempt) {
   return most / 2 + Math.random() * (most / 2);
 }
 
-/** Waits for a connection, at most so long. One that comes later is closed. */
-function inTime(connecting) {
+/**
+ * Waits for a promise, at most so many milliseconds.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {number} time
+ * @param {string} text of the error
+ * @returns {Promise<T>}
+ */
+function inTime(promise, time, text) {
   return new Promise((resolve, reject) => {
-    let isOver = false;
-    const timer = setTimeout(() => {
-      isOver = true;
-      reject(new Error('no connection was made in time'));
-    }, CONNECT_TIMEOUT);
+    const timer = setTimeout(() => reject(new Error(text)), time);
     // The call that needs the connection has a time of its own.
     timer.unref();
-    connecting.then(
-      (connection) => {
-        clearTimeout(timer);
-        if (isOver) connection.close();
-        else resolve(connection);
-      },
-      (error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
+}
+
+/**
+ * Makes a connection, in time. `connect` is given what takes the function that ends it before it is made: an attempt that is given up leaves
+ * nothing open.
+ *
+ * @param {(abandon: (close: () => void) => void) => Promise<Connection>} connect
+ * @returns {Promise<Connection>}
+ */
+async function attempt(connect) {
+  let isOver = false;
+  /** @type {() => void} */
+  let end = nothing;
+  const abandon = (close) => {
+    end = close;
+    if (isOver) close();
+  };
+  try {
+    return await inTime(connect(abandon), CONNECT_TIMEOUT, 'no connection was made in time');
+  } catch (error) {
+    isOver = true;
+    end();
+    throw error;
+  }
+}
+
+/** Whether a server has no such command, or does not allow it: it will not do so later either. */
+const isRefusal = (error) => /^(?:NOPERM|ERR unknown)/i.test(String(error?.message));
+
+/**
+ * Asks the server at the other end of a connection what it is. Throws where that is a replica, or does not answer yet. Resolves with what names
+ * its process; `undefined` where a user is not allowed to ask.
+ *
+ * @param {(args: string[]) => Promise<any>} send
+ * @returns {Promise<string | undefined>}
+ */
+async function checkServer(send) {
+  let text;
+  try {
+    text = String(await send(['INFO', 'server', 'replication', 'persistence']));
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+  const valueOf = (name) => new RegExp(`^${name}:(\\w+)`, 'm').exec(text)?.[1];
+  if (valueOf('role') === 'slave') throw new Error('the server is a replica');
+  if (valueOf('loading') === '1') throw new Error('the server is loading its data');
+  return valueOf('run_id');
+}
+
+/** The address of a primary that sentinels name. Others may have one of the same name. */
+function sentinelAddress(name, sentinels, database = 0) {
+  const hosts = sentinels.map(({ host, port }) => `${host}:${port}`).sort();
+  return `sentinel:${name}@${hosts.join(',')}/${database}`;
 }
 
 /**
@@ -76,6 +124,7 @@ function inTime(connecting) {
  * @typedef {object} Connection
  * @property {(args: (string | Buffer)[]) => Promise<any>} send resolves with the reply, its strings as buffers
  * @property {() => void} close
+ * @property {string} [server] names the process of the server, where that says so
  */
 
 class Port {
@@ -92,6 +141,8 @@ class Port {
   #watch;
   /** What the clock of this process lacks to that of the server. @type {Promise<number> | undefined} */
   #offset;
+  /** Why there is no connection. @type {any} */
+  #reason;
   /** Names the server and the database, the same in every process that uses them. */
   address = '';
   /** What the application's client puts before each key. */
@@ -102,6 +153,23 @@ class Port {
   /** Whether a command would be sent now. */
   get isReady() {
     return this.#connection !== undefined;
+  }
+
+  /** Names the process of the server that commands go to, where that says so. */
+  get server() {
+    return this.#connection?.server;
+  }
+
+  /** Why there is no connection; `undefined` while there is one, or before the first attempt has ended. @returns {any} */
+  get reason() {
+    return this.#connection === undefined ? this.#reason : undefined;
+  }
+
+  /** The error of a call that there is no connection for. It was not sent. */
+  unsent() {
+    const { reason } = this;
+    const why = reason === undefined ? '' : `: ${reason.message}`;
+    return Object.assign(away(`there is no connection${why}`, reason), { isUnsent: true });
   }
 
   /** Resolves when a command would be sent, or after so many milliseconds. */
@@ -123,7 +191,7 @@ class Port {
       isLost = true;
       if (made !== undefined && this.#connection === made) this.#lose();
     };
-    inTime(this.connect(lost)).then(
+    attempt((abandon) => this.connect(lost, abandon)).then(
       (connection) => {
         if (this.#isClosed || isLost) {
           connection.close();
@@ -137,7 +205,10 @@ class Port {
         this.connects += 1;
         for (const resolve of this.#waiting.splice(0)) resolve();
       },
-      () => this.#again(),
+      (error) => {
+        this.#reason = error;
+        this.#again();
+      },
     );
     return this;
   }
@@ -146,6 +217,11 @@ class Port {
     if (this.#isClosed) return;
     this.#attempts += 1;
     this.#timer = setTimeout(() => this.open(), backoff(this.#attempts)).unref();
+  }
+
+  /** Gives the connection up, and makes another one. */
+  reconnect() {
+    if (this.isReady) this.#lose();
   }
 
   #lose() {
@@ -166,10 +242,7 @@ class Port {
    */
   send(args) {
     const connection = this.#connection;
-    if (connection === undefined) {
-      const error = away('there is no connection');
-      return Promise.reject(Object.assign(error, { isUnsent: true }));
-    }
+    if (connection === undefined) return Promise.reject(this.unsent());
     const reply = connection.send(args);
     if (this.#awaited === 0) {
       this.#since = performance.now();
@@ -181,7 +254,12 @@ class Port {
       this.#awaited -= 1;
       this.#since = performance.now();
     };
-    reply.then(ended, ended);
+    reply.then(ended, (error) => {
+      ended();
+      // The server has become a replica: the name of the primary leads elsewhere by now.
+      const isReplica = String(error?.message).startsWith('READONLY');
+      if (isReplica && this.#connection === connection) this.#lose();
+    });
     return reply;
   }
 
@@ -248,7 +326,7 @@ class Port {
    * @param {() => void} onLost
    */
   track(prefixes, onKeys, onLost) {
-    return inTime(this.connectTracking(prefixes, onKeys, onLost));
+    return attempt((abandon) => this.connectTracking(prefixes, onKeys, onLost, abandon));
   }
 
   /** Ends the connection. */
@@ -262,10 +340,11 @@ class Port {
 
   /**
    * @param {() => void} onLost may be called more than once
+   * @param {(close: () => void) => void} abandon is given what ends the attempt
    * @returns {Promise<Connection>}
    */
   // eslint-disable-next-line no-unused-vars
-  connect(onLost) {
+  connect(onLost, abandon) {
     throw new Error('not implemented');
   }
 
@@ -273,12 +352,23 @@ class Port {
    * @param {string[]} prefixes
    * @param {(keys: (string | Buffer)[] | null) => void} onKeys
    * @param {() => void} onLost
+   * @param {(close: () => void) => void} abandon
    * @returns {Promise<Connection>}
    */
   // eslint-disable-next-line no-unused-vars
-  connectTracking(prefixes, onKeys, onLost) {
+  connectTracking(prefixes, onKeys, onLost, abandon) {
     throw new Error('not implemented');
   }
 }
 
-module.exports = { Port, Script, away, backoff, nothing };
+module.exports = {
+  Port,
+  Script,
+  away,
+  backoff,
+  checkServer,
+  inTime,
+  isRefusal,
+  nothing,
+  sentinelAddress,
+};

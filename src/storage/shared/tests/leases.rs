@@ -294,10 +294,14 @@ mod processes {
     use crate::{
         cache::Terms,
         error::Error,
-        lease::{Claim, Failure, Leases, Look, PLACES},
+        lease::{Claim, Failure, Leases, Look, Outcome, PLACES},
         slots::Slots,
+        stats::Event,
         storage::shared::{Segment, memfd::Ticket},
-        store::{Store, leases::How},
+        store::{
+            Store,
+            leases::{How, Takes},
+        },
         value::Value,
     };
 
@@ -327,7 +331,8 @@ mod processes {
     }
 
     fn look(store: &Store, key: &[u8], token: f64) -> Look<()> {
-        store.look(key, token, 0.0, LONG, |_| Ok(())).unwrap()
+        let takes = Takes::default();
+        store.take(key, token, takes, 0.0, LONG, |_| Ok(())).unwrap().look
     }
 
     /// A store in shared memory, and another attachment of it.
@@ -337,10 +342,10 @@ mod processes {
         (store, other)
     }
 
-    fn told(store: &Store) -> mpsc::Receiver<()> {
+    fn told(store: &Store) -> mpsc::Receiver<f64> {
         let (tell, told) = mpsc::channel();
-        store.ended().set_notify(move || {
-            tell.send(()).ok();
+        store.ended().set_notify(move |token| {
+            tell.send(token).ok();
         });
         told
     }
@@ -370,9 +375,9 @@ mod processes {
                     .unwrap()
                     .settle(&key, token, Value::Null, &Terms::default(), 0, 0.0);
             assert_eq!(settled, Ok(true));
-            told.recv_timeout(LONG).unwrap();
+            let ended = told.recv_timeout(LONG);
             times.push(begin.elapsed());
-            assert_eq!(waiter.ended().take(), [token]);
+            assert_eq!(ended, Ok(token));
             assert_eq!(look(&waiter, &key, token), Look::Settled);
             waiter.quit(&key, token, LONG).unwrap();
         }
@@ -416,8 +421,7 @@ mod processes {
             }
             drop(child);
             if waits {
-                told.recv_timeout(LONG).unwrap();
-                assert_eq!(store.ended().take(), [token]);
+                assert_eq!(told.recv_timeout(LONG), Ok(token));
                 assert_eq!(look(&store, b"sk", token), Look::Gone);
                 store.quit(b"sk", token, LONG).unwrap();
             }
@@ -433,8 +437,7 @@ mod processes {
         let token = leased(&owner, b"sk", 60_000);
         waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
         owner.lock(LONG).unwrap().del(b"sk").unwrap();
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(waiter.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         assert!(matches!(look(&waiter, b"sk", token), Look::Void(_)));
         assert_eq!(
             waiter.join(b"sk", token, false, LONG),
@@ -454,11 +457,66 @@ mod processes {
                 .unwrap()
                 .settle(b"sk", token, Value::Number(1.5), &Terms::default(), 0, 0.0);
         assert_eq!(settled, Ok(false));
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(waiter.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         assert!(matches!(look(&waiter, b"sk", token), Look::Left(())));
         waiter.quit(b"sk", token, LONG).unwrap();
         assert_eq!(waiter.waiters(b"sk", next), Some(0));
+    }
+
+    #[test]
+    fn who_waits_takes_what_there_is_and_quits_in_one_step() {
+        let (owner, waiter) = two();
+        let takes = Takes {
+            entry: true,
+            quits: true,
+        };
+        let take = |token| {
+            let number = |left: Outcome<'_>| match left {
+                Outcome::Value(Value::Number(number)) => Ok(number),
+                other => panic!("{other:?}"),
+            };
+            waiter.take(b"sk", token, takes, 0.0, LONG, number).unwrap()
+        };
+        let settle = |token, value| {
+            let (mut cache, value) = (owner.lock(LONG).unwrap(), Value::Number(value));
+            cache.settle(b"sk", token, value, &Terms::default(), 0, 0.0)
+        };
+        let token = leased(&owner, b"sk", 60_000);
+        waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
+        owner.join(b"sk", token, false, LONG).unwrap().unwrap();
+        let running = take(token);
+        assert!(matches!(running.look, Look::Running(_)) && running.entry.is_none());
+        assert_eq!(
+            owner.waiters(b"sk", token),
+            Some(2),
+            "who waits for what runs goes on"
+        );
+
+        // The outcome is there for the other who waits, and goes with it.
+        assert!(
+            owner
+                .lock(LONG)
+                .unwrap()
+                .leave(b"sk", token, Outcome::Value(Value::Number(1.5)), 0)
+        );
+        assert_eq!(take(token).look, Look::Left(1.5));
+        assert_eq!(look(&owner, b"sk", token), Look::Left(()));
+        owner.quit(b"sk", token, LONG).unwrap();
+        assert_eq!(look(&owner, b"sk", token), Look::Gone);
+
+        let token = leased(&owner, b"sk", 60_000);
+        waiter.join(b"sk", token, false, LONG).unwrap().unwrap();
+        assert_eq!(settle(token, 2.5), Ok(true));
+        let hits = || owner.lock(LONG).unwrap().stats().counts.get(Event::Hit);
+        let before = hits();
+        let taken = take(token);
+        assert_eq!(taken.look, Look::Settled);
+        assert_eq!(taken.entry, Some((2.5, 0.0, f64::INFINITY)));
+        assert!(taken.remembered.is_some());
+        assert_eq!(hits(), before + 1);
+        assert_eq!(settle(token, 3.5), Ok(false), "the lease is gone");
+        owner.lock(LONG).unwrap().del(b"sk").unwrap();
+        assert_eq!(take(token).look, Look::Gone);
     }
 
     #[test]
@@ -469,12 +527,10 @@ mod processes {
         let token: f64 = child.hear().parse().unwrap();
         store.join(b"sk", token, false, LONG).unwrap().unwrap();
         store.lock(LONG).unwrap().del(b"sk").unwrap();
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(store.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         store.join(b"sk", token, true, LONG).unwrap().unwrap();
         drop(child);
-        told.recv_timeout(LONG).unwrap();
-        assert_eq!(store.ended().take(), [token]);
+        assert_eq!(told.recv_timeout(LONG), Ok(token));
         assert_eq!(look(&store, b"sk", token), Look::Gone);
         store.quit(b"sk", token, LONG).unwrap();
     }
@@ -486,7 +542,7 @@ mod processes {
         let token = leased(&other, b"sk", 60_000);
         store.join(b"sk", token, false, LONG).unwrap().unwrap();
         drop(other);
-        told_here.recv_timeout(LONG).unwrap();
+        assert_eq!(told_here.recv_timeout(LONG), Ok(token));
         assert_eq!(look(&store, b"sk", token), Look::Gone);
 
         // From the heap to a segment.
@@ -497,7 +553,7 @@ mod processes {
         let theirs = leased(&store, b"sk", 60_000);
         heap.adopt(&store.ticket().unwrap(), &Slots::default(), |_| None)
             .unwrap();
-        told_there.recv_timeout(LONG).unwrap();
+        assert_eq!(told_there.recv_timeout(LONG), Ok(token));
         assert_eq!(look(&heap, b"sk", token), Look::Gone);
         for late in [token, theirs] {
             let settled =
