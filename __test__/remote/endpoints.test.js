@@ -434,19 +434,38 @@ describeServers('endpoints of the remote tier', ({ program }) => {
     const proxy = await new Proxy(server.port).start();
     ends.push(() => proxy.remove());
     const namespace = unique('endpoint');
+    const worker = await startProcess.worker();
     const holder = open(proxy.url, { namespace });
     await untilOn(holder);
     await holder.set('k', 1);
-    proxy.target = other.port;
-    const worker = await startProcess.worker();
     const cache = await worker.open({ namespace, timeout: 2000, remote: proxy.url });
-    assert.equal(await cache.get('k'), undefined);
+    assert.equal(await cache.get('k'), 1);
+    assert.equal(await cache.get('of the worker'), undefined);
+    proxy.target = other.port;
+    proxy.cutThose('of the worker');
+    const connects = async () => (await remoteOf(cache)).connects;
+    await until(async () => (await connects()) === 2);
     proxy.target = server.port;
-    await until(async () => (await cache.get('k')) === 1);
-    assert.deepEqual([(await remoteOf(cache)).connects, (await remoteOf(holder)).connects], [2, 1]);
-    assert.equal(await cache.length(), 1);
+    assert.equal(await cache.get('none'), undefined, 'it asks the other server');
+    await until(async () => (await connects()) === 3);
+    await holder.set('k', 2);
+    await until(async () => (await cache.get('k')) === 2);
+    assert.equal(await cache.length(), 1, 'it is stored here');
     await cache.close();
     await worker.kill();
+  });
+
+  it('a holder whose commands go to another server than the one that tells connects them anew', async () => {
+    const other = await start();
+    const proxy = await new Proxy(other.port).start();
+    ends.push(() => proxy.remove());
+    const cache = open(proxy.url);
+    await untilOn(cache);
+    proxy.target = server.port;
+    proxy.cutTracking();
+    const { connects } = await remoteOf(cache);
+    await until(async () => (await remoteOf(cache)).connects > connects);
+    await works(cache);
   });
 
   it('a replica is refused', async () => {

@@ -259,9 +259,14 @@ class Proxy {
     }
   }
 
+  /** Ends the connections that have sent a text lately. */
+  cutThose(text) {
+    for (const { socket } of this.#of(text)) socket.destroy();
+  }
+
   /** Ends the connections that track. */
   cutTracking() {
-    for (const { socket } of this.#of('TRACKING')) socket.destroy();
+    this.cutThose('TRACKING');
   }
 
   /** Ends all other connections. */

@@ -517,6 +517,8 @@ class Machine {
     await connection.send(['PING']);
     if (!isSame(connection.server, this.port.server)) {
       this.reason = new Error('connections lead to different servers');
+      // The connection that tells is the newer one.
+      this.port.reconnect();
       return 0;
     }
     await this.#emptyAll();

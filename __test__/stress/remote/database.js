@@ -19,6 +19,9 @@ const AFTER = 5000;
 /** Milliseconds that a `del` may go on whose process was killed. */
 const DELETING = 2500;
 
+/** Half of what a load takes at most, in milliseconds. */
+const LOADING = 20;
+
 /** Milliseconds that deletions are kept. */
 const KEPT = 30_000;
 
@@ -153,8 +156,8 @@ function serve(socket, loads) {
         // The value is of some time of the load.
         setTimeout(() => {
           const { version } = loads.look(key);
-          setTimeout(() => answer(id, { id: load, version }), Math.random() * 10);
-        }, Math.random() * 10);
+          setTimeout(() => answer(id, { id: load, version }), Math.random() * LOADING);
+        }, Math.random() * LOADING);
       } else if (question.loaded !== undefined) {
         loads.end(running.get(question.loaded), question.loaded);
         running.delete(question.loaded);

@@ -12,7 +12,7 @@ const LOOPS = 8;
 
 const tagOf = (key) => `tag of ${key}`;
 
-async function create({ cache, me, report, floors, stopwatch, tell }) {
+async function create({ cache, seen, me, report, floors, stopwatch, tell }) {
   const database = await Database.connect(DATABASE, me);
   /** By key, what a `fetch` of this process has given. */
   const given = new Map();
@@ -32,10 +32,11 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     const floor = Math.max(await floors.of(key), FAULTS.length > 0 ? 0 : (given.get(key) ?? 0));
     const begun = now();
     const since = stopwatch.time;
+    const status = {};
     let value;
     try {
       value = await stopwatch.ending(`fetch ${key}`, () =>
-        cache.fetch(key, load(key, begun), { tags: [tagOf(key)] }),
+        cache.fetch(key, load(key, begun), { tags: [tagOf(key)], status }),
       );
     } catch (error) {
       if (error.code === 'ELOAD') return;
@@ -43,7 +44,13 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     }
     fetches += 1;
     longestFetch = Math.max(longestFetch, stopwatch.time - since);
-    if (value < floor) report(`fetch ${key}: ${value} after ${floor}`);
+    if (value < floor) {
+      const end = await seen.get(`end of ${key}`);
+      const { fetch: how } = status;
+      report(
+        `fetch ${key}: ${value} after ${floor}, ${how}, begun ${begun}, over ${now()}; ${end}`,
+      );
+    }
     const far = diverges ? 0 : floors.far(key, begun);
     if (value < far) report(`fetch ${key}: ${value}, ${far} was there before its end elsewhere`);
     given.set(key, Math.max(given.get(key) ?? 0, value));
@@ -63,6 +70,7 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
         await sleep(20);
       }
     }
+    await seen.set(`end of ${key}`, `${version}: ${end} of ${me}, over at ${now()}`);
     await floors.raise(key, version);
     tell({ key, floor: version, at: now() });
     await database.ask({ deleted: id });
@@ -73,7 +81,7 @@ async function create({ cache, me, report, floors, stopwatch, tell }) {
     loops: LOOPS,
     async step() {
       const key = `fetch:${Math.floor(Math.random() ** 2 * KEYS)}`;
-      if (Math.random() < 0.01) await change(key);
+      if (Math.random() < 0.03) await change(key);
       else await fetch(key);
     },
     async check() {
