@@ -437,7 +437,7 @@ describeServers('the remote tier', ({ program }) => {
     await assert.rejects(cache.set('k', 1, 'soon'), wrong);
     await assert.rejects(cache.incr('k', 'much'), { name: 'TypeError' });
     await assert.rejects(cache.incr('k', 1, { tags: 'a' }), { code: 'ERR_INVALID_ARG_VALUE' });
-    await assert.rejects(cache.hit('k', 0), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(cache.hit('k', 0), { code: 'ERR_INVALID_ARG_TYPE' });
     await assert.rejects(cache.load([]), { code: 'ERR_INVALID_ARG_VALUE' });
     await assert.rejects(cache.set('k', 1, { tag: 'a' }), { name: 'TypeError' });
     assert.equal(await cache.get('k'), undefined);
