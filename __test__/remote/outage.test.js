@@ -372,6 +372,39 @@ describeServers('outages of the remote tier', ({ program }) => {
     assert.equal(await far.get('job'), 'by the second');
   });
 
+  it('without tracking nobody who comes after invalidateTags is given what another process had found before', async () => {
+    // As a second process of the machine: it has a connection of its own.
+    const remote = { client: CLIENTS['redis 6'](proxy.url) };
+    const second = await Cache.getInstance({
+      namespace,
+      timeout: 5000,
+      failsafe: 'reject',
+      remote,
+    });
+    try {
+      near.timeout = 5000;
+      await far.set('k', 'old', { tags: ['t'] });
+      proxy.refuses = true;
+      proxy.cutTracking();
+      await until(async () => (await stateOf(second)) === 'off');
+      // All that a claim of this process needs is known.
+      await near.fetch('of near', () => 1);
+      proxy.holdReplies('of near');
+      // The server gives the entry, but it does not arrive yet.
+      const first = near.fetch('k', () => 'new');
+      await until(() => proxy.held > 0);
+      await second.invalidateTags(['t']);
+      const next = second.fetch('k', () => 'new');
+      // It waits for the first one.
+      await sleep(100);
+      proxy.release();
+      assert.equal(await next, 'new');
+      await first;
+    } finally {
+      await second.close();
+    }
+  });
+
   it('a fetch whose value could not be stored leaves no lease behind', async () => {
     proxy.delay = 0;
     for (const hold of ['holdReplies', 'holdRequests']) {

@@ -227,10 +227,10 @@ class Proxy {
     for (const one of this.#of('TRACKING')) one.isHeld = true;
   }
 
-  /** Keeps back what the server says to all other connections. */
-  holdReplies() {
+  /** Keeps back what the server says to all other connections, or to those of them that have sent a text lately. */
+  holdReplies(text = '') {
     const tracking = this.#of('TRACKING');
-    for (const one of this.#connections) one.isHeld = !tracking.includes(one);
+    for (const one of this.#of(text)) one.isHeld = !tracking.includes(one);
   }
 
   /** Keeps back what clients ask, also when their connections end. Returns what lets it arrive. */

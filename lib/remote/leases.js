@@ -151,11 +151,16 @@ class RemoteLeases {
     return { ...entry, left, since, isHeld: false };
   }
 
-  /** Stores an entry of the server here, if the lease holds. `false`: it does not, and nothing of the key lies here. */
+  /**
+   * Stores an entry of the server here, or leaves it for those who wait. `false`: the lease does not hold, or a tag was invalidated meanwhile,
+   * and nothing of the key lies here.
+   */
   async #keep(key, token, found, isOn) {
     if (!isOn) {
-      await this.#leases.settle(key, token, { kind: 'unstored', value: found.value });
-      return true;
+      const tags = this.#tier.reader.tagsOf(found);
+      const outcome = { kind: 'unstored', value: found.value, tags };
+      const { isOutdated } = await this.#leases.settle(key, token, outcome);
+      return isOutdated !== true;
     }
     if (await this.#tier.reader.store(key, token, found)) return true;
     await this.#tier.forget([key]);

@@ -175,11 +175,15 @@ class Reader {
       return true;
     }
     const isHeld = leases.isSurelyHeld(key, token);
-    const tags = found.tags.length > 0 ? found.tags.map(({ name }) => name) : undefined;
-    const outcome = { kind: 'value', value: found.value, maxAge, tags };
+    const outcome = { kind: 'value', value: found.value, maxAge, tags: this.tagsOf(found) };
     const { stored } = await leases.settle(key, token, outcome);
     found.isHeld = !stored && isHeld;
     return stored;
+  }
+
+  /** The tags of an entry, as the first tier takes them. */
+  tagsOf({ tags }) {
+    return tags.length > 0 ? tags.map(({ name }) => name) : undefined;
   }
 
   /** The entry that the server has under a name; `undefined` where there is none, or a tag of it was invalidated. */
