@@ -27,7 +27,7 @@ describeServers('remote tier, what others have written', ({ program }) => {
 
   function open(remote = {}) {
     const options = { client: server.url, onError: 'reject', ...remote };
-    const cache = new Cache({ namespace, remote: options });
+    const cache = new Cache({ namespace, timeout: 5000, remote: options });
     caches.push(cache);
     return cache;
   }
@@ -123,7 +123,11 @@ describeServers('remote tier, what others have written', ({ program }) => {
   }
 
   it('what is written before there is a connection is written on the server', async () => {
-    const first = await Cache.getInstance({ namespace, remote: { client: server.url } });
+    const first = await Cache.getInstance({
+      namespace,
+      timeout: 5000,
+      remote: { client: server.url },
+    });
     assert.equal(await first.incr('n', 5), 5);
     await first.close();
     assert.equal(await open({ onError: 'local' }).incr('n'), 6);
@@ -131,7 +135,11 @@ describeServers('remote tier, what others have written', ({ program }) => {
   });
 
   it('fetch asks the server, too, when it is called before there is a connection', async () => {
-    const first = await Cache.getInstance({ namespace, remote: { client: server.url } });
+    const first = await Cache.getInstance({
+      namespace,
+      timeout: 5000,
+      remote: { client: server.url },
+    });
     await first.set('k', 'stored');
     await first.close();
     const second = open({ onError: 'local' });

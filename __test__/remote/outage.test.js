@@ -511,7 +511,7 @@ describeServers('outages of the remote tier', ({ program }) => {
     const agent = await start.primary();
     const found = await agent.run(async ({ Cache: Class }, url) => {
       Class.init({ remote: { client: url, prefix: 'app:' } });
-      const cache = await Class.getInstance({ namespace: 'with' });
+      const cache = await Class.getInstance({ namespace: 'with', timeout: 5000 });
       const without = await Class.getInstance({ namespace: 'without', remote: false });
       await cache.set('k', 1);
       const names = Object.keys(await Class.stats());

@@ -421,7 +421,11 @@ describeServers('the remote tier', ({ program }) => {
   }
 
   it('wrong keys and arguments reject as ever', async () => {
-    const cache = await Cache.getInstance({ namespace: unique('remote'), remote: url });
+    const cache = await Cache.getInstance({
+      namespace: unique('remote'),
+      timeout: 5000,
+      remote: url,
+    });
     const wrong = { code: 'ERR_INVALID_ARG_TYPE' };
     for (const key of [{}, Symbol('a'), () => {}]) {
       await assert.rejects(cache.get(key), wrong);
