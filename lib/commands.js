@@ -708,6 +708,7 @@ module.exports = {
   PURGE_STALE,
   SCAN_ENTRIES,
   SET_TO_UPDATE,
+  amountOf,
   commands,
   entriesOf,
   executeCommand,

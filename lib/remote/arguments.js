@@ -14,12 +14,4 @@ function numberArgument(call, number) {
   throw wrong(`${call} needs a number, got ${shown(number)}`);
 }
 
-/** The amount of a counter: 1.x reads falsy amounts as 1, and text as a number. */
-function amountArgument(call, amount) {
-  if (amount === 0) return 0;
-  if (!amount || amount === true) return 1;
-  const isText = typeof amount === 'string' && Number.isFinite(Number(amount));
-  return numberArgument(call, isText ? Number(amount) : amount);
-}
-
-module.exports = { amountArgument, numberArgument, wrong };
+module.exports = { numberArgument, wrong };

@@ -2,7 +2,7 @@
 
 /** What each call of an instance with a remote tier does, by the name of its command. A call without a row is the first tier's alone. */
 
-const { DELETE: DELETE_ONE, entriesOf } = require('../commands');
+const { DELETE: DELETE_ONE, amountOf, entriesOf } = require('../commands');
 const { define } = require('../define');
 const {
   AGE_OPTIONS,
@@ -13,7 +13,7 @@ const {
   prefixOf,
   shown,
 } = require('../options');
-const { amountArgument, numberArgument, wrong } = require('./arguments');
+const { numberArgument, wrong } = require('./arguments');
 const { away } = require('./clients/port');
 const { decodeEntry, encodeHead, numberText, tagText, versionBytes } = require('./format');
 const scripts = require('./scripts');
@@ -71,7 +71,7 @@ function stored(tier, call, value, given) {
 
 const counter = (sign, call) =>
   onKey((tier, key, amount, given) => {
-    const by = sign * amountArgument(call, amount);
+    const by = sign * numberArgument(call, amountOf(amount));
     const [maxAge, keeps, tags] = ageArgument(call, given);
     if (tags !== undefined) throw invalid(`${call}: with remote a counter has no tags`);
     const age = tier.encoder.age(maxAge);
