@@ -441,10 +441,10 @@ describeServers('endpoints of the remote tier', ({ program }) => {
     proxy.target = other.port;
     proxy.cutThose('of the worker');
     const connects = async () => (await remoteOf(cache)).connects;
-    await until(async () => (await connects()) === 2);
+    await until(async () => (await connects()) >= 2);
     proxy.target = server.port;
     assert.equal(await cache.get('none'), undefined, 'it asks the other server');
-    await until(async () => (await connects()) === 3);
+    await until(async () => (await connects()) >= 3);
     await holder.set('k', 2);
     await until(async () => (await cache.get('k')) === 2);
     assert.equal(await cache.length(), 1, 'it is stored here');
