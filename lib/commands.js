@@ -709,6 +709,7 @@ module.exports = {
   SCAN_ENTRIES,
   SET_TO_UPDATE,
   amountOf,
+  commandOf,
   commands,
   entriesOf,
   executeCommand,

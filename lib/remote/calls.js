@@ -94,8 +94,7 @@ const CALLS = {
 
   get: (tier, command, key) => tier.reader.readAny(key),
   has: async (tier, command, key) => {
-    if (!tier.isCurrent()) await tier.machine.look();
-    if (await tier.local.call(command, key)) return true;
+    if (await tier.reader.here(command, key)) return true;
     // A value `undefined` counts as none.
     return (await tier.reader.read(key)) !== undefined;
   },

@@ -101,6 +101,11 @@ class Names {
     return this.placeholders + keyText(key);
   }
 
+  /** Entries and their placeholders, in turn. `texts`: of keys, as `keyText` gives them. */
+  pairs(texts) {
+    return texts.flatMap((text) => [this.entries + text, this.placeholders + text]);
+  }
+
   tag(name) {
     return this.tags + tagText(name);
   }

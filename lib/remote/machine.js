@@ -665,7 +665,7 @@ class Machine {
     const run = (script, keys, ...args) =>
       this.port.run(script, keys, ['9e15', names.tags, ...args]);
     if (what === 'e') {
-      await run(DELETE, [names.entries + text, names.placeholders + text]);
+      await run(DELETE, names.pairs([text]));
       await client.call(DELETE_MANY, [keyOf(text)]);
     } else if (what === 't') {
       await run(UNTAG, [names.tags + text], randomBytes(16));
@@ -694,10 +694,6 @@ function slices(list, size = SLICE) {
 const placeholderKey = (id, namespace, text) =>
   `placeholder ${id} ${JSON.stringify(namespace)} ${text}`;
 
-/** The entries of texts, as `keyText` gives them, and their placeholders, in turn. */
-const pairs = (names, texts) =>
-  texts.flatMap((text) => [names.entries + text, names.placeholders + text]);
-
 /**
  * Calls `each` with the names of the server that begin with a prefix, without it, in slices.
  *
@@ -724,7 +720,7 @@ async function scanServer(port, prefix, begin, each) {
  * @param {(script: any, keys: string[]) => Promise<any>} run runs a script
  */
 async function clearServer(port, names, run) {
-  await scanServer(port, names.placeholders, '', (texts) => run(DELETE, pairs(names, texts)));
+  await scanServer(port, names.placeholders, '', (texts) => run(DELETE, names.pairs(texts)));
   await scanServer(port, names.all, '', (texts) =>
     run(
       REMOVE,
@@ -738,7 +734,6 @@ module.exports = {
   Machine,
   RESET,
   clearServer,
-  pairs,
   placeholderKey,
   scanServer,
   slices,

@@ -59,24 +59,22 @@ class Reader {
 
   /** Reads a key, whatever lies here. */
   async readAny(key) {
-    const found = await this.#first(key);
+    const found = await this.here(commands.get, key);
     return found === undefined ? this.read(key) : found;
   }
 
   /** Reads keys: first those that lie here, in one call. */
   async readMany(keys) {
-    const { machine, local } = this.#tier;
-    if (!machine.isCurrent()) await machine.look();
-    const values = await local.call(commands.getMany, keys);
+    const values = await this.here(commands.getMany, keys);
     const read = (value, at) => (value === undefined ? this.read(keys[at]) : value);
     return Promise.all(Array.from(values, read));
   }
 
   /** What the first tier has, where that counts. Where nothing is stored that comes from the server, that is what was set here alone. */
-  async #first(key) {
+  async here(command, argument) {
     const { machine, local } = this.#tier;
     if (!machine.isCurrent()) await machine.look();
-    return local.call(commands.get, key);
+    return local.call(command, argument);
   }
 
   /** Reads a key that the first tier does not have. @returns {Promise<any>} */
@@ -108,7 +106,7 @@ class Reader {
         const ended = await leases.wait(key, claim.token, patience);
         // What the other one leaves was read before the key was written, or is no matter of a read.
         if (ended.state !== 'timeout') {
-          const value = await this.#first(key);
+          const value = await this.here(commands.get, key);
           if (value !== undefined) return value;
           if (times < MOST_READS) continue;
         }

@@ -246,7 +246,7 @@ class RemoteClient {
 
   /** The names of entries and of their placeholders, in turn. */
   keysOf(keys) {
-    return keys.flatMap((key) => [this.names.entry(key), this.names.placeholder(key)]);
+    return this.names.pairs(keys.map(keyText));
   }
 
   /** Waits for the server until `due`. */
@@ -295,11 +295,16 @@ class RemoteClient {
     }
   }
 
+  /** Counts a call that the server did not answer, and tells of it. */
+  note(command, error) {
+    this.counts.errors += 1;
+    publish({ server: this.machine.port.address, namespace: this.namespace, command, error });
+  }
+
   /** A call has failed that may go on without the server: it rejects, or its result is `undefined`. */
   failed(command, error) {
     if (error?.code === CODES.INVALID_ARG_TYPE || error?.code === CODES.CLOSED) throw error;
-    this.counts.errors += 1;
-    publish({ server: this.machine.port.address, namespace: this.namespace, command, error });
+    this.note(command, error);
     if (this.rejects) throw this.asRemote(error);
     return undefined;
   }

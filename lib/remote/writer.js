@@ -9,9 +9,8 @@
 const { commands } = require('../commands');
 const { CODES } = require('../errors');
 const { isRefusal } = require('./clients/port');
-const { publish } = require('./channel');
 const { keyOf, keyText } = require('./format');
-const { DELETE_MANY, RESET, clearServer, pairs, scanServer, slices } = require('./machine');
+const { DELETE_MANY, RESET, clearServer, scanServer, slices } = require('./machine');
 const scripts = require('./scripts');
 const { randomBytes } = require('crypto');
 
@@ -51,9 +50,7 @@ class Writer {
 
   async #writeHere({ name: command }, keys, local, error) {
     const tier = this.#tier;
-    const { machine, namespace } = tier;
-    tier.counts.errors += 1;
-    publish({ server: machine.port.address, namespace, command, error });
+    tier.note(command, error);
     if (tier.rejects) {
       await tier.forget(keys);
       throw tier.asRemote(error);
@@ -134,7 +131,7 @@ class Writer {
         // A key may have been written by others.
         const texts = found.filter((one) => /^[sw]:/.test(one) && keyOf(one).startsWith(text));
         for (const part of slices(texts, ENTRIES)) {
-          const there = await tier.run(scripts.DELETE, pairs(tier.names, part), []);
+          const there = await tier.run(scripts.DELETE, tier.names.pairs(part), []);
           count += there.filter((one) => one === 1).length;
           await tier.forget(part.map(keyOf));
         }

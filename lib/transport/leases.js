@@ -9,7 +9,7 @@
  * values.
  */
 
-const { commands } = require('../commands');
+const { commandOf, commands } = require('../commands');
 const { CODES, REJECTS, timedOut } = require('../errors');
 const { freeze } = require('../freeze');
 const { KIND } = require('../kinds');
@@ -134,7 +134,7 @@ class LocalLeases extends LeasePort {
 
   call(op, key, run) {
     const local = (view) => run(this.#leases, view, key);
-    return this.client.call({ name: op, unanswered: REJECTS, local });
+    return this.client.call(commandOf({ name: op, unanswered: REJECTS, local }));
   }
 
   wait(key, token, timeout, told, reads) {

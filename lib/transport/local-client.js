@@ -1,6 +1,14 @@
 'use strict';
 
-const { CREATE, DESTROY, commands, runHere, snapshotOf, varied } = require('../commands');
+const {
+  CREATE,
+  DESTROY,
+  commandOf,
+  commands,
+  runHere,
+  snapshotOf,
+  varied,
+} = require('../commands');
 const { CODES, failSafe, unknownCommand } = require('../errors');
 const { LONGEST_TIMER, timeoutOf } = require('../options');
 const { bulk } = require('../store/lru-cache');
@@ -107,7 +115,7 @@ class LocalClient {
   /** Calls by name: a function that the application put on the cache, or else a command. */
   async execute(name, args) {
     const own = ownFunction(this.namespace, name);
-    if (own) return this.call({ name, local: () => callOwn(this.namespace, own, args) });
+    if (own) return this.call(commandOf({ name, local: () => callOwn(this.namespace, own, args) }));
     const command = commands[name];
     if (!command) throw unknownCommand(name);
     return this.call(command, ...snapshotOf(command, args));

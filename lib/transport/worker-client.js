@@ -28,7 +28,7 @@ function commandElsewhere(command, cache, key) {
     // Another process has the lock, so it is unknown whether the entry has expired.
   }
   // The primary changes the order, or removes an entry that has expired: later calls on any key wait for that.
-  return command.reads ? { ...command, keysOf: undefined } : command;
+  return command.reads ? varied(command, { keysOf: undefined }) : command;
 }
 
 /** Near reads of a worker that makes its calls by IPC. */

@@ -7,7 +7,7 @@
  * RESP2: it redirects what is to be told to itself, as messages of the channel `__redis__:invalidate`.
  */
 
-const { Port, checkServer, sentinelAddress } = require('./port');
+const { Port, SENTINEL_TIMEOUT, checkServer, sentinelAddress } = require('./port');
 
 const CHANNEL = '__redis__:invalidate';
 
@@ -20,9 +20,6 @@ function isIoredis(client) {
     client.isCluster !== true
   );
 }
-
-/** Milliseconds in which a sentinel must answer, where the client has no other time. */
-const SENTINEL_TIMEOUT = 1000;
 
 class IoredisPort extends Port {
   #client;

@@ -2,7 +2,7 @@
 
 /** The port of a client of `redis` (node-redis 5 and 6). */
 
-const { Port, checkServer, inTime, nothing, sentinelAddress } = require('./port');
+const { Port, SENTINEL_TIMEOUT, checkServer, inTime, nothing, sentinelAddress } = require('./port');
 
 /** `RESP_TYPES.BLOB_STRING` of node-redis: strings of replies are given as buffers. */
 const AS_BUFFERS = Object.freeze({ typeMapping: Object.freeze({ 36: Buffer }) });
@@ -95,9 +95,6 @@ class NodeRedisPort extends Port {
     return { close, send, server };
   }
 }
-
-/** Milliseconds in which a sentinel must answer. */
-const SENTINEL_TIMEOUT = 1000;
 
 /**
  * The port of the options of `createSentinel`. Each connection begins with the question which server is the primary. (A client that

@@ -18,6 +18,9 @@ const { clearTimeout, performance, setTimeout } = globalThis;
 /** Milliseconds in which a connection must be made. */
 const CONNECT_TIMEOUT = 5000;
 
+/** Milliseconds in which a sentinel must answer, where the client says no other time. */
+const SENTINEL_TIMEOUT = 1000;
+
 /** Milliseconds in which a reply is read that has come while this process was blocked. */
 const GRACE = 50;
 
@@ -363,6 +366,7 @@ class Port {
 
 module.exports = {
   Port,
+  SENTINEL_TIMEOUT,
   Script,
   away,
   backoff,
