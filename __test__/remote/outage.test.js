@@ -538,6 +538,23 @@ describeServers('outages of the remote tier', ({ program }) => {
     unsubscribe('lru-cache-for-clusters-as-promised:remote', listen);
   });
 
+  it('the channel tells of each call that the server did not answer', async () => {
+    const { subscribe, unsubscribe } = require('node:diagnostics_channel');
+    const said = new Set();
+    const listen = ({ command }) => said.add(command);
+    proxy.refuses = true;
+    proxy.cut();
+    await until(async () => (await stateOf(near)) === 'off');
+    subscribe('lru-cache-for-clusters-as-promised:remote', listen);
+    await near.get('k');
+    await near.set('k', 1);
+    await near.invalidateTags('tag');
+    await near.reset();
+    unsubscribe('lru-cache-for-clusters-as-promised:remote', listen);
+    said.delete(undefined);
+    assert.deepEqual([...said], ['get', 'set', 'invalidateTags', 'reset']);
+  });
+
   it('metrics of Prometheus say what of it, for namespaces that have it alone', async () => {
     const { metrics } = require('lru-cache-for-clusters-as-promised/prometheus');
     const without = new Cache({ namespace: unique(), remote: false });

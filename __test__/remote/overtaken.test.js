@@ -151,8 +151,8 @@ describeServers('remote tier, what is overtaken', ({ program }) => {
   });
 });
 
-describeServers('remote tier, changes of this machine alone', ({ program }) => {
-  const { markChanged } = Machine.prototype;
+/** Before each test: a cache of this process behind a proxy of its own, of a server for all of them. */
+function behindProxy(program, { timeout, ...remote }, use) {
   let server;
   let proxy;
   let cache;
@@ -160,15 +160,26 @@ describeServers('remote tier, changes of this machine alone', ({ program }) => {
   after(() => server.remove());
   beforeEach(async () => {
     proxy = await new Proxy(server.port).start();
-    const options = { namespace: unique('overtaken'), timeout: 300, remote: { client: proxy.url } };
-    cache = await Cache.getInstance(options);
+    cache = await Cache.getInstance({
+      namespace: unique('overtaken'),
+      timeout,
+      remote: { client: proxy.url, ...remote },
+    });
     await until(() => isOn(cache));
+    use({ proxy, cache });
   });
   afterEach(async () => {
-    Machine.prototype.markChanged = markChanged;
     await cache.close();
     await proxy.remove();
   });
+}
+
+describeServers('remote tier, changes of this machine alone', ({ program }) => {
+  const { markChanged } = Machine.prototype;
+  let proxy;
+  let cache;
+  behindProxy(program, { timeout: 300 }, (made) => ({ proxy, cache } = made));
+  afterEach(() => (Machine.prototype.markChanged = markChanged));
 
   it('a write whose mark was worked off before it was made does not stay', async () => {
     let times = 0;
@@ -191,21 +202,9 @@ describeServers('remote tier, changes of this machine alone', ({ program }) => {
 });
 
 describeServers('remote tier, the end of a load that the server was not told', ({ program }) => {
-  let server;
   let proxy;
   let cache;
-  before(async () => (server = await startServer(program)));
-  after(() => server.remove());
-  beforeEach(async () => {
-    proxy = await new Proxy(server.port).start();
-    const remote = { client: proxy.url, onError: 'reject' };
-    cache = await Cache.getInstance({ namespace: unique('overtaken'), timeout: 500, remote });
-    await until(() => isOn(cache));
-  });
-  afterEach(async () => {
-    await cache.close();
-    await proxy.remove();
-  });
+  behindProxy(program, { timeout: 500, onError: 'reject' }, (made) => ({ proxy, cache } = made));
 
   const isReady = async () => (await cache.stats()).remote.isReady;
   const lose = async () => {

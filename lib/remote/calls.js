@@ -249,7 +249,7 @@ const CALLS = {
     }
     return tier.local.call(command, tags);
   },
-  reset: (tier) => tier.writer.clear(),
+  reset: (tier, command) => tier.writer.clear(command),
   deletePrefix: async (tier, command, prefix) => {
     const text = prefixOf('deletePrefix', prefix);
     return text ? tier.writer.removePrefix(text) : tier.local.call(command, prefix);

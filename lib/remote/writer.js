@@ -93,8 +93,8 @@ class Writer {
     return this.write(command, keys, remote, local);
   }
 
-  /** Removes the namespace everywhere. */
-  async clear() {
+  /** Removes the namespace everywhere. @param {any} command */
+  async clear({ name: command }) {
     const tier = this.#tier;
     await tier.connected;
     try {
@@ -102,7 +102,7 @@ class Writer {
       if (!port.isReady) throw port.unsent();
       await clearServer(port, tier.names, (script, keys) => tier.run(script, keys, []));
     } catch (error) {
-      tier.counts.errors += 1;
+      tier.note(command, error);
       // Where `SCAN` is not allowed it never will be.
       if (tier.rejects || isRefusal(error)) {
         await this.clearHere();
